@@ -1,0 +1,6 @@
+//! Signet.
+pub mod data;
+mod error;
+pub mod rng;
+
+pub use error::{Error, Result};
