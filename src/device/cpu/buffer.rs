@@ -1,0 +1,67 @@
+//! Aligned buffers, and the pool they return to.
+
+use crate::dtype::Element;
+use aligned_vec::{AVec, ConstAlign};
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// One cache line, which is also the widest vector register.
+const ALIGNMENT: usize = 64;
+
+/// Memory as 64-bit words: one pool serves every element type, and `bytemuck` reads a word as any
+/// of them.
+type Words = AVec<u64, ConstAlign<ALIGNMENT>>;
+
+/// Free memory by its size. A training step asks for the same sizes again and again: taking them
+/// from here spares the system calls and page faults of fresh memory.
+#[derive(Debug, Default)]
+pub struct Pool {
+    free: Mutex<HashMap<usize, Vec<Words>>>,
+}
+
+/// Memory of [`Cpu`](crate::Cpu): `len` elements, aligned to a cache line.
+pub struct CpuBuffer<E> {
+    words: Words,
+    len: usize,
+    pool: Arc<Pool>,
+    element: PhantomData<E>,
+}
+
+impl<E: Element> CpuBuffer<E> {
+    pub(super) fn from_pool(pool: &Arc<Pool>, len: usize) -> Self {
+        let size = (len * size_of::<E>()).div_ceil(size_of::<u64>());
+        let mut free = pool.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let recycled = free.get_mut(&size).and_then(Vec::pop);
+        drop(free);
+        let mut words =
+            recycled.unwrap_or_else(|| AVec::from_iter(ALIGNMENT, std::iter::repeat_n(0, size)));
+        if cfg!(debug_assertions) {
+            // All ones is a NaN in either float type: a kernel that leaves a hole is seen.
+            words.fill(u64::MAX);
+        }
+        Self { words, len, pool: Arc::clone(pool), element: PhantomData }
+    }
+}
+
+impl<E: Element> Deref for CpuBuffer<E> {
+    type Target = [E];
+    fn deref(&self) -> &[E] {
+        &bytemuck::cast_slice(&self.words)[..self.len]
+    }
+}
+
+impl<E: Element> DerefMut for CpuBuffer<E> {
+    fn deref_mut(&mut self) -> &mut [E] {
+        &mut bytemuck::cast_slice_mut(&mut self.words)[..self.len]
+    }
+}
+
+impl<E> Drop for CpuBuffer<E> {
+    fn drop(&mut self) {
+        let words = std::mem::replace(&mut self.words, AVec::new(ALIGNMENT));
+        let mut free = self.pool.free.lock().unwrap_or_else(PoisonError::into_inner);
+        free.entry(words.len()).or_default().push(words);
+    }
+}

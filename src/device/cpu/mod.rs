@@ -1,0 +1,159 @@
+//! The CPU as a device: pooled memory, a pool of threads, and a matrix product.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `buffer.rs` | aligned buffers and the pool they return to |
+//! | `gemm.rs` | the matrix product, behind one function |
+//! | `parallel.rs` | splitting work between threads without changing its result |
+//! | `profile.rs` | time per kernel |
+//!
+//! The kernels themselves stand with their ops, in `src/ops/<op>/cpu.rs`.
+
+mod buffer;
+mod gemm;
+mod parallel;
+mod profile;
+
+pub use buffer::CpuBuffer;
+pub(crate) use gemm::{Matrix, MatrixMut, gemm};
+pub(crate) use parallel::{BLOCK, lane_sum, put};
+pub use profile::KernelTime;
+
+use super::{Device, Memory};
+use crate::dtype::{Element, Float};
+use crate::{Error, Result};
+use buffer::Pool;
+use profile::Profile;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// The CPU. Clones share one pool of memory and one pool of threads.
+#[derive(Clone)]
+pub struct Cpu {
+    memory: Arc<Pool>,
+    threads: Arc<rayon::ThreadPool>,
+    profile: Arc<Profile>,
+}
+
+impl Cpu {
+    /// The CPU with `threads` worker threads, or one per core for `None`. The number changes the
+    /// speed and never a result.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for 0 threads, [`Error::Device`] when the system refuses them.
+    pub fn new(threads: Option<usize>) -> Result<Self> {
+        if threads == Some(0) {
+            return Err(Error::argument("threads", "must be at least 1, got 0"));
+        }
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads.unwrap_or(0))
+            .thread_name(|i| format!("signet-cpu-{i}"))
+            .build()
+            .map_err(|e| Error::Device {
+                device: "cpu".into(),
+                message: format!("cannot start the worker threads: {e}; try fewer with --threads"),
+            })?;
+        Ok(Self { memory: Arc::default(), threads: Arc::new(pool), profile: Arc::default() })
+    }
+
+    /// The number of worker threads.
+    pub fn threads(&self) -> usize {
+        self.threads.current_num_threads()
+    }
+
+    /// Runs `work` on the pool's threads and returns its result.
+    ///
+    /// Each kernel enters the pool by itself; a whole training loop run inside one `install` saves
+    /// that hand-over, some microseconds a kernel.
+    pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.threads.install(work)
+    }
+
+    /// Starts to measure the time each kernel takes.
+    pub fn start_profile(&self) {
+        self.profile.start();
+    }
+
+    /// The time per kernel since [`Cpu::start_profile`], the most expensive first.
+    pub fn profile(&self) -> Vec<KernelTime> {
+        self.profile.times()
+    }
+
+    /// Runs one kernel: on the pool, under its name in the profile.
+    pub(crate) fn kernel<R: Send>(&self, name: &'static str, work: impl FnOnce() -> R + Send) -> R {
+        self.profile.measure(name, || self.threads.install(work))
+    }
+}
+
+impl fmt::Debug for Cpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cpu").field("threads", &self.threads()).finish_non_exhaustive()
+    }
+}
+
+impl Memory for Cpu {
+    type Buffer<E: Element> = CpuBuffer<E>;
+    type View<'a, E: Element> = &'a [E];
+    type ViewMut<'a, E: Element> = &'a mut [E];
+
+    fn name(&self) -> String {
+        "cpu".into()
+    }
+
+    fn alloc<E: Element>(&self, len: usize) -> Result<CpuBuffer<E>> {
+        Ok(CpuBuffer::from_pool(&self.memory, len))
+    }
+
+    fn write<E: Element>(&self, target: &mut [E], host: &[E]) -> Result<()> {
+        target.copy_from_slice(host);
+        Ok(())
+    }
+
+    fn read<E: Element>(&self, source: &[E]) -> Result<Vec<E>> {
+        Ok(source.to_vec())
+    }
+
+    fn copy<E: Element>(&self, source: &[E], target: &mut [E]) -> Result<()> {
+        target.copy_from_slice(source);
+        Ok(())
+    }
+
+    fn zero<E: Element>(&self, target: &mut [E]) -> Result<()> {
+        target.fill(E::zeroed());
+        Ok(())
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn len<E: Element>(buffer: &CpuBuffer<E>) -> usize {
+        buffer.len()
+    }
+
+    fn view<E: Element>(buffer: &CpuBuffer<E>) -> &[E] {
+        buffer
+    }
+
+    fn view_mut<E: Element>(buffer: &mut CpuBuffer<E>) -> &mut [E] {
+        buffer
+    }
+
+    fn slice<'a, E: Element>(view: Self::View<'a, E>, range: Range<usize>) -> Self::View<'a, E> {
+        &view[range]
+    }
+
+    fn reborrow<'s, E: Element>(view: &'s mut &mut [E]) -> &'s mut [E] {
+        view
+    }
+
+    fn split_at<'a, E: Element>(
+        view: Self::ViewMut<'a, E>,
+        at: usize,
+    ) -> (Self::ViewMut<'a, E>, Self::ViewMut<'a, E>) {
+        view.split_at_mut(at)
+    }
+}
+
+impl<T: Float> Device<T> for Cpu {}

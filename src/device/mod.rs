@@ -1,0 +1,32 @@
+//! What a device is: memory, and the kernels of every op.
+//!
+//! [`Device`] has two real implementations, [`Cpu`] and the CUDA one. A program picks one at run
+//! time and is generic from there: the one bound `D: Device<T>` gives memory and all ops.
+
+pub(crate) mod cpu;
+mod memory;
+
+pub use cpu::Cpu;
+pub use memory::{Memory, Output};
+
+use crate::dtype::Float;
+use crate::ops;
+
+/// A device that can train networks of `T`: memory plus the kernels of every op, one line per op.
+pub trait Device<T: Float>:
+    Memory
+    + ops::add::AddKernels<T>
+    + ops::batch_norm2d::BatchNorm2dKernels<T>
+    + ops::conv2d::Conv2dKernels<T>
+    + ops::cross_entropy::CrossEntropyKernels<T>
+    + ops::dropout::DropoutKernels<T>
+    + ops::gather::GatherKernels<T>
+    + ops::matmul::MatmulKernels<T>
+    + ops::max_pool2d::MaxPool2dKernels<T>
+    + ops::mul::MulKernels<T>
+    + ops::relu::ReluKernels<T>
+    + ops::sum::SumKernels<T>
+    + ops::adam::AdamKernels<T>
+    + ops::sgd::SgdKernels<T>
+{
+}

@@ -1,0 +1,58 @@
+//! What a tensor may hold.
+
+use std::fmt::{Debug, Display};
+use std::iter::Sum;
+use std::ops::{AddAssign, MulAssign, SubAssign};
+
+/// A number that a device can store.
+pub trait Element: bytemuck::Pod + Debug + Default + PartialEq + Send + Sync + 'static {
+    /// The name in PyTorch (`float32`).
+    const NAME: &'static str;
+}
+
+/// A number that the ops compute with: `f32` for training, `f64` for gradient checks, where finite
+/// differences mean something.
+pub trait Float:
+    Element + num_traits::Float + AddAssign + SubAssign + MulAssign + Sum + Display + sealed::Sealed
+{
+    /// The nearest value to `value`.
+    fn of(value: f64) -> Self;
+    /// The value as `f64`, exactly.
+    fn as_f64(self) -> f64;
+}
+
+mod sealed {
+    /// Kernels exist for `f32` and `f64` alone.
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for f64 {}
+}
+
+macro_rules! element {
+    ($($type:ty = $name:literal),*) => {
+        $(impl Element for $type { const NAME: &'static str = $name; })*
+    };
+}
+element!(f32 = "float32", f64 = "float64", u8 = "uint8", i32 = "int32", u32 = "uint32");
+
+impl Float for f32 {
+    #[inline]
+    fn of(value: f64) -> Self {
+        value as f32
+    }
+    #[inline]
+    fn as_f64(self) -> f64 {
+        f64::from(self)
+    }
+}
+
+impl Float for f64 {
+    #[inline]
+    fn of(value: f64) -> Self {
+        value
+    }
+    #[inline]
+    fn as_f64(self) -> f64 {
+        self
+    }
+}

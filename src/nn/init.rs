@@ -1,0 +1,120 @@
+//! Where parameters are drawn, and the context that layers share.
+
+use crate::arena::Arena;
+use crate::device::Device;
+use crate::dtype::Float;
+use crate::rng::{Philox, stream};
+use crate::{Result, Shape, Tensor};
+use std::cell::Cell;
+use std::rc::Rc;
+
+/// What all layers of a model share: the seed, the step, and whether they train. Clones are the
+/// same context.
+#[derive(Debug, Clone)]
+pub struct Context(Rc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    seed: u64,
+    step: Cell<u64>,
+    training: Cell<bool>,
+}
+
+impl Context {
+    /// A context in training mode at step 0.
+    pub fn new(seed: u64) -> Self {
+        Self(Rc::new(Shared { seed, step: Cell::new(0), training: Cell::new(true) }))
+    }
+
+    /// The seed of every random number.
+    pub fn seed(&self) -> u64 {
+        self.0.seed
+    }
+
+    /// The training step, which picks dropout's masks.
+    pub fn step(&self) -> u64 {
+        self.0.step.get()
+    }
+
+    /// Goes to a training step. A loop that does so before each forward pass can be resumed with
+    /// the same bits.
+    pub fn set_step(&self, step: u64) {
+        self.0.step.set(step);
+    }
+
+    /// Whether layers behave as in training (`model.train()`) or as in evaluation.
+    pub fn training(&self) -> bool {
+        self.0.training.get()
+    }
+
+    /// `true`: as in training; `false`: as in evaluation.
+    pub fn train(&self, mode: bool) {
+        self.0.training.set(mode);
+    }
+}
+
+/// Draws parameters into a flat arena, each from a random stream of its own.
+#[derive(Debug)]
+pub struct Init<D: Device<T>, T: Float> {
+    arena: Arena<D, T>,
+    context: Context,
+    parameters: Cell<u64>,
+    streams: Cell<u32>,
+}
+
+impl<D: Device<T>, T: Float> Init<D, T> {
+    /// A new model's parameters on `device`, all randomness from `seed`.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn new(device: &D, seed: u64) -> Result<Self> {
+        Ok(Self {
+            arena: Arena::new(device)?,
+            context: Context::new(seed),
+            parameters: Cell::new(0),
+            streams: Cell::new(0),
+        })
+    }
+
+    /// The device.
+    pub fn device(&self) -> &D {
+        self.arena.device()
+    }
+
+    /// The arena of all parameters.
+    pub fn arena(&self) -> &Arena<D, T> {
+        &self.arena
+    }
+
+    /// The context of all layers.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// The random stream of one more layer.
+    pub fn stream(&self) -> u32 {
+        self.streams.replace(self.streams.get() + 1)
+    }
+
+    /// A parameter drawn from U(-bound, bound).
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn uniform(&self, bound: f64, shape: impl Into<Shape>) -> Result<Tensor<D, T>> {
+        let shape = shape.into();
+        let index = self.parameters.replace(self.parameters.get() + 1);
+        let mut random = Philox::new(self.context.seed()).sequence(stream::INIT, index);
+        let values: Vec<T> =
+            (0..shape.numel()).map(|_| T::of(random.range(-bound, bound))).collect();
+        self.arena.parameter(&values, shape)
+    }
+
+    /// A parameter of one value.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn constant(&self, value: f64, shape: impl Into<Shape>) -> Result<Tensor<D, T>> {
+        let shape = shape.into();
+        self.arena.parameter(&vec![T::of(value); shape.numel()], shape)
+    }
+}

@@ -1,0 +1,98 @@
+//! Layers with PyTorch's names, and what models are made of.
+//!
+//! A layer such as [`Conv2d`] is a plain description; `build` draws its parameters into an
+//! [`Init`]'s arena and gives the [`Module`] that runs.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `module.rs` | [`Module`], and the parameters and buffers it is made of |
+//! | `init.rs` | where parameters are drawn, and the context that layers share |
+//! | `sequential.rs` | [`Sequential`] |
+//! | `state_dict.rs` | values by PyTorch's keys |
+//! | `summary.rs` | the printed table |
+//! | `asl.rs` | the network of the course notebook |
+
+mod asl;
+mod init;
+mod module;
+mod sequential;
+mod state_dict;
+mod summary;
+
+pub use crate::ops::batch_norm2d::{BatchNorm2d, BatchNorm2dModule};
+pub use crate::ops::conv2d::{Conv2d, Conv2dModule};
+pub use crate::ops::dropout::{Dropout, DropoutModule};
+pub use crate::ops::flatten::Flatten;
+pub use crate::ops::linear::{Linear, LinearModule};
+pub use crate::ops::max_pool2d::MaxPool2d;
+pub use crate::ops::relu::ReLU;
+pub use asl::asl;
+pub use init::{Context, Init};
+pub use module::{Module, State};
+pub use sequential::Sequential;
+pub use state_dict::{StateDict, Value, Values};
+pub use summary::{Summary, SummaryRow};
+
+use crate::device::Device;
+use crate::dtype::Float;
+use crate::{Result, Shape};
+
+/// Makes [`Layer`] from the names of its variants.
+macro_rules! table_of_layers {
+    ($($layer:ident),* $(,)?) => {
+        /// A layer of a [`Sequential`], as a description.
+        #[derive(Debug, Clone, PartialEq)]
+        #[allow(missing_docs)]
+        pub enum Layer {
+            $($layer($layer),)*
+        }
+
+        impl Layer {
+            /// PyTorch's name.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$layer(_) => stringify!($layer),)*
+                }
+            }
+
+            /// The shape of its output for an input of shape `input`.
+            ///
+            /// # Errors
+            /// [`Error::Shape`](crate::Error::Shape) when the input does not fit.
+            pub fn output_shape(&self, input: &Shape) -> Result<Shape> {
+                match self {
+                    $(Self::$layer(layer) => layer.output_shape(input),)*
+                }
+            }
+
+            /// Draws its parameters.
+            ///
+            /// # Errors
+            /// When a hyper-parameter is outside its range or the device fails.
+            pub fn build<D: Device<T>, T: Float>(
+                &self,
+                init: &Init<D, T>,
+            ) -> Result<Box<dyn Module<D, T>>> {
+                match self {
+                    $(Self::$layer(layer) => Ok(Box::new(layer.build(init)?)),)*
+                }
+            }
+        }
+
+        $(impl From<$layer> for Layer {
+            fn from(layer: $layer) -> Self {
+                Self::$layer(layer)
+            }
+        })*
+    };
+}
+
+table_of_layers! { BatchNorm2d, Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU }
+
+/// A list of layers: `layers![Conv2d::new(1, 25, 3).padding(1), ReLU]`.
+#[macro_export]
+macro_rules! layers {
+    ($($layer:expr),* $(,)?) => {
+        vec![$($crate::nn::Layer::from($layer)),*]
+    };
+}

@@ -1,0 +1,95 @@
+use super::state_dict::{StateDict, Value, Values};
+use crate::device::Device;
+use crate::dtype::Float;
+use crate::{Error, Result, Shape, Tensor};
+use std::cell::Cell;
+use std::rc::Rc;
+
+/// Something with parameters that maps a tensor to a tensor.
+pub trait Module<D: Device<T>, T: Float> {
+    /// The output for `input`.
+    ///
+    /// # Errors
+    /// When the input does not fit or the device fails.
+    fn forward(&self, input: &Tensor<D, T>) -> Result<Tensor<D, T>>;
+
+    /// Its parameters and buffers by PyTorch's names and in PyTorch's order.
+    fn state(&self) -> Vec<(String, State<D, T>)> {
+        Vec::new()
+    }
+
+    /// A copy of all values on the host, by name.
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn state_dict(&self) -> Result<StateDict> {
+        self.state().into_iter().map(|(name, state)| Ok((name, state.value()?))).collect()
+    }
+
+    /// Sets all values from `dict`, which must have exactly the names and shapes of this module.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] naming the first names that are missing, unexpected or of another shape;
+    /// nothing is changed then.
+    fn load_state_dict(&self, dict: &StateDict) -> Result<()> {
+        let state = self.state();
+        dict.expect(state.iter().map(|(name, state)| (name.as_str(), state.shape())))?;
+        for (name, state) in &state {
+            let Some(value) = dict.get(name) else { continue };
+            state.set(value)?;
+        }
+        Ok(())
+    }
+}
+
+/// One parameter or buffer of a module.
+pub enum State<D: Device<T>, T: Float> {
+    /// Learned by the optimizer.
+    Parameter(Tensor<D, T>),
+    /// Kept beside the parameters, as running statistics are.
+    Buffer(Tensor<D, T>),
+    /// A counter, an int64 scalar in files.
+    Count(Rc<Cell<u64>>),
+}
+
+impl<D: Device<T>, T: Float> State<D, T> {
+    /// Named parameters, without those that a layer was built without.
+    pub fn parameters<const N: usize>(
+        named: [(&str, Option<&Tensor<D, T>>); N],
+    ) -> Vec<(String, Self)> {
+        named
+            .into_iter()
+            .filter_map(|(name, tensor)| Some((name.to_string(), Self::Parameter(tensor?.clone()))))
+            .collect()
+    }
+
+    /// Its shape.
+    pub fn shape(&self) -> Shape {
+        match self {
+            Self::Parameter(tensor) | Self::Buffer(tensor) => tensor.shape().clone(),
+            Self::Count(_) => Shape::default(),
+        }
+    }
+
+    fn value(&self) -> Result<Value> {
+        let values = match self {
+            Self::Parameter(tensor) | Self::Buffer(tensor) => Values::float(tensor.to_vec()?),
+            Self::Count(count) => Values::I64(vec![count.get() as i64]),
+        };
+        Ok(Value { shape: self.shape(), values })
+    }
+
+    fn set(&self, value: &Value) -> Result<()> {
+        match self {
+            Self::Parameter(tensor) | Self::Buffer(tensor) => tensor.set(&value.values.to_float()),
+            Self::Count(count) => {
+                let number = value.values.to_float::<f64>().first().copied().unwrap_or_default();
+                if number < 0.0 {
+                    return Err(Error::shape("load_state_dict", format!("a count of {number}")));
+                }
+                count.set(number as u64);
+                Ok(())
+            }
+        }
+    }
+}

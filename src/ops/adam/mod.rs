@@ -1,0 +1,50 @@
+//! The update of Adam and AdamW over a flat buffer.
+//!
+//! Kingma and Ba, "Adam", 2015; Loshchilov and Hutter, "Decoupled Weight Decay Regularization",
+//! 2019; Reddi et al., "On the Convergence of Adam and Beyond", 2018 (amsgrad).
+
+mod cpu;
+
+use crate::Result;
+use crate::device::Memory;
+use crate::dtype::Float;
+
+/// The numbers of one update.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct AdamStep {
+    /// Learning rate.
+    pub lr: f64,
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the square root of the corrected second moment.
+    pub eps: f64,
+    /// Weight decay.
+    pub weight_decay: f64,
+    /// `1 - beta1^t`.
+    pub bias_correction1: f64,
+    /// `sqrt(1 - beta2^t)`.
+    pub bias_correction2_sqrt: f64,
+    /// 1: the decay shrinks the parameters (AdamW); 0: it adds to the gradients (Adam).
+    pub decoupled: u64,
+}
+
+/// What Adam asks of a device.
+pub trait AdamKernels<T: Float>: Memory {
+    /// For every element, with gradient `g` (plus `weight_decay * p` unless decoupled):
+    /// `m += (1 - beta1) (g - m)`, `v = beta2 v + (1 - beta2) g^2`, both flushed to zero below the
+    /// smallest normal number, then
+    /// `p = p (1 - lr weight_decay if decoupled) - lr / bias_correction1 * m / (sqrt(v) /
+    /// bias_correction2_sqrt + eps)`; with `max_exp_avg_sq` the largest `v` so far takes its place.
+    fn adam(
+        &self,
+        step: &AdamStep,
+        parameters: Self::ViewMut<'_, T>,
+        gradients: Self::View<'_, T>,
+        exp_avg: Self::ViewMut<'_, T>,
+        exp_avg_sq: Self::ViewMut<'_, T>,
+        max_exp_avg_sq: Option<Self::ViewMut<'_, T>>,
+    ) -> Result<()>;
+}

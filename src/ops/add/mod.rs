@@ -1,0 +1,62 @@
+//! Elementwise addition, the second operand repeated over leading dimensions.
+
+mod cpu;
+
+use crate::device::{Device, Memory, Output};
+use crate::dtype::Float;
+use crate::ops::numel32;
+use crate::ops::sum::ChannelGeometry;
+use crate::tape::Tape;
+use crate::{Error, Result, Tensor};
+
+/// What addition asks of a device.
+pub trait AddKernels<T: Float>: Memory {
+    /// `y[i] = a[i] + b[i % len(b)]`.
+    fn add(
+        &self,
+        a: Self::View<'_, T>,
+        b: Self::View<'_, T>,
+        y: Self::ViewMut<'_, T>,
+    ) -> Result<()>;
+
+    /// `y[i] = x[i]`, or `y[i] += x[i]`: a gradient that is passed on.
+    fn accumulate(&self, x: Self::View<'_, T>, y: Output<'_, Self, T>) -> Result<()>;
+}
+
+/// How the second operand repeats: the first seen as `[outer, len(b), 1]`.
+pub(crate) fn repeat<D: Device<T>, T: Float>(
+    op: &'static str,
+    a: &Tensor<D, T>,
+    b: &Tensor<D, T>,
+) -> Result<ChannelGeometry> {
+    if !a.dims().ends_with(b.dims()) || b.numel() == 0 {
+        let message = format!(
+            "{} and {}: the second shape must be the first or its last dimensions",
+            a.shape(),
+            b.shape()
+        );
+        return Err(Error::shape(op, message));
+    }
+    let (all, channels) = (numel32(op, a.shape())?, numel32(op, b.shape())?);
+    Ok(ChannelGeometry { outer: all / channels, channels, inner: 1 })
+}
+
+impl<D: Device<T>, T: Float> Tensor<D, T> {
+    /// `self + other`; `other` has the same shape or the last dimensions of it (a bias, a scalar).
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for other shapes.
+    pub fn add(&self, other: &Self) -> Result<Self> {
+        let geometry = repeat("add", self, other)?;
+        let device = self.device().clone();
+        let mut y = device.alloc(self.numel())?;
+        device.add(self.read().view(), other.read().view(), D::view_mut(&mut y))?;
+        let output = Self::from_buffer(&device, y, self.shape().clone());
+        Tape::record([Some(self), Some(other)], output, move |[a, b], gradient, gradients| {
+            if let Some(output) = gradients.output(b, geometry.channels as usize)? {
+                device.channel_sum(&geometry, T::one(), D::view(&gradient), output)?;
+            }
+            gradients.pass(a, gradient)
+        })
+    }
+}

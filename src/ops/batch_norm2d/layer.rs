@@ -1,0 +1,145 @@
+use super::{Statistics, Tracked, batch_norm2d};
+use crate::device::Device;
+use crate::dtype::Float;
+use crate::nn::{Context, Init, Module, State};
+use crate::{Error, Result, Shape, Tensor};
+use std::cell::Cell;
+use std::rc::Rc;
+
+/// `torch.nn.BatchNorm2d`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BatchNorm2d {
+    /// Channels of the input.
+    pub num_features: usize,
+    /// Added to the variance.
+    pub eps: f64,
+    /// The share of a new batch in the running statistics; `None` averages all batches alike.
+    pub momentum: Option<f64>,
+    /// Whether a scale and a shift are learned.
+    pub affine: bool,
+    /// Whether running statistics are kept; without them a batch's own serve in evaluation too.
+    pub track_running_stats: bool,
+}
+
+impl BatchNorm2d {
+    /// Batch normalisation with eps 1e-5, momentum 0.1, a scale and a shift.
+    pub fn new(num_features: usize) -> Self {
+        Self {
+            num_features,
+            eps: 1e-5,
+            momentum: Some(0.1),
+            affine: true,
+            track_running_stats: true,
+        }
+    }
+
+    /// Added to the variance.
+    pub fn eps(self, eps: f64) -> Self {
+        Self { eps, ..self }
+    }
+
+    /// The share of a new batch in the running statistics; `None` averages all batches alike.
+    pub fn momentum(self, momentum: impl Into<Option<f64>>) -> Self {
+        Self { momentum: momentum.into(), ..self }
+    }
+
+    /// Whether a scale and a shift are learned.
+    pub fn affine(self, affine: bool) -> Self {
+        Self { affine, ..self }
+    }
+
+    /// Whether running statistics are kept.
+    pub fn track_running_stats(self, track_running_stats: bool) -> Self {
+        Self { track_running_stats, ..self }
+    }
+
+    /// Scale and running variance start at 1, shift and running mean at 0.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn build<D: Device<T>, T: Float>(
+        &self,
+        init: &Init<D, T>,
+    ) -> Result<BatchNorm2dModule<D, T>> {
+        let shape = [self.num_features];
+        let parameter = |value| self.affine.then(|| init.constant(value, shape)).transpose();
+        let (weight, bias) = (parameter(1.0)?, parameter(0.0)?);
+        let buffer = |value| {
+            let values = vec![T::of(value); self.num_features];
+            let tensor = || Tensor::from_slice(init.device(), &values, shape);
+            self.track_running_stats.then(tensor).transpose()
+        };
+        Ok(BatchNorm2dModule {
+            weight,
+            bias,
+            running_mean: buffer(0.0)?,
+            running_var: buffer(1.0)?,
+            num_batches_tracked: self.track_running_stats.then(Rc::default),
+            momentum: self.momentum,
+            eps: self.eps,
+            context: init.context().clone(),
+        })
+    }
+
+    pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
+        match input.expect("batch_norm2d", "[N, C, H, W]")? {
+            [_, channels, _, _] if channels == self.num_features => Ok(input.clone()),
+            _ => {
+                let message = format!("input {input} for num_features = {}", self.num_features);
+                Err(Error::shape("batch_norm2d", message))
+            }
+        }
+    }
+}
+
+/// A [`BatchNorm2d`] with its parameters and running statistics, `[num_features]` each.
+#[derive(Debug)]
+pub struct BatchNorm2dModule<D: Device<T>, T: Float> {
+    /// The learned scale.
+    pub weight: Option<Tensor<D, T>>,
+    /// The learned shift.
+    pub bias: Option<Tensor<D, T>>,
+    /// The running mean.
+    pub running_mean: Option<Tensor<D, T>>,
+    /// The running unbiased variance.
+    pub running_var: Option<Tensor<D, T>>,
+    num_batches_tracked: Option<Rc<Cell<u64>>>,
+    momentum: Option<f64>,
+    eps: f64,
+    context: Context,
+}
+
+impl<D: Device<T>, T: Float> Module<D, T> for BatchNorm2dModule<D, T> {
+    fn forward(&self, input: &Tensor<D, T>) -> Result<Tensor<D, T>> {
+        let running = self.running_mean.as_ref().zip(self.running_var.as_ref());
+        let statistics = match (self.context.training(), running) {
+            (false, Some((mean, var))) => Statistics::Running(mean, var),
+            (true, Some((mean, var))) => {
+                let batches = self.num_batches_tracked.as_ref().map_or(0, |n| n.get() + 1);
+                let momentum = self.momentum.unwrap_or(1.0 / batches as f64);
+                Statistics::Batch { running: Some(Tracked { mean, var, momentum }) }
+            }
+            (_, None) => Statistics::Batch { running: None },
+        };
+        let output =
+            batch_norm2d(input, self.weight.as_ref(), self.bias.as_ref(), statistics, self.eps)?;
+        if let Some(batches) = self.num_batches_tracked.as_ref().filter(|_| self.context.training())
+        {
+            batches.set(batches.get() + 1);
+        }
+        Ok(output)
+    }
+
+    fn state(&self) -> Vec<(String, State<D, T>)> {
+        let mut state =
+            State::parameters([("weight", self.weight.as_ref()), ("bias", self.bias.as_ref())]);
+        let buffers = [("running_mean", &self.running_mean), ("running_var", &self.running_var)];
+        for (name, buffer) in buffers {
+            state
+                .extend(buffer.as_ref().map(|buffer| (name.into(), State::Buffer(buffer.clone()))));
+        }
+        let count = self.num_batches_tracked.as_ref();
+        state.extend(count.map(|n| ("num_batches_tracked".into(), State::Count(Rc::clone(n)))));
+        state
+    }
+}

@@ -1,0 +1,224 @@
+//! Batch normalisation over `[N, C, H, W]`, per channel.
+//!
+//! Ioffe and Szegedy, "Batch Normalization", 2015. As in PyTorch, a batch is normalised with its
+//! biased variance, and the unbiased one is tracked.
+
+mod cpu;
+mod layer;
+
+pub use layer::{BatchNorm2d, BatchNorm2dModule};
+
+use crate::device::{Device, Memory, Output};
+use crate::dtype::Float;
+use crate::ops::numel32;
+use crate::ops::sum::ChannelGeometry;
+use crate::tape::Tape;
+use crate::{Error, Result, Shape, Tensor};
+
+/// The two gradients of the affine part and that of the input; `None` is not computed.
+pub struct BatchNorm2dGradients<'a, D: Memory, T: Float> {
+    /// `[N, C, H, W]`.
+    pub input: Option<Output<'a, D, T>>,
+    /// `[C]`.
+    pub weight: Option<Output<'a, D, T>>,
+    /// `[C]`.
+    pub bias: Option<Output<'a, D, T>>,
+}
+
+/// The learned scale and shift, `[C]` each; a missing scale is 1, a missing shift 0.
+pub struct Affine<'a, D: Memory, T: Float> {
+    /// Scale.
+    pub weight: Option<D::View<'a, T>>,
+    /// Shift.
+    pub bias: Option<D::View<'a, T>>,
+}
+
+/// Running statistics to move towards the batch's: `running += momentum * (batch - running)`.
+pub struct Running<'a, D: Memory, T: Float> {
+    /// `[C]`.
+    pub mean: D::ViewMut<'a, T>,
+    /// `[C]`, unbiased.
+    pub var: D::ViewMut<'a, T>,
+    /// The share of the new batch.
+    pub momentum: T,
+}
+
+/// What batch normalisation asks of a device. `[N, C, H, W]` is [`ChannelGeometry`]
+/// `{N, C, H * W}`; `mean` and `invstd` are `[C]`.
+pub trait BatchNorm2dKernels<T: Float>: Memory {
+    /// `mean` and `invstd = 1 / sqrt(biased variance + eps)` of each channel, and the running
+    /// statistics' step.
+    fn batch_norm2d_statistics(
+        &self,
+        geometry: &ChannelGeometry,
+        eps: T,
+        input: Self::View<'_, T>,
+        mean: Self::ViewMut<'_, T>,
+        invstd: Self::ViewMut<'_, T>,
+        running: Option<Running<'_, Self, T>>,
+    ) -> Result<()>;
+
+    /// `invstd = 1 / sqrt(var + eps)`.
+    fn batch_norm2d_invstd(
+        &self,
+        eps: T,
+        var: Self::View<'_, T>,
+        invstd: Self::ViewMut<'_, T>,
+    ) -> Result<()>;
+
+    /// `output = (input - mean) * invstd * weight + bias`.
+    fn batch_norm2d_normalize(
+        &self,
+        geometry: &ChannelGeometry,
+        input: Self::View<'_, T>,
+        mean: Self::View<'_, T>,
+        invstd: Self::View<'_, T>,
+        affine: Affine<'_, Self, T>,
+        output: Self::ViewMut<'_, T>,
+    ) -> Result<()>;
+
+    /// The gradients. With `xhat = (input - mean) * invstd`:
+    /// `grad_bias = sum(grad_output)`, `grad_weight = sum(grad_output * xhat)`, and
+    /// `grad_input = weight * invstd * (grad_output - grad_bias / M - xhat * grad_weight / M)` over
+    /// the `M = N * H * W` elements of a channel; when the statistics were not the batch's
+    /// (`batch_statistics` false) the last two terms are missing.
+    #[allow(clippy::too_many_arguments)]
+    fn batch_norm2d_backward(
+        &self,
+        geometry: &ChannelGeometry,
+        batch_statistics: bool,
+        input: Self::View<'_, T>,
+        mean: Self::View<'_, T>,
+        invstd: Self::View<'_, T>,
+        weight: Option<Self::View<'_, T>>,
+        grad_output: Self::View<'_, T>,
+        gradients: BatchNorm2dGradients<'_, Self, T>,
+    ) -> Result<()>;
+}
+
+/// Which statistics normalise, and what becomes of the running ones.
+pub enum Statistics<'a, D: Memory, T: Float> {
+    /// The batch's; `running` (mean, variance, momentum) moves towards them.
+    Batch {
+        /// What to move, if anything.
+        running: Option<Tracked<'a, D, T>>,
+    },
+    /// The running ones: mean and variance, `[C]` each.
+    Running(&'a Tensor<D, T>, &'a Tensor<D, T>),
+}
+
+/// Running statistics that a batch moves.
+pub struct Tracked<'a, D: Memory, T: Float> {
+    /// `[C]`.
+    pub mean: &'a Tensor<D, T>,
+    /// `[C]`, unbiased.
+    pub var: &'a Tensor<D, T>,
+    /// The share of the new batch.
+    pub momentum: f64,
+}
+
+/// Normalises each channel of `input [N, C, H, W]`, then scales by `weight [C]` and shifts by
+/// `bias [C]`, as `torch.nn.functional.batch_norm`.
+///
+/// # Errors
+/// [`Error::Shape`] when ranks or channels do not fit, or when a batch has one value per channel:
+/// that has no variance.
+pub fn batch_norm2d<D: Device<T>, T: Float>(
+    input: &Tensor<D, T>,
+    weight: Option<&Tensor<D, T>>,
+    bias: Option<&Tensor<D, T>>,
+    statistics: Statistics<'_, D, T>,
+    eps: f64,
+) -> Result<Tensor<D, T>> {
+    const OP: &str = "batch_norm2d";
+    let geometry = geometry(input.shape())?;
+    let channels = geometry.channels as usize;
+    let named = [("weight", weight), ("bias", bias)];
+    let per_channel = match &statistics {
+        Statistics::Batch { running: None } => [("", None), ("", None)],
+        Statistics::Batch { running: Some(Tracked { mean, var, .. }) }
+        | Statistics::Running(mean, var) => {
+            [("running_mean", Some(*mean)), ("running_var", Some(*var))]
+        }
+    };
+    for (name, tensor) in named.into_iter().chain(per_channel) {
+        if let Some(tensor) = tensor.filter(|tensor| tensor.dims() != [channels]) {
+            let message = format!("{name} {} for {channels} channels", tensor.shape());
+            return Err(Error::shape(OP, message));
+        }
+    }
+    let device = input.device().clone();
+    let eps = T::of(eps);
+    let mut invstd = device.alloc(channels)?;
+    let batch_statistics = matches!(statistics, Statistics::Batch { .. });
+    let mean = match statistics {
+        Statistics::Batch { running } => {
+            if geometry.outer * geometry.inner == 1 {
+                let message = format!(
+                    "input {} has one value per channel, which has no variance",
+                    input.shape()
+                );
+                return Err(Error::shape(OP, message));
+            }
+            let mut mean = device.alloc(channels)?;
+            let mut guards = running.map(|t| (t.mean.write(), t.var.write(), t.momentum));
+            let running = guards.as_mut().map(|(mean, var, momentum)| Running {
+                mean: mean.view_mut(),
+                var: var.view_mut(),
+                momentum: T::of(*momentum),
+            });
+            let (mean_view, invstd_view) = (D::view_mut(&mut mean), D::view_mut(&mut invstd));
+            let input = input.read();
+            let view = input.view();
+            device.batch_norm2d_statistics(
+                &geometry,
+                eps,
+                view,
+                mean_view,
+                invstd_view,
+                running,
+            )?;
+            Tensor::from_buffer(&device, mean, Shape::from([channels]))
+        }
+        Statistics::Running(mean, var) => {
+            device.batch_norm2d_invstd(eps, var.read().view(), D::view_mut(&mut invstd))?;
+            mean.detach()
+        }
+    };
+    let mut y = device.alloc(input.numel())?;
+    {
+        let (weight, bias) = (weight.map(Tensor::read), bias.map(Tensor::read));
+        let affine = Affine {
+            weight: weight.as_ref().map(|weight| weight.view()),
+            bias: bias.as_ref().map(|bias| bias.view()),
+        };
+        let (input, mean, invstd) = (input.read(), mean.read(), D::view(&invstd));
+        let y = D::view_mut(&mut y);
+        device.batch_norm2d_normalize(&geometry, input.view(), mean.view(), invstd, affine, y)?;
+    }
+    let output = Tensor::from_buffer(&device, y, input.shape().clone());
+    let (x, w) = (input.detach(), weight.map(Tensor::detach));
+    Tape::record([Some(input), weight, bias], output, move |nodes, gradient, gradients| {
+        let [x_node, w_node, b_node] = nodes;
+        let [input, weight, bias] =
+            gradients.outputs([(x_node, x.numel()), (w_node, channels), (b_node, channels)])?;
+        let w = w.as_ref().map(Tensor::read);
+        device.batch_norm2d_backward(
+            &geometry,
+            batch_statistics,
+            x.read().view(),
+            mean.read().view(),
+            D::view(&invstd),
+            w.as_ref().map(|w| w.view()),
+            D::view(&gradient),
+            BatchNorm2dGradients { input, weight, bias },
+        )
+    })
+}
+
+/// `[N, C, H, W]` as channels.
+fn geometry(input: &Shape) -> Result<ChannelGeometry> {
+    let [n, c, h, w] = input.expect("batch_norm2d", "[N, C, H, W]")?;
+    numel32("batch_norm2d", input)?;
+    Ok(ChannelGeometry { outer: n as u32, channels: c as u32, inner: (h * w) as u32 })
+}

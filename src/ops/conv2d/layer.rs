@@ -1,0 +1,116 @@
+use super::{Conv2dGeometry, Conv2dOptions, conv2d};
+use crate::device::Device;
+use crate::dtype::Float;
+use crate::nn::{Init, Module, State};
+use crate::{Result, Shape, Tensor};
+
+/// A size for rows and columns: one number for both, or `[rows, columns]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size2(pub [usize; 2]);
+
+impl From<usize> for Size2 {
+    fn from(size: usize) -> Self {
+        Self([size, size])
+    }
+}
+
+impl From<[usize; 2]> for Size2 {
+    fn from(sizes: [usize; 2]) -> Self {
+        Self(sizes)
+    }
+}
+
+/// `torch.nn.Conv2d`: weight and bias from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), fan_in being
+/// `in_channels * KH * KW` (kaiming_uniform with a = sqrt 5).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Conv2d {
+    /// Channels of the input.
+    pub in_channels: usize,
+    /// Channels of the output.
+    pub out_channels: usize,
+    /// Rows and columns of a filter.
+    pub kernel_size: [usize; 2],
+    /// Stride, padding and dilation.
+    pub options: Conv2dOptions,
+    /// Whether a bias is learned.
+    pub bias: bool,
+}
+
+impl Conv2d {
+    /// A convolution with stride 1, no padding and a bias.
+    pub fn new(in_channels: usize, out_channels: usize, kernel_size: impl Into<Size2>) -> Self {
+        let kernel_size = kernel_size.into().0;
+        Self {
+            in_channels,
+            out_channels,
+            kernel_size,
+            options: Conv2dOptions::default(),
+            bias: true,
+        }
+    }
+
+    /// Steps between filter positions.
+    pub fn stride(mut self, stride: impl Into<Size2>) -> Self {
+        self.options.stride = stride.into().0;
+        self
+    }
+
+    /// Zero rows and columns around the input.
+    pub fn padding(mut self, padding: impl Into<Size2>) -> Self {
+        self.options.padding = padding.into().0;
+        self
+    }
+
+    /// Distance between filter taps.
+    pub fn dilation(mut self, dilation: impl Into<Size2>) -> Self {
+        self.options.dilation = dilation.into().0;
+        self
+    }
+
+    /// Whether a bias is learned.
+    pub fn bias(self, bias: bool) -> Self {
+        Self { bias, ..self }
+    }
+
+    fn weight_shape(&self) -> Shape {
+        let [kh, kw] = self.kernel_size;
+        Shape::from([self.out_channels, self.in_channels, kh, kw])
+    }
+
+    /// Draws the parameters.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn build<D: Device<T>, T: Float>(&self, init: &Init<D, T>) -> Result<Conv2dModule<D, T>> {
+        let fan_in = self.in_channels * self.kernel_size.iter().product::<usize>();
+        let bound = 1.0 / (fan_in as f64).sqrt();
+        let weight = init.uniform(bound, self.weight_shape())?;
+        let bias = self.bias.then(|| init.uniform(bound, [self.out_channels])).transpose()?;
+        Ok(Conv2dModule { weight, bias, options: self.options })
+    }
+
+    pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
+        Ok(Conv2dGeometry::new(input, &self.weight_shape(), &self.options)?.output_shape())
+    }
+}
+
+/// A [`Conv2d`] with its parameters.
+#[derive(Debug)]
+pub struct Conv2dModule<D: Device<T>, T: Float> {
+    /// `[out_channels, in_channels, KH, KW]`.
+    pub weight: Tensor<D, T>,
+    /// `[out_channels]`.
+    pub bias: Option<Tensor<D, T>>,
+    /// Stride, padding and dilation.
+    pub options: Conv2dOptions,
+}
+
+impl<D: Device<T>, T: Float> Module<D, T> for Conv2dModule<D, T> {
+    fn forward(&self, input: &Tensor<D, T>) -> Result<Tensor<D, T>> {
+        conv2d(input, &self.weight, self.bias.as_ref(), &self.options)
+    }
+
+    fn state(&self) -> Vec<(String, State<D, T>)> {
+        State::parameters([("weight", Some(&self.weight)), ("bias", self.bias.as_ref())])
+    }
+}

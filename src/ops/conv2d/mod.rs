@@ -1,0 +1,210 @@
+//! Two-dimensional convolution (cross-correlation, as everywhere in deep learning).
+
+mod cpu;
+mod layer;
+
+pub use layer::{Conv2d, Conv2dModule, Size2};
+
+use crate::device::{Device, Memory, Output};
+use crate::dtype::Float;
+use crate::ops::sum::ChannelGeometry;
+use crate::ops::{index32, numel32};
+use crate::tape::Tape;
+use crate::{Error, Result, Shape, Tensor};
+
+/// Sizes of one convolution; `[rows, columns]` for each pair.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct Conv2dGeometry {
+    /// Images.
+    pub batch: u32,
+    /// Channels of the input.
+    pub in_channels: u32,
+    /// Rows of the input.
+    pub height: u32,
+    /// Columns of the input.
+    pub width: u32,
+    /// Channels of the output.
+    pub out_channels: u32,
+    /// Rows of the output.
+    pub out_height: u32,
+    /// Columns of the output.
+    pub out_width: u32,
+    /// Rows and columns of a filter.
+    pub kernel_size: [u32; 2],
+    /// Steps between filter positions.
+    pub stride: [u32; 2],
+    /// Zero rows and columns around the input.
+    pub padding: [u32; 2],
+    /// Distance between filter taps.
+    pub dilation: [u32; 2],
+}
+
+/// Attributes of a convolution, `[rows, columns]` each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Conv2dOptions {
+    /// Steps between filter positions.
+    pub stride: [usize; 2],
+    /// Zero rows and columns around the input.
+    pub padding: [usize; 2],
+    /// Distance between filter taps.
+    pub dilation: [usize; 2],
+}
+
+impl Default for Conv2dOptions {
+    fn default() -> Self {
+        Self { stride: [1, 1], padding: [0, 0], dilation: [1, 1] }
+    }
+}
+
+impl Conv2dGeometry {
+    /// The geometry of input `[N, C, H, W]` and weight `[O, C, KH, KW]`; an output is
+    /// `floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when ranks or channels do not fit, the filter is larger than the padded
+    /// input, or a size is 0 or too large.
+    pub fn new(input: &Shape, weight: &Shape, options: &Conv2dOptions) -> Result<Self> {
+        const OP: &str = "conv2d";
+        let [batch, in_channels, height, width] = input.expect(OP, "[N, C, H, W]")?;
+        let [out_channels, channels, kh, kw] = weight.expect(OP, "[O, C, KH, KW] as weight")?;
+        if channels != in_channels {
+            let message = format!(
+                "input {input} has {in_channels} channels, weight {weight} takes {channels}"
+            );
+            return Err(Error::shape(OP, message));
+        }
+        if in_channels == 0 || out_channels == 0 {
+            return Err(Error::shape(
+                OP,
+                format!("weight {weight}: there must be at least one channel"),
+            ));
+        }
+        let Conv2dOptions { stride, padding, dilation } = *options;
+        let mut out = [0; 2];
+        for (axis, (size, kernel)) in [(height, kh), (width, kw)].into_iter().enumerate() {
+            if kernel == 0 || stride[axis] == 0 || dilation[axis] == 0 {
+                let message =
+                    format!("weight {weight}, {options:?}: kernel, stride and dilation start at 1");
+                return Err(Error::shape(OP, message));
+            }
+            let (padded, reach) = (size + 2 * padding[axis], dilation[axis] * (kernel - 1) + 1);
+            if padded < reach {
+                let message = format!(
+                    "input {input}: a filter that reaches over {reach} does not fit into {size} + 2 * {}",
+                    padding[axis]
+                );
+                return Err(Error::shape(OP, message));
+            }
+            out[axis] = (padded - reach) / stride[axis] + 1;
+        }
+        numel32(OP, input)?;
+        numel32(OP, weight)?;
+        index32(OP, batch * out_channels * out[0] * out[1])?;
+        Ok(Self {
+            batch: batch as u32,
+            in_channels: in_channels as u32,
+            height: height as u32,
+            width: width as u32,
+            out_channels: out_channels as u32,
+            out_height: out[0] as u32,
+            out_width: out[1] as u32,
+            kernel_size: [kh as u32, kw as u32],
+            stride: stride.map(|size| size as u32),
+            padding: padding.map(|size| size as u32),
+            dilation: dilation.map(|size| size as u32),
+        })
+    }
+
+    /// `[N, O, OH, OW]`.
+    pub fn output_shape(&self) -> Shape {
+        Shape::from(
+            [self.batch, self.out_channels, self.out_height, self.out_width]
+                .map(|size| size as usize),
+        )
+    }
+}
+
+/// What convolution asks of a device.
+pub trait Conv2dKernels<T: Float>: Memory {
+    /// `output[n, o, y, x] = bias[o] + sum over c, i, j of weight[o, c, i, j] *
+    /// input[n, c, y stride + i dilation - padding, x stride + j dilation - padding]`.
+    fn conv2d_forward(
+        &self,
+        geometry: &Conv2dGeometry,
+        input: Self::View<'_, T>,
+        weight: Self::View<'_, T>,
+        bias: Option<Self::View<'_, T>>,
+        output: Self::ViewMut<'_, T>,
+    ) -> Result<()>;
+
+    /// The gradient of the input, `[N, C, H, W]`.
+    fn conv2d_backward_input(
+        &self,
+        geometry: &Conv2dGeometry,
+        grad_output: Self::View<'_, T>,
+        weight: Self::View<'_, T>,
+        grad_input: Output<'_, Self, T>,
+    ) -> Result<()>;
+
+    /// The gradient of the weight, `[O, C, KH, KW]`.
+    fn conv2d_backward_weight(
+        &self,
+        geometry: &Conv2dGeometry,
+        input: Self::View<'_, T>,
+        grad_output: Self::View<'_, T>,
+        grad_weight: Output<'_, Self, T>,
+    ) -> Result<()>;
+}
+
+/// Convolves `input [N, C, H, W]` with `weight [O, C, KH, KW]` and adds `bias [O]`, as
+/// `torch.nn.functional.conv2d`.
+///
+/// # Errors
+/// As [`Conv2dGeometry::new`].
+pub fn conv2d<D: Device<T>, T: Float>(
+    input: &Tensor<D, T>,
+    weight: &Tensor<D, T>,
+    bias: Option<&Tensor<D, T>>,
+    options: &Conv2dOptions,
+) -> Result<Tensor<D, T>> {
+    let geometry = Conv2dGeometry::new(input.shape(), weight.shape(), options)?;
+    let shape = geometry.output_shape();
+    let out_channels = geometry.out_channels as usize;
+    if let Some(bias) = bias
+        && bias.dims() != [out_channels]
+    {
+        let message = format!("bias {} for {out_channels} output channels", bias.shape());
+        return Err(Error::shape("conv2d", message));
+    }
+    let device = input.device().clone();
+    let mut y = device.alloc(shape.numel())?;
+    {
+        let bias = bias.map(Tensor::read);
+        let bias = bias.as_ref().map(|bias| bias.view());
+        let (input, weight) = (input.read(), weight.read());
+        device.conv2d_forward(&geometry, input.view(), weight.view(), bias, D::view_mut(&mut y))?;
+    }
+    let output = Tensor::from_buffer(&device, y, shape);
+    let (x, w) = (input.detach(), weight.detach());
+    Tape::record([Some(input), Some(weight), bias], output, move |nodes, gradient, gradients| {
+        let [x_node, w_node, b_node] = nodes;
+        let gradient = D::view(&gradient);
+        if let Some(output) = gradients.output(x_node, x.numel())? {
+            device.conv2d_backward_input(&geometry, gradient, w.read().view(), output)?;
+        }
+        if let Some(output) = gradients.output(w_node, w.numel())? {
+            device.conv2d_backward_weight(&geometry, x.read().view(), gradient, output)?;
+        }
+        if let Some(output) = gradients.output(b_node, out_channels)? {
+            let pixels = geometry.out_height * geometry.out_width;
+            let channels = ChannelGeometry {
+                outer: geometry.batch,
+                channels: geometry.out_channels,
+                inner: pixels,
+            };
+            device.channel_sum(&channels, T::one(), gradient, output)?;
+        }
+        Ok(())
+    })
+}

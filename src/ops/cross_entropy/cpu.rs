@@ -1,0 +1,99 @@
+use super::{CrossEntropyGeometry, CrossEntropyKernels};
+use crate::device::cpu::{BLOCK, put};
+use crate::device::{Cpu, Output};
+use crate::dtype::Float;
+use crate::{Error, Result};
+use rayon::prelude::*;
+
+impl<T: Float> CrossEntropyKernels<T> for Cpu {
+    fn cross_entropy_forward(
+        &self,
+        geometry: &CrossEntropyGeometry,
+        logits: &[T],
+        target: &[i32],
+        loss: &mut [T],
+        grad_logits: &mut [T],
+        correct: &mut [i32],
+    ) -> Result<()> {
+        let classes = geometry.classes as usize;
+        let counts = |target: i32| target != geometry.ignore_index;
+        let valid = 0..geometry.classes as i32;
+        if let Some(row) = target.iter().position(|&t| counts(t) && !valid.contains(&t)) {
+            let message =
+                format!("target {} of row {row} is no class; there are {classes}", target[row]);
+            return Err(Error::shape("cross_entropy", message));
+        }
+        let rows = target.iter().filter(|&&target| counts(target)).count();
+        let scale = if geometry.mean == 1 { T::one() / T::of(rows as f64) } else { T::one() };
+        self.kernel("cross_entropy_forward", || {
+            let (mut total, mut hits) = (0.0, 0);
+            let rows = logits.chunks_exact(classes).zip(grad_logits.chunks_exact_mut(classes));
+            for ((logits, gradient), &target) in rows.zip(target) {
+                if !counts(target) {
+                    gradient.fill(T::zero());
+                    continue;
+                }
+                let (row_loss, hit) = row(geometry, logits, target as usize, scale, gradient);
+                total += row_loss;
+                hits += i32::from(hit);
+            }
+            loss[0] = T::of(total) * scale;
+            correct[0] = hits;
+        });
+        Ok(())
+    }
+
+    fn cross_entropy_backward(
+        &self,
+        saved: &[T],
+        gradient: &[T],
+        grad_logits: Output<'_, Self, T>,
+    ) -> Result<()> {
+        let Output { view, accumulate } = grad_logits;
+        let gradient = gradient[0];
+        self.kernel("cross_entropy_backward", || {
+            view.par_iter_mut()
+                .zip(saved)
+                .with_min_len(BLOCK)
+                .for_each(|(grad, &saved)| put(grad, saved * gradient, accumulate));
+        });
+        Ok(())
+    }
+}
+
+/// One row: writes `scale * (p - q)`, returns the loss and whether the largest logit is the
+/// target's.
+fn row<T: Float>(
+    geometry: &CrossEntropyGeometry,
+    logits: &[T],
+    target: usize,
+    scale: T,
+    gradient: &mut [T],
+) -> (f64, bool) {
+    let mut best = 0;
+    for (i, &logit) in logits.iter().enumerate() {
+        // NaN counts as the largest, as in PyTorch.
+        if logit > logits[best] || (logit.is_nan() && !logits[best].is_nan()) {
+            best = i;
+        }
+    }
+    // Shifted by the maximum, no exponential overflows.
+    let max = logits[best];
+    let mut sum = T::zero();
+    for (p, &logit) in gradient.iter_mut().zip(logits) {
+        *p = (logit - max).exp();
+        sum += *p;
+    }
+    let log_sum = sum.ln();
+    let smoothing = T::of(geometry.label_smoothing);
+    let spread = smoothing / T::of(logits.len() as f64);
+    let mut loss = ((T::one() - smoothing) * (log_sum + max - logits[target])).as_f64();
+    for (i, (p, &logit)) in gradient.iter_mut().zip(logits).enumerate() {
+        let q = if i == target { T::one() - smoothing + spread } else { spread };
+        *p = scale * (*p / sum - q);
+        if smoothing > T::zero() {
+            loss += (spread * (log_sum + max - logit)).as_f64();
+        }
+    }
+    (loss, best == target)
+}

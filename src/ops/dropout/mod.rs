@@ -1,0 +1,78 @@
+//! Dropout, its mask drawn from Philox and never stored.
+
+mod cpu;
+mod layer;
+
+pub use layer::{Dropout, DropoutModule};
+
+use crate::device::{Device, Memory, Output};
+use crate::dtype::Float;
+use crate::tape::Tape;
+use crate::{Error, Result, Tensor};
+
+/// Which elements are dropped: element `i` where word `i % 4` of Philox block
+/// `(seed, stream, step, i / 4)` is less than `threshold`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct DropoutGeometry {
+    /// The run's seed.
+    pub seed: u64,
+    /// The training step.
+    pub step: u64,
+    /// What the kept elements are multiplied with, `1 / (1 - p)`; 0 when all are dropped.
+    pub scale: f64,
+    /// The layer.
+    pub stream: u32,
+    /// `p * 2^32`; a word below it drops its element.
+    pub threshold: u32,
+}
+
+impl DropoutGeometry {
+    /// Drops each element with probability `p` in `[0, 1]`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for another `p`.
+    pub fn new(p: f64, seed: u64, step: u64, stream: u32) -> Result<Self> {
+        if !(0.0..=1.0).contains(&p) {
+            return Err(Error::argument(
+                "p",
+                format!("must be a probability from 0 to 1, got {p}"),
+            ));
+        }
+        let scale = if p < 1.0 { 1.0 / (1.0 - p) } else { 0.0 };
+        let threshold = (p * 2f64.powi(32)).min(f64::from(u32::MAX)) as u32;
+        Ok(Self { seed, step, scale, stream, threshold })
+    }
+}
+
+/// What dropout asks of a device.
+pub trait DropoutKernels<T: Float>: Memory {
+    /// `y = x * scale` where an element is kept, else 0: forward on values, backward on gradients,
+    /// the mask drawn anew.
+    fn dropout(
+        &self,
+        geometry: &DropoutGeometry,
+        x: Self::View<'_, T>,
+        y: Output<'_, Self, T>,
+    ) -> Result<()>;
+}
+
+impl<D: Device<T>, T: Float> Tensor<D, T> {
+    /// Zeroes elements by `geometry` and scales the others, so that the expectation stays.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn dropout(&self, geometry: DropoutGeometry) -> Result<Self> {
+        crate::ops::numel32("dropout", self.shape())?;
+        let device = self.device().clone();
+        let numel = self.numel();
+        let mut y = device.alloc(numel)?;
+        let output = Output { view: D::view_mut(&mut y), accumulate: false };
+        device.dropout(&geometry, self.read().view(), output)?;
+        let output = Self::from_buffer(&device, y, self.shape().clone());
+        Tape::record([Some(self)], output, move |[x], gradient, gradients| {
+            let Some(output) = gradients.output(x, numel)? else { return Ok(()) };
+            device.dropout(&geometry, D::view(&gradient), output)
+        })
+    }
+}

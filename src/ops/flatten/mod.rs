@@ -1,0 +1,49 @@
+//! Other shapes over the same memory; no kernel runs.
+
+mod layer;
+
+pub use layer::Flatten;
+
+use crate::device::Device;
+use crate::dtype::Float;
+use crate::tape::Tape;
+use crate::{Error, Result, Shape, Tensor};
+
+impl<D: Device<T>, T: Float> Tensor<D, T> {
+    /// The same elements under another shape.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when it has another number of elements.
+    pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Self> {
+        let shape = shape.into();
+        if shape.numel() != self.numel() {
+            let message = format!(
+                "{} has {} elements, {shape} has {}",
+                self.shape(),
+                self.numel(),
+                shape.numel()
+            );
+            return Err(Error::shape("reshape", message));
+        }
+        Tape::record([Some(self)], self.detach_as(shape), |[x], gradient, gradients| {
+            gradients.pass(x, gradient)
+        })
+    }
+
+    /// `[N, C, H, W]` as `[N, C * H * W]`: every dimension from `start_dim` on becomes one.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when there is no such dimension.
+    pub fn flatten(&self, start_dim: usize) -> Result<Self> {
+        self.reshape(flattened(self.shape(), start_dim)?)
+    }
+}
+
+/// The shape after [`Tensor::flatten`].
+fn flattened(shape: &Shape, start_dim: usize) -> Result<Shape> {
+    if start_dim >= shape.rank() {
+        return Err(Error::shape("flatten", format!("{shape} has no dimension {start_dim}")));
+    }
+    let (kept, merged) = shape.dims().split_at(start_dim);
+    Ok(Shape::from([kept, &[merged.iter().product()]].concat()))
+}

@@ -1,0 +1,64 @@
+use super::linear;
+use crate::device::Device;
+use crate::dtype::Float;
+use crate::nn::{Init, Module, State};
+use crate::{Result, Shape, Tensor};
+
+/// `torch.nn.Linear`: `y = x W^T + b`, weight and bias from U(-1/sqrt(in), 1/sqrt(in)).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Linear {
+    /// Size of each input row.
+    pub in_features: usize,
+    /// Size of each output row.
+    pub out_features: usize,
+    /// Whether a bias is learned.
+    pub bias: bool,
+}
+
+impl Linear {
+    /// A fully connected layer with a bias.
+    pub fn new(in_features: usize, out_features: usize) -> Self {
+        Self { in_features, out_features, bias: true }
+    }
+
+    /// Whether a bias is learned.
+    pub fn bias(self, bias: bool) -> Self {
+        Self { bias, ..self }
+    }
+
+    /// Draws the parameters.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn build<D: Device<T>, T: Float>(&self, init: &Init<D, T>) -> Result<LinearModule<D, T>> {
+        let bound = 1.0 / (self.in_features as f64).sqrt();
+        let weight = init.uniform(bound, [self.out_features, self.in_features])?;
+        let bias = self.bias.then(|| init.uniform(bound, [self.out_features])).transpose()?;
+        Ok(LinearModule { weight, bias })
+    }
+
+    /// `[.., in_features]` becomes `[.., out_features]`.
+    pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
+        let [rows, _] = input.expect("linear", "[N, in_features]")?;
+        Ok(Shape::from([rows, self.out_features]))
+    }
+}
+
+/// A [`Linear`] with its parameters.
+#[derive(Debug)]
+pub struct LinearModule<D: Device<T>, T: Float> {
+    /// `[out_features, in_features]`.
+    pub weight: Tensor<D, T>,
+    /// `[out_features]`.
+    pub bias: Option<Tensor<D, T>>,
+}
+
+impl<D: Device<T>, T: Float> Module<D, T> for LinearModule<D, T> {
+    fn forward(&self, input: &Tensor<D, T>) -> Result<Tensor<D, T>> {
+        linear(input, &self.weight, self.bias.as_ref())
+    }
+
+    fn state(&self) -> Vec<(String, State<D, T>)> {
+        State::parameters([("weight", Some(&self.weight)), ("bias", self.bias.as_ref())])
+    }
+}

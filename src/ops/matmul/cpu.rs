@@ -1,0 +1,50 @@
+use super::{MatmulGeometry, MatmulKernels};
+use crate::Result;
+use crate::device::cpu::{Matrix, MatrixMut, gemm};
+use crate::device::{Cpu, Output};
+use crate::dtype::Float;
+use rayon::prelude::*;
+
+/// Multiplications that one task must have to be worth a hand-over to another thread.
+const WORK_PER_TASK: usize = 1 << 22;
+/// The most tasks that one product is split into.
+const MAX_TASKS: usize = 16;
+
+impl<T: Float> MatmulKernels<T> for Cpu {
+    fn matmul(
+        &self,
+        geometry: &MatmulGeometry,
+        a: &[T],
+        b: &[T],
+        bias: Option<&[T]>,
+        c: Output<'_, Self, T>,
+    ) -> Result<()> {
+        let Output { view: c, accumulate } = c;
+        let [m, n, k] = [geometry.m, geometry.n, geometry.k].map(|size| size as usize);
+        let a =
+            if geometry.transpose_a == 1 { Matrix::new(a, k, m).t() } else { Matrix::new(a, m, k) };
+        let b =
+            if geometry.transpose_b == 1 { Matrix::new(b, n, k).t() } else { Matrix::new(b, k, n) };
+        self.kernel("matmul", || {
+            // Rows are split by the shape alone, and a row's sum never is: same bits on any number
+            // of threads.
+            let tasks = (m * n * k / WORK_PER_TASK).clamp(1, MAX_TASKS);
+            let rows = m.div_ceil(tasks).max(1);
+            c.par_chunks_mut((rows * n).max(1)).enumerate().for_each(|(task, c)| {
+                let rows_here = c.len() / n;
+                if let Some(bias) = bias {
+                    for row in c.chunks_exact_mut(n) {
+                        if accumulate {
+                            row.iter_mut().zip(bias).for_each(|(c, &bias)| *c += bias);
+                        } else {
+                            row.copy_from_slice(bias);
+                        }
+                    }
+                }
+                let a = a.rows(task * rows, rows_here);
+                gemm(MatrixMut::new(c, rows_here, n), a, b, accumulate || bias.is_some());
+            });
+        });
+        Ok(())
+    }
+}

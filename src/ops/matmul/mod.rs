@@ -1,0 +1,103 @@
+//! The matrix product, which the linear layer uses too.
+
+mod cpu;
+
+use crate::device::{Device, Memory, Output};
+use crate::dtype::Float;
+use crate::ops::index32;
+use crate::tape::Tape;
+use crate::{Error, Result, Shape, Tensor};
+
+/// The product `op(a) op(b)` of `[m, k]` and `[k, n]`, where `op` may transpose: a transposed `a`
+/// lies in memory as `[k, m]`, a transposed `b` as `[n, k]`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct MatmulGeometry {
+    /// Rows of the result.
+    pub m: u32,
+    /// Columns of the result.
+    pub n: u32,
+    /// The dimension that is summed.
+    pub k: u32,
+    /// 1 when `a` lies transposed, else 0.
+    pub transpose_a: u32,
+    /// 1 when `b` lies transposed, else 0.
+    pub transpose_b: u32,
+}
+
+impl MatmulGeometry {
+    /// The product of `[m, k]` and `[k, n]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] in the name of `op` when an operand has more elements than kernels index.
+    pub fn new(op: &'static str, m: usize, n: usize, k: usize) -> Result<Self> {
+        for (a, b) in [(m, k), (k, n), (m, n)] {
+            index32(op, a.saturating_mul(b))?;
+        }
+        let [m, n, k] = [m as u32, n as u32, k as u32];
+        Ok(Self { m, n, k, transpose_a: 0, transpose_b: 0 })
+    }
+
+    /// The first operand lies in memory as `[k, m]`.
+    pub fn transpose_a(self) -> Self {
+        Self { transpose_a: 1, ..self }
+    }
+
+    /// The second operand lies in memory as `[n, k]`.
+    pub fn transpose_b(self) -> Self {
+        Self { transpose_b: 1, ..self }
+    }
+}
+
+/// What matrix products ask of a device.
+pub trait MatmulKernels<T: Float>: Memory {
+    /// `c = op(a) op(b) + bias`, the bias `[n]` repeated over rows.
+    fn matmul(
+        &self,
+        geometry: &MatmulGeometry,
+        a: Self::View<'_, T>,
+        b: Self::View<'_, T>,
+        bias: Option<Self::View<'_, T>>,
+        c: Output<'_, Self, T>,
+    ) -> Result<()>;
+}
+
+impl<D: Device<T>, T: Float> Tensor<D, T> {
+    /// The matrix product of `[m, k]` and `[k, n]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for other shapes.
+    pub fn matmul(&self, other: &Self) -> Result<Self> {
+        const OP: &str = "matmul";
+        let [m, k] = self.shape().expect(OP, "[m, k] on the left")?;
+        let [rows, n] = other.shape().expect(OP, "[k, n] on the right")?;
+        if rows != k {
+            let message =
+                format!("{} times {}: {k} columns meet {rows} rows", self.shape(), other.shape());
+            return Err(Error::shape(OP, message));
+        }
+        let device = self.device().clone();
+        let mut c = device.alloc(m * n)?;
+        let output = Output { view: D::view_mut(&mut c), accumulate: false };
+        let geometry = MatmulGeometry::new(OP, m, n, k)?;
+        device.matmul(&geometry, self.read().view(), other.read().view(), None, output)?;
+        let output = Self::from_buffer(&device, c, Shape::from([m, n]));
+        let (a, b) = (self.detach(), other.detach());
+        Tape::record(
+            [Some(self), Some(other)],
+            output,
+            move |[a_node, b_node], gradient, gradients| {
+                let gradient = D::view(&gradient);
+                if let Some(output) = gradients.output(a_node, m * k)? {
+                    let geometry = MatmulGeometry::new(OP, m, k, n)?.transpose_b();
+                    device.matmul(&geometry, gradient, b.read().view(), None, output)?;
+                }
+                if let Some(output) = gradients.output(b_node, k * n)? {
+                    let geometry = MatmulGeometry::new(OP, k, n, m)?.transpose_a();
+                    device.matmul(&geometry, a.read().view(), gradient, None, output)?;
+                }
+                Ok(())
+            },
+        )
+    }
+}

@@ -1,0 +1,60 @@
+use super::{MaxPool2dGeometry, max_pool2d};
+use crate::device::Device;
+use crate::dtype::Float;
+use crate::nn::{Init, Module};
+use crate::ops::conv2d::Size2;
+use crate::{Result, Shape, Tensor};
+
+/// `torch.nn.MaxPool2d`; the stride is the kernel size unless it is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MaxPool2d {
+    /// Rows and columns of a window.
+    pub kernel_size: [usize; 2],
+    /// Steps between windows.
+    pub stride: [usize; 2],
+    /// Rows and columns of minus infinity around the input, at most half a window.
+    pub padding: [usize; 2],
+    /// Whether a last window that sticks out counts.
+    pub ceil_mode: bool,
+}
+
+impl MaxPool2d {
+    /// Windows side by side.
+    pub fn new(kernel_size: impl Into<Size2>) -> Self {
+        let Size2(kernel_size) = kernel_size.into();
+        Self { kernel_size, stride: kernel_size, padding: [0, 0], ceil_mode: false }
+    }
+
+    /// Steps between windows.
+    pub fn stride(self, stride: impl Into<Size2>) -> Self {
+        Self { stride: stride.into().0, ..self }
+    }
+
+    /// Rows and columns of minus infinity around the input.
+    pub fn padding(self, padding: impl Into<Size2>) -> Self {
+        Self { padding: padding.into().0, ..self }
+    }
+
+    /// Whether a last window that sticks out counts.
+    pub fn ceil_mode(self, ceil_mode: bool) -> Self {
+        Self { ceil_mode, ..self }
+    }
+
+    /// Has no parameters to draw.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn build<D: Device<T>, T: Float>(&self, _: &Init<D, T>) -> Result<Self> {
+        Ok(*self)
+    }
+
+    pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
+        Ok(MaxPool2dGeometry::new(self, input)?.1)
+    }
+}
+
+impl<D: Device<T>, T: Float> Module<D, T> for MaxPool2d {
+    fn forward(&self, input: &Tensor<D, T>) -> Result<Tensor<D, T>> {
+        Ok(max_pool2d(input, self)?.0)
+    }
+}

@@ -1,0 +1,145 @@
+//! Max pooling; ties go to the first maximum in row-major order, NaN wins.
+
+mod cpu;
+mod layer;
+
+pub use layer::MaxPool2d;
+
+use crate::device::{Device, Memory, Output};
+use crate::dtype::Float;
+use crate::ops::numel32;
+use crate::tape::Tape;
+use crate::{Error, Result, Shape, Tensor};
+
+/// Sizes of one max pooling.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct MaxPool2dGeometry {
+    /// `N * C`: every plane by itself.
+    pub planes: u32,
+    /// Rows of the input.
+    pub height: u32,
+    /// Columns of the input.
+    pub width: u32,
+    /// Rows of the output.
+    pub out_height: u32,
+    /// Columns of the output.
+    pub out_width: u32,
+    /// Rows and columns of a window.
+    pub kernel_size: [u32; 2],
+    /// Steps between windows.
+    pub stride: [u32; 2],
+    /// Rows and columns of minus infinity around the input.
+    pub padding: [u32; 2],
+}
+
+impl MaxPool2dGeometry {
+    /// The geometry of `pool` on input `[N, C, H, W]`, and the output's shape.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the input has another rank or the window does not fit.
+    pub fn new(pool: &MaxPool2d, input: &Shape) -> Result<(Self, Shape)> {
+        const OP: &str = "max_pool2d";
+        let [n, c, height, width] = input.expect(OP, "[N, C, H, W]")?;
+        numel32(OP, input)?;
+        let mut out = [0; 2];
+        for (axis, size) in [height, width].into_iter().enumerate() {
+            let (kernel, stride, padding) =
+                (pool.kernel_size[axis], pool.stride[axis], pool.padding[axis]);
+            if kernel == 0 || stride == 0 || padding > kernel / 2 {
+                let message = format!(
+                    "kernel_size {kernel}, stride {stride}, padding {padding}: sizes start at 1 and padding is at most half the kernel"
+                );
+                return Err(Error::shape(OP, message));
+            }
+            let padded = size + 2 * padding;
+            if padded < kernel {
+                let message = format!(
+                    "input {input}: a window of {kernel} does not fit into {size} + 2 * {padding}"
+                );
+                return Err(Error::shape(OP, message));
+            }
+            let span = padded - kernel;
+            out[axis] = 1 + if pool.ceil_mode { span.div_ceil(stride) } else { span / stride };
+            // PyTorch drops a last window that would start in the padding on the right.
+            if pool.ceil_mode && (out[axis] - 1) * stride >= size + padding {
+                out[axis] -= 1;
+            }
+        }
+        let geometry = Self {
+            planes: (n * c) as u32,
+            height: height as u32,
+            width: width as u32,
+            out_height: out[0] as u32,
+            out_width: out[1] as u32,
+            kernel_size: pool.kernel_size.map(|size| size as u32),
+            stride: pool.stride.map(|size| size as u32),
+            padding: pool.padding.map(|size| size as u32),
+        };
+        let output = Shape::from([n, c, out[0], out[1]]);
+        numel32(OP, &output)?;
+        Ok((geometry, output))
+    }
+
+    /// The input rows (axis 0) or columns (axis 1) of output row or column `out`, clipped to the
+    /// input.
+    pub(crate) fn window(&self, axis: usize, out: usize) -> std::ops::Range<usize> {
+        let size = [self.height, self.width][axis] as usize;
+        let start = out * self.stride[axis] as usize;
+        let padding = self.padding[axis] as usize;
+        let end = start + self.kernel_size[axis] as usize;
+        start.saturating_sub(padding)..end.saturating_sub(padding).min(size)
+    }
+}
+
+/// What max pooling asks of a device.
+pub trait MaxPool2dKernels<T: Float>: Memory {
+    /// The maximum of each window, and its index `row * width + column` in the input plane. The
+    /// first maximum in row-major order wins; a NaN wins over everything, the last one of several
+    /// (as in PyTorch).
+    fn max_pool2d_forward(
+        &self,
+        geometry: &MaxPool2dGeometry,
+        input: Self::View<'_, T>,
+        output: Self::ViewMut<'_, T>,
+        argmax: Self::ViewMut<'_, i32>,
+    ) -> Result<()>;
+
+    /// Sends each window's gradient to its maximum.
+    fn max_pool2d_backward(
+        &self,
+        geometry: &MaxPool2dGeometry,
+        argmax: Self::View<'_, i32>,
+        grad_output: Self::View<'_, T>,
+        grad_input: Output<'_, Self, T>,
+    ) -> Result<()>;
+}
+
+/// The maximum of each window, as `torch.nn.functional.max_pool2d`: `[N, C, H, W]` to
+/// `[N, C, OH, OW]`, and the indices into the input planes.
+///
+/// # Errors
+/// As [`MaxPool2dGeometry::new`].
+pub fn max_pool2d<D: Device<T>, T: Float>(
+    input: &Tensor<D, T>,
+    pool: &MaxPool2d,
+) -> Result<(Tensor<D, T>, Tensor<D, i32>)> {
+    let (geometry, shape) = MaxPool2dGeometry::new(pool, input.shape())?;
+    let device = input.device().clone();
+    let mut y = device.alloc(shape.numel())?;
+    let mut argmax = device.alloc(shape.numel())?;
+    device.max_pool2d_forward(
+        &geometry,
+        input.read().view(),
+        D::view_mut(&mut y),
+        D::view_mut(&mut argmax),
+    )?;
+    let output = Tensor::from_buffer(&device, y, shape.clone());
+    let argmax = Tensor::from_buffer(&device, argmax, shape);
+    let (indices, numel) = (argmax.detach(), input.numel());
+    let output = Tape::record([Some(input)], output, move |[x], gradient, gradients| {
+        let Some(output) = gradients.output(x, numel)? else { return Ok(()) };
+        device.max_pool2d_backward(&geometry, argmax.read().view(), D::view(&gradient), output)
+    })?;
+    Ok((output, indices))
+}

@@ -1,0 +1,41 @@
+//! The ops: one folder each, with its whole story.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `mod.rs` | the geometry, checked once and passed by value; the kernels it asks of a device, as a small trait; the op itself and its place on the tape |
+//! | `cpu.rs` | those kernels on the CPU |
+//! | `layer.rs` | the layer of PyTorch's name, where there is one |
+//!
+//! Adding an op adds a folder here and a file in `kernels/`, one line to
+//! [`Device`](crate::device::Device), one entry in the table of layers ([`crate::nn`]) and one
+//! gradient-check case.
+
+pub mod adam;
+pub mod add;
+pub mod batch_norm2d;
+pub mod conv2d;
+pub mod cross_entropy;
+pub mod dropout;
+pub mod flatten;
+pub mod gather;
+pub mod linear;
+pub mod matmul;
+pub mod max_pool2d;
+pub mod mul;
+pub mod relu;
+pub mod sgd;
+pub mod sum;
+
+use crate::{Error, Result, Shape};
+
+/// `value` as the 32-bit number that kernels index with.
+pub(crate) fn index32(op: &'static str, value: usize) -> Result<u32> {
+    i32::try_from(value).map(|value| value as u32).map_err(|_| {
+        Error::shape(op, format!("{value} elements are more than the 2^31 - 1 that kernels index"))
+    })
+}
+
+/// The number of elements of `shape`, which kernels must be able to index.
+pub(crate) fn numel32(op: &'static str, shape: &Shape) -> Result<u32> {
+    index32(op, shape.numel())
+}

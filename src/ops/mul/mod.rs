@@ -1,0 +1,49 @@
+//! Elementwise multiplication, the second operand repeated over leading dimensions.
+
+mod cpu;
+
+use crate::device::{Device, Memory, Output};
+use crate::dtype::Float;
+use crate::ops::add::repeat;
+use crate::tape::Tape;
+use crate::{Result, Tensor};
+
+/// What multiplication asks of a device.
+pub trait MulKernels<T: Float>: Memory {
+    /// `y[i] = a[i] * b[i % len(b)]`.
+    fn mul(&self, a: Self::View<'_, T>, b: Self::View<'_, T>, y: Output<'_, Self, T>)
+    -> Result<()>;
+}
+
+impl<D: Device<T>, T: Float> Tensor<D, T> {
+    /// `self * other`, elementwise; `other` has the same shape or the last dimensions of it.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) for other shapes.
+    pub fn mul(&self, other: &Self) -> Result<Self> {
+        let geometry = repeat("mul", self, other)?;
+        let device = self.device().clone();
+        let mut y = device.alloc(self.numel())?;
+        let output = Output { view: D::view_mut(&mut y), accumulate: false };
+        device.mul(self.read().view(), other.read().view(), output)?;
+        let output = Self::from_buffer(&device, y, self.shape().clone());
+        let (a, b) = (self.detach(), other.detach());
+        Tape::record(
+            [Some(self), Some(other)],
+            output,
+            move |[a_node, b_node], gradient, gradients| {
+                let gradient = D::view(&gradient);
+                if let Some(output) = gradients.output(b_node, b.numel())? {
+                    let mut product = device.alloc(a.numel())?;
+                    let whole = Output { view: D::view_mut(&mut product), accumulate: false };
+                    device.mul(gradient, a.read().view(), whole)?;
+                    device.channel_sum(&geometry, T::one(), D::view(&product), output)?;
+                }
+                if let Some(output) = gradients.output(a_node, a.numel())? {
+                    device.mul(gradient, b.read().view(), output)?;
+                }
+                Ok(())
+            },
+        )
+    }
+}

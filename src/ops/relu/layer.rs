@@ -1,0 +1,28 @@
+use crate::device::Device;
+use crate::dtype::Float;
+use crate::nn::{Init, Module};
+use crate::{Result, Shape, Tensor};
+
+/// `torch.nn.ReLU`: `max(x, 0)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ReLU;
+
+impl ReLU {
+    /// Has no parameters to draw.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn build<D: Device<T>, T: Float>(&self, _: &Init<D, T>) -> Result<Self> {
+        Ok(*self)
+    }
+
+    pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
+        Ok(input.clone())
+    }
+}
+
+impl<D: Device<T>, T: Float> Module<D, T> for ReLU {
+    fn forward(&self, input: &Tensor<D, T>) -> Result<Tensor<D, T>> {
+        input.relu()
+    }
+}

@@ -1,0 +1,44 @@
+//! The rectifier, `max(x, 0)`; NaN stays NaN.
+
+mod cpu;
+mod layer;
+
+pub use layer::ReLU;
+
+use crate::device::{Device, Memory, Output};
+use crate::dtype::Float;
+use crate::tape::Tape;
+use crate::{Result, Tensor};
+
+/// What the rectifier asks of a device.
+pub trait ReluKernels<T: Float>: Memory {
+    /// `y = x > 0 ? x : 0`, and NaN for NaN.
+    fn relu_forward(&self, x: Self::View<'_, T>, y: Self::ViewMut<'_, T>) -> Result<()>;
+
+    /// `grad_x = y > 0 ? grad_y : 0` from the saved output; NaN lets the gradient through, as in
+    /// PyTorch.
+    fn relu_backward(
+        &self,
+        y: Self::View<'_, T>,
+        grad_y: Self::View<'_, T>,
+        grad_x: Output<'_, Self, T>,
+    ) -> Result<()>;
+}
+
+impl<D: Device<T>, T: Float> Tensor<D, T> {
+    /// `max(x, 0)` of every element.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn relu(&self) -> Result<Self> {
+        let device = self.device().clone();
+        let mut y = device.alloc(self.numel())?;
+        device.relu_forward(self.read().view(), D::view_mut(&mut y))?;
+        let output = Self::from_buffer(&device, y, self.shape().clone());
+        let y = output.detach();
+        Tape::record([Some(self)], output, move |[x], gradient, gradients| {
+            let Some(output) = gradients.output(x, y.numel())? else { return Ok(()) };
+            device.relu_backward(y.read().view(), D::view(&gradient), output)
+        })
+    }
+}

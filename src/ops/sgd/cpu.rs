@@ -1,0 +1,31 @@
+use super::{SgdKernels, SgdStep};
+use crate::Result;
+use crate::device::Cpu;
+use crate::device::cpu::BLOCK;
+use crate::dtype::Float;
+use rayon::prelude::*;
+
+impl<T: Float> SgdKernels<T> for Cpu {
+    fn sgd(
+        &self,
+        step: &SgdStep,
+        parameters: &mut [T],
+        gradients: &[T],
+        velocity: Option<&mut [T]>,
+    ) -> Result<()> {
+        let [lr, momentum, decay, rate] =
+            [step.lr, step.momentum, step.weight_decay, 1.0 - step.dampening].map(T::of);
+        self.kernel("sgd", || {
+            let elements = parameters.par_iter_mut().zip(gradients).with_min_len(BLOCK);
+            match velocity {
+                None => elements.for_each(|(p, &g)| *p -= lr * (g + decay * *p)),
+                Some(velocity) => elements.zip(velocity).for_each(|((p, &g), b)| {
+                    let g = g + decay * *p;
+                    *b = if step.first == 1 { g } else { momentum * *b + rate * g };
+                    *p -= lr * if step.nesterov == 1 { g + momentum * *b } else { *b };
+                }),
+            }
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,39 @@
+//! The update of stochastic gradient descent over a flat buffer.
+
+mod cpu;
+
+use crate::Result;
+use crate::device::Memory;
+use crate::dtype::Float;
+
+/// The numbers of one update.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct SgdStep {
+    /// Learning rate.
+    pub lr: f64,
+    /// Decay of the velocity.
+    pub momentum: f64,
+    /// The share of a gradient that does not enter the velocity.
+    pub dampening: f64,
+    /// Added to gradients, times the parameter.
+    pub weight_decay: f64,
+    /// 1: look ahead along the velocity.
+    pub nesterov: u32,
+    /// 1: the first step, on which the velocity is the gradient itself.
+    pub first: u32,
+}
+
+/// What SGD asks of a device.
+pub trait SgdKernels<T: Float>: Memory {
+    /// For every element, with gradient `g` plus `weight_decay * p`: without a velocity
+    /// `p -= lr g`; with one `b = momentum b + (1 - dampening) g` (`b = g` on the first step) and
+    /// `p -= lr b`, or `p -= lr (g + momentum b)` for nesterov.
+    fn sgd(
+        &self,
+        step: &SgdStep,
+        parameters: Self::ViewMut<'_, T>,
+        gradients: Self::View<'_, T>,
+        velocity: Option<Self::ViewMut<'_, T>>,
+    ) -> Result<()>;
+}

@@ -1,0 +1,67 @@
+use super::{ChannelGeometry, SumKernels};
+use crate::Result;
+use crate::device::cpu::{BLOCK, lane_sum, put};
+use crate::device::{Cpu, Output};
+use crate::dtype::Float;
+use rayon::prelude::*;
+
+impl<T: Float> SumKernels<T> for Cpu {
+    fn channel_sum(
+        &self,
+        geometry: &ChannelGeometry,
+        scale: T,
+        x: &[T],
+        sums: Output<'_, Self, T>,
+    ) -> Result<()> {
+        let Output { view, accumulate } = sums;
+        let (channels, inner) = (geometry.channels as usize, geometry.inner as usize);
+        self.kernel("channel_sum", || {
+            if inner == 1 {
+                // Rows are contiguous across channels: add whole rows rather than walk columns.
+                const COLUMNS: usize = 128;
+                view.par_chunks_mut(COLUMNS).enumerate().for_each(|(block, sums)| {
+                    let mut totals = [0.0; COLUMNS];
+                    for row in x.chunks_exact(channels) {
+                        let row = &row[block * COLUMNS..][..sums.len()];
+                        totals.iter_mut().zip(row).for_each(|(total, x)| *total += x.as_f64());
+                    }
+                    for (sum, total) in sums.iter_mut().zip(totals) {
+                        put(sum, scale * T::of(total), accumulate);
+                    }
+                });
+                return;
+            }
+            view.par_iter_mut().enumerate().for_each(|(c, sum)| {
+                let total: f64 = (0..geometry.outer as usize)
+                    .map(|o| {
+                        let run = &x[(o * channels + c) * inner..][..inner];
+                        lane_sum(run, run, |x, _| x)
+                    })
+                    .sum();
+                put(sum, scale * T::of(total), accumulate);
+            });
+        });
+        Ok(())
+    }
+
+    fn channel_expand(
+        &self,
+        geometry: &ChannelGeometry,
+        scale: T,
+        values: &[T],
+        x: Output<'_, Self, T>,
+    ) -> Result<()> {
+        let Output { view, accumulate } = x;
+        let (channels, inner) = (geometry.channels as usize, geometry.inner as usize);
+        self.kernel("channel_expand", || {
+            let runs_per_task = (BLOCK / inner.max(1)).max(1);
+            view.par_chunks_mut(inner.max(1)).with_min_len(runs_per_task).enumerate().for_each(
+                |(run, x)| {
+                    let value = scale * values[run % channels];
+                    x.iter_mut().for_each(|x| put(x, value, accumulate));
+                },
+            );
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,88 @@
+//! Sums and means, and the sum over every dimension but one that gradients of biases need.
+
+mod cpu;
+
+use crate::device::{Device, Memory, Output};
+use crate::dtype::Float;
+use crate::ops::numel32;
+use crate::tape::Tape;
+use crate::{Result, Shape, Tensor};
+
+/// A tensor seen as `[outer, channels, inner]`; what is summed is everything but `channels`.
+///
+/// `[N, C, H, W]` is `{N, C, H * W}`, a matrix's columns are `{rows, cols, 1}`, and all of a tensor
+/// is `{1, 1, numel}`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct ChannelGeometry {
+    /// Extent outside the channels.
+    pub outer: u32,
+    /// Channels.
+    pub channels: u32,
+    /// Extent inside the channels.
+    pub inner: u32,
+}
+
+impl ChannelGeometry {
+    /// `outer * channels * inner`.
+    pub fn numel(&self) -> usize {
+        self.outer as usize * self.channels as usize * self.inner as usize
+    }
+}
+
+/// What sums ask of a device.
+pub trait SumKernels<T: Float>: Memory {
+    /// `sums[c] = scale * sum over o, i of x[o, c, i]`, in an order that depends on the geometry
+    /// alone.
+    fn channel_sum(
+        &self,
+        geometry: &ChannelGeometry,
+        scale: T,
+        x: Self::View<'_, T>,
+        sums: Output<'_, Self, T>,
+    ) -> Result<()>;
+
+    /// `x[o, c, i] = scale * values[c]`: the gradient of [`SumKernels::channel_sum`].
+    fn channel_expand(
+        &self,
+        geometry: &ChannelGeometry,
+        scale: T,
+        values: Self::View<'_, T>,
+        x: Output<'_, Self, T>,
+    ) -> Result<()>;
+}
+
+impl<D: Device<T>, T: Float> Tensor<D, T> {
+    /// The sum of all elements, a scalar `[]`.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn sum(&self) -> Result<Self> {
+        scaled_sum("sum", self, T::one())
+    }
+
+    /// The mean of all elements, a scalar `[]`; NaN for an empty tensor.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn mean(&self) -> Result<Self> {
+        scaled_sum("mean", self, T::one() / T::of(self.numel() as f64))
+    }
+}
+
+fn scaled_sum<D: Device<T>, T: Float>(
+    op: &'static str,
+    x: &Tensor<D, T>,
+    scale: T,
+) -> Result<Tensor<D, T>> {
+    let geometry = ChannelGeometry { outer: 1, channels: 1, inner: numel32(op, x.shape())? };
+    let device = x.device().clone();
+    let mut sum = device.alloc(1)?;
+    let output = Output { view: D::view_mut(&mut sum), accumulate: false };
+    device.channel_sum(&geometry, scale, x.read().view(), output)?;
+    let output = Tensor::from_buffer(&device, sum, Shape::default());
+    Tape::record([Some(x)], output, move |[x], gradient, gradients| {
+        let Some(output) = gradients.output(x, geometry.numel())? else { return Ok(()) };
+        device.channel_expand(&geometry, scale, D::view(&gradient), output)
+    })
+}

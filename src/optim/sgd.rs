@@ -1,0 +1,94 @@
+use super::{Optimizer, OptimizerState, not_negative, zeros};
+use crate::arena::Arena;
+use crate::device::Device;
+use crate::dtype::Float;
+use crate::ops::sgd::SgdStep;
+use crate::{Error, Result};
+
+/// Hyper-parameters of `torch.optim.SGD`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SgdOptions {
+    /// Learning rate.
+    pub lr: f64,
+    /// Decay of the velocity; 0 keeps none.
+    pub momentum: f64,
+    /// The share of a gradient that does not enter the velocity.
+    pub dampening: f64,
+    /// Weight decay, added to the gradients.
+    pub weight_decay: f64,
+    /// Whether to look ahead along the velocity.
+    pub nesterov: bool,
+}
+
+impl SgdOptions {
+    /// PyTorch's defaults.
+    pub fn new(lr: f64) -> Self {
+        Self { lr, momentum: 0.0, dampening: 0.0, weight_decay: 0.0, nesterov: false }
+    }
+}
+
+/// `torch.optim.SGD`.
+pub struct Sgd<D: Device<T>, T: Float> {
+    arena: Arena<D, T>,
+    options: SgdOptions,
+    step: u64,
+    velocity: Option<D::Buffer<T>>,
+}
+
+impl<D: Device<T>, T: Float> Sgd<D, T> {
+    /// An optimizer of all parameters in `arena`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a hyper-parameter outside its range, and for nesterov without
+    /// momentum or with dampening.
+    pub fn new(arena: &Arena<D, T>, options: SgdOptions) -> Result<Self> {
+        not_negative("lr", options.lr)?;
+        not_negative("momentum", options.momentum)?;
+        not_negative("weight_decay", options.weight_decay)?;
+        if options.nesterov && (options.momentum == 0.0 || options.dampening != 0.0) {
+            return Err(Error::argument("nesterov", "needs a momentum and no dampening"));
+        }
+        let velocity = (options.momentum != 0.0).then(|| zeros(arena)).transpose()?;
+        Ok(Self { arena: arena.clone(), options, step: 0, velocity })
+    }
+}
+
+impl<D: Device<T>, T: Float> Optimizer<D, T> for Sgd<D, T> {
+    fn step(&mut self) -> Result<()> {
+        self.step += 1;
+        let SgdOptions { lr, momentum, dampening, weight_decay, nesterov } = self.options;
+        let (nesterov, first) = (u32::from(nesterov), u32::from(self.step == 1));
+        let step = SgdStep { lr, momentum, dampening, weight_decay, nesterov, first };
+        let mut values = self.arena.values_mut();
+        let gradients = self.arena.gradients();
+        for run in self.arena.runs_with_grad() {
+            self.arena.device().sgd(
+                &step,
+                D::slice_mut(D::view_mut(&mut values), run.clone()),
+                D::slice(D::view(&gradients), run.clone()),
+                self.velocity.as_mut().map(|v| D::slice_mut(D::view_mut(v), run)),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn zero_grad(&self) {
+        self.arena.zero_grad();
+    }
+
+    fn set_lr(&mut self, lr: f64) {
+        self.options.lr = lr;
+    }
+
+    fn state(&self) -> Result<OptimizerState<T>> {
+        let moments = [("momentum_buffer", self.velocity.as_ref())];
+        OptimizerState::read(self.arena.device(), self.step, &moments)
+    }
+
+    fn load_state(&mut self, state: &OptimizerState<T>) -> Result<()> {
+        let moments = vec![("momentum_buffer", self.velocity.as_mut())];
+        state.write(self.arena.device(), moments)?;
+        self.step = state.step;
+        Ok(())
+    }
+}

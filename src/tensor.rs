@@ -1,0 +1,203 @@
+//! Tensors: a shape over memory of a device, and where a gradient for it would go.
+
+use crate::arena::Parameter;
+use crate::device::Memory;
+use crate::dtype::Element;
+use crate::tape::{NodeId, Tape};
+use crate::{Error, Result, Shape};
+use std::cell::{Ref, RefCell, RefMut};
+use std::fmt;
+use std::rc::Rc;
+
+/// Memory that tensors share. Only optimizers, running statistics and loaders write to it, and
+/// never while a kernel reads: the cell checks that.
+pub(crate) type Shared<D, E> = Rc<RefCell<<D as Memory>::Buffer<E>>>;
+
+/// A contiguous row-major tensor of `E` on device `D`. Clones share memory.
+///
+/// Images are `[N, C, H, W]`.
+pub struct Tensor<D: Memory, E: Element> {
+    device: D,
+    shape: Shape,
+    data: Shared<D, E>,
+    offset: usize,
+    origin: Origin<D, E>,
+}
+
+/// Where a tensor came from, which decides who is told its gradient.
+pub(crate) enum Origin<D: Memory, E: Element> {
+    /// Nobody.
+    Constant,
+    /// The gradient accumulates in the parameter's arena.
+    Parameter(Parameter<D, E>),
+    /// What is computed from this tensor is recorded on `tape`; `node` is its own place there, if
+    /// anything before it needs its gradient.
+    Recorded { tape: Tape<D, E>, node: Option<NodeId> },
+}
+
+impl<D: Memory, E: Element> Tensor<D, E> {
+    /// A tensor that holds a copy of `values`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when their number is not that of the shape; [`Error::Device`] without
+    /// memory.
+    pub fn from_slice(device: &D, values: &[E], shape: impl Into<Shape>) -> Result<Self> {
+        let shape = shape.into();
+        if values.len() != shape.numel() {
+            let message =
+                format!("shape {shape} needs {} values, got {}", shape.numel(), values.len());
+            return Err(Error::shape("from_slice", message));
+        }
+        Ok(Self::from_buffer(device, device.upload(values)?, shape))
+    }
+
+    /// A tensor of zeros.
+    ///
+    /// # Errors
+    /// [`Error::Device`] without memory.
+    pub fn zeros(device: &D, shape: impl Into<Shape>) -> Result<Self> {
+        let shape = shape.into();
+        let mut buffer = device.alloc(shape.numel())?;
+        device.zero(D::view_mut(&mut buffer))?;
+        Ok(Self::from_buffer(device, buffer, shape))
+    }
+
+    /// A tensor over a buffer that an op has filled.
+    pub(crate) fn from_buffer(device: &D, buffer: D::Buffer<E>, shape: Shape) -> Self {
+        debug_assert_eq!(D::len(&buffer), shape.numel());
+        Self::from_shared(device, Rc::new(RefCell::new(buffer)), 0, shape)
+    }
+
+    /// A tensor over a run of shared memory.
+    pub(crate) fn from_shared(device: &D, data: Shared<D, E>, offset: usize, shape: Shape) -> Self {
+        Self { device: device.clone(), shape, data, offset, origin: Origin::Constant }
+    }
+
+    /// The same tensor with another origin.
+    pub(crate) fn with_origin(self, origin: Origin<D, E>) -> Self {
+        Self { origin, ..self }
+    }
+
+    pub(crate) fn origin(&self) -> &Origin<D, E> {
+        &self.origin
+    }
+
+    /// The device that holds it.
+    pub fn device(&self) -> &D {
+        &self.device
+    }
+
+    /// Its shape.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// The sizes of its dimensions.
+    pub fn dims(&self) -> &[usize] {
+        self.shape.dims()
+    }
+
+    /// The number of its elements.
+    pub fn numel(&self) -> usize {
+        self.shape.numel()
+    }
+
+    /// The same values (and memory), on no tape: what is computed from them needs no gradient.
+    pub fn detach(&self) -> Self {
+        Self::from_shared(&self.device, Rc::clone(&self.data), self.offset, self.shape.clone())
+    }
+
+    /// The same memory under another shape of as many elements; off the tape.
+    pub(crate) fn detach_as(&self, shape: Shape) -> Self {
+        Self { shape, ..self.detach() }
+    }
+
+    /// The values, row-major, on the host. Waits for the device.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the device failed.
+    pub fn to_vec(&self) -> Result<Vec<E>> {
+        self.device.read(self.read().view())
+    }
+
+    /// The value of a tensor with one element. Waits for the device.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when there are more or fewer; [`Error::Device`] when the device failed.
+    pub fn item(&self) -> Result<E> {
+        match self.to_vec()?[..] {
+            [value] => Ok(value),
+            _ => Err(Error::shape("item", format!("expected one element, got {}", self.shape))),
+        }
+    }
+
+    /// Overwrites the values, seen by every clone.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when their number is another; [`Error::Device`] when the device failed.
+    pub fn set(&self, values: &[E]) -> Result<()> {
+        if values.len() != self.numel() {
+            let message = format!("{} values for a tensor {}", values.len(), self.shape);
+            return Err(Error::shape("set", message));
+        }
+        self.device.write(self.write().view_mut(), values)
+    }
+
+    /// Borrows the memory for kernels to read.
+    pub(crate) fn read(&self) -> Reading<'_, D, E> {
+        Reading { buffer: self.data.borrow(), offset: self.offset, len: self.numel() }
+    }
+
+    /// Borrows the memory for a kernel to write.
+    pub(crate) fn write(&self) -> Writing<'_, D, E> {
+        Writing { buffer: self.data.borrow_mut(), offset: self.offset, len: self.numel() }
+    }
+}
+
+impl<D: Memory, E: Element> Clone for Tensor<D, E> {
+    fn clone(&self) -> Self {
+        self.detach().with_origin(self.origin.clone())
+    }
+}
+
+impl<D: Memory, E: Element> Clone for Origin<D, E> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Constant => Self::Constant,
+            Self::Parameter(parameter) => Self::Parameter(parameter.clone()),
+            Self::Recorded { tape, node } => Self::Recorded { tape: tape.clone(), node: *node },
+        }
+    }
+}
+
+impl<D: Memory, E: Element> fmt::Debug for Tensor<D, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tensor({}, {}, {})", self.shape, E::NAME, self.device.name())
+    }
+}
+
+/// A tensor's memory, borrowed to read.
+pub(crate) struct Reading<'a, D: Memory, E: Element> {
+    buffer: Ref<'a, D::Buffer<E>>,
+    offset: usize,
+    len: usize,
+}
+
+impl<D: Memory, E: Element> Reading<'_, D, E> {
+    pub(crate) fn view(&self) -> D::View<'_, E> {
+        D::slice(D::view(&self.buffer), self.offset..self.offset + self.len)
+    }
+}
+
+/// A tensor's memory, borrowed to write.
+pub(crate) struct Writing<'a, D: Memory, E: Element> {
+    buffer: RefMut<'a, D::Buffer<E>>,
+    offset: usize,
+    len: usize,
+}
+
+impl<D: Memory, E: Element> Writing<'_, D, E> {
+    pub(crate) fn view_mut(&mut self) -> D::ViewMut<'_, E> {
+        D::slice_mut(D::view_mut(&mut self.buffer), self.offset..self.offset + self.len)
+    }
+}
