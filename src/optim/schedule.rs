@@ -15,12 +15,14 @@ pub enum Schedule {
         /// The factor of a change.
         gamma: f64,
     },
-    /// `LinearLR(start_factor = 1 / (warmup + 1), total_iters = warmup)` followed by
+    /// `LinearLR(start_factor, total_iters = warmup)` followed by
     /// `CosineAnnealingLR(T_max = epochs - warmup)`: up to the full rate in `warmup` epochs, then
     /// down to `eta_min` along half a cosine.
     Cosine {
         /// Epochs until the full rate.
         warmup: u64,
+        /// The share of the full rate to start from.
+        start_factor: f64,
         /// Epochs in all.
         epochs: u64,
         /// The rate after the last epoch.
@@ -50,10 +52,10 @@ impl Schedule {
         match *self {
             Self::Constant => lr,
             Self::Step { step_size, gamma } => lr * gamma.powf((epoch / step_size) as f64),
-            Self::Cosine { warmup, .. } if epoch < warmup => {
-                lr * (epoch + 1) as f64 / (warmup + 1) as f64
+            Self::Cosine { warmup, start_factor, .. } if epoch < warmup => {
+                lr * (start_factor + (1.0 - start_factor) * epoch as f64 / warmup as f64)
             }
-            Self::Cosine { warmup, epochs, eta_min } => {
+            Self::Cosine { warmup, epochs, eta_min, .. } => {
                 let span = epochs.saturating_sub(warmup).max(1) as f64;
                 let progress = ((epoch - warmup) as f64 / span).min(1.0);
                 eta_min + (lr - eta_min) * (1.0 + (PI * progress).cos()) / 2.0
