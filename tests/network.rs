@@ -203,7 +203,8 @@ fn state_dict_keys_are_pytorchs() {
     let fixture = common::fixture::Fixture::load("model_pytorch");
     let mut stored: Vec<_> = fixture.tensors().keys().cloned().collect();
     let mut expected = expected;
-    (stored.sort(), expected.sort());
+    stored.sort();
+    expected.sort();
     assert_eq!(stored, expected);
 }
 
