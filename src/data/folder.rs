@@ -31,8 +31,13 @@ impl FolderFiles {
     pub fn find(folder: impl AsRef<Path>) -> Result<Self, DataError> {
         let folder = folder.as_ref();
         if !folder.is_dir() {
-            let what =
-                if folder.exists() { "it is not a folder" } else { "there is no such folder" };
+            let what = if folder.as_os_str().is_empty() {
+                "the name of the folder is empty"
+            } else if folder.exists() {
+                "it is not a folder"
+            } else {
+                "there is no such folder"
+            };
             return Err(DataError::new(what).in_file(folder).with_help(
                 "give the folder that holds sign_mnist_train.csv and sign_mnist_valid.csv \
                  (or sign_mnist_test.csv), or use --data synthetic",

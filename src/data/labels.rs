@@ -101,3 +101,69 @@ fn decide(train: &Table, valid: &Table) -> Result<(Convention, Option<String>), 
     });
     Ok((Convention::Kaggle, notice))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::PIXELS;
+
+    fn table(name: &str, labels: &[u8]) -> Table {
+        let line = |of: u8| labels.iter().position(|&label| label == of).map(|row| row as u64 + 2);
+        Table {
+            path: name.into(),
+            labels: labels.to_vec(),
+            pixels: vec![0; labels.len() * PIXELS],
+            first_nine: line(9),
+            first_twenty_four: line(24),
+        }
+    }
+
+    fn split(train: &[u8], valid: &[u8]) -> Result<Split, DataError> {
+        split_from_tables(table("train.csv", train), table("valid.csv", valid), Path::new("here"))
+    }
+
+    #[test]
+    fn both_conventions_give_the_same_classes() {
+        let kaggle: Vec<u8> = (0..=24).filter(|&label| label != 9).collect();
+        let course: Vec<u8> = (0..24).collect();
+        let from_kaggle = split(&kaggle, &kaggle[..10]).unwrap();
+        let from_course = split(&course, &course[..10]).unwrap();
+        assert_eq!(from_kaggle.train.labels, course);
+        assert_eq!(from_kaggle.train, from_course.train);
+        assert_eq!(from_kaggle.digest(), from_course.digest());
+        assert_eq!(from_kaggle.train.class_name(9), "K");
+        assert_eq!((from_kaggle.notice, from_course.notice), (None, None));
+        let Source::Folder { convention, .. } = from_course.source else { panic!() };
+        assert_eq!(convention, Convention::Course);
+    }
+
+    #[test]
+    fn one_file_decides_for_both() {
+        assert_eq!(split(&[10], &[24]).unwrap().train.labels, [9]);
+        assert_eq!(split(&[10], &[9]).unwrap().train.labels, [10]);
+    }
+
+    #[test]
+    fn undecidable_labels_are_taken_for_kaggles_and_it_says_so() {
+        let undecided = split(&[0, 10, 23], &[1]).unwrap();
+        assert_eq!(undecided.train.labels, [0, 9, 22]);
+        assert!(undecided.notice.unwrap().contains("assuming Kaggle's"));
+        assert_eq!(split(&[0, 8], &[1]).unwrap().notice, None, "both say the same up to I");
+    }
+
+    #[test]
+    fn contradictions_name_both_lines() {
+        let one_file = split(&[0, 9, 24], &[1]).unwrap_err();
+        assert_eq!(
+            one_file.to_string(),
+            "train.csv:4:1: labels of two conventions in one file: 9 in line 3, 24 in line 4"
+        );
+        let two_files = split(&[0, 9], &[24]).unwrap_err();
+        assert_eq!(
+            two_files.to_string(),
+            "train.csv:3:1: label 9 means course labels, but valid.csv has 24 in line 2, which \
+             means Kaggle's"
+        );
+        assert!(split(&[24], &[9]).unwrap_err().to_string().starts_with("valid.csv:2:1: label 9"));
+    }
+}

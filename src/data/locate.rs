@@ -1,8 +1,8 @@
 //! What `--data` says, and where the files may lie.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use super::{DataError, FolderFiles};
 
@@ -18,15 +18,23 @@ pub enum Request {
     Folder(PathBuf),
 }
 
-impl FromStr for Request {
-    type Err = std::convert::Infallible;
+impl From<OsString> for Request {
+    fn from(text: OsString) -> Self {
+        match text.to_str() {
+            Some("auto") => Self::Auto,
+            Some("synthetic") => Self::Synthetic,
+            _ => Self::Folder(PathBuf::from(text)),
+        }
+    }
+}
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(match text {
-            "auto" => Self::Auto,
-            "synthetic" => Self::Synthetic,
-            folder => Self::Folder(PathBuf::from(folder)),
-        })
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Synthetic => f.write_str("synthetic"),
+            Self::Folder(folder) => write!(f, "{}", folder.display()),
+        }
     }
 }
 
@@ -57,4 +65,37 @@ fn find_in(
     }
     let found = [Some(working), cache].into_iter().flatten().find(|f| FolderFiles::find(f).is_ok());
     Ok(found.map(Path::to_path_buf))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_variable_comes_first_then_the_working_folder_then_the_cache() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = |name: &str, files: &[&str]| {
+            let folder = root.path().join(name);
+            std::fs::create_dir(&folder).unwrap();
+            for file in files {
+                std::fs::write(folder.join(file), "").unwrap();
+            }
+            folder
+        };
+        let files = ["sign_mnist_train.csv.gz", "sign_mnist_test.csv"];
+        let [variable, working, cache] = ["v", "w", "c"].map(|name| folder(name, &files));
+        let half = folder("half", &files[..1]);
+        let find = |variable: Option<&PathBuf>, working: &Path, cache: &Path| {
+            find_in(variable.map(|folder| folder.clone().into()), working, Some(cache))
+        };
+        assert_eq!(find(Some(&variable), &working, &cache), Ok(Some(variable.clone())));
+        assert_eq!(find(None, &working, &cache), Ok(Some(working.clone())));
+        assert_eq!(find(None, &half, &cache), Ok(Some(cache.clone())), "half a set is none");
+        assert_eq!(find(None, &half, &half), Ok(None));
+        let error = find(Some(&half), &working, &cache).unwrap_err();
+        assert!(error.to_string().contains("no sign_mnist_valid.csv or sign_mnist_test.csv"));
+        assert!(error.help().unwrap().contains("SIGNET_DATA"));
+        let empty = find_in(Some("".into()), &working, None);
+        assert_eq!(empty, Ok(Some(working)), "an empty variable is an unset one");
+    }
 }

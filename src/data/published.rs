@@ -1,5 +1,9 @@
 //! The published files of Sign Language MNIST: names, sizes, checksums, and where copies lie.
 
+use std::path::Path;
+
+use super::text_sha256;
+
 /// One published file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PublishedFile<'a> {
@@ -9,6 +13,15 @@ pub struct PublishedFile<'a> {
     pub size: u64,
     /// Its sha256, in lower-case hexadecimal.
     pub sha256: &'a str,
+}
+
+impl PublishedFile<'_> {
+    /// Whether the file at `path` is this one, byte for byte.
+    pub fn is_at(&self, path: &Path) -> bool {
+        // The size first: it is for free, and nearly always tells.
+        path.metadata().is_ok_and(|found| found.is_file() && found.len() == self.size)
+            && text_sha256(path).is_ok_and(|sha256| sha256 == self.sha256)
+    }
 }
 
 /// Both files as Kaggle publishes them: CRLF line ends, labels 0 to 24.

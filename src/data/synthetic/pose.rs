@@ -23,6 +23,7 @@ const LEFT: Finger = [-11.0, 0.0, 0.0];
 const RIGHT: Finger = [11.0, 0.0, 0.0];
 const FIST: Finger = [0.0, 80.0, 105.0];
 const CLAW: Finger = [0.0, 20.0, 125.0];
+const HOOK: Finger = [0.0, -5.0, 80.0];
 const CURVE: Finger = [0.0, 30.0, 55.0];
 const RING: Finger = [0.0, 60.0, 70.0];
 const DRAPE: Finger = [0.0, 65.0, 70.0];
@@ -48,9 +49,9 @@ pub(super) const POSES: [Pose; 24] = [
     /* C */ pose([CURVE, CURVE, CURVE, CURVE], OPPOSED, [0.0, 70.0, 0.0]),
     /* D */ pose([UP, RING, RING, RING], OPPOSED, [0.0, 35.0, 0.0]),
     /* E */ pose([CLAW, CLAW, CLAW, CLAW], LOW, UPRIGHT),
-    /* F */ pose([RING, LEFT, LEFT, LEFT], OPPOSED, UPRIGHT),
-    /* G */ pose([UP, FIST, FIST, FIST], ALONG, [80.0, 50.0, 0.0]),
-    /* H */ pose([UP, UP, FIST, FIST], ACROSS, [80.0, 20.0, 0.0]),
+    /* F */ pose([[15.0, 55.0, 75.0], RIGHT, UP, LEFT], OPPOSED, [0.0, 25.0, 0.0]),
+    /* G */ pose([UP, FIST, FIST, FIST], ALONG, [-85.0, 130.0, 0.0]),
+    /* H */ pose([UP, UP, FIST, FIST], ACROSS, [-85.0, 160.0, 0.0]),
     /* I */ pose([FIST, FIST, FIST, UP], ACROSS, UPRIGHT),
     /* K */ pose([RIGHT, [-8.0, 35.0, 0.0], FIST, FIST], [[10.0, 50.0], [-5.0, 30.0]], UPRIGHT),
     /* L */ pose([UP, FIST, FIST, FIST], OUT, UPRIGHT),
@@ -59,12 +60,12 @@ pub(super) const POSES: [Pose; 24] = [
     /* O */ pose([RING, RING, RING, RING], OPPOSED, [0.0, 70.0, 0.0]),
     /* P */ pose([RIGHT, [-8.0, 55.0, 0.0], FIST, FIST], ALONG, [130.0, 30.0, 0.0]),
     /* Q */ pose([UP, FIST, FIST, FIST], ALONG, [165.0, 40.0, 0.0]),
-    /* R */ pose([[-13.0, 8.0, 0.0], [12.0, 0.0, 0.0], FIST, FIST], ACROSS, UPRIGHT),
+    /* R */ pose([[-19.0, 10.0, 0.0], [16.0, -5.0, 0.0], FIST, FIST], ACROSS, UPRIGHT),
     /* S */ pose([FIST, FIST, FIST, FIST], ACROSS, UPRIGHT),
     /* T */ pose([DRAPE, FIST, FIST, FIST], [[-10.0, 50.0], [-15.0, 30.0]], UPRIGHT),
     /* U */ pose([UP, UP, FIST, FIST], ACROSS, UPRIGHT),
     /* V */ pose([RIGHT, LEFT, FIST, FIST], ACROSS, UPRIGHT),
     /* W */ pose([RIGHT, UP, LEFT, FIST], LOW, UPRIGHT),
-    /* X */ pose([CLAW, FIST, FIST, FIST], ACROSS, [0.0, 35.0, 0.0]),
+    /* X */ pose([HOOK, FIST, FIST, FIST], ACROSS, [0.0, 50.0, 0.0]),
     /* Y */ pose([FIST, FIST, FIST, LEFT], OUT, UPRIGHT),
 ];

@@ -47,9 +47,17 @@ pub(super) fn render(pose: &Pose, random: &mut Sequence, image: &mut [u8]) {
     }
     let noise = between(random, 0.005, 0.03);
     for (pixel, value) in image.iter_mut().zip(canvas) {
-        let noisy = value + noise * random.normal() as f32;
+        let noisy = value + noise * grain(random);
         *pixel = (noisy.clamp(0.0, 1.0) * 255.0).round() as u8;
     }
+}
+
+/// About normal: the sum of four bytes, from one random word and without a logarithm.
+fn grain(random: &mut Sequence) -> f32 {
+    const MEAN: f32 = 4.0 * 127.5;
+    const STD: f32 = 147.8;
+    let sum: u32 = random.next_u32().to_le_bytes().map(u32::from).iter().sum();
+    (sum as f32 - MEAN) / STD
 }
 
 /// The capsules of the hand, turned as posed; the last one is the forearm.
@@ -179,7 +187,7 @@ impl Frame {
                 let nz = (1.0 - nx * nx - ny * ny).max(0.0).sqrt();
                 let lit = (nx * light[0] - ny * light[1] + nz * light[2]).max(0.0);
                 let value = &mut canvas[row * SIDE + column];
-                *value *= 1.0 - 0.3 * (rim - covered);
+                *value *= 1.0 - 0.25 * (rim - covered);
                 *value += covered * (skin * (0.55 + 0.5 * lit) - *value);
             }
         }
