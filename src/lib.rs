@@ -1,4 +1,6 @@
 //! Signet.
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod data;
 mod error;
 pub mod rng;
