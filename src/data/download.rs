@@ -72,6 +72,7 @@ fn download_with(
     progress: &mut dyn Progress,
 ) -> Result<(), DataError> {
     fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
+    remove_abandoned(folder);
     let mut online = Online::new(patience);
     for file in files {
         let target = folder.join(file.name);
@@ -157,10 +158,30 @@ fn fetch_from(
     Ok(())
 }
 
+const PART_PREFIX: &str = ".signet-";
+const PART_SUFFIX: &str = ".part";
+
+/// Removes what a process that was killed left behind; younger files may be somebody's work.
+fn remove_abandoned(folder: &Path) {
+    const AGE: Duration = Duration::from_secs(3600);
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let is_part = name
+            .to_str()
+            .is_some_and(|name| name.starts_with(PART_PREFIX) && name.ends_with(PART_SUFFIX));
+        let age = entry.metadata().and_then(|found| found.modified()).map(|time| time.elapsed());
+        if is_part && matches!(age, Ok(Ok(age)) if age > AGE) {
+            // If it cannot be removed, it only takes room.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// A new file in `folder` with the permissions that any new file has.
 pub(crate) fn temporary_file(folder: &Path) -> std::io::Result<tempfile::NamedTempFile<File>> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".signet-").suffix(".part");
+    builder.prefix(PART_PREFIX).suffix(PART_SUFFIX);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -436,6 +457,22 @@ mod tests {
             }
         });
         assert_eq!(run(&[], root.path()).0, Ok(()), "one whole file and no rest");
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let file = |name: &str, hours: u64| {
+            let path = root.path().join(name);
+            let time = std::time::SystemTime::now() - Duration::from_secs(3600 * hours);
+            File::create(&path).unwrap().set_modified(time).unwrap();
+            path
+        };
+        let old = file(".signet-old.part", 2);
+        let kept = [file(".signet-new.part", 0), file(".signet-old.csv", 2), file("old.part", 2)];
+        download(&[], &[], root.path(), &mut Log::default()).unwrap();
+        assert!(!old.exists());
+        assert!(kept.iter().all(|path| path.exists()));
     }
 
     #[test]
