@@ -43,7 +43,8 @@ pub fn save(path: &Path, dict: &StateDict, metadata: Option<Metadata>) -> Result
 pub fn load(path: &Path) -> Result<(StateDict, Metadata)> {
     let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
     let damaged = |e| {
-        let message = format!("is no safetensors file, or a damaged one ({e}); was it copied whole?");
+        let message =
+            format!("is no safetensors file, or a damaged one ({e}); was it copied whole?");
         invalid(path, message)
     };
     let file = SafeTensors::deserialize(&bytes).map_err(damaged)?;
@@ -69,7 +70,8 @@ fn value(path: &Path, name: &str, view: &TensorView<'_>) -> Result<Value> {
         Dtype::F16 => Values::F32(read(data, half::f16::to_f32)),
         Dtype::BF16 => Values::F32(read(data, half::bf16::to_f32)),
         other => {
-            let message = format!("{name} is of type {other:?}; F32, F64, F16, BF16 and I64 can be read");
+            let message =
+                format!("{name} is of type {other:?}; F32, F64, F16, BF16 and I64 can be read");
             return Err(invalid(path, message));
         }
     };

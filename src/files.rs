@@ -6,6 +6,10 @@ use std::io::{self, Write};
 use std::path::Path;
 use tempfile::NamedTempFile;
 
+/// The names of files that are being written, between which comes something random.
+pub(crate) const PART_PREFIX: &str = ".signet-";
+pub(crate) const PART_SUFFIX: &str = ".part";
+
 /// Writes a file in one piece: beside its place first, synced to the disk, then renamed. After a
 /// power cut there is the old file or the new one.
 ///
@@ -35,7 +39,7 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
 /// When the folder is not writable.
 pub(crate) fn temporary_file(folder: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".part-");
+    builder.prefix(PART_PREFIX).suffix(PART_SUFFIX);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

@@ -6,6 +6,7 @@ use crate::dtype::Float;
 use crate::ops::gather::gather;
 use crate::rng::{Philox, stream};
 use crate::{Error, Result, Tensor};
+use std::marker::PhantomData;
 
 /// `torch.utils.data.DataLoader`: the images stay on the device as bytes, a batch is gathered and
 /// scaled to 0..1 there. The last batch is smaller when the rows do not divide.
@@ -16,7 +17,7 @@ pub struct DataLoader<D: Device<T>, T: Float> {
     rows: usize,
     batch_size: usize,
     shuffle: Option<Philox>,
-    dtype: std::marker::PhantomData<T>,
+    dtype: PhantomData<T>,
 }
 
 /// Images `[B, C, H, W]` and their classes `[B]`.
@@ -46,7 +47,7 @@ impl<D: Device<T>, T: Float> DataLoader<D, T> {
             rows,
             batch_size,
             shuffle: shuffle.map(Philox::new),
-            dtype: std::marker::PhantomData,
+            dtype: PhantomData,
         })
     }
 
@@ -64,34 +65,38 @@ impl<D: Device<T>, T: Float> DataLoader<D, T> {
     ///
     /// # Errors
     /// When the device fails.
-    pub fn epoch(&self, epoch: u64, first: usize) -> Result<Batches<'_, D, T>> {
+    pub fn epoch(&self, epoch: u64, first: usize) -> Result<Batches<D, T>> {
         let order = match self.shuffle {
             Some(philox) => philox.permutation(stream::SHUFFLE, epoch, self.rows),
             None => (0..self.rows as u32).collect(),
         };
         let order = Tensor::from_slice(self.pixels.device(), &order, [self.rows])?;
-        Ok(Batches { loader: self, order, next: first })
+        let Self { pixels, labels, batch_size, dtype, .. } = self;
+        let (pixels, labels) = (pixels.clone(), labels.clone());
+        Ok(Batches { pixels, labels, order, batch_size: *batch_size, next: first, dtype: *dtype })
     }
 }
 
 /// The batches of one epoch.
-pub struct Batches<'a, D: Device<T>, T: Float> {
-    loader: &'a DataLoader<D, T>,
+pub struct Batches<D: Device<T>, T: Float> {
+    pixels: Tensor<D, u8>,
+    labels: Tensor<D, i32>,
     order: Tensor<D, u32>,
+    batch_size: usize,
     next: usize,
+    dtype: PhantomData<T>,
 }
 
-impl<D: Device<T>, T: Float> Iterator for Batches<'_, D, T> {
+impl<D: Device<T>, T: Float> Iterator for Batches<D, T> {
     type Item = Result<Batch<D, T>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let DataLoader { pixels, labels, rows, batch_size, .. } = self.loader;
-        let start = self.next * batch_size;
-        if start >= *rows {
+        let (start, rows) = (self.next * self.batch_size, self.order.numel());
+        if start >= rows {
             return None;
         }
         self.next += 1;
-        let order = self.order.rows(start, (*batch_size).min(rows - start));
-        Some(gather(pixels, labels, &order))
+        let order = self.order.rows(start, self.batch_size.min(rows - start));
+        Some(gather(&self.pixels, &self.labels, &order))
     }
 }

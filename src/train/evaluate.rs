@@ -45,7 +45,8 @@ fn in_evaluation_mode<D: Device<T>, T: Float>(
         loss += cross_entropy(&logits, &targets, &Default::default())?.0.item()?.as_f64();
         let [_, outputs] = logits.shape().expect("evaluate", "[N, classes] from the model")?;
         if outputs < classes {
-            let message = format!("the model tells {outputs} classes apart, the data has {classes}");
+            let message =
+                format!("the model tells {outputs} classes apart, the data has {classes}");
             return Err(Error::shape("evaluate", message));
         }
         for (logits, target) in logits.to_vec()?.chunks_exact(outputs).zip(targets.to_vec()?) {

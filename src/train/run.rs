@@ -57,19 +57,29 @@ impl RunFolder {
                 let path = out.join(format!("asl-{number}"));
                 match make(&path) {
                     Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
-                    made => return made.map_err(Error::io("create", &path)).map(|()| Self { path }),
+                    made => {
+                        return made.map_err(Error::io("create", &path)).map(|()| Self { path });
+                    }
                 }
             }
             unreachable!("there is a free number");
         };
-        if Path::new(name).components().count() != 1 || name.starts_with('.') || name.contains(['/', '\\']) {
-            return Err(Error::argument("name", format!("must be a plain folder name, got {name:?}")));
+        if Path::new(name).components().count() != 1
+            || name.starts_with('.')
+            || name.contains(['/', '\\'])
+        {
+            return Err(Error::argument(
+                "name",
+                format!("must be a plain folder name, got {name:?}"),
+            ));
         }
         let path = out.join(name);
         match make(&path) {
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
                 let path = path.display();
-                let message = format!("{path} is there already; go on with --resume {path}, or take another name");
+                let message = format!(
+                    "{path} is there already; go on with --resume {path}, or take another name"
+                );
                 Err(Error::argument("name", message))
             }
             made => made.map_err(Error::io("create", &path)).map(|()| Self { path }),
@@ -146,8 +156,9 @@ impl RunFolder {
         let path = self.file(METRICS);
         let mut lines = String::new();
         for metrics in &state.history {
-            let line = serde_json::to_string(metrics)
-                .map_err(|e| checkpoint::invalid(&path, format!("cannot be written as JSON: {e}")))?;
+            let line = serde_json::to_string(metrics).map_err(|e| {
+                checkpoint::invalid(&path, format!("cannot be written as JSON: {e}"))
+            })?;
             lines.push_str(&line);
             lines.push('\n');
         }

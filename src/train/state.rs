@@ -66,6 +66,11 @@ impl State {
         checkpoint::save(path, &tensors.into_iter().collect(), Some(metadata))
     }
 
+    /// How many epochs are done.
+    pub fn epochs(&self) -> u64 {
+        self.history.len() as u64
+    }
+
     /// Reads a state.
     ///
     /// # Errors
@@ -73,9 +78,8 @@ impl State {
     /// [`Error::Checkpoint`](crate::Error::Checkpoint) when it is damaged or no state.
     pub fn load(path: &Path) -> Result<Self> {
         let (tensors, metadata) = checkpoint::load(path)?;
-        let words = metadata
-            .get(WORDS)
-            .ok_or_else(|| invalid(path, "is no state of a training run"))?;
+        let words =
+            metadata.get(WORDS).ok_or_else(|| invalid(path, "is no state of a training run"))?;
         let words: Words = serde_json::from_str(words)
             .map_err(|e| invalid(path, format!("its words are damaged: {e}")))?;
         let tensor = |name: &str| {
@@ -89,7 +93,7 @@ impl State {
         let best_model = without_prefix("best.", &tensors);
         Ok(Self {
             model: without_prefix("model.", &tensors),
-            best_model: (best_model.iter().next().is_some()).then_some(best_model),
+            best_model: (!best_model.is_empty()).then_some(best_model),
             optimizer: OptimizerState { step: words.optimizer_step, moments },
             history: words.history,
             partial: Partial {

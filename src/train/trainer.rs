@@ -47,6 +47,8 @@ pub struct Progress {
     pub steps: usize,
     /// Images learned in it.
     pub images: usize,
+    /// Images of it.
+    pub images_in_all: usize,
     /// The mean loss so far; NaN before the first look.
     pub loss: f64,
 }
@@ -161,6 +163,7 @@ impl<D: Device<f32>> Trainer<D> {
                 step: done,
                 steps,
                 images: (done * self.config.batch_size).min(self.train.rows()),
+                images_in_all: self.train.rows(),
                 loss: known.iter().map(|&loss| f64::from(loss)).sum::<f64>() / known.len() as f64,
             };
             if !watch(progress) && done < steps {
@@ -238,7 +241,9 @@ impl<D: Device<f32>> Trainer<D> {
 
 /// The epoch with the best validation accuracy, the first of several.
 pub(super) fn best(history: &[EpochMetrics]) -> Option<&EpochMetrics> {
-    history.iter().reduce(|best, next| {
-        if next.valid_accuracy > best.valid_accuracy { next } else { best }
-    })
+    history.iter().reduce(
+        |best, next| {
+            if next.valid_accuracy > best.valid_accuracy { next } else { best }
+        },
+    )
 }
