@@ -45,20 +45,20 @@ impl Philox {
         const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
         const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
         let blocks = std::array::from_fn(|i| first.wrapping_add(i as u32));
-        let mut counter = [blocks, [stream; N], [step as u32; N], [(step >> 32) as u32; N]];
+        let [mut c0, mut c1] = [blocks, [stream; N]];
+        let [mut c2, mut c3] = [[step as u32; N], [(step >> 32) as u32; N]];
         let mut key = self.key;
         for _ in 0..10 {
-            for i in 0..N {
-                let a = u64::from(MULTIPLIERS[0]) * u64::from(counter[0][i]);
-                let b = u64::from(MULTIPLIERS[1]) * u64::from(counter[2][i]);
-                counter[0][i] = (b >> 32) as u32 ^ counter[1][i] ^ key[0];
-                counter[1][i] = b as u32;
-                counter[2][i] = (a >> 32) as u32 ^ counter[3][i] ^ key[1];
-                counter[3][i] = a as u32;
+            let counters = c0.iter_mut().zip(&mut c1).zip(c2.iter_mut().zip(&mut c3));
+            for ((c0, c1), (c2, c3)) in counters {
+                let a = u64::from(MULTIPLIERS[0]) * u64::from(*c0);
+                let b = u64::from(MULTIPLIERS[1]) * u64::from(*c2);
+                (*c0, *c1) = ((b >> 32) as u32 ^ *c1 ^ key[0], b as u32);
+                (*c2, *c3) = ((a >> 32) as u32 ^ *c3 ^ key[1], a as u32);
             }
             key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
         }
-        counter
+        [c0, c1, c2, c3]
     }
 
     /// A sequential reader of `(stream, step)`, for work on the host.
