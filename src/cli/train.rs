@@ -39,7 +39,13 @@ pub struct Args {
     batch_size: usize,
 
     /// Learning rate
-    #[arg(long, value_name = "X", default_value_t = 1e-3, conflicts_with = "resume")]
+    #[arg(
+        long,
+        value_name = "X",
+        allow_negative_numbers = true,
+        default_value_t = 1e-3,
+        conflicts_with = "resume"
+    )]
     lr: f64,
 
     /// Optimizer
@@ -47,11 +53,17 @@ pub struct Args {
     optimizer: OptimizerKind,
 
     /// Weight decay [default: the optimizer's; 0.01 for adamw, else 0]
-    #[arg(long, value_name = "X", conflicts_with = "resume")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, conflicts_with = "resume")]
     weight_decay: Option<f64>,
 
     /// Momentum of sgd
-    #[arg(long, value_name = "X", default_value_t = 0.9, conflicts_with = "resume")]
+    #[arg(
+        long,
+        value_name = "X",
+        allow_negative_numbers = true,
+        default_value_t = 0.9,
+        conflicts_with = "resume"
+    )]
     momentum: f64,
 
     /// How the learning rate changes
@@ -63,7 +75,13 @@ pub struct Args {
     step_size: u64,
 
     /// Factor of a change of `--schedule step`
-    #[arg(long, value_name = "X", default_value_t = 0.1, conflicts_with = "resume")]
+    #[arg(
+        long,
+        value_name = "X",
+        allow_negative_numbers = true,
+        default_value_t = 0.1,
+        conflicts_with = "resume"
+    )]
     gamma: f64,
 
     /// Epochs until the full rate of `--schedule cosine`
