@@ -149,8 +149,7 @@ fn split_header(block: &mut Vec<u8>) -> Result<Vec<u8>, DataError> {
     }
     let end = memchr::memchr(b'\n', block).map_or(block.len(), |end| end + 1);
     let rows = block.split_off(end);
-    let header = std::mem::replace(block, rows);
-    Ok(header.strip_prefix(b"\xef\xbb\xbf").map(<[u8]>::to_vec).unwrap_or(header))
+    Ok(std::mem::replace(block, rows))
 }
 
 /// The name of a column, counted from 0.
@@ -160,6 +159,7 @@ fn column_name(column: usize) -> String {
 
 fn csv_reader(text: &[u8]) -> Reader<&[u8]> {
     // `flexible`: the number of columns is checked here, with a message that says which row.
+    // The reader itself skips a byte order mark.
     ReaderBuilder::new().has_headers(false).flexible(true).quoting(false).from_reader(text)
 }
 
@@ -256,12 +256,9 @@ impl Piece {
         }
     }
 
-    /// Adds a row, or says `false` if anything about it is wrong: the reason is worked out apart,
-    /// so that the rows that are right pay nothing for it.
+    /// Adds a row, or says `false` if anything about it is wrong, its length included: the reason
+    /// is worked out apart, so that the rows that are right pay nothing for it.
     fn push(&mut self, record: &ByteRecord) -> bool {
-        if record.len() != PIXELS + 1 {
-            return false;
-        }
         let mut fields = record.iter();
         let Some(label @ 0..=24) = fields.next().and_then(byte) else { return false };
         let first = self.pixels.len();

@@ -271,6 +271,8 @@ mod tests {
     #[derive(Clone, Copy)]
     enum Manner {
         Sends(&'static [u8]),
+        /// Sends a byte at a time, without haste.
+        Drips,
         /// Promises more bytes than it sends.
         BreaksOff,
         /// Sends the head of an answer and half of the body, then nothing.
@@ -300,11 +302,18 @@ mod tests {
         let (status, length, body) = match manner {
             Manner::Sends(body) => ("200 OK", body.len(), body),
             Manner::BreaksOff | Manner::Stalls => ("200 OK", TEXT.len(), &TEXT[..5]),
+            Manner::Drips => ("200 OK", TEXT.len(), &b""[..]),
             Manner::NotFound => ("404 Not Found", 0, &b""[..]),
             Manner::Silent => return Some(stream),
         };
         let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n");
         let _ = stream.write_all(&[head.as_bytes(), body].concat());
+        if matches!(manner, Manner::Drips) {
+            for byte in TEXT {
+                std::thread::sleep(SHORT.silence / 10);
+                let _ = stream.write_all(&[*byte]);
+            }
+        }
         matches!(manner, Manner::Stalls).then_some(stream)
     }
 
@@ -375,12 +384,20 @@ mod tests {
             mirror(Manner::NotFound),
             mirror(Manner::Sends(b"label,pixel1\r\n3,5\r\n")),
             mirror(Manner::Sends(b"label,pixel1\r\n3,4\r\n and more")),
+            mirror(Manner::Sends(b"label")),
             mirror(Manner::BreaksOff),
             mirror(Manner::Sends(TEXT)),
         ];
         let (result, log) = run(&mirrors, root.path());
         assert_eq!(result, Ok(()));
-        let reasons = ["refused", "HTTP 404", "wrong sha256", "sent more than 19", "broke off"];
+        let reasons = [
+            "refused",
+            "HTTP 404",
+            "wrong sha256",
+            "sent more than 19",
+            "after 5 of 19",
+            "broke off",
+        ];
         assert_eq!(log.failed.len(), reasons.len());
         for (said, reason) in log.failed.iter().zip(reasons) {
             assert!(said.contains(reason), "{said} / {reason}");
@@ -425,6 +442,15 @@ mod tests {
         let (result, log) = run(&mirrors, root.path());
         assert_eq!(result, Ok(()));
         assert!(log.failed[0].contains("broke off"), "{:?}", log.failed);
+    }
+
+    /// The limits are on silence, not on a download that takes long.
+    #[test]
+    fn a_slow_mirror_is_waited_for() {
+        let root = tempfile::tempdir().unwrap();
+        let start = Instant::now();
+        assert_eq!(run(&[mirror(Manner::Drips)], root.path()).0, Ok(()));
+        assert!(start.elapsed() > SHORT.silence, "{:?}", start.elapsed());
     }
 
     #[test]
