@@ -6,7 +6,7 @@
 pub(crate) mod cpu;
 mod memory;
 
-pub use cpu::Cpu;
+pub use cpu::{Cpu, KernelTime};
 pub use memory::{Memory, Output};
 
 use crate::dtype::Float;
