@@ -1,6 +1,10 @@
 //! A deep-learning engine from scratch.
 #![warn(missing_docs)]
 
+// The helpers of `tests/` serve the unit tests too.
+#[cfg(test)]
+extern crate self as signet;
+
 mod arena;
 pub mod data;
 pub mod device;

@@ -182,6 +182,12 @@ impl<'a> Launch<'a> {
         })
     }
 
+    /// Bytes of each of the kernel's parameters, where the driver tells.
+    #[cfg(test)]
+    pub(super) fn parameters(&self) -> Option<&[usize]> {
+        self.function.parameters.as_deref()
+    }
+
     fn check_arguments(&self) -> Result<()> {
         let Some(parameters) = &self.function.parameters else { return Ok(()) };
         let given = &self.arguments[..self.count];
