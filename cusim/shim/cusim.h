@@ -82,10 +82,9 @@ CUSIM_HIDDEN __attribute__((used)) cusim_hooks_t cusim_hooks_storage __asm__("cu
 extern const CUSIM_HIDDEN cusim_hooks_t cusim_hooks __asm__("cusim_hooks");
 }
 
-// Where this thread is.
+// Where this thread is. (No dim3: with a constructor it would not be constant to g++.)
 struct cusim_position_t {
-  uint3 thread, block;
-  dim3 block_dim, grid_dim;
+  uint3 thread, block, block_dim, grid_dim;
 };
 extern "C" {
 CUSIM_HIDDEN __attribute__((used)) cusim_position_t cusim_position_storage __asm__("cusim_position");
@@ -560,16 +559,16 @@ CUSIM_TSAN_FAMILY(2)
 CUSIM_TSAN_FAMILY(4)
 CUSIM_TSAN_FAMILY(8)
 CUSIM_TSAN_FAMILY(16)
-CUSIM_HIDDEN __attribute__((no_sanitize_thread)) void __tsan_read_range(void *p, size_t n) {
+CUSIM_HIDDEN __attribute__((no_sanitize_thread)) void __tsan_read_range(void *p, long n) {
   cusim_hooks.access(p, n, 0, __builtin_return_address(0));
 }
-CUSIM_HIDDEN __attribute__((no_sanitize_thread)) void __tsan_write_range(void *p, size_t n) {
+CUSIM_HIDDEN __attribute__((no_sanitize_thread)) void __tsan_write_range(void *p, long n) {
   cusim_hooks.access(p, n, CUSIM_WRITE, __builtin_return_address(0));
 }
 CUSIM_HIDDEN void __tsan_init() {}
 CUSIM_HIDDEN void __tsan_func_entry(void *) {}
-CUSIM_HIDDEN void __tsan_func_exit() {}
-CUSIM_HIDDEN void __tsan_vptr_update(void **, void *) {}
-CUSIM_HIDDEN void __tsan_vptr_read(void **) {}
+CUSIM_HIDDEN void __tsan_func_exit(void *) {}
+CUSIM_HIDDEN void __tsan_vptr_update(void *, void *) {}
+CUSIM_HIDDEN void __tsan_vptr_read(void *) {}
 }
 #endif

@@ -15,7 +15,7 @@ const CHILD: &str = "CUSIM_CHILD";
 pub struct ChildOutput {
     /// Whether the test passed.
     pub success: bool,
-    /// Standard output and standard error, one after the other.
+    /// Standard output, standard error, and how it ended.
     pub output: String,
     pub reports: Vec<Report>,
     /// Every driver and NVRTC function it called, in order (for one thread).
@@ -51,7 +51,7 @@ pub fn in_child(name: &str, variables: &[(&str, &str)]) -> Option<ChildOutput> {
     command.envs(variables.iter().copied());
     let output = command.output().expect("the test binary can be run again");
     let text = [output.stdout, output.stderr].map(|t| String::from_utf8_lossy(&t).into_owned());
-    let output_text = text.concat();
+    let output_text = format!("{}{}", text.concat(), output.status);
     assert!(!output_text.contains("running 0 tests"), "no test is called {name}");
     // Neither file exists if there was nothing to write.
     let report = fs::read_to_string(report).unwrap_or_default();

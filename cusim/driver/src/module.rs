@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use cudarc::driver::sys::{CUdeviceptr, CUfunction, CUjit_option, CUmodule, CUresult};
 use cusim_common::blob::{Blob, Damage, Kind};
-use object::{Object, ObjectSegment, ObjectSymbol, SymbolKind};
+use object::{Object, ObjectSegment, ObjectSymbol, SegmentFlags, SymbolKind};
 
 use crate::api::{Outcome, driver_api, put, text};
 use crate::config::Config;
@@ -56,8 +56,8 @@ pub struct Image {
     pub path: String,
     /// What address zero of the file is at.
     pub base: usize,
-    /// All of it.
-    pub range: Range<usize>,
+    /// Code and constants.
+    pub read_only: Range<usize>,
     pub checked: bool,
     /// `__device__` and `__constant__` variables, by name, sorted by address.
     pub variables: Vec<Variable>,
@@ -181,7 +181,8 @@ impl Image {
         let shared = named(SymbolKind::Tls, 0);
         let anchor =
             file.symbols().find(|s| s.name().is_ok_and(|n| n.contains("cusim_shared_anchor")));
-        let end = file.segments().map(|s| s.address() + s.size()).max().unwrap_or(0);
+        let read_only = file.segments().take_while(|s| !is_writable(s.flags()));
+        let end = read_only.map(|s| s.address() + s.size()).max().unwrap_or(0);
         let shadows = (blob.checked && Config::get().check).then(|| ImageShadows {
             variables: variables.iter().map(|v| Shadow::initialised(v.range.len())).collect(),
             shared: shared.iter().map(|v| Shadow::uninitialised(v.range.len())).collect(),
@@ -191,7 +192,7 @@ impl Image {
             handle,
             path: blob.path.clone(),
             base,
-            range: base..base + end as usize,
+            read_only: base..base + end as usize,
             checked: blob.checked,
             variables,
             shared,
@@ -235,6 +236,10 @@ impl Image {
         }
         kernels
     }
+}
+
+fn is_writable(flags: SegmentFlags) -> bool {
+    matches!(flags, SegmentFlags::Elf { p_flags } if p_flags & object::elf::PF_W != 0)
 }
 
 /// Whether a shared variable's mangled name puts it into one of `functions`, or into none.

@@ -190,8 +190,8 @@ impl<'a> Checker<'a> {
         };
         let place = Place { pc: now.pc, block: run.block(), thread: run.coordinates(thread) };
         let Some(region) = self.region(address, size) else {
-            // Constants and tables of the image may be read.
-            if !write && self.image.range.contains(&address) {
+            // Constants and tables of the image.
+            if !write && self.image.read_only.contains(&address) {
                 return true;
             }
             report::out_of_bounds(self.kernel, place, address, size, write, &self.nearest(address));
