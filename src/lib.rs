@@ -16,7 +16,7 @@ mod tape;
 mod tensor;
 
 pub use arena::{Arena, Parameter};
-pub use device::{Cpu, Device};
+pub use device::{Cpu, Cuda, Device};
 pub use error::{Error, Result};
 pub use gradcheck::{GradcheckOptions, Worst, gradcheck};
 pub use shape::Shape;

@@ -4,9 +4,11 @@
 //! time and is generic from there: the one bound `D: Device<T>` gives memory and all ops.
 
 pub(crate) mod cpu;
+pub mod cuda;
 mod memory;
 
-pub use cpu::Cpu;
+pub use cpu::{Cpu, KernelTime};
+pub use cuda::Cuda;
 pub use memory::{Memory, Output};
 
 use crate::dtype::Float;
