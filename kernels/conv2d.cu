@@ -9,10 +9,10 @@
 //   backward_input    grad_x[c, (n,q)]  =  weight[c, (o,t)]    gathered grad_y[(o,t), (n,q)]
 //   backward_weight   grad_w[o, (c,t)]  =  grad_y[o, (n,p)]    patches[(n,p), (c,t)]
 //
-// The product itself, its tiles and its barriers are `gemm` in common.cuh. Each kernel has a twin
+// The product itself, its tiles and its barriers are those of gemm.cuh. Each kernel has a twin
 // for few rows, `_few`, with tiles of 32 rows instead of 64.
 
-#include "common.cuh"
+#include "gemm.cuh"
 
 // [rows, columns] for each pair: src/ops/conv2d/mod.rs.
 struct Conv2dGeometry {

@@ -1,8 +1,8 @@
 // The matrix product, in the four forms of transposed and plain operands; the linear layer's
-// forward pass is `nt`, its gradients are `nn` and `tn`. Tiles and barriers are `gemm` in
-// common.cuh.
+// forward pass is `nt`, its gradients are `nn` and `tn`. Tiles and barriers are those
+// of gemm.cuh.
 
-#include "common.cuh"
+#include "gemm.cuh"
 
 // src/ops/matmul/mod.rs. The kernel's name says which operands lie transposed.
 struct MatmulGeometry {
