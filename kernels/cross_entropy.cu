@@ -50,7 +50,9 @@ __device__ inline double row_loss(const CrossEntropyGeometry &g, const T *logits
   T sum = 0;
   for (unsigned i = lane; i < g.classes; i += 32) sum += exp(logits[i] - best.logit);
   sum = warp_sum(sum);
-  const T log_sum = log(sum) + best.logit;
+  // A class costs log_sum - (logit - maximum), never (log_sum + maximum) - logit: that would round
+  // the sum away at a large maximum.
+  const T log_sum = log(sum);
 
   // Exponentials are taken again rather than kept: most networks have few classes.
   const T smoothing = (T)g.label_smoothing, spread = smoothing / (T)g.classes;
@@ -58,9 +60,9 @@ __device__ inline double row_loss(const CrossEntropyGeometry &g, const T *logits
   for (unsigned i = lane; i < g.classes; i += 32) {
     const T q = i == target ? T(1) - smoothing + spread : spread;
     gradient[i] = scale * (exp(logits[i] - best.logit) / sum - q);
-    if (smoothing > 0) spread_loss += spread * (log_sum - logits[i]);
+    if (smoothing > 0) spread_loss += spread * (log_sum - (logits[i] - best.logit));
   }
-  return (T(1) - smoothing) * (log_sum - logits[target]) + warp_sum(spread_loss);
+  return (T(1) - smoothing) * (log_sum - (logits[target] - best.logit)) + warp_sum(spread_loss);
 }
 
 // loss = the mean (or sum) of -sum q log softmax(logits) over the rows that count, grad_logits =
