@@ -17,13 +17,16 @@ pub struct Context(Rc<Shared>);
 struct Shared {
     seed: u64,
     step: Cell<u64>,
+    /// How often a step was set: layers tell one forward pass from the next by it.
+    pass: Cell<u64>,
     training: Cell<bool>,
 }
 
 impl Context {
     /// A context in training mode at step 0.
     pub fn new(seed: u64) -> Self {
-        Self(Rc::new(Shared { seed, step: Cell::new(0), training: Cell::new(true) }))
+        let (step, pass, training) = (Cell::new(0), Cell::new(0), Cell::new(true));
+        Self(Rc::new(Shared { seed, step, pass, training }))
     }
 
     /// The seed of every random number.
@@ -37,9 +40,15 @@ impl Context {
     }
 
     /// Goes to a training step. A loop that does so before each forward pass can be resumed with
-    /// the same bits.
+    /// the same bits; going to the same step again draws the same masks again.
     pub fn set_step(&self, step: u64) {
         self.0.step.set(step);
+        self.0.pass.set(self.0.pass.get() + 1);
+    }
+
+    /// Which forward pass this is.
+    pub(crate) fn pass(&self) -> u64 {
+        self.0.pass.get()
     }
 
     /// Whether layers behave as in training (`model.train()`) or as in evaluation.

@@ -40,9 +40,15 @@ pub trait Module<D: Device<T>, T: Float> {
     fn load_state_dict(&self, dict: &StateDict) -> Result<()> {
         let state = self.state();
         dict.expect(state.iter().map(|(name, state)| (name.as_str(), state.shape())))?;
+        // Before anything is set, so that nothing is set by halves.
+        for (name, state) in &state {
+            if let (State::Count(_), Some(value)) = (state, dict.get(name)) {
+                count(name, value)?;
+            }
+        }
         for (name, state) in &state {
             let Some(value) = dict.get(name) else { continue };
-            state.set(value)?;
+            state.set(name, value)?;
         }
         Ok(())
     }
@@ -85,17 +91,21 @@ impl<D: Device<T>, T: Float> State<D, T> {
         Ok(Value { shape: self.shape(), values })
     }
 
-    fn set(&self, value: &Value) -> Result<()> {
+    fn set(&self, name: &str, value: &Value) -> Result<()> {
         match self {
             Self::Parameter(tensor) | Self::Buffer(tensor) => tensor.set(&value.values.to_float()),
             Self::Count(count) => {
-                let number = value.values.to_float::<f64>().first().copied().unwrap_or_default();
-                if number < 0.0 {
-                    return Err(Error::shape("load_state_dict", format!("a count of {number}")));
-                }
-                count.set(number as u64);
+                count.set(self::count(name, value)?);
                 Ok(())
             }
         }
+    }
+}
+
+/// The one element of `value`, which must be a count.
+fn count(name: &str, value: &Value) -> Result<u64> {
+    match value.values.to_float::<f64>()[..] {
+        [number] if number >= 0.0 => Ok(number as u64),
+        ref other => Err(Error::shape("load_state_dict", format!("{name} is no count: {other:?}"))),
     }
 }

@@ -37,6 +37,20 @@ impl Values {
         }
     }
 
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::F32(values) => values.len(),
+            Self::F64(values) => values.len(),
+            Self::I64(values) => values.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The elements as `T`.
     pub fn to_float<T: Float>(&self) -> Vec<T> {
         match self {
@@ -74,6 +88,9 @@ impl StateDict {
                 None => wrong.push(format!("{name} {shape} is missing")),
                 Some(value) if value.shape != shape => {
                     wrong.push(format!("{name} is {}, the model has {shape}", value.shape));
+                }
+                Some(value) if value.values.len() != shape.numel() => {
+                    wrong.push(format!("{name} {shape} has {} values", value.values.len()));
                 }
                 Some(_) => {}
             }

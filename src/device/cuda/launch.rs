@@ -80,6 +80,14 @@ impl<'a> Launch<'a> {
         self.pointer(view.address(), view.owner())
     }
 
+    /// Elements to write, or none: `E*`, which may be null.
+    pub fn optional_output<E: Element>(self, view: Option<CudaViewMut<'a, E>>) -> Self {
+        match view {
+            Some(view) => self.output(view),
+            None => self.value(0_u64),
+        }
+    }
+
     /// A gradient: two parameters, `E*` and `int accumulate`, 1 to add to what is there and 0 to
     /// overwrite it.
     pub fn gradient<'b: 'a, E: Element>(self, out: Output<'b, Cuda, E>) -> Self {

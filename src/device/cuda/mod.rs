@@ -9,6 +9,7 @@
 //! | `kernels.rs` | compiled kernels, loaded when first used |
 //! | `precompile.rs` | compiling everything for any target, without a GPU |
 //! | `launch.rs` | arguments, grid and block of a launch |
+//! | `grid.rs` | the grids of simple kernels |
 //! | `profile.rs` | time per kernel |
 //! | `error.rs` | the driver's errors, with what to do about them |
 //!
@@ -21,6 +22,7 @@
 
 mod cache;
 mod error;
+mod grid;
 mod kernels;
 mod launch;
 mod memory;
@@ -34,6 +36,7 @@ mod sources;
 mod tests;
 
 pub use cache::{CacheSize, KernelCache};
+pub(crate) use grid::{THREADS, grid, pack_grid};
 pub use kernels::KernelStatistics;
 pub use memory::{CudaBuffer, CudaView, CudaViewMut};
 pub use pool::MemoryUse;
@@ -42,7 +45,8 @@ pub use probe::{
     GpuInfo, MINIMUM_CAPABILITY, NoGpu, NvrtcInfo, driver_version, gpus, nvrtc_info, probe,
 };
 
-use super::Memory;
+use super::{Device, Memory};
+use crate::dtype::Float;
 use crate::{Error, Result};
 use cudarc::driver::sys::{CUdevice_attribute as Attribute, CUstream};
 use cudarc::driver::{CudaContext, CudaStream, DriverError};
@@ -271,3 +275,5 @@ impl fmt::Debug for Cuda {
         write!(f, "Cuda({}, {})", self.ordinal(), self.info().name)
     }
 }
+
+impl<T: Float> Device<T> for Cuda {}

@@ -87,12 +87,15 @@ fn row<T: Float>(
     let log_sum = sum.ln();
     let smoothing = T::of(geometry.label_smoothing);
     let spread = smoothing / T::of(logits.len() as f64);
-    let mut loss = ((T::one() - smoothing) * (log_sum + max - logits[target])).as_f64();
+    // `log_sum - (logit - max)`, never `log_sum + max`: that would round the sum away at a large
+    // maximum.
+    let cost = |logit: T| log_sum - (logit - max);
+    let mut loss = ((T::one() - smoothing) * cost(logits[target])).as_f64();
     for (i, (p, &logit)) in gradient.iter_mut().zip(logits).enumerate() {
         let q = if i == target { T::one() - smoothing + spread } else { spread };
         *p = scale * (*p / sum - q);
         if smoothing > T::zero() {
-            loss += (spread * (log_sum + max - logit)).as_f64();
+            loss += (spread * cost(logit)).as_f64();
         }
     }
     (loss, best == target)

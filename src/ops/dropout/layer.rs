@@ -26,7 +26,7 @@ impl Dropout {
     pub fn build<D: Device<T>, T: Float>(&self, init: &Init<D, T>) -> Result<DropoutModule> {
         DropoutGeometry::new(self.p, 0, 0, 0)?;
         let context = init.context().clone();
-        Ok(DropoutModule { p: self.p, stream: init.stream(), context, last_step: Cell::new(None) })
+        Ok(DropoutModule { p: self.p, stream: init.stream(), context, last_pass: Cell::new(None) })
     }
 
     pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
@@ -40,7 +40,7 @@ pub struct DropoutModule {
     p: f64,
     stream: u32,
     context: Context,
-    last_step: Cell<Option<u64>>,
+    last_pass: Cell<Option<u64>>,
 }
 
 impl<D: Device<T>, T: Float> Module<D, T> for DropoutModule {
@@ -48,13 +48,13 @@ impl<D: Device<T>, T: Float> Module<D, T> for DropoutModule {
         if !self.context.training() || self.p == 0.0 {
             return Ok(input.clone());
         }
-        // A layer that meets its last step again is in the next forward pass: no mask is ever used
-        // twice, also where nobody counts steps.
-        if self.last_step.get() == Some(self.context.step()) {
+        // A layer that meets its last pass again is in the next one: where nobody counts steps, no
+        // mask is used twice.
+        if self.last_pass.get() == Some(self.context.pass()) {
             self.context.set_step(self.context.step() + 1);
         }
         let step = self.context.step();
-        self.last_step.set(Some(step));
+        self.last_pass.set(Some(self.context.pass()));
         input.dropout(DropoutGeometry::new(self.p, self.context.seed(), step, self.stream)?)
     }
 }

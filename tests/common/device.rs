@@ -1,0 +1,42 @@
+//! Running one generic test on every device.
+//!
+//! A test is a function `fn name<D: TestDevice>()`; [`on_every_device!`](crate::on_every_device)
+//! makes a `#[test]` of it per device. Another device is one `impl TestDevice` and one line in
+//! the macro.
+
+use signet::{Cpu, Device};
+
+/// A device that the tests can open by themselves, in both precisions.
+pub trait TestDevice: Device<f32> + Device<f64> {
+    /// A handle of its own: tests run side by side and share nothing.
+    fn open() -> Self;
+}
+
+impl TestDevice for Cpu {
+    fn open() -> Self {
+        Cpu::new(Some(2)).expect("two threads can be started")
+    }
+}
+
+/// Makes `#[test]`s of generic functions, in a module per device.
+#[macro_export]
+macro_rules! on_every_device {
+    ($($test:ident),* $(,)?) => {
+        $crate::on_device!(cpu: signet::Cpu; $($test),*);
+    };
+}
+
+/// [`on_every_device!`](crate::on_every_device) for one device.
+#[macro_export]
+macro_rules! on_device {
+    ($name:ident: $device:ty; $($test:ident),*) => {
+        mod $name {
+            $(
+                #[test]
+                fn $test() {
+                    super::$test::<$device>();
+                }
+            )*
+        }
+    };
+}

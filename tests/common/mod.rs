@@ -1,0 +1,20 @@
+//! What the tests share.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `device.rs` | running one generic test on every device |
+//! | `host.rs` | tensors on the host, and random ones |
+//! | `compare.rs` | how near is near enough, and what a failure says |
+//! | `fixture.rs` | reading `tests/fixtures` |
+//! | `registry/` | the ops, each with cases that cover its geometry |
+//! | `models.rs` | the network in its full and its narrow size, and training it |
+
+// Every test binary compiles all of this and uses a part.
+#![allow(dead_code)]
+
+pub mod compare;
+pub mod device;
+pub mod fixture;
+pub mod host;
+pub mod models;
+pub mod registry;

@@ -1,0 +1,270 @@
+//! The cases: batches of 1, 3 and 33, height and width that differ, odd sizes, channels that are
+//! no multiple of any tile, rows left over by a stride.
+
+use super::{Case, Op};
+use crate::common::host::Fill;
+use signet::nn::MaxPool2d;
+use signet::ops::conv2d::Conv2dOptions;
+use signet::ops::cross_entropy::{CrossEntropyOptions, Reduction};
+use signet::ops::dropout::DropoutGeometry;
+
+const BATCHES: [usize; 3] = [1, 3, 33];
+
+/// A fixed choice that touches every op and every attribute: small enough to check each element.
+pub fn sample() -> Vec<Case> {
+    let mut cases = elementwise();
+    cases.extend(products());
+    cases.extend(shapes_and_sums());
+    cases.extend(dropouts());
+    cases.extend(losses(&[1, 3, 33], &[1, 7]));
+    cases.extend(batch_norms(&[[1, 5, 3, 4], [3, 7, 1, 1], [33, 3, 2, 3]]));
+    cases.extend(convolutions());
+    cases.extend(pools());
+    cases
+}
+
+/// Every combination: more than [`sample`] by two orders of magnitude.
+pub fn grid() -> Vec<Case> {
+    let mut cases = elementwise();
+    cases.extend(products());
+    cases.extend(shapes_and_sums());
+    cases.extend(dropouts());
+    cases.extend(losses(&BATCHES, &[1, 2, 24, 65]));
+    let channels = [1, 5, 17, 33];
+    let sizes = [[1, 2], [4, 7], [9, 5]];
+    let inputs: Vec<_> = BATCHES
+        .iter()
+        .flat_map(|&n| channels.iter().flat_map(move |&c| sizes.map(|[h, w]| [n, c, h, w])))
+        .collect();
+    cases.extend(batch_norms(&inputs));
+    cases.extend(convolution_grid());
+    cases.extend(pool_grid());
+    cases
+}
+
+fn case(op: Op, inputs: impl Into<Vec<(Vec<usize>, Fill)>>) -> Case {
+    Case { op, inputs: inputs.into() }
+}
+
+fn normal(shape: &[usize]) -> (Vec<usize>, Fill) {
+    (shape.to_vec(), Fill::Normal(1.0))
+}
+
+/// Both operands alike, and the second repeated as a bias or a scalar.
+fn elementwise() -> Vec<Case> {
+    let shapes: [(&[usize], &[usize]); 7] = [
+        (&[1, 3], &[1, 3]),
+        (&[33, 5], &[33, 5]),
+        (&[3, 2, 5, 7], &[3, 2, 5, 7]),
+        (&[33, 5], &[5]),
+        (&[3, 2, 5, 7], &[5, 7]),
+        (&[3, 7], &[]),
+        (&[], &[]),
+    ];
+    let binary = shapes
+        .iter()
+        .flat_map(|(a, b)| [Op::Add, Op::Mul].map(|op| case(op, [normal(a), normal(b)])));
+    let relu: [&[usize]; 3] = [&[1, 3, 5, 3], &[3, 2, 5, 7], &[33, 5]];
+    let relu = relu.iter().map(|shape| case(Op::Relu, [(shape.to_vec(), Fill::OffZero)]));
+    binary.chain(relu).collect()
+}
+
+/// `[rows, inner, columns]`, as matrix products and as linear layers.
+fn products() -> Vec<Case> {
+    let sizes =
+        [[1, 1, 1], [1, 7, 5], [3, 17, 13], [33, 9, 24], [7, 1, 5], [33, 19, 1], [16, 16, 16]];
+    let matmul = sizes.map(|[m, k, n]| case(Op::Matmul, [normal(&[m, k]), normal(&[k, n])]));
+    let linear = sizes.iter().flat_map(|&[m, k, n]| {
+        let (x, w, b) = (normal(&[m, k]), normal(&[n, k]), normal(&[n]));
+        [case(Op::Linear, [x.clone(), w.clone(), b]), case(Op::Linear, [x, w])]
+    });
+    matmul.into_iter().chain(linear).collect()
+}
+
+fn shapes_and_sums() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let shapes: [&[usize]; 4] = [&[], &[1, 3, 5, 4], &[3, 2, 5, 7], &[33, 7]];
+    for shape in shapes {
+        cases.push(case(Op::Sum, [normal(shape)]));
+        cases.push(case(Op::Mean, [normal(shape)]));
+    }
+    let flatten: [(&[usize], usize); 3] =
+        [(&[1, 3, 2, 5], 1), (&[33, 2, 1, 3], 1), (&[3, 2, 5], 0)];
+    cases.extend(flatten.map(|(shape, start)| case(Op::Flatten(start), [normal(shape)])));
+    let reshape: [(&[usize], &[usize]); 2] =
+        [(&[3, 5, 2, 7], &[3, 70]), (&[33, 6], &[33, 1, 2, 3])];
+    cases.extend(reshape.map(|(from, to)| case(Op::Reshape(to.to_vec()), [normal(from)])));
+    cases
+}
+
+fn dropouts() -> Vec<Case> {
+    let shapes: [&[usize]; 3] = [&[1, 3], &[3, 2, 5, 7], &[33, 5]];
+    let one = |p, shape| {
+        let geometry = DropoutGeometry::new(p, 11, 3, 2).expect("p is a probability");
+        case(Op::Dropout(geometry), [normal(shape)])
+    };
+    [0.0, 0.2, 0.5, 1.0].iter().flat_map(|&p| shapes.map(|shape| one(p, shape))).collect()
+}
+
+fn losses(batches: &[usize], classes: &[usize]) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for &batch in batches {
+        for &classes in classes {
+            for reduction in [Reduction::Mean, Reduction::Sum] {
+                for (label_smoothing, ignored) in [(0.0, 0), (0.1, 0), (0.0, 2), (0.25, 2)] {
+                    let ignore_index = -100;
+                    let mut target: Vec<i32> =
+                        (0..batch).map(|row| ((row * 5 + 1) % classes) as i32).collect();
+                    target.iter_mut().step_by(2).take(ignored).for_each(|t| *t = ignore_index);
+                    if target.iter().all(|&t| t == ignore_index) {
+                        continue; // NaN by definition: the fixtures' case.
+                    }
+                    let options = CrossEntropyOptions { ignore_index, reduction, label_smoothing };
+                    let op = Op::CrossEntropy { target, options };
+                    cases.push(case(op, [normal(&[batch, classes])]));
+                }
+            }
+        }
+    }
+    cases
+}
+
+/// Batch and running statistics, affine or not.
+fn batch_norms(inputs: &[[usize; 4]]) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for shape in inputs {
+        let c = shape[1];
+        let (mean, var) = (0..c).map(|c| (0.1 * c as f64, 0.5 + 0.25 * c as f64)).unzip();
+        let eval = Op::BatchNorm2dEval { eps: 1e-5, mean, var };
+        for op in [Op::BatchNorm2dTrain { eps: 1e-3 }, eval] {
+            if matches!(op, Op::BatchNorm2dTrain { .. }) && shape[0] * shape[2] * shape[3] == 1 {
+                continue; // One value has no variance.
+            }
+            let x = (shape.to_vec(), Fill::Normal(2.0));
+            cases.push(case(op.clone(), [x.clone()]));
+            cases.push(case(op, [x, normal(&[c]), normal(&[c])]));
+        }
+    }
+    cases
+}
+
+/// A convolution of `[N, C, H, W]` by `filters` of `kernel`; `None` when it does not fit.
+fn convolution(
+    input: [usize; 4],
+    filters: usize,
+    kernel: [usize; 2],
+    options: Conv2dOptions,
+    bias: bool,
+) -> Option<Case> {
+    let [_, channels, height, width] = input;
+    for (axis, size) in [height, width].into_iter().enumerate() {
+        let reach = options.dilation[axis] * (kernel[axis] - 1) + 1;
+        if size + 2 * options.padding[axis] < reach {
+            return None;
+        }
+    }
+    let weight = (vec![filters, channels, kernel[0], kernel[1]], Fill::Normal(0.5));
+    let mut inputs = vec![normal(&input), weight];
+    inputs.extend(bias.then(|| normal(&[filters])));
+    Some(case(Op::Conv2d(options), inputs))
+}
+
+fn convolutions() -> Vec<Case> {
+    let options = |stride, padding, dilation| Conv2dOptions { stride, padding, dilation };
+    let square = |stride, padding, dilation| {
+        options([stride, stride], [padding, padding], [dilation, dilation])
+    };
+    let own = options([2, 1], [2, 1], [1, 2]);
+    let cases = [
+        convolution([1, 3, 7, 6], 5, [3, 3], square(1, 1, 1), true),
+        convolution([3, 5, 6, 9], 7, [3, 3], square(1, 1, 1), true),
+        convolution([33, 2, 5, 4], 3, [3, 3], square(1, 1, 1), true),
+        convolution([3, 3, 5, 7], 4, [3, 3], square(1, 0, 1), false),
+        convolution([3, 2, 5, 6], 5, [3, 3], square(1, 2, 1), true),
+        convolution([1, 1, 9, 11], 25, [3, 3], square(1, 1, 1), true),
+        convolution([3, 17, 3, 4], 9, [3, 3], square(1, 1, 1), false),
+        convolution([3, 5, 1, 1], 4, [3, 3], square(1, 1, 1), true),
+        convolution([3, 3, 8, 7], 5, [3, 3], square(2, 1, 1), true),
+        convolution([33, 2, 6, 5], 3, [3, 3], square(2, 0, 1), false),
+        convolution([3, 3, 7, 6], 4, [3, 3], square(1, 2, 2), true),
+        convolution([1, 3, 9, 10], 5, [3, 3], square(2, 1, 2), true),
+        convolution([33, 7, 3, 2], 9, [1, 1], square(1, 0, 1), true),
+        convolution([3, 5, 7, 6], 3, [1, 1], square(2, 1, 1), false),
+        convolution([3, 3, 7, 9], 4, [5, 5], square(1, 2, 1), true),
+        convolution([3, 3, 6, 7], 5, [3, 5], options([1, 1], [1, 2], [1, 1]), true),
+        convolution([33, 2, 3, 5], 3, [1, 3], options([1, 1], [0, 1], [1, 1]), true),
+        convolution([3, 3, 9, 8], 4, [3, 2], own, true),
+    ];
+    cases.into_iter().map(|case| case.expect("the filter fits")).collect()
+}
+
+fn convolution_grid() -> Vec<Case> {
+    let mut cases = convolutions();
+    for batch in BATCHES {
+        for [channels, filters] in [[1, 25], [3, 4], [17, 33]] {
+            for [height, width] in [[5, 4], [6, 9], [1, 7]] {
+                for kernel in [[1, 1], [3, 3], [5, 5], [3, 5], [2, 1]] {
+                    for stride in [1, 2] {
+                        for padding in 0..3 {
+                            for dilation in [1, 2] {
+                                let options = Conv2dOptions {
+                                    stride: [stride; 2],
+                                    padding: [padding; 2],
+                                    dilation: [dilation; 2],
+                                };
+                                let input = [batch, channels, height, width];
+                                let bias = (padding + stride) % 2 == 0;
+                                cases.extend(convolution(input, filters, kernel, options, bias));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    cases
+}
+
+fn pool(input: [usize; 4], pool: MaxPool2d) -> Case {
+    case(Op::MaxPool2d(pool), [(input.to_vec(), Fill::Distinct)])
+}
+
+fn pools() -> Vec<Case> {
+    vec![
+        pool([1, 3, 6, 8], MaxPool2d::new(2)),
+        pool([3, 5, 7, 5], MaxPool2d::new(2)),
+        pool([33, 3, 5, 4], MaxPool2d::new(2)),
+        pool([3, 3, 5, 6], MaxPool2d::new(3).stride(1).padding(1)),
+        pool([3, 3, 8, 7], MaxPool2d::new(3).stride(2).padding(1)),
+        pool([3, 2, 7, 6], MaxPool2d::new([3, 2]).stride([2, 1]).padding([1, 0])),
+        pool([3, 2, 8, 7], MaxPool2d::new(2).stride(3)),
+        pool([3, 3, 5, 4], MaxPool2d::new([5, 4])),
+        pool([3, 3, 7, 5], MaxPool2d::new(2).ceil_mode(true)),
+        pool([3, 2, 8, 6], MaxPool2d::new(3).stride(2).padding(1).ceil_mode(true)),
+        pool([3, 2, 5, 8], MaxPool2d::new(2).stride(3).padding(1).ceil_mode(true)),
+        pool([33, 1, 4, 5], MaxPool2d::new(5).stride(2).padding(2)),
+    ]
+}
+
+fn pool_grid() -> Vec<Case> {
+    let mut cases = pools();
+    for batch in BATCHES {
+        for [height, width] in [[5, 6], [8, 7], [12, 5]] {
+            for kernel in [[1, 1], [2, 2], [3, 3], [3, 2], [5, 5]] {
+                for stride in 1..4 {
+                    for padding in 0..=2 {
+                        for ceil_mode in [false, true] {
+                            if kernel.iter().any(|&size| padding > size / 2) {
+                                continue;
+                            }
+                            let layer = MaxPool2d::new(kernel).stride(stride).padding(padding);
+                            let input = [batch, 3, height, width];
+                            cases.push(pool(input, layer.ceil_mode(ceil_mode)));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    cases
+}

@@ -1,0 +1,130 @@
+//! The ops, each with cases that cover its geometry.
+//!
+//! An op is a value, so that one list serves gradient checks, repetition, threads and, on another
+//! device, the comparison with the CPU. An op that is missing here fails
+//! `every_op_has_a_gradient_check`.
+
+pub mod cases;
+
+use super::host::Fill;
+use signet::dtype::Float;
+use signet::nn::MaxPool2d;
+use signet::ops::batch_norm2d::{Statistics, batch_norm2d};
+use signet::ops::conv2d::{Conv2dOptions, conv2d};
+use signet::ops::cross_entropy::{CrossEntropyOptions, cross_entropy};
+use signet::ops::dropout::DropoutGeometry;
+use signet::ops::linear::linear;
+use signet::ops::max_pool2d::max_pool2d;
+use signet::{Device, Result, Tensor};
+
+/// The folders of `src/ops` that have no gradient to check, and the test that checks them instead.
+pub const WITHOUT_GRADIENT: [(&str, &str); 3] = [
+    ("adam", "tests/fixtures.rs: optimizers_agree_with_pytorch"),
+    ("sgd", "tests/fixtures.rs: optimizers_agree_with_pytorch"),
+    ("gather", "tests/fixtures.rs: gather_picks_and_scales_as_the_fixtures_do"),
+];
+
+/// An op with its attributes: everything but the tensors that it differentiates by.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub enum Op {
+    Add,
+    Mul,
+    Matmul,
+    Linear,
+    Relu,
+    Sum,
+    Mean,
+    Reshape(Vec<usize>),
+    Flatten(usize),
+    Conv2d(Conv2dOptions),
+    MaxPool2d(MaxPool2d),
+    BatchNorm2dTrain { eps: f64 },
+    BatchNorm2dEval { eps: f64, mean: Vec<f64>, var: Vec<f64> },
+    CrossEntropy { target: Vec<i32>, options: CrossEntropyOptions },
+    Dropout(DropoutGeometry),
+}
+
+impl Op {
+    /// The folder of `src/ops` that holds it.
+    pub fn folder(&self) -> &'static str {
+        match self {
+            Self::Add => "add",
+            Self::Mul => "mul",
+            Self::Matmul => "matmul",
+            Self::Linear => "linear",
+            Self::Relu => "relu",
+            Self::Sum | Self::Mean => "sum",
+            Self::Reshape(_) | Self::Flatten(_) => "flatten",
+            Self::Conv2d(_) => "conv2d",
+            Self::MaxPool2d(_) => "max_pool2d",
+            Self::BatchNorm2dTrain { .. } | Self::BatchNorm2dEval { .. } => "batch_norm2d",
+            Self::CrossEntropy { .. } => "cross_entropy",
+            Self::Dropout(_) => "dropout",
+        }
+    }
+
+    /// Runs it. Optional inputs (a bias) come last and may be missing.
+    pub fn run<D: Device<T>, T: Float>(&self, inputs: &[Tensor<D, T>]) -> Result<Tensor<D, T>> {
+        let x = &inputs[0];
+        match self {
+            Self::Add => x.add(&inputs[1]),
+            Self::Mul => x.mul(&inputs[1]),
+            Self::Matmul => x.matmul(&inputs[1]),
+            Self::Linear => linear(x, &inputs[1], inputs.get(2)),
+            Self::Relu => x.relu(),
+            Self::Sum => x.sum(),
+            Self::Mean => x.mean(),
+            Self::Reshape(shape) => x.reshape(&shape[..]),
+            Self::Flatten(start_dim) => x.flatten(*start_dim),
+            Self::Conv2d(options) => conv2d(x, &inputs[1], inputs.get(2), options),
+            Self::MaxPool2d(pool) => Ok(max_pool2d(x, pool)?.0),
+            Self::BatchNorm2dTrain { eps } => {
+                let statistics = Statistics::Batch { running: None };
+                batch_norm2d(x, inputs.get(1), inputs.get(2), statistics, *eps)
+            }
+            Self::BatchNorm2dEval { eps, mean, var } => {
+                let [mean, var] = [mean, var].map(|values| {
+                    let values: Vec<T> = values.iter().map(|&x| T::of(x)).collect();
+                    Tensor::from_slice(x.device(), &values, [values.len()])
+                });
+                let (mean, var) = (mean?, var?);
+                let statistics = Statistics::Running(&mean, &var);
+                batch_norm2d(x, inputs.get(1), inputs.get(2), statistics, *eps)
+            }
+            Self::CrossEntropy { target, options } => {
+                let target = Tensor::from_slice(x.device(), target, [target.len()])?;
+                Ok(cross_entropy(x, &target, options)?.0)
+            }
+            Self::Dropout(geometry) => x.dropout(*geometry),
+        }
+    }
+}
+
+/// An op at one geometry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Case {
+    /// The op.
+    pub op: Op,
+    /// The shapes of its inputs and how to draw them.
+    pub inputs: Vec<(Vec<usize>, Fill)>,
+}
+
+impl Case {
+    /// Random inputs, clear of kinks.
+    pub fn draw<D: Device<T>, T: Float>(&self, device: &D, seed: u64) -> Vec<Tensor<D, T>> {
+        let inputs = self.inputs.iter().enumerate();
+        inputs.map(|(i, (shape, fill))| fill.draw(shape, seed, i as u32).on(device)).collect()
+    }
+
+    /// What a failure is named by.
+    pub fn name(&self) -> String {
+        let shapes: Vec<_> = self.inputs.iter().map(|(shape, _)| shape).collect();
+        format!("{:?} of {shapes:?}", self.op)
+    }
+
+    /// The number of elements of all inputs.
+    pub fn numel(&self) -> usize {
+        self.inputs.iter().map(|(shape, _)| shape.iter().product::<usize>()).sum()
+    }
+}
