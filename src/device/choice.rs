@@ -1,6 +1,7 @@
 //! Which device a program runs on: what the user asked for, and what there is.
 
-use super::{Cpu, Cuda};
+use super::cuda::{KernelCache, NoGpu};
+use super::{Cpu, Cuda, Device, KernelTime, Memory};
 use crate::{Error, Result};
 use std::fmt;
 use std::str::FromStr;
@@ -59,42 +60,95 @@ impl fmt::Display for DeviceChoice {
     }
 }
 
-/// The device for `choice`, and a line that says what it is and why: `cuda:0: NVIDIA H100 …`.
-/// `threads` is for the CPU, see [`Cpu::new`].
+/// What [`choose`] came to. Prints as one line: what was chosen and, for the CPU, why no GPU.
+#[derive(Debug, Clone)]
+pub struct Chosen {
+    /// The device.
+    pub device: AnyDevice,
+    /// Why it is no GPU, where one would have been taken.
+    pub no_gpu: Option<NoGpu>,
+}
+
+/// Work that is the same on every device, for [`AnyDevice::run`].
+pub trait OnDevice: Send {
+    /// What it results in.
+    type Result: Send;
+
+    /// Does it.
+    ///
+    /// # Errors
+    /// Whatever goes wrong.
+    fn run<D: Device<f32>>(self, device: &D) -> Result<Self::Result>;
+}
+
+/// The device for `choice`; `threads` is for the CPU, see [`Cpu::new`].
 ///
 /// Nothing of CUDA is touched for [`DeviceChoice::Cpu`].
 ///
 /// # Errors
 /// [`Error::Device`] when the GPU that was asked for cannot be used, [`Error::Argument`] for 0
 /// threads.
-pub fn choose(choice: DeviceChoice, threads: Option<usize>) -> Result<(AnyDevice, String)> {
-    match choice {
-        DeviceChoice::Cpu => cpu(threads, ""),
-        DeviceChoice::Cuda(ordinal) => Ok(gpu(Cuda::new(ordinal)?)),
-        DeviceChoice::Auto => match Cuda::new(0) {
-            Ok(device) => Ok(gpu(device)),
-            Err(Error::Device { message, .. }) => cpu(threads, &format!(" (no GPU: {message})")),
-            Err(other) => Err(other),
+pub fn choose(choice: DeviceChoice, threads: Option<usize>) -> Result<Chosen> {
+    let (device, no_gpu) = match choice {
+        DeviceChoice::Cpu => (AnyDevice::Cpu(Cpu::new(threads)?), None),
+        DeviceChoice::Cuda(ordinal) => (AnyDevice::Cuda(Cuda::new(ordinal)?), None),
+        DeviceChoice::Auto => match Cuda::open(0, KernelCache::of_user()) {
+            Ok(device) => (AnyDevice::Cuda(device), None),
+            Err(reason) => (AnyDevice::Cpu(Cpu::new(threads)?), Some(reason)),
         },
+    };
+    Ok(Chosen { device, no_gpu })
+}
+
+impl AnyDevice {
+    /// Its name, in words.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Cpu(cpu) if cpu.threads() == 1 => "cpu (1 thread)".into(),
+            Self::Cpu(cpu) => format!("cpu ({} threads)", cpu.threads()),
+            Self::Cuda(cuda) => format!("{} ({})", cuda.name(), cuda.info()),
+        }
+    }
+
+    /// Does `work` on it.
+    ///
+    /// # Errors
+    /// Whatever goes wrong.
+    pub fn run<W: OnDevice>(&self, work: W) -> Result<W::Result> {
+        match self {
+            Self::Cpu(cpu) => cpu.install(|| work.run(cpu)),
+            Self::Cuda(cuda) => work.run(cuda),
+        }
+    }
+
+    /// Starts to measure the time of each kernel.
+    pub fn start_profile(&self) {
+        match self {
+            Self::Cpu(cpu) => cpu.start_profile(),
+            Self::Cuda(cuda) => cuda.start_profile(),
+        }
+    }
+
+    /// The time per kernel since then, the most expensive first.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the device fails.
+    pub fn profile(&self) -> Result<Vec<KernelTime>> {
+        match self {
+            Self::Cpu(cpu) => Ok(cpu.profile()),
+            Self::Cuda(cuda) => cuda.profile(),
+        }
     }
 }
 
-fn cpu(threads: Option<usize>, why: &str) -> Result<(AnyDevice, String)> {
-    let device = Cpu::new(threads)?;
-    let plural = if device.threads() == 1 { "" } else { "s" };
-    let line = format!("cpu: {} thread{plural}{why}", device.threads());
-    Ok((AnyDevice::Cpu(device), line))
-}
-
-fn gpu(device: Cuda) -> (AnyDevice, String) {
-    let info = device.info();
-    let (major, minor) = info.capability;
-    let gib = info.memory as f64 / f64::from(1 << 30);
-    let line = format!(
-        "cuda:{}: {}, {gib:.1} GiB, compute capability {major}.{minor}",
-        info.ordinal, info.name
-    );
-    (AnyDevice::Cuda(device), line)
+impl fmt::Display for Chosen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.device.describe())?;
+        match &self.no_gpu {
+            Some(reason) => write!(f, ", as there is no GPU: {reason}"),
+            None => Ok(()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -127,9 +181,9 @@ mod tests {
 
     #[test]
     fn the_cpu_is_chosen_by_name() {
-        let (device, line) = choose(DeviceChoice::Cpu, Some(1)).unwrap();
-        assert!(matches!(device, AnyDevice::Cpu(_)));
-        assert_eq!(line, "cpu: 1 thread");
+        let chosen = choose(DeviceChoice::Cpu, Some(1)).unwrap();
+        assert!(matches!(chosen.device, AnyDevice::Cpu(_)));
+        assert_eq!(chosen.to_string(), "cpu (1 thread)");
         assert!(choose(DeviceChoice::Cpu, Some(0)).is_err());
     }
 }

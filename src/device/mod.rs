@@ -8,7 +8,7 @@ pub(crate) mod cpu;
 pub mod cuda;
 mod memory;
 
-pub use choice::{AnyDevice, DeviceChoice, choose};
+pub use choice::{AnyDevice, Chosen, DeviceChoice, OnDevice, choose};
 pub use cpu::{Cpu, KernelTime};
 pub use cuda::Cuda;
 pub use memory::{Memory, Output};

@@ -124,6 +124,7 @@ impl<'a> Launch<'a> {
     }
 
     /// Bytes of dynamic shared memory for each block.
+    #[cfg_attr(not(test), expect(dead_code, reason = "no op's kernel needs any so far"))]
     pub fn shared(mut self, bytes: u32) -> Self {
         self.shared = bytes;
         self

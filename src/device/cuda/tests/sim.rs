@@ -21,7 +21,9 @@ macro_rules! child {
             return;
         }
         let name = concat!("device::cuda::tests::sim::", stringify!($name));
-        if let Some(child) = in_child(name, $variables) {
+        // What cusim compiles has no place in the user's cache.
+        let variables = [$variables, &[("SIGNET_KERNEL_CACHE", "")]].concat();
+        if let Some(child) = in_child(name, &variables) {
             assert!(child.success, "{}", child.output);
             // A lost context cannot free anything: its release does.
             let mut reports = child.reports.iter().filter(|report| report.kind != "leak" || !$lost);
@@ -105,8 +107,9 @@ fn device_information_is_read() {
     let nvrtc = nvrtc_info().unwrap();
     assert!(nvrtc.targets.contains(&90));
     assert!(nvrtc.path.unwrap().to_string_lossy().contains("cusim_nvrtc"));
-    let (device, line) = choose(DeviceChoice::Auto, None).unwrap();
-    let AnyDevice::Cuda(device) = device else { panic!("{line}") };
+    let chosen = choose(DeviceChoice::Auto, None).unwrap();
+    let line = chosen.to_string();
+    let AnyDevice::Cuda(device) = chosen.device else { panic!("{line}") };
     assert_eq!(device.name(), "cuda:0");
     assert_eq!((device.multiprocessors(), device.compute_capability()), (132, (9, 0)));
     assert_says(&line, &["cuda:0", name, "80.0 GiB", "9.0"]);
@@ -124,10 +127,18 @@ fn an_old_device_is_refused() {
     let reason = open().unwrap_err();
     assert!(matches!(reason, NoGpu::TooOld { capability: (7, 0), .. }));
     assert_says(&reason.to_string(), &["7.0", "7.5", "Turing"]);
-    let (device, line) = choose(DeviceChoice::Auto, Some(1)).unwrap();
-    assert!(matches!(device, AnyDevice::Cpu(_)));
-    assert_says(&line, &["cpu: 1 thread (no GPU: ", "Turing"]);
+    let chosen = choose(DeviceChoice::Auto, Some(1)).unwrap();
+    assert!(matches!(chosen.device, AnyDevice::Cpu(_)));
+    assert_says(&chosen.to_string(), &["cpu (1 thread), as there is no GPU: ", "Turing"]);
     assert!(choose(DeviceChoice::Cuda(0), None).is_err());
+}
+
+#[test]
+fn the_cpu_touches_nothing_of_cuda() {
+    child!(the_cpu_touches_nothing_of_cuda, &[]);
+    let chosen = choose(DeviceChoice::Cpu, Some(1)).unwrap();
+    assert!(matches!(chosen.device, AnyDevice::Cpu(_)));
+    assert_eq!((sim().calls("*"), sim().nvrtc_calls("*")), (0, 0));
 }
 
 #[test]
@@ -162,9 +173,9 @@ fn a_driver_that_does_not_start_is_no_gpu() {
     );
     let reason = open().unwrap_err();
     assert_says(&reason.to_string(), &["CUDA_ERROR_STUB_LIBRARY", "container"]);
-    let (device, line) = choose(DeviceChoice::Auto, Some(1)).unwrap();
-    assert!(matches!(device, AnyDevice::Cpu(_)));
-    assert_says(&line, &["CUDA_ERROR_STUB_LIBRARY"]);
+    let chosen = choose(DeviceChoice::Auto, Some(1)).unwrap();
+    assert!(matches!(chosen.device, AnyDevice::Cpu(_)));
+    assert_says(&chosen.to_string(), &["CUDA_ERROR_STUB_LIBRARY"]);
 }
 
 #[test]
