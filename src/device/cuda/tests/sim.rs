@@ -7,31 +7,39 @@ use super::common::{is_sim, load_sim};
 use super::{assert_says, block_sum, halve, message};
 use crate::device::{AnyDevice, DeviceChoice, Memory, choose};
 use crate::{Cuda, Error};
-use cusim::{Sim, in_child};
+use cusim::{Report, Sim, in_child};
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// Runs the rest of the test `name` of this file in a child, in which cusim is loaded.
-macro_rules! child {
-    ($name:ident, $variables:expr) => {
-        child!($name, $variables, false)
-    };
-    ($name:ident, $variables:expr, $lost:expr) => {
-        if !is_sim() {
-            return;
-        }
-        let name = concat!("device::cuda::tests::sim::", stringify!($name));
-        // What cusim compiles has no place in the user's cache.
-        let variables = [$variables, &[("SIGNET_KERNEL_CACHE", "")]].concat();
-        if let Some(child) = in_child(name, &variables) {
+/// Runs a test of this file in a child in which cusim is loaded: `true` in the parent, whose work
+/// is done.
+fn is_parent(test: &str, variables: &[(&str, &str)]) -> bool {
+    let child = child(test, variables);
+    if let Some(reports) = &child {
+        assert!(reports.is_empty(), "{reports:?}");
+    }
+    child.is_some()
+}
+
+/// What cusim reported in the child; `None` in the child itself.
+fn child(test: &str, variables: &[(&str, &str)]) -> Option<Vec<Report>> {
+    if !is_sim() {
+        return Some(Vec::new());
+    }
+    // What cusim compiles has no place in the user's cache.
+    let variables = [variables, &[("SIGNET_KERNEL_CACHE", "")]].concat();
+    let child =
+        in_child(&format!("{}::{test}", module_path!().replacen("signet::", "", 1)), &variables);
+    match child {
+        Some(child) => {
             assert!(child.success, "{}", child.output);
-            // A lost context cannot free anything: its release does.
-            let mut reports = child.reports.iter().filter(|report| report.kind != "leak" || !$lost);
-            assert!(reports.next().is_none(), "{:?}", child.reports);
-            return;
+            Some(child.reports)
         }
-        load_sim();
-    };
+        None => {
+            load_sim();
+            None
+        }
+    }
 }
 
 fn sim() -> &'static Sim {
@@ -57,7 +65,9 @@ fn step(device: &Cuda) -> crate::Result<()> {
 
 #[test]
 fn everything_is_freed_with_the_last_handle() {
-    child!(everything_is_freed_with_the_last_handle, &[]);
+    if is_parent("everything_is_freed_with_the_last_handle", &[]) {
+        return;
+    }
     let device = open().unwrap();
     device.start_profile();
     step(&device).unwrap();
@@ -75,7 +85,9 @@ fn everything_is_freed_with_the_last_handle() {
 
 #[test]
 fn a_launch_makes_few_calls() {
-    child!(a_launch_makes_few_calls, &[]);
+    if is_parent("a_launch_makes_few_calls", &[]) {
+        return;
+    }
     let device = open().unwrap();
     step(&device).unwrap();
     let (all, allocations) = (sim().calls("*"), sim().calls("cuMemAlloc"));
@@ -87,16 +99,20 @@ fn a_launch_makes_few_calls() {
 
 #[test]
 fn kernels_run_clean_in_check_mode() {
-    child!(kernels_run_clean_in_check_mode, &[("CUSIM_CHECK", "1")]);
+    if is_parent("kernels_run_clean_in_check_mode", &[("CUSIM_CHECK", "1")]) {
+        return;
+    }
     step(&open().unwrap()).unwrap();
 }
 
 #[test]
 fn device_information_is_read() {
-    child!(
-        device_information_is_read,
-        &[("CUSIM_CC", "9.0"), ("CUSIM_SMS", "132"), ("CUSIM_MEMORY", "80G")]
-    );
+    if is_parent(
+        "device_information_is_read",
+        &[("CUSIM_CC", "9.0"), ("CUSIM_SMS", "132"), ("CUSIM_MEMORY", "80G")],
+    ) {
+        return;
+    }
     let [GpuInfo { ordinal: 0, capability: (9, 0), memory, multiprocessors: 132, name }] =
         &gpus().unwrap()[..]
     else {
@@ -117,13 +133,17 @@ fn device_information_is_read() {
 
 #[test]
 fn a_newer_device_than_nvrtc_knows_gets_ptx() {
-    child!(a_newer_device_than_nvrtc_knows_gets_ptx, &[("CUSIM_CC", "13.0")]);
+    if is_parent("a_newer_device_than_nvrtc_knows_gets_ptx", &[("CUSIM_CC", "13.0")]) {
+        return;
+    }
     step(&open().unwrap()).unwrap();
 }
 
 #[test]
 fn an_old_device_is_refused() {
-    child!(an_old_device_is_refused, &[("CUSIM_CC", "7.0")]);
+    if is_parent("an_old_device_is_refused", &[("CUSIM_CC", "7.0")]) {
+        return;
+    }
     let reason = open().unwrap_err();
     assert!(matches!(reason, NoGpu::TooOld { capability: (7, 0), .. }));
     assert_says(&reason.to_string(), &["7.0", "7.5", "Turing"]);
@@ -135,7 +155,9 @@ fn an_old_device_is_refused() {
 
 #[test]
 fn the_cpu_touches_nothing_of_cuda() {
-    child!(the_cpu_touches_nothing_of_cuda, &[]);
+    if is_parent("the_cpu_touches_nothing_of_cuda", &[]) {
+        return;
+    }
     let chosen = choose(DeviceChoice::Cpu, Some(1)).unwrap();
     assert!(matches!(chosen.device, AnyDevice::Cpu(_)));
     assert_eq!((sim().calls("*"), sim().nvrtc_calls("*")), (0, 0));
@@ -143,7 +165,9 @@ fn the_cpu_touches_nothing_of_cuda() {
 
 #[test]
 fn an_ordinal_beyond_the_last_is_refused() {
-    child!(an_ordinal_beyond_the_last_is_refused, &[]);
+    if is_parent("an_ordinal_beyond_the_last_is_refused", &[]) {
+        return;
+    }
     let reason = Cuda::open(7, KernelCache::none()).unwrap_err();
     assert_eq!(reason, NoGpu::NoSuchDevice { ordinal: 7, count: 1 });
     assert_says(&message(Cuda::new(7)), &["cuda:7", "the driver sees 1"]);
@@ -151,7 +175,9 @@ fn an_ordinal_beyond_the_last_is_refused() {
 
 #[test]
 fn too_little_memory_says_what_to_do() {
-    child!(too_little_memory_says_what_to_do, &[("CUSIM_MEMORY", "1M")]);
+    if is_parent("too_little_memory_says_what_to_do", &[("CUSIM_MEMORY", "1M")]) {
+        return;
+    }
     let device = open().unwrap();
     let kept = device.upload(&vec![1_u8; 300 * 1024]).unwrap();
     let text = message(device.alloc::<f32>(256 * 1024));
@@ -167,10 +193,12 @@ fn too_little_memory_says_what_to_do() {
 
 #[test]
 fn a_driver_that_does_not_start_is_no_gpu() {
-    child!(
-        a_driver_that_does_not_start_is_no_gpu,
-        &[("CUSIM_FAULT", "cuInit:1+:CUDA_ERROR_STUB_LIBRARY")]
-    );
+    if is_parent(
+        "a_driver_that_does_not_start_is_no_gpu",
+        &[("CUSIM_FAULT", "cuInit:1+:CUDA_ERROR_STUB_LIBRARY")],
+    ) {
+        return;
+    }
     let reason = open().unwrap_err();
     assert_says(&reason.to_string(), &["CUDA_ERROR_STUB_LIBRARY", "container"]);
     let chosen = choose(DeviceChoice::Auto, Some(1)).unwrap();
@@ -180,10 +208,12 @@ fn a_driver_that_does_not_start_is_no_gpu() {
 
 #[test]
 fn a_driver_that_refuses_the_code_says_which_versions() {
-    child!(
-        a_driver_that_refuses_the_code_says_which_versions,
-        &[("CUSIM_FAULT", "cuModuleLoadData:1+:CUDA_ERROR_UNSUPPORTED_PTX_VERSION")]
-    );
+    if is_parent(
+        "a_driver_that_refuses_the_code_says_which_versions",
+        &[("CUSIM_FAULT", "cuModuleLoadData:1+:CUDA_ERROR_UNSUPPORTED_PTX_VERSION")],
+    ) {
+        return;
+    }
     let text = open().unwrap_err().to_string();
     assert_says(&text, &["sm_86", "NVRTC 1", "CUDA_ERROR_UNSUPPORTED_PTX_VERSION", "update"]);
 }
@@ -191,7 +221,9 @@ fn a_driver_that_refuses_the_code_says_which_versions() {
 /// Fails the first, second, ... call of any function, until a run makes it to the end.
 #[test]
 fn no_failing_call_is_a_panic_or_a_leak() {
-    child!(no_failing_call_is_a_panic_or_a_leak, &[]);
+    if is_parent("no_failing_call_is_a_panic_or_a_leak", &[]) {
+        return;
+    }
     let run = || -> crate::Result<()> {
         let device = Cuda::open(0, KernelCache::none()).map_err(|r| r.into_error(0))?;
         device.start_profile();
@@ -226,7 +258,9 @@ fn no_failing_call_is_a_panic_or_a_leak() {
 
 #[test]
 fn no_failing_call_of_nvrtc_is_a_panic() {
-    child!(no_failing_call_of_nvrtc_is_a_panic, &[]);
+    if is_parent("no_failing_call_of_nvrtc_is_a_panic", &[]) {
+        return;
+    }
     step(&open().unwrap()).unwrap();
     let mut failures = 0;
     for call in 1_u64.. {
@@ -249,11 +283,12 @@ fn no_failing_call_of_nvrtc_is_a_panic() {
 
 #[test]
 fn a_lost_context_says_so_and_drops_quietly() {
-    child!(
-        a_lost_context_says_so_and_drops_quietly,
-        &[("CUSIM_FAULT", "cuLaunchKernel:2:CUDA_ERROR_ILLEGAL_ADDRESS")],
-        true
-    );
+    // A lost context cannot free anything: its release does.
+    let variables = &[("CUSIM_FAULT", "cuLaunchKernel:2:CUDA_ERROR_ILLEGAL_ADDRESS")];
+    if let Some(reports) = child("a_lost_context_says_so_and_drops_quietly", variables) {
+        assert!(reports.iter().all(|report| report.kind == "leak"), "{reports:?}");
+        return;
+    }
     let device = open().unwrap();
     let buffer = device.upload(&[1_f32; 8]).unwrap();
     let text = message(step(&device));
@@ -263,7 +298,9 @@ fn a_lost_context_says_so_and_drops_quietly() {
 
 #[test]
 fn compiled_kernels_are_cached() {
-    child!(compiled_kernels_are_cached, &[]);
+    if is_parent("compiled_kernels_are_cached", &[]) {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     let cache = KernelCache::in_folder(folder.path());
     let use_it = || {
