@@ -125,13 +125,22 @@ struct cusim_kernel {
 };
 
 template <unsigned... I> struct cusim_indices {};
+// A copy: where the host keeps a parameter, it need not be aligned as the kernel expects.
+template <class T> union cusim_parameter {
+  T value;
+  char bytes[sizeof(T)];
+  __attribute__((no_sanitize_thread)) cusim_parameter(const void *from) {
+    __builtin_memcpy(bytes, from, sizeof(T));
+  }
+  ~cusim_parameter() {}
+};
 template <class F> struct cusim_unpack;
 template <class... P> struct cusim_unpack<void (*)(P...)> {
   static constexpr unsigned count = sizeof...(P);
   static constexpr unsigned sizes[sizeof...(P) + 1] = {sizeof(P)..., 0};
   template <void (*F)(P...), unsigned... I>
   static __attribute__((no_sanitize_thread)) void spread(void **p, cusim_indices<I...>) {
-    F(*(P *)p[I]...);
+    F(cusim_parameter<P>(p[I]).value...);
   }
   template <void (*F)(P...)> static __attribute__((no_sanitize_thread)) void call(void **p) {
     spread<F>(p, cusim_indices<__integer_pack(sizeof...(P))...>{});

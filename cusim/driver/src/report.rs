@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use cudarc::driver::sys::CUresult;
 
@@ -12,6 +12,7 @@ use crate::engine::run::{Failure, Run};
 use crate::heap::Heap;
 use crate::lines::{self, Line};
 use crate::module::Kernel;
+use crate::state;
 
 /// One finding.
 #[derive(Clone, Debug, Default)]
@@ -268,5 +269,24 @@ pub fn leaks(heap: &Heap) {
     if count > 0 {
         let text = format!("leak: {bytes} bytes in {count} allocations");
         add(Report { kind: "leak", text, ..Report::default() });
+    }
+}
+
+/// With `CUSIM_LEAKS`, also reports what a program that never lets its context go has allocated
+/// when it ends.
+pub fn leaks_at_exit() {
+    extern "C" fn at_exit() {
+        // Another thread may be in the middle of a call, and will never finish it.
+        if let Some(state) = state::try_lock().filter(|s| s.retained > 0 && s.sticky.is_none()) {
+            leaks(&state.heap);
+        }
+    }
+    static ONCE: Once = Once::new();
+    if std::env::var_os("CUSIM_LEAKS").is_some_and(|v| !v.is_empty() && v != "0") {
+        ONCE.call_once(|| {
+            // SAFETY: this library is never unloaded before the process ends: dlopen'ed by cudarc
+            // or by the helper crate, neither of which closes it. Failure loses one report.
+            _ = unsafe { libc::atexit(at_exit) };
+        });
     }
 }
