@@ -252,7 +252,8 @@ impl<'a> Checker<'a> {
         }
         let acquired = self.acquired.borrow();
         self.known.borrow().contains(earlier)
-            || acquired.get(&u32::from(now.thread)).is_some_and(|known| known.contains(earlier))
+            || (!acquired.is_empty()
+                && acquired.get(&u32::from(now.thread)).is_some_and(|k| k.contains(earlier)))
     }
 
     /// An atomic operation: acquires what was released here, and releases.
