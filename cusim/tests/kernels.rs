@@ -271,7 +271,7 @@ fn atomics() {
         atomicInc(&ticket, 9); atomicOr(&bits, 1u << (t % 32));
         atomicAdd(&out[0], 1.0f);
         int seen, *p = (int*)&out[4];
-        do seen = *p; while (atomicCAS(p, seen, seen + t) != seen);
+        do seen = atomicAdd(p, 0); while (atomicCAS(p, seen, seen + t) != seen);
         __syncthreads();
         if (t == 0 && blockIdx.x == 0) {
             out[1] = lowest; out[2] = highest; out[3] = ticket; out[5] = bits == ~0u;
@@ -321,7 +321,7 @@ fn launch_limits() {
         __shared__ float s[10 * 1024];
         s[threadIdx.x] = 1;
         __syncthreads();
-        out[0] = s[0];
+        if (threadIdx.x == 0) out[0] = s[blockDim.x - 1];
     }"#;
     let kernel = device.kernel("limits.cu", source, "k");
     let mut out = device.stream.alloc_zeros::<f32>(1).unwrap();

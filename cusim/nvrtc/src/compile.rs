@@ -45,7 +45,7 @@ const PLAIN: &[&str] = &["-O2", "-march=native"];
 const CHECKED: &[&str] = &[
     "-O1",
     "-march=native",
-    "-fsanitize=thread",
+    "-fsanitize=thread,alignment",
     "--param=tsan-instrument-func-entry-exit=0",
     "-fno-tree-loop-distribute-patterns",
     "-fno-builtin-memcpy",
