@@ -176,6 +176,24 @@ fn write_past_a_global_array() {
 }
 
 #[test]
+fn wild_pointers_are_out_of_bounds() {
+    let Some(child) = in_child("wild_pointers_are_out_of_bounds", &[CHECK]) else {
+        let source = r#"__device__ float* other;
+        extern "C" __global__ void k(float* out, int n) {
+            float x = out == 0 ? 0.0f : ((float*)(size_t)16)[n];
+            out[0] = x;
+        }"#;
+        let error = run("wild.cu", source, config(1, 1, 0)).unwrap_err();
+        assert_eq!(error.0, CUresult::CUDA_ERROR_ILLEGAL_ADDRESS);
+        return;
+    };
+    assert!(child.success, "{}", child.output);
+    let report = only_report(&child);
+    assert_eq!((report.kind.as_str(), &report.at), ("out-of-bounds", &at("wild.cu", 3)));
+    assert!(report.text.contains("address 0x110"), "{}", report.text);
+}
+
+#[test]
 fn write_past_a_shared_array() {
     let Some(child) = in_child("write_past_a_shared_array", &[CHECK]) else {
         let source = r#"extern "C" __global__ void k(float* out, int n) {
@@ -412,6 +430,37 @@ fn access_after_free_is_illegal() {
     };
     assert!(child.success, "{}", child.output);
     assert!(only_report(&child).text.contains("in memory that was freed"), "{}", child.output);
+}
+
+#[test]
+fn misaligned_vector_access() {
+    let Some(child) = in_child("misaligned_vector_access", &[CHECK]) else {
+        let source = r#"struct __align__(16) Pack { float v[4]; };
+        extern "C" __global__ void k(float* out, int n) {
+            Pack p = *(const Pack*)(out + 4);
+            p = *(const Pack*)(out + (int)p.v[0] + 2);
+            out[0] = p.v[1];
+        }"#;
+        let error = run("aligned.cu", source, config(1, 1, 0)).unwrap_err();
+        assert_eq!(error.0, CUresult::CUDA_ERROR_MISALIGNED_ADDRESS);
+        return;
+    };
+    assert!(child.success, "{}", child.output);
+    let report = only_report(&child);
+    assert_eq!((report.kind.as_str(), &report.at), ("misaligned", &at("aligned.cu", 4)));
+    assert!(report.text.contains("no multiple of 16"), "{}", report.text);
+}
+
+#[test]
+fn trap_is_a_launch_failure() {
+    let Some(child) = in_child("trap_is_a_launch_failure", &[]) else {
+        let source = "extern \"C\" __global__ void k(float* out, int n) {\n  if (n) __trap();\n}";
+        let error = run("trap.cu", source, config(1, 1, 0)).unwrap_err();
+        assert_eq!(error.0, CUresult::CUDA_ERROR_LAUNCH_FAILED);
+        return;
+    };
+    assert!(child.success, "{}", child.output);
+    assert_eq!(only_report(&child).at, at("trap.cu", 2));
 }
 
 #[test]
