@@ -76,9 +76,13 @@ struct cusim_hooks_t {
   void (*access)(const void *address, size_t size, unsigned flags, const void *pc);
   void (*fence)();
 };
+// Initialisers run before the driver has filled in the hooks, checked or not.
+CUSIM_INLINE void cusim_no_access(const void *, size_t, unsigned, const void *) {}
+CUSIM_INLINE void cusim_no_fence() {}
 // Written by the driver, constant to a program: g++ neither reloads nor checks such variables.
 extern "C" {
-CUSIM_HIDDEN __attribute__((used)) cusim_hooks_t cusim_hooks_storage __asm__("cusim_hooks");
+CUSIM_HIDDEN __attribute__((used)) cusim_hooks_t cusim_hooks_storage __asm__("cusim_hooks") = {
+    nullptr, nullptr, nullptr, nullptr, &cusim_no_access, &cusim_no_fence};
 extern const CUSIM_HIDDEN cusim_hooks_t cusim_hooks __asm__("cusim_hooks");
 }
 

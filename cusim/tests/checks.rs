@@ -176,6 +176,24 @@ fn write_past_a_global_array() {
 }
 
 #[test]
+fn wild_pointers_are_out_of_bounds() {
+    let Some(child) = in_child("wild_pointers_are_out_of_bounds", &[CHECK]) else {
+        let source = r#"__device__ float* other;
+        extern "C" __global__ void k(float* out, int n) {
+            float x = out == 0 ? 0.0f : ((float*)(size_t)16)[n];
+            out[0] = x;
+        }"#;
+        let error = run("wild.cu", source, config(1, 1, 0)).unwrap_err();
+        assert_eq!(error.0, CUresult::CUDA_ERROR_ILLEGAL_ADDRESS);
+        return;
+    };
+    assert!(child.success, "{}", child.output);
+    let report = only_report(&child);
+    assert_eq!((report.kind.as_str(), &report.at), ("out-of-bounds", &at("wild.cu", 3)));
+    assert!(report.text.contains("address 0x110"), "{}", report.text);
+}
+
+#[test]
 fn write_past_a_shared_array() {
     let Some(child) = in_child("write_past_a_shared_array", &[CHECK]) else {
         let source = r#"extern "C" __global__ void k(float* out, int n) {

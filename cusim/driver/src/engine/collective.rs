@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char};
 
+use super::fibre::Fibre;
 use super::run::{Failure, Run};
 
 /// A place in the source, as the kernel passes it.
@@ -239,11 +240,11 @@ impl Run<'_> {
     }
 
     /// Explains why nobody can go on.
-    pub(super) fn stuck(&self) -> Failure {
+    pub(super) fn stuck(&self, fibres: &[Option<Fibre>]) -> Failure {
         // How many threads wait where, and the first of them.
         let mut places: BTreeMap<(&str, Site), (u32, u32)> = BTreeMap::new();
-        for (thread, waiting) in (0..self.threads).zip(self.scratch.waiting.borrow().iter()) {
-            let place = match *waiting {
+        for thread in (0..self.threads).filter(|&t| fibres[t as usize].is_some()) {
+            let place = match self.scratch.waiting[thread as usize].get() {
                 Waiting::Nothing => continue,
                 Waiting::Barrier(site) => ("the barrier", site),
                 Waiting::Warp(site) => ("the warp exchange", site),

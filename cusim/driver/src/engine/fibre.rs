@@ -7,7 +7,7 @@ use corosensei::stack::{Stack, StackPointer};
 use corosensei::{Coroutine, CoroutineResult};
 
 use super::run::Run;
-use super::trap::Trapped;
+use super::trap::{self, Trapped};
 
 /// Why a fibre gave control back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +96,7 @@ impl Pool {
         self.idle.push(fibre);
     }
 
-    /// Drops a fibre in the middle of its thread.
+    /// Drops a fibre in the middle of its thread, or after a signal ended it.
     pub fn abandon(&mut self, mut fibre: Fibre) {
         // SAFETY: below a suspended thread lie only frames of the kernel, compiled without
         // exceptions and destructors to run, and our own, which own nothing.
@@ -117,21 +117,12 @@ impl Pool {
     }
 }
 
-/// Why `resume` came back.
-pub enum Outcome {
-    Stopped(Stop, Fibre),
-    Trapped(Trapped),
-}
-
-/// Lets a fibre run until it stops.
-pub fn resume(mut fibre: Fibre, run: &Run, pool: &mut Pool) -> Outcome {
-    let _guard = super::trap::catch(fibre.trap_handler());
+/// Lets a fibre run until it stops, or a signal ends it.
+pub fn resume(fibre: &mut Fibre, run: &Run) -> Result<Stop, Trapped> {
+    trap::catch(fibre.trap_handler());
     // The lifetime is only a name here: see `Pool::take`.
     match fibre.resume(ptr::from_ref(run).cast()) {
-        CoroutineResult::Yield(stop) => Outcome::Stopped(stop, fibre),
-        CoroutineResult::Return(trapped) => {
-            pool.spare.push(fibre.into_stack());
-            Outcome::Trapped(trapped)
-        }
+        CoroutineResult::Yield(stop) => Ok(stop),
+        CoroutineResult::Return(trapped) => Err(trapped),
     }
 }

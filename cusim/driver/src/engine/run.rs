@@ -44,7 +44,7 @@ pub struct Scratch {
     /// Fibres of threads that wait.
     fibres: RefCell<Vec<Option<Fibre>>>,
     /// What they wait for.
-    pub(super) waiting: RefCell<Vec<Waiting>>,
+    pub(super) waiting: Vec<Cell<Waiting>>,
     /// What each thread's last collective gave it.
     pub(super) results: RefCell<Vec<u64>>,
     pub(super) warps: RefCell<Vec<Warp>>,
@@ -107,7 +107,7 @@ impl<'a> Run<'a> {
         let many = threads as usize;
         if scratch.results.get_mut().len() < many {
             scratch.fibres.get_mut().resize_with(many, || None);
-            scratch.waiting.get_mut().resize(many, Waiting::Nothing);
+            scratch.waiting.resize(many, Cell::new(Waiting::Nothing));
             scratch.results.get_mut().resize(many, 0);
             scratch.warps.get_mut().resize_with(many.div_ceil(32), Warp::default);
         }
@@ -205,50 +205,47 @@ impl<'a> Run<'a> {
 
     /// Runs one block to its end. `worker` is the fibre that starts threads.
     fn run_block(&self, pool: &mut Pool, worker: &mut Option<Fibre>) -> Option<Failure> {
-        loop {
+        // Nothing that runs on a fibre looks at this.
+        let mut fibres = self.scratch.fibres.borrow_mut();
+        let failure = loop {
             let ready = self.scratch.ready.borrow_mut().pop_front();
-            let fibre = match ready {
-                Some(thread) => self.scratch.fibres.borrow_mut()[thread as usize].take(),
+            let slot = match ready {
+                Some(thread) => &mut fibres[thread as usize],
                 None if self.started.get() < self.threads => {
-                    Some(worker.take().unwrap_or_else(|| pool.take()))
+                    worker.get_or_insert_with(|| pool.take());
+                    &mut *worker
                 }
-                None => None,
+                None if self.ended.get() < self.threads => break self.stuck(&fibres),
+                None => return None,
             };
-            let Some(fibre) = fibre else { break };
-            match fibre::resume(fibre, self, pool) {
-                fibre::Outcome::Stopped(Stop::Idle, fibre) => {
-                    if let Some(other) = worker.replace(fibre) {
+            let fibre = slot.as_mut().expect("only threads that wait become ready");
+            match fibre::resume(fibre, self) {
+                // The usual case: the same thread waits again.
+                Ok(Stop::Blocked) if ready == Some(self.current.get()) => {}
+                Ok(Stop::Blocked) => {
+                    let fibre = slot.take();
+                    fibres[self.current.get() as usize] = fibre;
+                }
+                Ok(Stop::Idle) if ready.is_some() => {
+                    let fibre = slot.take();
+                    if let Some(other) = std::mem::replace(worker, fibre) {
                         pool.give_back(other);
                     }
                 }
-                fibre::Outcome::Stopped(Stop::Blocked, fibre) => {
-                    let thread = self.current.get() as usize;
-                    self.scratch.fibres.borrow_mut()[thread] = Some(fibre);
+                Ok(Stop::Idle) => {}
+                Ok(Stop::Failed) => {
+                    let failure = self.failure.take();
+                    break failure.expect("whoever stopped as failed has said why");
                 }
-                fibre::Outcome::Stopped(Stop::Failed, fibre) => {
-                    pool.abandon(fibre);
-                    self.abandon_all(pool);
-                    return self.failure.take();
-                }
-                fibre::Outcome::Trapped(trapped) => {
-                    self.abandon_all(pool);
-                    return Some(Failure::Trap(trapped));
-                }
+                Err(trapped) => break Failure::Trap(trapped),
             }
-        }
-        if self.ended.get() < self.threads {
-            let failure = self.stuck();
-            self.abandon_all(pool);
-            return Some(failure);
-        }
-        None
-    }
-
-    fn abandon_all(&self, pool: &mut Pool) {
+        };
+        // One of these may be the fibre that starts threads, in the middle of one.
         self.scratch.ready.borrow_mut().clear();
-        for fibre in self.scratch.fibres.borrow_mut().iter_mut().filter_map(Option::take) {
+        for fibre in fibres.iter_mut().chain([worker]).filter_map(Option::take) {
             pool.abandon(fibre);
         }
+        Some(failure)
     }
 
     /// Called on a fibre: runs threads that have not started yet, one after the other.
@@ -283,10 +280,9 @@ impl<'a> Run<'a> {
     /// Called on a fibre: lets others run until somebody makes this thread ready.
     pub(super) fn wait(&self, waiting: Waiting) {
         let (thread, yielder) = (self.current.get(), self.yielder.get());
-        self.scratch.waiting.borrow_mut()[thread as usize] = waiting;
+        self.scratch.waiting[thread as usize].set(waiting);
         // SAFETY: the yielder of the fibre this runs on, which lives as long as the fibre.
         unsafe { (*yielder).suspend(Stop::Blocked) };
-        self.scratch.waiting.borrow_mut()[thread as usize] = Waiting::Nothing;
         self.yielder.set(yielder);
         self.enter(thread);
     }

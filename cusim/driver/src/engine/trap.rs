@@ -1,6 +1,6 @@
 //! Illegal accesses: the signal becomes a return from the fibre.
 
-use std::cell::Cell;
+use std::cell::{Cell, UnsafeCell};
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -23,25 +23,21 @@ const SIGNALS: [c_int; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SI
 /// Enough for our handler, which does nearly nothing, and for Rust's, to which it may pass on.
 const SIGNAL_STACK: usize = 64 * 1024;
 
-thread_local! {
-    /// The fibre this thread is running.
-    static RUNNING: Cell<Option<CoroutineTrapHandler<Trapped>>> = const { Cell::new(None) };
-}
+/// The fibre that runs, or ran last.
+static RUNNING: Running = Running(UnsafeCell::new(None));
+
+struct Running(UnsafeCell<Option<CoroutineTrapHandler<Trapped>>>);
+// SAFETY: written under the driver's lock, before the fibre runs. The signal handler reads it on
+// any thread; on one that is not running that fibre it may see nonsense, but its stack pointer
+// is in no fibre's stack, so it makes no use of it.
+unsafe impl Sync for Running {}
 
 static PREVIOUS: OnceLock<[libc::sigaction; SIGNALS.len()]> = OnceLock::new();
 
-/// While it lives, signals on `handler`'s stack make that fibre return.
-pub struct Guard;
-
-pub fn catch(handler: CoroutineTrapHandler<Trapped>) -> Guard {
-    RUNNING.set(Some(handler));
-    Guard
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        RUNNING.set(None);
-    }
+/// From now on, signals on `handler`'s stack make that fibre return.
+pub fn catch(handler: CoroutineTrapHandler<Trapped>) {
+    // SAFETY: see `Running`.
+    unsafe { *RUNNING.0.get() = Some(handler) };
 }
 
 /// Installs the handlers, once.
@@ -98,7 +94,8 @@ unsafe extern "C" fn handle(signal: c_int, info: *mut libc::siginfo_t, context: 
     };
     let sp = registers[libc::REG_RSP as usize] as usize;
     let pc = registers[libc::REG_RIP as usize] as usize;
-    let running = RUNNING.get().filter(|fibre| fibre.stack_ptr_in_bounds(sp));
+    // SAFETY: see `Running`.
+    let running = unsafe { *RUNNING.0.get() }.filter(|fibre| fibre.stack_ptr_in_bounds(sp));
     let Some(fibre) = running else { return pass_on(signal, info, context) };
     let trapped = Trapped { signal, address, pc };
     // SAFETY: the stack pointer is within the fibre, checked above, and the registers are updated
