@@ -52,6 +52,9 @@ pub struct Variable {
 /// A loaded shared object.
 pub struct Image {
     handle: *mut c_void,
+    /// The file of a second instance: open as long as it is loaded, for glibc takes another file
+    /// of the same path, here of the same number, for this one.
+    _copy: Option<fs::File>,
     /// What was asked to be loaded: where line numbers are found.
     pub path: String,
     /// What address zero of the file is at.
@@ -146,7 +149,7 @@ impl Image {
             CUDA_ERROR_FILE_NOT_FOUND
         })?;
         let file = object::File::parse(&*bytes).map_err(|_| CUDA_ERROR_INVALID_IMAGE)?;
-        let handle = open(&blob.path, &bytes)?;
+        let (handle, copy) = open(&blob.path, &bytes)?;
         let table = symbol(handle, c"cusim_kernels");
         let shared_base = symbol(handle, c"cusim_shared_base");
         let find = |name: &str| file.symbols().find(|s| s.name() == Ok(name)).map(|s| s.address());
@@ -190,6 +193,7 @@ impl Image {
         });
         Ok(Self {
             handle,
+            _copy: copy,
             path: blob.path.clone(),
             base,
             read_only: base..base + end as usize,
@@ -257,19 +261,20 @@ fn reaches(functions: &str, variable: &str) -> bool {
 }
 
 /// Loads the object; anew even if it is loaded already, so that each module has its variables.
-fn open(path: &str, bytes: &[u8]) -> Outcome<*mut c_void> {
+fn open(path: &str, bytes: &[u8]) -> Outcome<(*mut c_void, Option<fs::File>)> {
     let c_path = CString::new(path).map_err(|_| CUDA_ERROR_INVALID_IMAGE)?;
     // SAFETY: the object was made by the nvrtc stand-in: loading it runs no code of a user's.
     unsafe {
         let loaded = libc::dlopen(c_path.as_ptr(), libc::RTLD_NOLOAD | libc::RTLD_NOW);
         if loaded.is_null() {
-            return dlopen(&c_path);
+            return Ok((dlopen(&c_path)?, None));
         }
         libc::dlclose(loaded);
     }
     let copy = anonymous_file(bytes).map_err(|_| CUDA_ERROR_OPERATING_SYSTEM)?;
     let copy_path = format!("/proc/self/fd/{}", copy.as_raw_fd());
-    dlopen(&CString::new(copy_path).map_err(|_| CUDA_ERROR_INVALID_IMAGE)?)
+    let handle = dlopen(&CString::new(copy_path).map_err(|_| CUDA_ERROR_INVALID_IMAGE)?)?;
+    Ok((handle, Some(copy)))
 }
 
 fn dlopen(path: &CStr) -> Outcome<*mut c_void> {
