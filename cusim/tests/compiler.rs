@@ -41,7 +41,8 @@ fn errors_name_the_file_and_line() {
 fn options() {
     let device = Device::new();
     let source = "extern \"C\" __global__ void k(float* out) {\n#ifndef CUSIM\n#error\n#endif\n*out = A + B + C * 100 + __CUDA_ARCH__; }";
-    let options = ["-DA=1", "--define-macro=B=20", "-D", "C", SM_86, "-lineinfo", "--ptxas-options=-v"];
+    let options =
+        ["-DA=1", "--define-macro=B=20", "-D", "C", SM_86, "-lineinfo", "--ptxas-options=-v"];
     assert_eq!(value(&device, compile("d.cu", source, &options).unwrap(), "k"), 981.0);
     let log = compile("d.cu", source, &["--gpu-architecture=sm_12"]).unwrap_err();
     assert!(log.contains("NVRTC_ERROR_INVALID_OPTION") && log.contains("sm_12"), "{log}");
@@ -71,7 +72,8 @@ fn kernels_made_by_macros_and_templates() {
 #[test]
 fn name_expressions_instantiate_templates() {
     let device = Device::new();
-    let source = c"template <class T, int N> __global__ void k(float* out) { *out = sizeof(T) * N; }";
+    let source =
+        c"template <class T, int N> __global__ void k(float* out) { *out = sizeof(T) * N; }";
     let program = nvrtc::create_program(source, Some(c"template.cu")).unwrap();
     let expression = c"k<double, 3>";
     // SAFETY: the program lives to the end of the block; buffers have the sizes asked for.
@@ -135,7 +137,8 @@ fn results_are_cached() {
 #[test]
 fn headers_in_memory() {
     let (name, text) = (CString::new("lib/two.cuh").unwrap(), c"#define TWO 2\n");
-    let source = c"#include \"lib/two.cuh\"\nextern \"C\" __global__ void k(float* o) { *o = TWO; }";
+    let source =
+        c"#include \"lib/two.cuh\"\nextern \"C\" __global__ void k(float* o) { *o = TWO; }";
     common::Device::new();
     let (names, texts) = ([name.as_ptr()], [text.as_ptr()]);
     let mut program = std::ptr::null_mut();
