@@ -1,11 +1,58 @@
-//! A deep-learning engine from scratch.
+//! A deep-learning engine from scratch: tensors, a tape, and devices whose kernels are our own.
+//!
+//! ```
+//! use signet::{Cpu, Tape, Tensor, layers};
+//! use signet::nn::{Linear, Module, ReLU, Sequential};
+//! use signet::ops::cross_entropy::cross_entropy;
+//! use signet::optim::{Adam, AdamOptions, Optimizer};
+//!
+//! # fn main() -> signet::Result<()> {
+//! let device = Cpu::new(None)?;
+//! let layers = layers![Linear::new(2, 16), ReLU, Linear::new(16, 2)];
+//! let model = Sequential::<Cpu, f32>::new(&device, 0, layers)?;
+//! let mut optimizer = Adam::new(model.arena(), AdamOptions::adam(0.05))?;
+//! // Exclusive or.
+//! let x = Tensor::from_slice(&device, &[0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0], [4, 2])?;
+//! let y = Tensor::from_slice(&device, &[0, 1, 1, 0], [4])?;
+//! let mut last = f32::INFINITY;
+//! for _ in 0..100 {
+//!     let tape = Tape::new();
+//!     let output = model.forward(&tape.input(&x))?;
+//!     let (loss, _correct) = cross_entropy(&output, &y, &Default::default())?;
+//!     optimizer.zero_grad();
+//!     loss.backward()?;
+//!     optimizer.step()?;
+//!     last = loss.item()?;
+//! }
+//! assert!(last < 0.05, "{last}");
+//! # Ok(()) }
+//! ```
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`Tensor`], [`Shape`], [`dtype`] | values on a device |
+//! | [`Tape`] | what was computed, and its gradients |
+//! | [`ops`] | the operations, one folder each |
+//! | [`device`] | what a device is, and the two there are |
+//! | [`nn`], [`optim`] | layers, models, optimizers, schedules |
+//! | [`data`], [`train`], [`checkpoint`] | images, training runs, files |
+//! | [`rng`] | random numbers |
+//! | [`gradcheck()`] | gradients against finite differences |
 #![warn(missing_docs)]
 
+// The helpers of `tests/` serve the unit tests too.
+#[cfg(test)]
+extern crate self as signet;
+
 mod arena;
+pub mod checkpoint;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod data;
 pub mod device;
 pub mod dtype;
 mod error;
+mod files;
 mod gradcheck;
 pub mod nn;
 pub mod ops;
@@ -14,6 +61,7 @@ pub mod rng;
 mod shape;
 mod tape;
 mod tensor;
+pub mod train;
 
 pub use arena::{Arena, Parameter};
 pub use device::{Cpu, Cuda, Device};

@@ -1,1 +1,5 @@
-fn main() {}
+//! The program `signet`; everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    signet::cli::run()
+}

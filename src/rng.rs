@@ -34,22 +34,31 @@ impl Philox {
     /// Element `i` of a tensor takes word `i % 4` of block `i / 4`.
     #[inline]
     pub fn block(self, stream: u32, step: u64, block: u32) -> [u32; 4] {
+        self.blocks::<1>(stream, step, block).map(|[word]| word)
+    }
+
+    /// The blocks from `first` on, `N` at once: word `w` of block `first + i` is `[w][i]`.
+    ///
+    /// The same arithmetic on `N` counters side by side is what vector units are for.
+    #[inline]
+    pub fn blocks<const N: usize>(self, stream: u32, step: u64, first: u32) -> [[u32; N]; 4] {
         const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
         const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
-        let mut counter = [block, stream, step as u32, (step >> 32) as u32];
+        let blocks = std::array::from_fn(|i| first.wrapping_add(i as u32));
+        let [mut c0, mut c1] = [blocks, [stream; N]];
+        let [mut c2, mut c3] = [[step as u32; N], [(step >> 32) as u32; N]];
         let mut key = self.key;
         for _ in 0..10 {
-            let a = u64::from(MULTIPLIERS[0]) * u64::from(counter[0]);
-            let b = u64::from(MULTIPLIERS[1]) * u64::from(counter[2]);
-            counter = [
-                (b >> 32) as u32 ^ counter[1] ^ key[0],
-                b as u32,
-                (a >> 32) as u32 ^ counter[3] ^ key[1],
-                a as u32,
-            ];
+            let counters = c0.iter_mut().zip(&mut c1).zip(c2.iter_mut().zip(&mut c3));
+            for ((c0, c1), (c2, c3)) in counters {
+                let a = u64::from(MULTIPLIERS[0]) * u64::from(*c0);
+                let b = u64::from(MULTIPLIERS[1]) * u64::from(*c2);
+                (*c0, *c1) = ((b >> 32) as u32 ^ *c1 ^ key[0], b as u32);
+                (*c2, *c3) = ((a >> 32) as u32 ^ *c3 ^ key[1], a as u32);
+            }
             key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
         }
-        counter
+        [c0, c1, c2, c3]
     }
 
     /// A sequential reader of `(stream, step)`, for work on the host.
@@ -136,6 +145,15 @@ mod tests {
             0x243f_6a88,
         );
         assert_eq!(pi, [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]);
+    }
+
+    #[test]
+    fn blocks_side_by_side_are_the_single_ones() {
+        let philox = Philox::new(0x1234_5678_9abc_def0);
+        let many = philox.blocks::<16>(3, 1 << 40, 100);
+        for i in 0..16 {
+            assert_eq!(philox.block(3, 1 << 40, 100 + i as u32), many.map(|words| words[i]));
+        }
     }
 
     #[test]

@@ -112,6 +112,12 @@ impl<D: Memory, E: Element> Tensor<D, E> {
         Self { shape, ..self.detach() }
     }
 
+    /// `count` elements from `first` on, of a tensor with one dimension; off the tape.
+    pub(crate) fn rows(&self, first: usize, count: usize) -> Self {
+        debug_assert!(self.shape.rank() == 1 && first + count <= self.numel());
+        Self { offset: self.offset + first, ..self.detach_as(Shape::from([count])) }
+    }
+
     /// The values, row-major, on the host. Waits for the device.
     ///
     /// # Errors
@@ -141,6 +147,11 @@ impl<D: Memory, E: Element> Tensor<D, E> {
             return Err(Error::shape("set", message));
         }
         self.device.write(self.write().view_mut(), values)
+    }
+
+    /// Overwrites the values with those of `source`, which has as many and other memory.
+    pub(crate) fn copy_from(&self, source: &Self) -> Result<()> {
+        self.device.copy(source.read().view(), self.write().view_mut())
     }
 
     /// Borrows the memory for kernels to read.

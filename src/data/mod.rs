@@ -1,6 +1,53 @@
-//! Data sets.
+//! The data: Sign Language MNIST from CSV files, or synthetic hands drawn from a seed.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `dataset.rs` | [`Dataset`] and [`Split`]: images and labels in memory, as bytes |
+//! | `csv.rs` | one CSV file, plain or gzip, to a [`Table`] |
+//! | `text.rs` | the text of a file, unpacked if it is gzip |
+//! | `labels.rs` | the two numberings of the letters that are in use |
+//! | `folder.rs` | a folder with both files to a [`Split`] |
+//! | `synthetic/` | the built-in set: hand shapes as capsules, and the pose of each letter |
+//! | `loader.rs` | [`DataLoader`]: batches on a device |
+//! | `locate.rs` | what `--data` says, and where the files may lie |
+//! | `published.rs` | the published files: sizes, checksums, addresses |
+//! | `download.rs` | fetches them into the cache (feature `cli`) |
+//! | `error.rs` | [`DataError`]: file, line, column, what is wrong, what to do |
+//!
+//! Pixels stay `u8` until a device gathers a batch: the whole set is 27 MB that way and fits any
+//! memory, and turning bytes into floats costs nothing beside the first convolution.
 
-/// What is wrong with a data set.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct DataError(pub String);
+mod csv;
+mod dataset;
+#[cfg(feature = "cli")]
+mod download;
+mod error;
+mod folder;
+mod labels;
+mod loader;
+mod locate;
+mod published;
+mod synthetic;
+mod text;
+
+pub use csv::{Table, parse_csv, read_csv};
+pub use dataset::{Dataset, Source, Split, letters};
+#[cfg(feature = "cli")]
+pub use download::{Progress, download, mirrors};
+pub use error::DataError;
+pub use folder::{FolderFiles, read_folder};
+pub use labels::{Convention, split_from_tables};
+pub use loader::{Batch, Batches, DataLoader};
+pub use locate::{Request, cache_folder, find_local};
+pub use published::{MIRRORS, PUBLISHED, PublishedFile};
+pub use synthetic::{TRAIN_IMAGES, VALID_IMAGES, synthetic};
+pub use text::text_sha256;
+
+/// Height and width of an image, in pixels.
+pub const SIDE: usize = 28;
+
+/// Pixels of an image.
+pub const PIXELS: usize = SIDE * SIDE;
+
+/// Classes: the letters of the alphabet without J and Z, which are drawn in the air.
+pub const CLASSES: usize = 24;

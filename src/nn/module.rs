@@ -18,6 +18,12 @@ pub trait Module<D: Device<T>, T: Float> {
         Vec::new()
     }
 
+    /// [`Module::state`] as part of a larger module: each name with `part.` in front.
+    fn state_of_part(&self, part: &str) -> Vec<(String, State<D, T>)> {
+        let state = self.state().into_iter();
+        state.map(|(name, state)| (format!("{part}.{name}"), state)).collect()
+    }
+
     /// A copy of all values on the host, by name.
     ///
     /// # Errors

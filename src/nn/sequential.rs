@@ -78,10 +78,6 @@ impl<D: Device<T>, T: Float> Module<D, T> for Sequential<D, T> {
 
     fn state(&self) -> Vec<(String, State<D, T>)> {
         let modules = self.modules.iter().enumerate();
-        modules
-            .flat_map(|(i, module)| {
-                module.state().into_iter().map(move |(name, state)| (format!("{i}.{name}"), state))
-            })
-            .collect()
+        modules.flat_map(|(i, module)| module.state_of_part(&i.to_string())).collect()
     }
 }

@@ -186,6 +186,23 @@ driver_api! {
         })
     }
 
+    fn cuFuncGetParamInfo(
+        function: CUfunction,
+        index: usize,
+        offset: *mut usize,
+        size: *mut usize,
+    ) {
+        let state = state::ready()?;
+        let sizes = &find(&state, function)?.kernel.sizes;
+        let &bytes = sizes.get(index).ok_or(CUDA_ERROR_INVALID_VALUE)?;
+        // Alignments are not known here: for numbers and pointers, the size is.
+        let place = sizes[..=index].iter().fold(0_usize, |end, &bytes| {
+            end.next_multiple_of((bytes as usize).next_power_of_two().min(8)) + bytes as usize
+        });
+        put(offset, place - bytes as usize)?;
+        if size.is_null() { Ok(()) } else { put(size, bytes as usize) }
+    }
+
     fn cuFuncSetAttribute(
         function: CUfunction,
         attribute: CUfunction_attribute,

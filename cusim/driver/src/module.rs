@@ -52,8 +52,8 @@ pub struct Variable {
 /// A loaded shared object.
 pub struct Image {
     handle: *mut c_void,
-    /// The file of a second instance: open as long as it is loaded, for glibc takes another file
-    /// of the same path, here of the same number, for this one.
+    /// What a copy was loaded from. It stays open: the linker knows objects by name, and the next
+    /// file with this descriptor's number would be taken for this one.
     _copy: Option<fs::File>,
     /// What was asked to be loaded: where line numbers are found.
     pub path: String,

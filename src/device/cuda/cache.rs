@@ -88,6 +88,11 @@ impl KernelCache {
         Self { folder: Some(folder.into()) }
     }
 
+    /// No cache: every process compiles anew.
+    pub fn none() -> Self {
+        Self { folder: None }
+    }
+
     /// The folder; `None` when there is no cache.
     pub fn folder(&self) -> Option<&Path> {
         self.folder.as_deref()

@@ -95,10 +95,10 @@ impl Kernels {
             return Ok((code, true));
         }
         self.announce();
-        let code = nvrtc::compile(source, sources::headers(), self.target, &options)
-            .map_err(|error| self.compile_error(source, scalar, error))?;
-        self.cache.put(&key, &code);
-        Ok((code, false))
+        let compiled = nvrtc::compile(source, sources::headers(), self.target, &options)
+            .map_err(|error| compile_error(source, self.target, scalar, self.nvrtc, &error))?;
+        self.cache.put(&key, &compiled.code);
+        Ok((compiled.code, false))
     }
 
     /// Says once that compiling takes a moment.
@@ -110,20 +110,6 @@ impl Kernels {
             };
             notice(&format!("compiling kernels for {}{kept}", self.target));
         }
-    }
-
-    fn compile_error(&self, source: &Source, scalar: Scalar, error: CompileError) -> String {
-        let (major, minor) = self.nvrtc;
-        let advice = if error.log.is_empty() {
-            "install another NVRTC (see `signet devices`) or use --device cpu"
-        } else {
-            "this is a mistake in the kernel or an NVRTC that does not know its language: please \
-             report it; --device cpu works meanwhile"
-        };
-        format!(
-            "cannot compile {} for {} with SCALAR {scalar}: NVRTC {major}.{minor} says {}\n{}\n{advice}",
-            source.file, self.target, error.code, error.log
-        )
     }
 
     fn count(&self, cached: bool) {
@@ -236,6 +222,27 @@ impl Cuda {
             opted_in: Cell::new(0),
         })
     }
+}
+
+/// The message for a kernel file that does not compile.
+pub(super) fn compile_error(
+    source: &Source,
+    target: Target,
+    scalar: Scalar,
+    (major, minor): (u32, u32),
+    CompileError { code, log }: &CompileError,
+) -> String {
+    let advice = if log.is_empty() {
+        "install another NVRTC (see `signet devices`) or use --device cpu"
+    } else {
+        "this is a mistake in the kernel, or an NVRTC that does not know its language: please \
+         report it; --device cpu works meanwhile"
+    };
+    format!(
+        "cannot compile {} for {target} with SCALAR = {scalar}: NVRTC {major}.{minor} says \
+         {code}\n{log}\n{advice}",
+        source.file
+    )
 }
 
 /// Loads CUBIN or PTX into the current context.

@@ -124,6 +124,7 @@ impl<'a> Launch<'a> {
     }
 
     /// Bytes of dynamic shared memory for each block.
+    #[cfg_attr(not(test), expect(dead_code, reason = "no op's kernel needs any so far"))]
     pub fn shared(mut self, bytes: u32) -> Self {
         self.shared = bytes;
         self
@@ -188,6 +189,12 @@ impl<'a> Launch<'a> {
             }
             .map_err(self.device.driver_error(format_args!("launching {}", what())))
         })
+    }
+
+    /// Bytes of each of the kernel's parameters, where the driver tells.
+    #[cfg(test)]
+    pub(super) fn parameters(&self) -> Option<&[usize]> {
+        self.function.parameters.as_deref()
     }
 
     fn check_arguments(&self) -> Result<()> {

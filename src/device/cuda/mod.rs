@@ -7,6 +7,7 @@
 //! | `sources.rs` | the kernels' source text, which `build.rs` put into the binary |
 //! | `nvrtc.rs`, `cache.rs` | compiling it for the very device, once per machine |
 //! | `kernels.rs` | compiled kernels, loaded when first used |
+//! | `precompile.rs` | compiling everything for any target, without a GPU |
 //! | `launch.rs` | arguments, grid and block of a launch |
 //! | `grid.rs` | the grids of simple kernels |
 //! | `profile.rs` | time per kernel |
@@ -27,6 +28,7 @@ mod launch;
 mod memory;
 mod nvrtc;
 mod pool;
+mod precompile;
 mod probe;
 mod profile;
 mod sources;
@@ -38,6 +40,7 @@ pub(crate) use grid::{THREADS, grid, pack_grid};
 pub use kernels::KernelStatistics;
 pub use memory::{CudaBuffer, CudaView, CudaViewMut};
 pub use pool::MemoryUse;
+pub use precompile::{CompiledFile, compile_all};
 pub use probe::{
     GpuInfo, MINIMUM_CAPABILITY, NoGpu, NvrtcInfo, driver_version, gpus, nvrtc_info, probe,
 };

@@ -84,6 +84,15 @@ pub(super) fn options(target: Target, scalar: Scalar) -> Vec<String> {
     options
 }
 
+/// Compiled code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Compiled {
+    /// A CUBIN or PTX, as the target says.
+    pub(super) code: Vec<u8>,
+    /// What NVRTC had to say: warnings, and what the options asked for.
+    pub(super) log: String,
+}
+
 /// Why there is no compiled code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CompileError {
@@ -130,7 +139,7 @@ pub(super) fn compile(
     headers: &[Header],
     target: Target,
     options: &[String],
-) -> Result<Vec<u8>, CompileError> {
+) -> Result<Compiled, CompileError> {
     let text = c_string(source.text)?;
     let file = c_string(source.file)?;
     let header_texts = headers.iter().map(|h| c_string(h.text)).collect::<Result<Vec<_>, _>>()?;
@@ -156,17 +165,16 @@ pub(super) fn compile(
     let compiled = check(unsafe {
         sys::nvrtcCompileProgram(program.0, options.len() as c_int, options.as_ptr())
     });
+    let log = program.fetch(sys::nvrtcGetProgramLogSize, sys::nvrtcGetProgramLog);
+    let log = String::from_utf8_lossy(&log.unwrap_or_default()).trim_matches(['\0', '\n']).into();
     if let Err(error) = compiled {
-        let log = program.fetch(sys::nvrtcGetProgramLogSize, sys::nvrtcGetProgramLog);
-        let log = log.unwrap_or_default();
-        let log = String::from_utf8_lossy(&log).trim_matches(['\0', '\n', ' ']).to_owned();
         return Err(CompileError { log, ..error });
     }
-    match target {
+    let code = match target {
         Target::Cubin(_) => program.fetch(sys::nvrtcGetCUBINSize, sys::nvrtcGetCUBIN),
-        // NVRTC's size counts the zero byte at the end, which the driver looks for.
         Target::Ptx(_) => program.fetch(sys::nvrtcGetPTXSize, sys::nvrtcGetPTX),
-    }
+    }?;
+    Ok(Compiled { code, log })
 }
 
 impl Program {

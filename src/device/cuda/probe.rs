@@ -10,6 +10,7 @@ use crate::Error;
 use cudarc::driver::sys::CUdevice_attribute as Attribute;
 use cudarc::driver::{DriverError, result};
 use std::ffi::c_void;
+use std::fmt;
 use std::path::PathBuf;
 
 /// The oldest compute capability that the kernels are made for: Turing.
@@ -80,6 +81,14 @@ pub struct GpuInfo {
     pub memory: u64,
     /// Streaming multiprocessors.
     pub multiprocessors: u32,
+}
+
+impl fmt::Display for GpuInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gib = self.memory as f64 / f64::from(1 << 30);
+        let (major, minor) = self.capability;
+        write!(f, "{}, {gib:.1} GiB, compute capability {major}.{minor}", self.name)
+    }
 }
 
 /// The NVRTC that would compile the kernels.

@@ -12,27 +12,14 @@ impl<T: Float> MaxPool2dKernels<T> for Cpu {
         output: &mut [T],
         argmax: &mut [i32],
     ) -> Result<()> {
-        let (in_plane, out_plane, out_width) = sizes(geometry);
-        let width = geometry.width as usize;
+        let (in_plane, out_plane, _) = sizes(geometry);
+        let pool = if is_2x2(geometry) { pool_2x2 } else { pool_any };
         self.kernel("max_pool2d_forward", || {
             let planes = output.par_chunks_mut(out_plane).zip(argmax.par_chunks_mut(out_plane));
-            planes.zip(input.par_chunks(in_plane)).with_min_len(16).for_each(
-                |((output, argmax), input)| {
-                    for (i, (y, index)) in output.iter_mut().zip(argmax).enumerate() {
-                        let columns = geometry.window(1, i % out_width);
-                        let rows = geometry.window(0, i / out_width);
-                        let mut best = rows.start * width + columns.start;
-                        for row in rows {
-                            for at in row * width + columns.start..row * width + columns.end {
-                                if input[at] > input[best] || input[at].is_nan() {
-                                    best = at;
-                                }
-                            }
-                        }
-                        (*y, *index) = (input[best], best as i32);
-                    }
-                },
-            );
+            planes
+                .zip(input.par_chunks(in_plane))
+                .with_min_len(16)
+                .for_each(|((output, argmax), input)| pool(geometry, input, output, argmax));
         });
         Ok(())
     }
@@ -60,6 +47,68 @@ impl<T: Float> MaxPool2dKernels<T> for Cpu {
             );
         });
         Ok(())
+    }
+}
+
+/// One plane with windows of any kind.
+fn pool_any<T: Float>(
+    geometry: &MaxPool2dGeometry,
+    input: &[T],
+    output: &mut [T],
+    argmax: &mut [i32],
+) {
+    let (width, out_width) = (geometry.width as usize, geometry.out_width as usize);
+    for (i, (y, index)) in output.iter_mut().zip(argmax).enumerate() {
+        let columns = geometry.window(1, i % out_width);
+        let rows = geometry.window(0, i / out_width);
+        let mut best = rows.start * width + columns.start;
+        for row in rows {
+            for at in row * width + columns.start..row * width + columns.end {
+                if input[at] > input[best] || input[at].is_nan() {
+                    best = at;
+                }
+            }
+        }
+        (*y, *index) = (input[best], best as i32);
+    }
+}
+
+/// Whether the windows are 2x2, side by side and without padding: nearly all are, and
+/// [`pool_2x2`] is several times faster on them.
+fn is_2x2(geometry: &MaxPool2dGeometry) -> bool {
+    let MaxPool2dGeometry { kernel_size, stride, padding, .. } = *geometry;
+    let inside =
+        geometry.out_height * 2 <= geometry.height && geometry.out_width * 2 <= geometry.width;
+    kernel_size == [2, 2] && stride == [2, 2] && padding == [0, 0] && inside
+}
+
+/// One plane with 2x2 windows.
+fn pool_2x2<T: Float>(
+    geometry: &MaxPool2dGeometry,
+    input: &[T],
+    output: &mut [T],
+    argmax: &mut [i32],
+) {
+    let (width, out_width) = (geometry.width as usize, geometry.out_width as usize);
+    let rows = output.chunks_exact_mut(out_width).zip(argmax.chunks_exact_mut(out_width));
+    for (row, (output, argmax)) in rows.enumerate() {
+        let start = 2 * row * width;
+        let (upper, lower) = input[start..start + 2 * width].split_at(width);
+        let windows = upper.chunks_exact(2).zip(lower.chunks_exact(2));
+        for (column, ((y, index), (upper, lower))) in
+            output.iter_mut().zip(argmax).zip(windows).enumerate()
+        {
+            let at = start + 2 * column;
+            let (mut best, mut best_at) = (upper[0], at);
+            for (value, at) in
+                [(upper[1], at + 1), (lower[0], at + width), (lower[1], at + width + 1)]
+            {
+                let wins = value > best || value.is_nan();
+                best = if wins { value } else { best };
+                best_at = if wins { at } else { best_at };
+            }
+            (*y, *index) = (best, best_at as i32);
+        }
     }
 }
 

@@ -1,0 +1,329 @@
+//! `signet data`: look at the data set, or download it.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Subcommand, ValueEnum};
+use serde::Serialize;
+
+use super::contact_sheet::Picture;
+use super::data_args::{fetch, would_download};
+use super::{DataArgs, print, write_file};
+use crate::data::{
+    self, DataError, Dataset, FolderFiles, PUBLISHED, Request, Source, Split, text_sha256,
+};
+use crate::rng::{Philox, stream};
+use crate::{Error, Result};
+
+/// Arguments of `signet data`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say what the data is: origin, size, letters, checksums
+    Info(InfoArgs),
+    /// Download Sign Language MNIST
+    Fetch(FetchArgs),
+    /// Write a picture of some images with their letters
+    Show(ShowArgs),
+}
+
+impl Args {
+    /// Runs the subcommand.
+    pub fn run(&self) -> Result<ExitCode> {
+        match &self.command {
+            Command::Info(args) => args.run()?,
+            Command::Fetch(args) => args.run()?,
+            Command::Show(args) => args.run()?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// `signet data info`
+#[derive(Debug, clap::Args)]
+struct InfoArgs {
+    #[command(flatten)]
+    data: DataArgs,
+
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl InfoArgs {
+    fn run(&self) -> Result<()> {
+        // Looking must not download: then say where the data would come from.
+        let missing =
+            self.data.data == Request::Auto && !self.data.offline && data::find_local()?.is_none();
+        if missing {
+            let absent = Absent::new();
+            return if self.json { print(json(&absent)) } else { print(absent.text()) };
+        }
+        let info = Info::new(&self.data.load()?)?;
+        if self.json { print(json(&info)) } else { print(info.text()) }
+    }
+}
+
+fn json(value: &impl Serialize) -> serde_json::Value {
+    // Plain structs of numbers and strings: turning them into a value cannot fail.
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+/// The answer where the data is not on this machine.
+#[derive(Debug, Serialize)]
+struct Absent {
+    available: bool,
+    looked_in: Vec<String>,
+    download_from: String,
+    download_bytes: u64,
+}
+
+impl Absent {
+    fn new() -> Self {
+        let (download_from, download_bytes) = would_download();
+        let mut looked_in = vec!["$SIGNET_DATA (not set)".to_owned(), "data/asl_data".to_owned()];
+        looked_in.extend(data::cache_folder().map(|folder| folder.display().to_string()));
+        Self { available: false, looked_in, download_from, download_bytes }
+    }
+
+    fn text(&self) -> String {
+        format!(
+            "data       Sign Language MNIST, not on this machine\n\
+             looked in  {}\n\
+             download   {:.0} MB from {}\n\n\
+             Training downloads it by itself; `signet data fetch` does so now.",
+            self.looked_in.join(", "),
+            self.download_bytes as f64 / 1e6,
+            self.download_from
+        )
+    }
+}
+
+/// What there is to know about a data set.
+#[derive(Debug, Serialize)]
+struct Info {
+    available: bool,
+    source: String,
+    synthetic: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<String>,
+    files: Vec<FileInfo>,
+    channels: usize,
+    height: usize,
+    width: usize,
+    classes: usize,
+    train: PartInfo,
+    valid: PartInfo,
+    letters: Vec<LetterInfo>,
+    /// Of the images and classes, however the files are packed and numbered.
+    sha256: String,
+}
+
+#[derive(Debug, Serialize)]
+struct FileInfo {
+    path: PathBuf,
+    /// Of the plain text.
+    sha256: String,
+    /// Whether these are the published bytes.
+    published: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct PartInfo {
+    images: usize,
+    /// Of all pixels, 0 to 255.
+    pixel_mean: f64,
+    pixel_std: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct LetterInfo {
+    letter: String,
+    train: usize,
+    valid: usize,
+}
+
+impl PartInfo {
+    fn new(part: &Dataset) -> Self {
+        let (pixel_mean, pixel_std) = part.pixel_mean_std();
+        Self { images: part.len(), pixel_mean, pixel_std }
+    }
+}
+
+impl FileInfo {
+    fn new(path: PathBuf) -> Result<Self, DataError> {
+        let sha256 = text_sha256(&path)?;
+        let published = PUBLISHED.iter().any(|file| file.sha256 == sha256);
+        Ok(Self { path, sha256, published })
+    }
+}
+
+impl Info {
+    fn new(split: &Split) -> Result<Self> {
+        let (labels, files) = match &split.source {
+            Source::Folder { path, convention } => {
+                let files = FolderFiles::find(path)?;
+                let infos = [FileInfo::new(files.train)?, FileInfo::new(files.valid)?];
+                (Some(convention.to_string()), infos.into())
+            }
+            Source::Synthetic { .. } => (None, Vec::new()),
+        };
+        let (train, valid) = (&split.train, &split.valid);
+        let counts = train.class_counts().into_iter().zip(valid.class_counts());
+        Ok(Self {
+            available: true,
+            source: split.source.to_string(),
+            synthetic: split.source.is_synthetic(),
+            labels,
+            files,
+            channels: train.channels,
+            height: train.height,
+            width: train.width,
+            classes: train.classes.len(),
+            train: PartInfo::new(train),
+            valid: PartInfo::new(valid),
+            letters: (train.classes.iter().zip(counts))
+                .map(|(letter, (train, valid))| LetterInfo { letter: letter.clone(), train, valid })
+                .collect(),
+            sha256: split.digest(),
+        })
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!("data     {}\n", self.source);
+        // Writing to a String cannot fail.
+        for file in &self.files {
+            let note = if file.published { ", as published" } else { "" };
+            let _ =
+                writeln!(text, "file     {} (sha256 {}{note})", file.path.display(), file.sha256);
+        }
+        if let Some(labels) = &self.labels {
+            let _ = writeln!(text, "labels   {labels}");
+        }
+        let _ = writeln!(
+            text,
+            "images   {} train, {} valid; {} x {} pixels, {} classes",
+            self.train.images, self.valid.images, self.height, self.width, self.classes
+        );
+        let _ = writeln!(
+            text,
+            "pixels   train mean {:.2}, std {:.2}; valid mean {:.2}, std {:.2} (of 0 to 255)",
+            self.train.pixel_mean,
+            self.train.pixel_std,
+            self.valid.pixel_mean,
+            self.valid.pixel_std
+        );
+        let _ = writeln!(text, "sha256   {} (of images and classes)\n", self.sha256);
+        let _ = writeln!(text, "letter  train  valid");
+        for letter in &self.letters {
+            let _ = writeln!(text, "{:<6} {:>6} {:>6}", letter.letter, letter.train, letter.valid);
+        }
+        let _ = write!(text, "total  {:>6} {:>6}", self.train.images, self.valid.images);
+        text
+    }
+}
+
+/// `signet data fetch`
+#[derive(Debug, clap::Args)]
+struct FetchArgs {
+    /// The folder to download to [default: the user's cache folder]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+impl FetchArgs {
+    fn run(&self) -> Result<()> {
+        let folder = match &self.out {
+            Some(folder) => {
+                refuse_to_replace(folder)?;
+                folder.clone()
+            }
+            None => data::cache_folder().ok_or_else(|| {
+                DataError::new("this system has no cache folder")
+                    .with_help("name a folder with --out")
+            })?,
+        };
+        if PUBLISHED.iter().all(|file| file.is_at(&folder.join(file.name))) {
+            return print(format_args!("{} (already there, checked)", folder.display()));
+        }
+        fetch(&folder).map_err(|error| match error.help() {
+            Some(_) => error,
+            None => error.with_help(
+                "this needs a network; `--data synthetic` does not, and a folder with the CSV \
+                 files is taken by `--data DIR` or $SIGNET_DATA",
+            ),
+        })?;
+        print(folder.display())
+    }
+}
+
+/// In the cache a wrong file is replaced; in a folder of the user's it may be worth something.
+fn refuse_to_replace(folder: &Path) -> Result<(), DataError> {
+    for file in &PUBLISHED {
+        let path = folder.join(file.name);
+        if path.exists() && !file.is_at(&path) {
+            return Err(DataError::new("it exists, and is not the published file")
+                .in_file(path)
+                .with_help("move it away, or name another folder with --out"));
+        }
+    }
+    Ok(())
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    Train,
+    Valid,
+}
+
+/// `signet data show`
+#[derive(Debug, clap::Args)]
+struct ShowArgs {
+    #[command(flatten)]
+    data: DataArgs,
+
+    /// How many images, drawn at random by --seed
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
+    count: u16,
+
+    /// Which part of the data
+    #[arg(long, value_enum, default_value_t = Part::Train)]
+    split: Part,
+
+    /// The PNG file to write
+    #[arg(long, value_name = "FILE", default_value = "contact-sheet.png")]
+    out: PathBuf,
+}
+
+impl ShowArgs {
+    fn run(&self) -> Result<()> {
+        const COLUMNS: usize = 8;
+        let split = self.data.load()?;
+        let (part, name) = match self.split {
+            Part::Train => (&split.train, "train"),
+            Part::Valid => (&split.valid, "valid"),
+        };
+        let order = Philox::new(self.data.seed).permutation(stream::SHUFFLE, 0, part.len());
+        let indices: Vec<usize> =
+            order.iter().take(self.count.into()).map(|&index| index as usize).collect();
+        let columns = COLUMNS.max(indices.len().isqrt());
+        let png = Picture::of(part, &indices, columns)
+            .png()
+            .map_err(|error| Error::io("encode", &self.out)(std::io::Error::other(error)))?;
+        write_file(&self.out, &png)?;
+        print(format_args!(
+            "{}: {} of {} {name} images, {}",
+            self.out.display(),
+            indices.len(),
+            part.len(),
+            split.source
+        ))
+    }
+}

@@ -1,0 +1,57 @@
+//! `--device` and `--threads`: where a subcommand computes.
+
+use std::time::Duration;
+
+use super::note;
+use crate::Result;
+use crate::device::cuda::NoGpu;
+use crate::device::{AnyDevice, KernelTime, choose};
+
+/// Where to compute; flatten it into the arguments of a subcommand.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DeviceArgs {
+    /// The device; `auto` takes the first GPU if it works, else the CPU
+    #[arg(long, value_name = "auto|cpu|cuda|cuda:N", default_value = "auto")]
+    pub device: String,
+
+    /// Threads of the CPU, one per core if not given; they change the speed and no result
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+}
+
+impl DeviceArgs {
+    /// The device asked for.
+    ///
+    /// # Errors
+    /// If there is no such device.
+    pub fn choose(&self) -> Result<AnyDevice> {
+        let chosen = choose(self.device.parse()?, self.threads)?;
+        // A machine without NVIDIA's driver is meant to compute on its CPU; any other reason is
+        // likely news.
+        if chosen.no_gpu.as_ref().is_some_and(|reason| *reason != NoGpu::NoDriver) {
+            note(format_args!("notice: computing on {chosen}"));
+        }
+        if let AnyDevice::Cuda(cuda) = &chosen.device {
+            cuda.on_compile(|line| note(format_args!("{line}")));
+        }
+        Ok(chosen.device)
+    }
+}
+
+/// Times of kernels as a table.
+pub fn profile_table(times: &[KernelTime]) -> String {
+    let all: Duration = times.iter().map(|time| time.total).sum();
+    let mut table =
+        format!("{:<26}{:>9}{:>11}{:>11}{:>8}", "kernel", "calls", "total s", "us/call", "share");
+    for time in times {
+        let seconds = time.total.as_secs_f64();
+        table += &format!(
+            "\n{:<26}{:>9}{seconds:>11.3}{:>11.1}{:>7.1}%",
+            time.name,
+            time.calls,
+            seconds / time.calls as f64 * 1e6,
+            100.0 * seconds / all.as_secs_f64(),
+        );
+    }
+    table
+}

@@ -1,0 +1,75 @@
+//! The program `signet`: one file per subcommand.
+//!
+//! - Results go to stdout; progress, notices and errors to stderr.
+//! - Exit codes: 0 done, 1 it ran but failed its check, 2 wrong use or an error.
+//! - An error is a line `error: …`, with a line `help: …` where there is something to do about it.
+//! - A closed pipe (`signet … | head`) is no error.
+
+mod bar;
+mod contact_sheet;
+mod data;
+mod data_args;
+mod device;
+mod devices;
+mod evaluate;
+mod output;
+mod train;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::Error;
+
+pub use data_args::DataArgs;
+pub use device::DeviceArgs;
+pub use output::{note, print, write_file};
+
+/// A deep-learning engine from scratch, at work on the American Sign Language alphabet.
+#[derive(Debug, Parser)]
+#[command(name = "signet", version, about, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 done, 1 ran but failed its check, 2 wrong use or an error")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Train(Box<train::Args>),
+    Evaluate(evaluate::Args),
+    /// Look at the data set, or download it
+    Data(data::Args),
+    Devices(devices::Args),
+}
+
+/// Runs the program with the arguments of this process.
+pub fn run() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Train(args) => args.run(),
+        Command::Evaluate(args) => args.run(),
+        Command::Data(args) => args.run(),
+        Command::Devices(args) => args.run(),
+    };
+    result.unwrap_or_else(|error| report(&error))
+}
+
+/// Says what went wrong; the exit code that goes with it.
+fn report(error: &Error) -> ExitCode {
+    if is_closed_pipe(error) {
+        return ExitCode::SUCCESS;
+    }
+    note(format_args!("error: {error}"));
+    if let Error::Data(error) = error
+        && let Some(help) = error.help()
+    {
+        note(format_args!("help: {help}"));
+    }
+    ExitCode::from(2)
+}
+
+/// Whether the reader of our output has gone: it has seen what it wanted.
+fn is_closed_pipe(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
+}

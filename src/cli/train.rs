@@ -1,0 +1,359 @@
+//! `signet train`: the course notebook's training, from start or from where it stopped.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::bar::EpochBar;
+use super::device::profile_table;
+use super::{DataArgs, DeviceArgs, note, print};
+use crate::data::Split;
+use crate::device::{AnyDevice, Device, OnDevice};
+use crate::nn::{Sequential, asl};
+use crate::train::{
+    Config, EpochMetrics, OptimizerKind, Outcome, Record, RunFolder, ScheduleKind, State, Trainer,
+};
+use crate::{Error, Result};
+
+/// The exit code of a program that a signal stopped, as shells give it for Ctrl-C.
+const INTERRUPTED: u8 = 130;
+
+/// Train the network of the course notebook
+///
+/// Prints, per epoch, the sum of the batches' mean losses and the accuracy. The models, the
+/// metrics and all that is needed to go on are written to a folder of the run's own.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    data: DataArgs,
+
+    #[command(flatten)]
+    device: DeviceArgs,
+
+    /// Passes over the training images [default: 20]
+    #[arg(long, value_name = "N")]
+    epochs: Option<u64>,
+
+    /// Images of a step
+    #[arg(long, value_name = "N", default_value_t = 32, conflicts_with = "resume")]
+    batch_size: usize,
+
+    /// Learning rate
+    #[arg(
+        long,
+        value_name = "X",
+        allow_negative_numbers = true,
+        default_value_t = 1e-3,
+        conflicts_with = "resume"
+    )]
+    lr: f64,
+
+    /// Optimizer
+    #[arg(long, value_enum, default_value = "adam", conflicts_with = "resume")]
+    optimizer: OptimizerKind,
+
+    /// Weight decay [default: the optimizer's; 0.01 for adamw, else 0]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, conflicts_with = "resume")]
+    weight_decay: Option<f64>,
+
+    /// Momentum of sgd
+    #[arg(
+        long,
+        value_name = "X",
+        allow_negative_numbers = true,
+        default_value_t = 0.9,
+        conflicts_with = "resume"
+    )]
+    momentum: f64,
+
+    /// How the learning rate changes
+    #[arg(long, value_enum, default_value = "constant", conflicts_with = "resume")]
+    schedule: ScheduleKind,
+
+    /// Epochs between two changes of `--schedule step`
+    #[arg(long, value_name = "N", default_value_t = 10, conflicts_with = "resume")]
+    step_size: u64,
+
+    /// Factor of a change of `--schedule step`
+    #[arg(
+        long,
+        value_name = "X",
+        allow_negative_numbers = true,
+        default_value_t = 0.1,
+        conflicts_with = "resume"
+    )]
+    gamma: f64,
+
+    /// Epochs until the full rate of `--schedule cosine`
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "resume")]
+    warmup: u64,
+
+    /// Where the run's folder goes
+    #[arg(long, value_name = "DIR", default_value = "runs", conflicts_with = "resume")]
+    out: PathBuf,
+
+    /// Name of the run's folder [default: the first free of asl-1, asl-2, …]
+    #[arg(long, conflicts_with = "resume")]
+    name: Option<String>,
+
+    /// Go on with the run in this folder, with the same bits as if it had not stopped
+    #[arg(long, value_name = "DIR", conflicts_with = "seed")]
+    resume: Option<PathBuf>,
+
+    /// Print results only: no summary, no progress
+    #[arg(long, short)]
+    quiet: bool,
+
+    /// Print one JSON object an epoch
+    #[arg(long)]
+    json: bool,
+
+    /// Print the time of each kernel at the end
+    #[arg(long)]
+    profile: bool,
+}
+
+impl Args {
+    /// Trains.
+    ///
+    /// # Errors
+    /// For wrong settings, unusable data, an unwritable folder, and a loss that is no number.
+    pub fn run(self) -> Result<ExitCode> {
+        let job = match &self.resume {
+            Some(folder) => self.resumed(folder)?,
+            None => self.new_run()?,
+        };
+        let Prepared { device, split, record, run, state } = job;
+        if !self.quiet {
+            note(format_args!("device: {}", record.device));
+            note(format_args!("data: {}", record.data_source));
+        }
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&interrupted);
+        // A second Ctrl-C does not wait for the step under way.
+        ctrlc::set_handler(move || {
+            if flag.swap(true, Ordering::Relaxed) {
+                std::process::exit(i32::from(INTERRUPTED));
+            }
+        })
+        .map_err(|e| Error::argument("signal handler", e.to_string()))?;
+        if self.profile {
+            device.start_profile();
+        }
+        let fresh = state.is_none();
+        let work = Job {
+            config: &record.config,
+            split: &split,
+            run: &run,
+            state,
+            interrupted: &interrupted,
+            quiet: self.quiet,
+            json: self.json,
+        };
+        let result = device.run(work);
+        if self.profile && result.is_ok() {
+            note(format_args!("{}", profile_table(&device.profile()?)));
+        }
+        match result {
+            Ok(code) => Ok(code),
+            Err(error) => {
+                if fresh && run.state().is_err() {
+                    run.discard();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn new_run(&self) -> Result<Prepared> {
+        let config = Config {
+            epochs: self.epochs.unwrap_or(Config::default().epochs),
+            batch_size: self.batch_size,
+            lr: self.lr,
+            optimizer: self.optimizer,
+            weight_decay: self.weight_decay,
+            momentum: self.momentum,
+            schedule: self.schedule,
+            step_size: self.step_size,
+            gamma: self.gamma,
+            warmup: self.warmup,
+            seed: self.data.seed,
+        };
+        config.check()?;
+        let device = self.device.choose()?;
+        let split = self.data.load()?;
+        let record = Record {
+            config,
+            data: self.data.data.to_string(),
+            data_source: split.source.to_string(),
+            synthetic: split.source.is_synthetic(),
+            data_sha256: split.digest(),
+            classes: split.train.classes.clone(),
+            device: device.describe(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let run = RunFolder::create(&self.out, self.name.as_deref())?;
+        run.write_record(&record)?;
+        Ok(Prepared { device, split, record, run, state: None })
+    }
+
+    fn resumed(&self, folder: &Path) -> Result<Prepared> {
+        let run = RunFolder::open(folder)?;
+        let mut record = run.record()?;
+        let state = run.state()?;
+        let device = self.device.choose()?;
+        let mut data = self.data.clone();
+        data.seed = record.config.seed;
+        if data.data == Default::default() {
+            data.data = std::ffi::OsString::from(&record.data).into();
+        }
+        let split = data.load()?;
+        if split.digest() != record.data_sha256 {
+            let message = format!(
+                "{} is not the data that {} was trained on ({})",
+                split.source,
+                folder.display(),
+                record.data_source
+            );
+            return Err(Error::argument("--data", message));
+        }
+        if let Some(epochs) = self.epochs {
+            grow(&mut record, epochs, state.epochs())?;
+        }
+        record.device = device.describe();
+        run.write_record(&record)?;
+        Ok(Prepared { device, split, record, run, state: Some(state) })
+    }
+}
+
+/// Sets another number of epochs for a run of which `done` are done.
+fn grow(record: &mut Record, epochs: u64, done: u64) -> Result<()> {
+    let config = &mut record.config;
+    if epochs < done {
+        let message = format!("{done} epochs are done already, got {epochs}");
+        return Err(Error::argument("--epochs", message));
+    }
+    if config.schedule == ScheduleKind::Cosine && epochs != config.epochs {
+        let message = format!(
+            "the cosine schedule of this run ends after {} epochs; another number would have \
+             been another run from the start",
+            config.epochs
+        );
+        return Err(Error::argument("--epochs", message));
+    }
+    config.epochs = epochs;
+    Ok(())
+}
+
+/// A run that can begin.
+struct Prepared {
+    device: AnyDevice,
+    split: Split,
+    record: Record,
+    run: RunFolder,
+    state: Option<State>,
+}
+
+/// The part of a run that happens on the device.
+struct Job<'a> {
+    config: &'a Config,
+    split: &'a Split,
+    run: &'a RunFolder,
+    state: Option<State>,
+    interrupted: &'a AtomicBool,
+    quiet: bool,
+    json: bool,
+}
+
+impl OnDevice for Job<'_> {
+    type Result = ExitCode;
+
+    fn run<D: Device<f32>>(self, device: &D) -> Result<ExitCode> {
+        let mut trainer = Trainer::new(device, self.config.clone(), self.split)?;
+        if !self.quiet && !self.json {
+            summary(trainer.model(), self.config.batch_size, self.split)?;
+        }
+        if let Some(state) = &self.state {
+            trainer.restore(state)?;
+            if !self.quiet {
+                note(format_args!("going on in epoch {}", trainer.epoch()));
+            }
+        }
+        while trainer.epoch() < self.config.epochs {
+            let mut bar = EpochBar::new(self.quiet);
+            let outcome = trainer.run_epoch(|progress| {
+                bar.show(&progress);
+                !self.interrupted.load(Ordering::Relaxed)
+            })?;
+            bar.clear();
+            self.run.save(&trainer.state()?)?;
+            match outcome {
+                Outcome::Finished(metrics) => self.report(&metrics)?,
+                Outcome::Interrupted => return self.stopped(),
+            }
+            if self.interrupted.load(Ordering::Relaxed) && trainer.epoch() < self.config.epochs {
+                return self.stopped();
+            }
+        }
+        if self.state.is_some() {
+            // The last epochs may have been done before: then only this brings the files up to date.
+            self.run.save(&trainer.state()?)?;
+        }
+        self.done(trainer.history(), trainer.best())?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Job<'_> {
+    fn report(&self, metrics: &EpochMetrics) -> Result<()> {
+        if self.json {
+            let json = serde_json::to_string(metrics)
+                .map_err(|e| Error::argument("--json", format!("cannot be written: {e}")))?;
+            return print(json);
+        }
+        print(metrics)?;
+        if !self.quiet {
+            note(format_args!(
+                "  {:.0} images/s, {:.1} s training, {:.1} s validation",
+                metrics.images_per_second, metrics.train_seconds, metrics.valid_seconds
+            ));
+        }
+        Ok(())
+    }
+
+    fn stopped(&self) -> Result<ExitCode> {
+        let folder = self.run.path().display();
+        note(format_args!("stopped; go on with: signet train --resume {folder}"));
+        Ok(ExitCode::from(INTERRUPTED))
+    }
+
+    fn done(&self, history: &[EpochMetrics], best: Option<&EpochMetrics>) -> Result<()> {
+        let (Some(last), Some(best), false) = (history.last(), best, self.json) else {
+            return Ok(());
+        };
+        let drawn = if self.split.source.is_synthetic() {
+            " (on synthetic hands: not the accuracy on photographs)"
+        } else {
+            ""
+        };
+        print(format_args!(
+            "Best validation accuracy {:.4} in epoch {}, last {:.4}{drawn}\nWritten to {}",
+            best.valid_accuracy,
+            best.epoch,
+            last.valid_accuracy,
+            self.run.path().display()
+        ))
+    }
+}
+
+fn summary<D: Device<f32>>(
+    model: &Sequential<D, f32>,
+    batch_size: usize,
+    split: &Split,
+) -> Result<()> {
+    let images = &split.train;
+    let shape = [batch_size, images.channels, images.height, images.width];
+    debug_assert_eq!(model.layers(), asl(images.classes.len()));
+    print(model.summary(shape)?)
+}

@@ -1,0 +1,72 @@
+use super::Measured;
+use crate::data::DataLoader;
+use crate::device::Device;
+use crate::dtype::Float;
+use crate::nn::{Module, Sequential};
+use crate::ops::cross_entropy::cross_entropy;
+use crate::{Error, Result};
+
+/// A model on a data set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluation {
+    /// Loss and accuracy to the notebook's definition.
+    pub measured: Measured,
+    /// Per class: how many images it has, and how many of them were recognised.
+    pub classes: Vec<(usize, usize)>,
+}
+
+/// Runs `model` in evaluation mode over the batches of `loader`, and puts it back into its mode.
+///
+/// # Errors
+/// [`Error::Shape`] when the images do not fit the model or it has fewer outputs than there are
+/// `classes`; [`Error::Device`] when the device fails.
+pub fn evaluate<D: Device<T>, T: Float>(
+    model: &Sequential<D, T>,
+    loader: &DataLoader<D, T>,
+    classes: usize,
+) -> Result<Evaluation> {
+    let training = model.context().training();
+    model.eval();
+    let result = in_evaluation_mode(model, loader, classes);
+    model.context().train(training);
+    result
+}
+
+fn in_evaluation_mode<D: Device<T>, T: Float>(
+    model: &Sequential<D, T>,
+    loader: &DataLoader<D, T>,
+    classes: usize,
+) -> Result<Evaluation> {
+    let mut per_class = vec![(0, 0); classes];
+    let mut loss = 0.0;
+    for batch in loader.epoch(0, 0)? {
+        let (images, targets) = batch?;
+        let logits = model.forward(&images)?;
+        loss += cross_entropy(&logits, &targets, &Default::default())?.0.item()?.as_f64();
+        let [_, outputs] = logits.shape().expect("evaluate", "[N, classes] from the model")?;
+        if outputs < classes {
+            let message =
+                format!("the model tells {outputs} classes apart, the data has {classes}");
+            return Err(Error::shape("evaluate", message));
+        }
+        for (logits, target) in logits.to_vec()?.chunks_exact(outputs).zip(targets.to_vec()?) {
+            let (images, hits) = &mut per_class[target as usize];
+            *images += 1;
+            *hits += usize::from(argmax(logits) == target as usize);
+        }
+    }
+    let hits: usize = per_class.iter().map(|&(_, hits)| hits).sum();
+    let accuracy = hits as f64 / loader.rows() as f64;
+    Ok(Evaluation { measured: Measured { loss, accuracy }, classes: per_class })
+}
+
+/// The first of the largest; NaN counts as the largest.
+fn argmax<T: Float>(values: &[T]) -> usize {
+    let mut best = 0;
+    for (i, &value) in values.iter().enumerate() {
+        if value > values[best] || (value.is_nan() && !values[best].is_nan()) {
+            best = i;
+        }
+    }
+    best
+}

@@ -1,0 +1,73 @@
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Loss and accuracy of a model on a data set, as the course notebook defines them.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Measured {
+    /// The sum of the batches' mean losses.
+    pub loss: f64,
+    /// The share of images whose largest logit is the label's.
+    pub accuracy: f64,
+}
+
+/// What an epoch achieved: one line of `metrics.jsonl`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct EpochMetrics {
+    /// The epoch, counted from 0.
+    pub epoch: u64,
+    /// Over the training images, while they were learned.
+    pub train_loss: f64,
+    /// Over the training images, while they were learned.
+    pub train_accuracy: f64,
+    /// Over the validation images, after the epoch.
+    pub valid_loss: f64,
+    /// Over the validation images, after the epoch.
+    pub valid_accuracy: f64,
+    /// Seconds of training, an interrupted epoch's parts together.
+    pub train_seconds: f64,
+    /// Seconds of validation.
+    pub valid_seconds: f64,
+    /// Training images a second.
+    pub images_per_second: f64,
+    /// The learning rate.
+    pub lr: f64,
+}
+
+impl fmt::Display for Measured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Loss: {:.4} Accuracy: {:.4}", self.loss, self.accuracy)
+    }
+}
+
+impl fmt::Display for EpochMetrics {
+    /// The notebook's three lines.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let train = Measured { loss: self.train_loss, accuracy: self.train_accuracy };
+        let valid = Measured { loss: self.valid_loss, accuracy: self.valid_accuracy };
+        write!(f, "Epoch: {}\nTrain - {train}\nValid - {valid}", self.epoch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_prints_as_in_the_notebook() {
+        let metrics = EpochMetrics {
+            epoch: 0,
+            train_loss: 265.90259,
+            train_accuracy: 0.90714,
+            valid_loss: 33.60621,
+            valid_accuracy: 0.95061,
+            train_seconds: 1.0,
+            valid_seconds: 1.0,
+            images_per_second: 1.0,
+            lr: 1e-3,
+        };
+        assert_eq!(
+            metrics.to_string(),
+            "Epoch: 0\nTrain - Loss: 265.9026 Accuracy: 0.9071\nValid - Loss: 33.6062 Accuracy: 0.9506"
+        );
+    }
+}

@@ -1,0 +1,24 @@
+//! Training the ASL network, and measuring it.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `config.rs` | the settings of a run |
+//! | `metrics.rs` | what an epoch achieved, and the notebook's three lines |
+//! | `trainer.rs` | the loop: epochs of steps, interrupted and continued with the same bits |
+//! | `evaluate.rs` | a model on a data set, also per class |
+//! | `state.rs` | everything a run needs to go on, as one file |
+//! | `run.rs` | the run's folder |
+
+mod config;
+mod evaluate;
+mod metrics;
+mod run;
+mod state;
+mod trainer;
+
+pub use config::{Config, OptimizerKind, ScheduleKind};
+pub use evaluate::{Evaluation, evaluate};
+pub use metrics::{EpochMetrics, Measured};
+pub use run::{BEST, MODEL, Record, RunFolder};
+pub use state::State;
+pub use trainer::{Outcome, Progress, Trainer};

@@ -1,0 +1,115 @@
+//! Everything a run needs to go on with the same bits, as one safetensors file: so it is whole or
+//! absent.
+
+use super::EpochMetrics;
+use super::trainer::Partial;
+use crate::checkpoint::{self, Metadata, invalid};
+use crate::nn::{StateDict, Value, Values};
+use crate::optim::OptimizerState;
+use crate::{Result, Shape};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// How far a training is. What is random follows from the seed and the step, and the step from
+/// this.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    /// The model.
+    pub model: StateDict,
+    /// The model of the best epoch so far.
+    pub best_model: Option<StateDict>,
+    /// The optimizer.
+    pub optimizer: OptimizerState<f32>,
+    /// What the epochs so far achieved.
+    pub history: Vec<EpochMetrics>,
+    pub(super) partial: Partial,
+}
+
+/// What is no tensor, as JSON in the file's metadata.
+#[derive(Serialize, Deserialize)]
+struct Words {
+    optimizer_step: u64,
+    moments: Vec<String>,
+    history: Vec<EpochMetrics>,
+    correct: u64,
+    seconds: f64,
+}
+
+const WORDS: &str = "signet.state";
+const LOSSES: &str = "epoch.losses";
+
+impl State {
+    /// Writes the state, whole or not at all.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) when the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let words = Words {
+            optimizer_step: self.optimizer.step,
+            moments: self.optimizer.moments.iter().map(|(name, _)| name.clone()).collect(),
+            history: self.history.clone(),
+            correct: self.partial.correct,
+            seconds: self.partial.seconds,
+        };
+        let flat = |values: &[f32]| Value {
+            shape: Shape::from([values.len()]),
+            values: Values::F32(values.to_vec()),
+        };
+        let mut tensors = prefixed("model.", &self.model);
+        tensors.extend(self.best_model.iter().flat_map(|best| prefixed("best.", best)));
+        let moments = self.optimizer.moments.iter();
+        tensors.extend(moments.map(|(name, values)| (format!("optimizer.{name}"), flat(values))));
+        tensors.push((LOSSES.into(), flat(&self.partial.losses)));
+        let words = serde_json::to_string(&words)
+            .map_err(|e| invalid(path, format!("cannot be written as JSON: {e}")))?;
+        let metadata = Metadata::from([(WORDS.into(), words)]);
+        checkpoint::save(path, &tensors.into_iter().collect(), Some(metadata))
+    }
+
+    /// How many epochs are done.
+    pub fn epochs(&self) -> u64 {
+        self.history.len() as u64
+    }
+
+    /// Reads a state.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) when the file cannot be read, and
+    /// [`Error::Checkpoint`](crate::Error::Checkpoint) when it is damaged or no state.
+    pub fn load(path: &Path) -> Result<Self> {
+        let (tensors, metadata) = checkpoint::load(path)?;
+        let words =
+            metadata.get(WORDS).ok_or_else(|| invalid(path, "is no state of a training run"))?;
+        let words: Words = serde_json::from_str(words)
+            .map_err(|e| invalid(path, format!("its words are damaged: {e}")))?;
+        let tensor = |name: &str| {
+            let value = tensors.get(name).map(|value| value.values.to_float());
+            value.ok_or_else(|| invalid(path, format!("{name} is missing")))
+        };
+        let moments = words.moments.iter();
+        let moments = moments
+            .map(|name| Ok((name.clone(), tensor(&format!("optimizer.{name}"))?)))
+            .collect::<Result<_>>()?;
+        let best_model = without_prefix("best.", &tensors);
+        Ok(Self {
+            model: without_prefix("model.", &tensors),
+            best_model: (!best_model.is_empty()).then_some(best_model),
+            optimizer: OptimizerState { step: words.optimizer_step, moments },
+            history: words.history,
+            partial: Partial {
+                losses: tensor(LOSSES)?,
+                correct: words.correct,
+                seconds: words.seconds,
+            },
+        })
+    }
+}
+
+fn prefixed(prefix: &str, dict: &StateDict) -> Vec<(String, Value)> {
+    dict.iter().map(|(name, value)| (format!("{prefix}{name}"), value.clone())).collect()
+}
+
+fn without_prefix(prefix: &str, dict: &StateDict) -> StateDict {
+    let names = dict.iter().filter_map(|(name, value)| Some((name.strip_prefix(prefix)?, value)));
+    names.map(|(name, value)| (name.to_string(), value.clone())).collect()
+}

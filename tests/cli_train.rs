@@ -1,0 +1,336 @@
+//! `signet train` and `signet evaluate`, run as a user runs them.
+#![cfg(feature = "cli")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use signet::data::{Dataset, synthetic};
+use tempfile::TempDir;
+
+/// A folder with a small data set in the published format.
+fn data(train: usize, valid: usize) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let split = synthetic(3, train, valid);
+    write_csv(&folder.path().join("sign_mnist_train.csv"), &split.train);
+    write_csv(&folder.path().join("sign_mnist_valid.csv"), &split.valid);
+    folder
+}
+
+fn write_csv(path: &Path, dataset: &Dataset) {
+    let pixels: Vec<String> = (1..=784).map(|i| format!("pixel{i}")).collect();
+    let mut text = format!("label,{}\r\n", pixels.join(","));
+    for (row, &label) in dataset.labels.iter().enumerate() {
+        // Kaggle's numbering leaves out 9.
+        text += &(label + u8::from(label >= 9)).to_string();
+        dataset.image(row).iter().for_each(|pixel| text += &format!(",{pixel}"));
+        text += "\r\n";
+    }
+    fs::write(path, text).unwrap();
+}
+
+fn signet(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_signet"));
+    command.args(args);
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    signet(args).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// A folder of data and one for runs.
+struct Place {
+    data: TempDir,
+    out: TempDir,
+}
+
+impl Place {
+    fn new(train: usize, valid: usize) -> Self {
+        Self { data: data(train, valid), out: tempfile::tempdir().unwrap() }
+    }
+
+    /// The arguments of `train` on this data into a run called `name`.
+    fn train<'a>(&'a self, name: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+        let (data, out) = (self.data.path(), self.out.path());
+        let mut args = vec!["train", "--data", data.to_str().unwrap(), "--name", name];
+        args.extend(["--out", out.to_str().unwrap()]);
+        args.extend(more);
+        args
+    }
+
+    fn run_folder(&self, name: &str) -> PathBuf {
+        self.out.path().join(name)
+    }
+
+    fn file(&self, name: &str, file: &str) -> Vec<u8> {
+        let path = self.run_folder(name).join(file);
+        fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    }
+}
+
+#[test]
+fn a_run_prints_the_notebooks_lines_and_fills_its_folder() {
+    let place = Place::new(200, 50);
+    let output = run(&place.train("a", &["--epochs", "2", "--seed", "5"]));
+    assert!(output.status.success(), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.contains("Total parameters: 404,099"), "{text}");
+    let epochs: Vec<&str> = text
+        .lines()
+        .skip_while(|line| !line.starts_with("Epoch"))
+        .take(6)
+        .map(|line| line.split(char::is_numeric).next().unwrap())
+        .collect();
+    let three = ["Epoch: ", "Train - Loss: ", "Valid - Loss: "];
+    assert_eq!(epochs, [three, three].concat());
+    for file in [
+        "config.json",
+        "metrics.jsonl",
+        "model.safetensors",
+        "best.safetensors",
+        "state.safetensors",
+    ] {
+        assert!(!place.file("a", file).is_empty(), "{file}");
+    }
+    let metrics = String::from_utf8(place.file("a", "metrics.jsonl")).unwrap();
+    let last: serde_json::Value = serde_json::from_str(metrics.lines().last().unwrap()).unwrap();
+    assert_eq!((metrics.lines().count(), &last["epoch"]), (2, &1.into()));
+    for key in [
+        "train_loss",
+        "train_accuracy",
+        "valid_loss",
+        "valid_accuracy",
+        "train_seconds",
+        "valid_seconds",
+        "images_per_second",
+    ] {
+        assert!(last[key].is_number(), "{key}");
+    }
+    // The same line as `evaluate` on the last model prints.
+    let model = place.run_folder("a").join("model.safetensors");
+    let data = place.data.path().to_str().unwrap();
+    let evaluation = run(&["evaluate", model.to_str().unwrap(), "--data", data]);
+    let valid = text.lines().rfind(|line| line.starts_with("Valid")).unwrap();
+    assert!(stdout(&evaluation).starts_with(valid), "{}\n{valid}", stdout(&evaluation));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bits_for_any_number_of_threads() {
+    let place = Place::new(150, 40);
+    for threads in ["1", "2", "3"] {
+        let args = place.train(threads, &["--epochs", "1", "--threads", threads, "-q"]);
+        assert!(run(&args).status.success());
+    }
+    let model = place.file("1", "model.safetensors");
+    assert_eq!(model, place.file("2", "model.safetensors"));
+    assert_eq!(model, place.file("3", "model.safetensors"));
+    let other = run(&place.train("other", &["--epochs", "1", "--seed", "1", "-q"]));
+    assert!(other.status.success());
+    assert_ne!(model, place.file("other", "model.safetensors"));
+}
+
+#[test]
+fn a_resumed_run_has_the_bits_of_an_uninterrupted_one() {
+    for optimizer in ["adam", "adamw", "sgd"] {
+        let place = Place::new(150, 40);
+        let more = [
+            "--optimizer",
+            optimizer,
+            "--lr",
+            "0.002",
+            "-q",
+            "--schedule",
+            "step",
+            "--step-size",
+            "2",
+        ];
+        let whole = run(&place.train("whole", &[&more[..], &["--epochs", "3"]].concat()));
+        assert!(whole.status.success(), "{}", stderr(&whole));
+        let first = run(&place.train("parts", &[&more[..], &["--epochs", "1"]].concat()));
+        assert!(first.status.success(), "{}", stderr(&first));
+        let folder = place.run_folder("parts");
+        let rest = run(&["train", "--resume", folder.to_str().unwrap(), "--epochs", "3", "-q"]);
+        assert!(rest.status.success(), "{}", stderr(&rest));
+        for file in ["model.safetensors", "best.safetensors"] {
+            assert_eq!(place.file("whole", file), place.file("parts", file), "{optimizer}: {file}");
+        }
+        assert_eq!(metrics(&place, "whole"), metrics(&place, "parts"));
+    }
+}
+
+/// The metrics without what a clock measured.
+fn metrics(place: &Place, name: &str) -> Vec<serde_json::Value> {
+    let text = String::from_utf8(place.file(name, "metrics.jsonl")).unwrap();
+    let line = |line| {
+        let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
+        for clock in ["train_seconds", "valid_seconds", "images_per_second"] {
+            value.as_object_mut().unwrap().remove(clock);
+        }
+        value
+    };
+    text.lines().map(line).collect()
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_in_the_middle_of_an_epoch_is_resumed_exactly() {
+    let place = Place::new(600, 40);
+    let whole = run(&place.train("whole", &["--epochs", "4", "-q"]));
+    assert!(whole.status.success(), "{}", stderr(&whole));
+
+    let parts = place.train("parts", &["--epochs", "4", "-q"]);
+    let mut child = signet(&parts).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    // Somewhere after the start of the first epoch and before the end of the last.
+    std::thread::sleep(Duration::from_millis(150));
+    let kill = |signal: &str, pid: u32| {
+        assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
+    };
+    kill("-INT", child.id());
+    let start = Instant::now();
+    let output = loop {
+        match child.try_wait().unwrap() {
+            Some(_) => break child.wait_with_output().unwrap(),
+            None => assert!(start.elapsed() < Duration::from_secs(30), "it does not stop"),
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let folder = place.run_folder("parts");
+    // A slow machine may be interrupted before there is anything to save, a fast one after the end.
+    if folder.join("state.safetensors").is_file() {
+        if output.status.code() == Some(130) {
+            let folder = folder.display();
+            assert!(stderr(&output).contains(&format!("signet train --resume {folder}")));
+        }
+        let rest = run(&["train", "--resume", folder.to_str().unwrap(), "-q"]);
+        assert!(rest.status.success(), "{}", stderr(&rest));
+        let file = "model.safetensors";
+        assert_eq!(place.file("whole", file), place.file("parts", file));
+        assert_eq!(metrics(&place, "whole"), metrics(&place, "parts"));
+    }
+}
+
+#[test]
+fn results_go_to_stdout_and_talk_to_stderr() {
+    let place = Place::new(64, 20);
+    let output = run(&place.train("a", &["--epochs", "1", "--json"]));
+    let lines: Vec<_> = stdout(&output).lines().map(str::to_owned).collect();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(serde_json::from_str::<serde_json::Value>(&lines[0]).is_ok(), "{lines:?}");
+    assert!(stderr(&output).contains("device: "));
+    let quiet = run(&place.train("b", &["--epochs", "1", "--quiet"]));
+    assert_eq!(stderr(&quiet), "");
+}
+
+#[test]
+fn a_profile_names_the_kernels() {
+    let place = Place::new(64, 20);
+    let output = run(&place.train("a", &["--epochs", "1", "--profile"]));
+    for kernel in ["conv2d_forward", "conv2d_backward_weight", "adam"] {
+        assert!(stderr(&output).contains(kernel), "{}", stderr(&output));
+    }
+}
+
+/// Wrong use exits with 2, says `message`, and leaves no run behind.
+fn refused(place: &Place, args: &[&str], message: &str) {
+    let output = run(&place.train("refused", args));
+    assert_eq!(output.status.code(), Some(2), "{args:?}: {}", stderr(&output));
+    assert!(stderr(&output).contains(message), "{args:?}: {}", stderr(&output));
+    assert!(!place.run_folder("refused").exists(), "{args:?} left something");
+}
+
+#[test]
+fn wrong_settings_are_refused() {
+    let place = Place::new(40, 10);
+    refused(&place, &["--lr", "nan"], "lr: must be a number of at least 0, got NaN");
+    refused(&place, &["--lr", "-1"], "lr");
+    refused(&place, &["--batch-size", "0"], "batch_size: must be at least 1, got 0");
+    refused(&place, &["--epochs", "0"], "epochs: must be at least 1, got 0");
+    refused(&place, &["--threads", "0"], "threads: must be at least 1, got 0");
+    refused(&place, &["--device", "gpu"], "--device");
+    refused(&place, &["--optimizer", "sdg"], "invalid value");
+    refused(&place, &["--schedule", "step", "--step-size", "0"], "step_size");
+    refused(&place, &["--schedule", "cosine", "--warmup", "20"], "warmup");
+    refused(&place, &["--optimizer", "sgd", "--momentum", "-1"], "momentum");
+    refused(&place, &["--weight-decay", "inf"], "weight_decay");
+    refused(&place, &["--lr", "1e30", "--epochs", "3"], "try a smaller --lr");
+}
+
+#[test]
+fn names_and_folders_that_cannot_be_used_are_refused() {
+    let place = Place::new(40, 10);
+    let data = place.data.path().to_str().unwrap();
+    let out = place.out.path().to_str().unwrap();
+    for name in ["../up", "a/b", ".hidden", ""] {
+        let output = run(&["train", "--data", data, "--out", out, "--name", name]);
+        assert_eq!(output.status.code(), Some(2), "{name:?}: {}", stderr(&output));
+    }
+    assert!(run(&place.train("taken", &["--epochs", "1", "-q"])).status.success());
+    let again = run(&place.train("taken", &["--epochs", "1", "-q"]));
+    assert!(stderr(&again).contains("--resume"), "{}", stderr(&again));
+    let file = place.out.path().join("file");
+    fs::write(&file, "").unwrap();
+    let output = run(&["train", "--data", data, "--out", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("cannot create"), "{}", stderr(&output));
+}
+
+#[test]
+fn resuming_what_is_no_run_is_refused() {
+    let place = Place::new(40, 10);
+    let folder = place.out.path().to_str().unwrap();
+    let resume = |more: &[&str], path: &str| run(&[&["train", "--resume", path], more].concat());
+    let output = resume(&[], folder);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("is no folder of a run"), "{}", stderr(&output));
+
+    assert!(run(&place.train("a", &["--epochs", "2", "-q"])).status.success());
+    let run_folder = place.run_folder("a");
+    let path = run_folder.to_str().unwrap();
+    assert!(stderr(&resume(&["--epochs", "1"], path)).contains("2 epochs are done already"));
+    assert!(stderr(&resume(&["--lr", "0.1"], path)).contains("cannot be used with"));
+    assert!(stderr(&resume(&["--data", "synthetic"], path)).contains("is not the data"));
+
+    let state = run_folder.join("state.safetensors");
+    let bytes = fs::read(&state).unwrap();
+    fs::write(&state, &bytes[..bytes.len() / 2]).unwrap();
+    let output = resume(&["--epochs", "3"], path);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("state.safetensors"), "{}", stderr(&output));
+}
+
+#[test]
+fn evaluate_refuses_what_is_no_model() {
+    let place = Place::new(40, 10);
+    let data = place.data.path().to_str().unwrap();
+    let evaluate = |model: &Path| run(&["evaluate", model.to_str().unwrap(), "--data", data]);
+    let refused = |model: &Path, message: &str| {
+        let output = evaluate(model);
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        assert!(stderr(&output).contains(message), "{}", stderr(&output));
+        assert_eq!(stdout(&output), "");
+    };
+    let missing = place.out.path().join("missing.safetensors");
+    refused(&missing, "cannot read");
+    refused(place.out.path(), "is no folder of a run");
+    // The narrow twin that the fixtures were made with: the same layers, fewer channels.
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    refused(&fixtures.join("model_pytorch.safetensors"), "the values are of another model");
+    let truncated = place.out.path().join("truncated.safetensors");
+    let bytes = fs::read(fixtures.join("model_pytorch.safetensors")).unwrap();
+    fs::write(&truncated, &bytes[..bytes.len() - 100]).unwrap();
+    refused(&truncated, "was it copied whole?");
+    fs::write(&truncated, b"not safetensors").unwrap();
+    refused(&truncated, "is no safetensors file");
+    fs::write(&truncated, b"").unwrap();
+    refused(&truncated, "is no safetensors file");
+}
