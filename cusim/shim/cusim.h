@@ -71,7 +71,8 @@ struct cusim_hooks_t {
   unsigned long long (*warp)(unsigned kind, unsigned mask, unsigned long long value,
                              unsigned argument, unsigned width, const char *file, int line);
   unsigned (*activemask)();
-  void (*trap)(const char *what, const char *file, int line);
+  // `what` is 0 for assert, 1 for __trap, 2 for an access that is not aligned.
+  void (*trap)(unsigned what, const char *text, const char *file, int line);
   // Check mode only.
   void (*access)(const void *address, size_t size, unsigned flags, const void *pc);
   void (*fence)();
@@ -125,13 +126,22 @@ struct cusim_kernel {
 };
 
 template <unsigned... I> struct cusim_indices {};
+// A copy: where the host keeps a parameter, it need not be aligned as the kernel expects.
+template <class T> union cusim_parameter {
+  T value;
+  char bytes[sizeof(T)];
+  __attribute__((no_sanitize_thread)) cusim_parameter(const void *from) {
+    __builtin_memcpy(bytes, from, sizeof(T));
+  }
+  ~cusim_parameter() {}
+};
 template <class F> struct cusim_unpack;
 template <class... P> struct cusim_unpack<void (*)(P...)> {
   static constexpr unsigned count = sizeof...(P);
   static constexpr unsigned sizes[sizeof...(P) + 1] = {sizeof(P)..., 0};
   template <void (*F)(P...), unsigned... I>
   static __attribute__((no_sanitize_thread)) void spread(void **p, cusim_indices<I...>) {
-    F(*(P *)p[I]...);
+    F(cusim_parameter<P>(p[I]).value...);
   }
   template <void (*F)(P...)> static __attribute__((no_sanitize_thread)) void call(void **p) {
     spread<F>(p, cusim_indices<__integer_pack(sizeof...(P))...>{});
@@ -513,7 +523,7 @@ CUSIM_INLINE long long clock64() { return (long long)__builtin_ia32_rdtsc(); }
 CUSIM_INLINE clock_t clock() { return (clock_t)__builtin_ia32_rdtsc(); }
 CUSIM_INLINE unsigned long long globaltimer() { return __builtin_ia32_rdtsc(); }
 CUSIM_INLINE void __nanosleep(unsigned) {}
-CUSIM_INLINE void __trap(CUSIM_HERE) { cusim_hooks.trap("__trap()", file, line); }
+CUSIM_INLINE void __trap(CUSIM_HERE) { cusim_hooks.trap(1, "__trap()", file, line); }
 CUSIM_INLINE void __brkpt() {}
 CUSIM_INLINE void __prof_trigger(int) {}
 #define __assume(x) (void)((x) ? 0 : (__builtin_unreachable(), 0))
@@ -521,7 +531,7 @@ CUSIM_INLINE void __prof_trigger(int) {}
 #ifdef NDEBUG
 #define assert(x) ((void)0)
 #else
-#define assert(x) ((x) ? (void)0 : cusim_hooks.trap("assert(" #x ")", __FILE__, __LINE__))
+#define assert(x) ((x) ? (void)0 : cusim_hooks.trap(0, "assert(" #x ")", __FILE__, __LINE__))
 #endif
 
 // Byte loops rather than library calls, so that check mode sees each access.
@@ -568,6 +578,19 @@ CUSIM_HIDDEN __attribute__((no_sanitize_thread)) void __tsan_read_range(void *p,
 }
 CUSIM_HIDDEN __attribute__((no_sanitize_thread)) void __tsan_write_range(void *p, long n) {
   cusim_hooks.access(p, n, CUSIM_WRITE, __builtin_return_address(0));
+}
+// g++ -fsanitize=alignment calls this for an access that its type forbids, as a GPU does.
+struct cusim_mismatch {
+  const char *file;
+  unsigned line, column;
+  const void *type;
+  unsigned char log_alignment, kind;
+};
+CUSIM_HIDDEN __attribute__((no_sanitize_thread, no_sanitize("alignment"))) void
+__ubsan_handle_type_mismatch_v1(void *data, void *) {
+  const cusim_mismatch *m = (const cusim_mismatch *)data;
+  static const char *const texts[] = {"1", "2", "4", "8", "16", "32", "64", "128"};
+  cusim_hooks.trap(2, texts[m->log_alignment & 7], m->file, (int)m->line);
 }
 CUSIM_HIDDEN void __tsan_init() {}
 CUSIM_HIDDEN void __tsan_func_entry(void *) {}

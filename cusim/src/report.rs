@@ -7,8 +7,8 @@ use std::str::Chars;
 /// One finding.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// `race`, `out-of-bounds`, `uninitialised`, `divergence`, `illegal-address`, `assert`,
-    /// `launch-failure` or `leak`.
+    /// `race`, `out-of-bounds`, `uninitialised`, `divergence`, `illegal-address`, `misaligned`,
+    /// `assert`, `launch-failure` or `leak`.
     pub kind: String,
     /// Empty for leaks.
     pub kernel: String,

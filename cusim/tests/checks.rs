@@ -433,6 +433,37 @@ fn access_after_free_is_illegal() {
 }
 
 #[test]
+fn misaligned_vector_access() {
+    let Some(child) = in_child("misaligned_vector_access", &[CHECK]) else {
+        let source = r#"struct __align__(16) Pack { float v[4]; };
+        extern "C" __global__ void k(float* out, int n) {
+            Pack p = *(const Pack*)(out + 4);
+            p = *(const Pack*)(out + (int)p.v[0] + 2);
+            out[0] = p.v[1];
+        }"#;
+        let error = run("aligned.cu", source, config(1, 1, 0)).unwrap_err();
+        assert_eq!(error.0, CUresult::CUDA_ERROR_MISALIGNED_ADDRESS);
+        return;
+    };
+    assert!(child.success, "{}", child.output);
+    let report = only_report(&child);
+    assert_eq!((report.kind.as_str(), &report.at), ("misaligned", &at("aligned.cu", 4)));
+    assert!(report.text.contains("no multiple of 16"), "{}", report.text);
+}
+
+#[test]
+fn trap_is_a_launch_failure() {
+    let Some(child) = in_child("trap_is_a_launch_failure", &[]) else {
+        let source = "extern \"C\" __global__ void k(float* out, int n) {\n  if (n) __trap();\n}";
+        let error = run("trap.cu", source, config(1, 1, 0)).unwrap_err();
+        assert_eq!(error.0, CUresult::CUDA_ERROR_LAUNCH_FAILED);
+        return;
+    };
+    assert!(child.success, "{}", child.output);
+    assert_eq!(only_report(&child).at, at("trap.cu", 2));
+}
+
+#[test]
 fn failed_assertion() {
     let Some(child) = in_child("failed_assertion", &[]) else {
         let source = "extern \"C\" __global__ void k(float* out, int n) {\n  assert(n == 1);\n}";

@@ -5,7 +5,7 @@ mod common;
 
 use common::{Device, compile, numbers};
 use cudarc::driver::sys::{CUevent_flags, CUfunction_attribute, CUresult};
-use cudarc::driver::{DeviceRepr, DeviceSlice, DriverError, LaunchConfig, PushKernelArg};
+use cudarc::driver::{DeviceRepr, DeviceSlice, DriverError, LaunchConfig, PushKernelArg, result};
 use cudarc::nvrtc::Ptx;
 use cusim::Order;
 
@@ -127,6 +127,55 @@ fn launch(device: &Device, source: &str, config: LaunchConfig, n: usize) -> Vec<
     device.stream.clone_dtoh(&out).unwrap()
 }
 
+#[repr(C, packed(4))]
+#[derive(Clone, Copy)]
+struct Wide {
+    id: i32,
+    values: [f32; 4],
+    scale: f64,
+}
+// SAFETY: plain data, laid out as in the kernel.
+unsafe impl DeviceRepr for Wide {}
+
+#[test]
+fn parameters_need_not_be_aligned() {
+    let device = Device::new();
+    let source = r#"struct __attribute__((packed)) Wide { int id; float values[4]; double scale; };
+    extern "C" __global__ void k(float4 v, float* out, const Wide w, char c, dim3 d, bool b) {
+        *out = v.w * w.scale + w.values[3] + w.id + c + d.z + b;
+    }"#;
+    let kernel = device.kernel("wide.cu", source, "k");
+    let mut out = device.stream.alloc_zeros::<f32>(1).unwrap();
+    let wide = Wide { id: 100, values: [0.0, 0.0, 0.0, 5.0], scale: 2.0 };
+    let words = [0.0_f32, 1.0, 2.0, 3.0, 4.0, 0.0];
+    // At an odd multiple of four bytes, wherever the array is.
+    let odd = usize::from((&raw const words).addr().is_multiple_of(8));
+    let vector: &[f32; 4] = words[odd..odd + 4].try_into().unwrap();
+    let w = vector[3];
+    let (small, dims, yes) = (3_i8, [1_u32, 2, 7], true);
+    let mut pointers = [
+        std::ptr::from_ref(vector).cast_mut().cast::<std::ffi::c_void>(),
+        std::ptr::null_mut(),
+        std::ptr::from_ref(&wide).cast_mut().cast(),
+        std::ptr::from_ref(&small).cast_mut().cast(),
+        std::ptr::from_ref(&dims).cast_mut().cast(),
+        std::ptr::from_ref(&yes).cast_mut().cast(),
+    ];
+    {
+        use cudarc::driver::DevicePtrMut;
+        let (address, _guard) = out.device_ptr_mut(&device.stream);
+        pointers[1] = std::ptr::from_ref(&address).cast_mut().cast();
+        let stream = device.stream.cu_stream();
+        // SAFETY: the parameters are the kernel's.
+        unsafe {
+            let function = kernel.cu_function();
+            result::launch_kernel(function, (1, 1, 1), (1, 1, 1), 0, stream, &mut pointers)
+                .unwrap();
+        }
+    }
+    assert_eq!(device.stream.clone_dtoh(&out).unwrap(), [w * 2.0 + 116.0]);
+}
+
 #[test]
 fn warp_shuffle_reduction() {
     let device = Device::new();
@@ -222,7 +271,7 @@ fn atomics() {
         atomicInc(&ticket, 9); atomicOr(&bits, 1u << (t % 32));
         atomicAdd(&out[0], 1.0f);
         int seen, *p = (int*)&out[4];
-        do seen = *p; while (atomicCAS(p, seen, seen + t) != seen);
+        do seen = atomicAdd(p, 0); while (atomicCAS(p, seen, seen + t) != seen);
         __syncthreads();
         if (t == 0 && blockIdx.x == 0) {
             out[1] = lowest; out[2] = highest; out[3] = ticket; out[5] = bits == ~0u;
@@ -272,7 +321,7 @@ fn launch_limits() {
         __shared__ float s[10 * 1024];
         s[threadIdx.x] = 1;
         __syncthreads();
-        out[0] = s[0];
+        if (threadIdx.x == 0) out[0] = s[blockDim.x - 1];
     }"#;
     let kernel = device.kernel("limits.cu", source, "k");
     let mut out = device.stream.alloc_zeros::<f32>(1).unwrap();

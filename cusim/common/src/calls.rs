@@ -62,20 +62,6 @@ pub fn count(function: &str) -> u64 {
     matching.map(|s| s.count.load(Relaxed)).sum()
 }
 
-/// Every function called so far and how often.
-#[must_use]
-pub fn counts() -> Vec<(&'static str, u64)> {
-    lock(&SITES).iter().map(|s| (s.name, s.count.load(Relaxed))).collect()
-}
-
-/// Sets all counters to zero.
-pub fn reset_counts() {
-    // Sites stay registered: `enter` would register one again only after the wrap to zero.
-    for site in lock(&SITES).drain(..) {
-        site.count.store(0, Relaxed);
-    }
-}
-
 /// Arms the faults of `spec` (see [`parse_faults`]) instead of those armed before.
 pub fn arm(spec: &str) -> Result<(), String> {
     let faults = parse_faults(spec)?;

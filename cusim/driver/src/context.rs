@@ -3,7 +3,7 @@
 
 use std::ffi::{c_int, c_uint};
 
-use cudarc::driver::sys::{CUcontext, CUdevice, CUlimit, CUresult};
+use cudarc::driver::sys::{CUcontext, CUdevice, CUfunc_cache, CUlimit, CUresult};
 
 use crate::api::{Outcome, driver_api, put};
 use crate::engine::trap;
@@ -22,6 +22,7 @@ driver_api! {
             return Err(CUDA_ERROR_INVALID_VALUE);
         }
         trap::install();
+        report::leaks_at_exit();
         state::set_initialised();
         Ok(())
     }
@@ -95,6 +96,15 @@ driver_api! {
         state::ready()?;
         put(least, 0)?;
         put(greatest, -5)
+    }
+
+    fn cuCtxGetCacheConfig(config: *mut CUfunc_cache) {
+        state::ready()?;
+        put(config, CUfunc_cache::CU_FUNC_CACHE_PREFER_NONE)
+    }
+
+    fn cuCtxSetCacheConfig(_config: CUfunc_cache) {
+        state::ready().map(|_| ())
     }
 
     fn cuCtxGetLimit(value: *mut usize, limit: CUlimit) {

@@ -1,9 +1,11 @@
 //! The one device: its name, sizes and attributes.
 #![allow(non_snake_case)]
 
-use std::ffi::{c_char, c_int};
+use std::ffi::{c_char, c_int, c_void};
 
-use cudarc::driver::sys::{CUdevice, CUdevice_attribute, CUmemoryPool, CUresult, CUuuid};
+use cudarc::driver::sys::{
+    CUdevice, CUdevice_attribute, CUmemPool_attribute, CUmemoryPool, CUresult, CUuuid,
+};
 
 use crate::api::{Outcome, driver_api, put};
 use crate::config::Config;
@@ -133,6 +135,19 @@ driver_api! {
         check(device)?;
         check(peer)?;
         put(can, 0)
+    }
+
+    fn cuDeviceSetMemPool(device: CUdevice, _pool: CUmemoryPool) {
+        check(device)
+    }
+
+    /// Pools hold nothing back here, whatever their settings.
+    fn cuMemPoolSetAttribute(
+        _pool: CUmemoryPool,
+        _attribute: CUmemPool_attribute,
+        _value: *mut c_void,
+    ) {
+        state::ready().map(|_| ())
     }
 
     fn cuMemPoolTrimTo(_pool: CUmemoryPool, _keep: usize) {

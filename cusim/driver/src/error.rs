@@ -11,11 +11,18 @@ macro_rules! errors {
     ($($name:ident $text:literal,)*) => {
         const ERRORS: &[(CUresult, &CStr, &CStr)] = &[$((
             CUresult::$name,
-            // SAFETY: the literal ends with its only NUL.
-            unsafe { CStr::from_bytes_with_nul_unchecked(concat!(stringify!($name), "\0").as_bytes()) },
-            unsafe { CStr::from_bytes_with_nul_unchecked(concat!($text, "\0").as_bytes()) },
+            c_str(concat!(stringify!($name), "\0")),
+            c_str(concat!($text, "\0")),
         ),)*];
     };
+}
+
+/// A literal that ends with a NUL.
+const fn c_str(text: &'static str) -> &'static CStr {
+    match CStr::from_bytes_with_nul(text.as_bytes()) {
+        Ok(text) => text,
+        Err(_) => panic!("only for literals that end with their only NUL"),
+    }
 }
 
 errors! {

@@ -4,7 +4,9 @@
 use std::ffi::{c_int, c_uint, c_void};
 use std::sync::Arc;
 
-use cudarc::driver::sys::{CUfunc_cache, CUfunction, CUfunction_attribute, CUresult, CUstream};
+use cudarc::driver::sys::{
+    CUfunc_cache, CUfunction, CUfunction_attribute, CUoccupancyB2DSize, CUresult, CUstream,
+};
 
 use crate::api::{Outcome, driver_api, put};
 use crate::config::Config;
@@ -144,6 +146,35 @@ fn occupancy(blocks: *mut c_int, function: CUfunction, threads: c_int, dynamic: 
     put(blocks, resident_blocks(function, threads, dynamic) as c_int)
 }
 
+/// The block size that keeps the most threads resident, and a grid of it that fills the device.
+fn best_block(
+    grid: *mut c_int,
+    block: *mut c_int,
+    function: CUfunction,
+    dynamic_for: CUoccupancyB2DSize,
+    dynamic: usize,
+    limit: c_int,
+) -> Outcome {
+    // The callback may call the driver: it must not find the lock taken.
+    let function = find(&*state::ready()?, function)?.clone();
+    let bound = match function.kernel.bound {
+        0 => device::MAX_THREADS,
+        bound => bound.min(device::MAX_THREADS),
+    };
+    let most = u32::try_from(limit).ok().filter(|&l| l > 0).unwrap_or(bound).min(bound);
+    let resident = |threads: u32| {
+        // SAFETY: the caller's function, called as documented.
+        let dynamic = dynamic_for.map_or(dynamic, |f| unsafe { f(threads as c_int) });
+        (resident_blocks(&function, threads, dynamic), threads)
+    };
+    let candidates = (1..=most.div_ceil(32)).map(|warps| resident((warps * 32).min(most)));
+    let (blocks, threads) = candidates
+        .max_by_key(|(blocks, threads)| (blocks * threads, *threads))
+        .unwrap_or((1, most));
+    put(grid, (blocks * Config::get().multiprocessors) as c_int)?;
+    put(block, threads as c_int)
+}
+
 driver_api! {
     fn cuLaunchKernel(
         function: CUfunction,
@@ -161,6 +192,22 @@ driver_api! {
         let grid = [grid_x, grid_y, grid_z];
         let shape = Shape { grid, block: [block_x, block_y, block_z], dynamic };
         launch(function, shape, stream, parameters, extra)
+    }
+
+    /// Blocks run one after the other, so a grid cannot wait for all of itself.
+    fn cuLaunchCooperativeKernel(
+        _function: CUfunction,
+        _grid_x: c_uint,
+        _grid_y: c_uint,
+        _grid_z: c_uint,
+        _block_x: c_uint,
+        _block_y: c_uint,
+        _block_z: c_uint,
+        _dynamic: c_uint,
+        _stream: CUstream,
+        _parameters: *mut *mut c_void,
+    ) {
+        Err(CUDA_ERROR_NOT_SUPPORTED)
     }
 
     fn cuFuncGetAttribute(
@@ -245,6 +292,29 @@ driver_api! {
         _flags: c_uint,
     ) {
         occupancy(blocks, function, threads, dynamic)
+    }
+
+    fn cuOccupancyMaxPotentialBlockSize(
+        grid: *mut c_int,
+        block: *mut c_int,
+        function: CUfunction,
+        dynamic_for: CUoccupancyB2DSize,
+        dynamic: usize,
+        limit: c_int,
+    ) {
+        best_block(grid, block, function, dynamic_for, dynamic, limit)
+    }
+
+    fn cuOccupancyMaxPotentialBlockSizeWithFlags(
+        grid: *mut c_int,
+        block: *mut c_int,
+        function: CUfunction,
+        dynamic_for: CUoccupancyB2DSize,
+        dynamic: usize,
+        limit: c_int,
+        _flags: c_uint,
+    ) {
+        best_block(grid, block, function, dynamic_for, dynamic, limit)
     }
 
     fn cuOccupancyAvailableDynamicSMemPerBlock(

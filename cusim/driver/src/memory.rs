@@ -150,6 +150,13 @@ driver_api! {
         put(pointer, state.heap.allocate(bytes)? as CUdeviceptr)
     }
 
+    /// The host reaches device memory here, so managed memory is nothing special.
+    fn cuMemAllocManaged(pointer: *mut CUdeviceptr, bytes: usize, _flags: c_uint) {
+        let mut state = state::ready()?;
+        state.captures.forbid_unsafe_call()?;
+        put(pointer, state.heap.allocate(bytes)? as CUdeviceptr)
+    }
+
     fn cuMemFree_v2(pointer: CUdeviceptr) {
         let mut state = state::ready()?;
         state.captures.forbid_unsafe_call()?;

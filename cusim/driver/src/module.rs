@@ -316,7 +316,7 @@ fn symbol_name(function: *const c_void) -> Option<String> {
     unsafe {
         let mut info: libc::Dl_info = std::mem::zeroed();
         libc::dladdr(function, &raw mut info);
-        let exact = !info.dli_sname.is_null() && info.dli_saddr as *const c_void == function;
+        let exact = !info.dli_sname.is_null() && std::ptr::eq(info.dli_saddr, function);
         exact.then(|| CStr::from_ptr(info.dli_sname).to_string_lossy().into_owned())
     }
 }

@@ -4,20 +4,23 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use cudarc::driver::sys::CUresult;
 
+use crate::engine::collective::Site;
 use crate::engine::run::{Failure, Run};
+use crate::engine::trap::Trapped;
 use crate::heap::Heap;
 use crate::lines::{self, Line};
 use crate::module::Kernel;
+use crate::state;
 
 /// One finding.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// `race`, `out-of-bounds`, `uninitialised`, `divergence`, `illegal-address`, `assert`,
-    /// `launch-failure` or `leak`.
+    /// `race`, `out-of-bounds`, `uninitialised`, `divergence`, `illegal-address`, `misaligned`,
+    /// `assert`, `launch-failure` or `leak`.
     pub kind: &'static str,
     pub kernel: String,
     pub line: Option<Line>,
@@ -198,56 +201,56 @@ pub fn uninitialised(kernel: &Kernel, place: Place, size: usize, what: &str) {
 
 /// Reports why a launch failed; returns the error that the context is left with.
 pub fn failure(failure: &Failure, kernel: &Kernel, run: &Run, heap: &Heap) -> CUresult {
+    use CUresult::*;
     let thread = run.coordinates(run.current());
     let place = Place { pc: 0, block: run.block(), thread };
-    let name = &kernel.name;
-    let (kind, here, text, error) = match failure {
+    let at = |site: Site| Some(Line { file: site.file(), line: site.line() });
+    let (kind, error, what, here) = match failure {
         // Reported where it was found.
-        Failure::OutOfBounds => return CUresult::CUDA_ERROR_ILLEGAL_ADDRESS,
-        Failure::Trap(trapped) => {
+        Failure::OutOfBounds => return CUDA_ERROR_ILLEGAL_ADDRESS,
+        Failure::Signal(trapped) => {
             let offset = trapped.pc.wrapping_sub(kernel.image.base) as u64;
-            let here = lines::find(&kernel.image.path, offset);
-            let (kind, what, error) = match trapped.signal {
-                libc::SIGFPE => (
-                    "launch-failure",
-                    "integer division by zero".to_owned(),
-                    CUresult::CUDA_ERROR_LAUNCH_FAILED,
-                ),
-                libc::SIGILL => (
-                    "launch-failure",
-                    "illegal instruction".to_owned(),
-                    CUresult::CUDA_ERROR_ILLEGAL_INSTRUCTION,
-                ),
-                _ => {
-                    let what =
-                        format!("illegal address {}", describe_address(heap, trapped.address));
-                    ("illegal-address", what, CUresult::CUDA_ERROR_ILLEGAL_ADDRESS)
-                }
-            };
-            let text =
-                format!("{what} in kernel {name}: at {} by {}", shown(here.as_ref()), who(place));
-            (kind, here, text, error)
+            let (kind, error, what) = signal(trapped, heap);
+            (kind, error, what, lines::find(&kernel.image.path, offset))
         }
-        Failure::Assert(what, site) => {
-            let here = Line { file: site.file(), line: site.line() };
-            let text = format!("{what} in kernel {name}: at {here} by {}", who(place));
-            let is_assert = what.starts_with("assert");
-            let error = if is_assert {
-                CUresult::CUDA_ERROR_ASSERT
-            } else {
-                CUresult::CUDA_ERROR_LAUNCH_FAILED
-            };
-            ("assert", Some(here), text, error)
+        Failure::Assert(what, site) => ("assert", CUDA_ERROR_ASSERT, what.clone(), at(*site)),
+        Failure::Trapped(what, site) => {
+            ("launch-failure", CUDA_ERROR_LAUNCH_FAILED, what.clone(), at(*site))
+        }
+        Failure::Misaligned(alignment, site) => {
+            let what = format!("access to an address that is no multiple of {alignment}");
+            ("misaligned", CUDA_ERROR_MISALIGNED_ADDRESS, what, at(*site))
         }
         Failure::Divergence(what, site) => {
-            let here = site.map(|s| Line { file: s.file(), line: s.line() });
+            let here = site.and_then(at);
             let block = coordinates(place.block);
-            let text = format!("divergence in kernel {name}, block {block}: {what}");
-            ("divergence", here, text, CUresult::CUDA_ERROR_LAUNCH_FAILED)
+            let text = format!("divergence in kernel {}, block {block}: {what}", kernel.name);
+            let kernel = kernel.name.clone();
+            add(Report { kind: "divergence", kernel, line: here, text, ..Report::default() });
+            return CUDA_ERROR_LAUNCH_FAILED;
         }
     };
+    let name = &kernel.name;
+    let text = format!("{what} in kernel {name}: at {} by {}", shown(here.as_ref()), who(place));
     add(Report { kind, kernel: name.clone(), line: here, text, ..Report::default() });
     error
+}
+
+/// What a signal means.
+fn signal(trapped: &Trapped, heap: &Heap) -> (&'static str, CUresult, String) {
+    use CUresult::*;
+    match trapped.signal {
+        libc::SIGFPE => {
+            ("launch-failure", CUDA_ERROR_LAUNCH_FAILED, "integer division by zero".to_owned())
+        }
+        libc::SIGILL => {
+            ("launch-failure", CUDA_ERROR_ILLEGAL_INSTRUCTION, "illegal instruction".to_owned())
+        }
+        _ => {
+            let what = format!("illegal address {}", describe_address(heap, trapped.address));
+            ("illegal-address", CUDA_ERROR_ILLEGAL_ADDRESS, what)
+        }
+    }
 }
 
 /// An address in words: how far past which allocation.
@@ -256,6 +259,10 @@ fn describe_address(heap: &Heap, address: usize) -> String {
     match before.filter(|_| heap.owns(address)) {
         Some((start, size)) => {
             format!("{address:#x}, byte {} of an allocation of {size} bytes", address - start)
+        }
+        // The processor does not say which address it was.
+        None if address == 0 => {
+            format!("{address:#x} (or a vector access that is not aligned: try CUSIM_CHECK)")
         }
         None if heap.owns(address) => format!("{address:#x}, in memory that was freed"),
         None => format!("{address:#x}"),
@@ -268,5 +275,24 @@ pub fn leaks(heap: &Heap) {
     if count > 0 {
         let text = format!("leak: {bytes} bytes in {count} allocations");
         add(Report { kind: "leak", text, ..Report::default() });
+    }
+}
+
+/// With `CUSIM_LEAKS`, also reports what a program that never lets its context go has allocated
+/// when it ends.
+pub fn leaks_at_exit() {
+    extern "C" fn at_exit() {
+        // Another thread may be in the middle of a call, and will never finish it.
+        if let Some(state) = state::try_lock().filter(|s| s.retained > 0 && s.sticky.is_none()) {
+            leaks(&state.heap);
+        }
+    }
+    static ONCE: Once = Once::new();
+    if std::env::var_os("CUSIM_LEAKS").is_some_and(|v| !v.is_empty() && v != "0") {
+        ONCE.call_once(|| {
+            // SAFETY: this library is never unloaded before the process ends: dlopen'ed by cudarc
+            // or by the helper crate, neither of which closes it. Failure loses one report.
+            _ = unsafe { libc::atexit(at_exit) };
+        });
     }
 }

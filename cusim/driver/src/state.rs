@@ -98,6 +98,11 @@ pub fn lock() -> Locked {
     Locked(guard)
 }
 
+/// The state, unless somebody else is using it.
+pub fn try_lock() -> Option<Locked> {
+    STATE.try_lock().ok().filter(|state| state.is_some()).map(Locked)
+}
+
 /// Fails before cuInit.
 pub fn initialised() -> Outcome {
     if INITIALISED.load(Relaxed) { Ok(()) } else { Err(CUresult::CUDA_ERROR_NOT_INITIALIZED) }

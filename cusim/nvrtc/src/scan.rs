@@ -228,7 +228,8 @@ fn unroll(line: &str) -> String {
     let count = count.trim().trim_start_matches('(').trim_end_matches(')').trim();
     match count.parse::<u32>() {
         Ok(n) => format!("#pragma GCC unroll {}\n", n.min(65534)),
-        Err(_) if count.is_empty() => "#pragma GCC unroll 64\n".to_owned(),
+        // Loops of an unknown length are unrolled too: not too far.
+        Err(_) if count.is_empty() => "#pragma GCC unroll 16\n".to_owned(),
         // A constant expression, which g++ takes no more than the preprocessor does.
         Err(_) => "\n".to_owned(),
     }
@@ -380,6 +381,6 @@ mod tests {
         assert_eq!(out.lines().count(), source.lines().count());
         assert!(!out.contains("__shared__"));
         assert!(out.contains("s[] __asm__(\"cusim_dynamic\")"), "{out}");
-        assert!(out.contains("#pragma GCC unroll 64"));
+        assert!(out.contains("#pragma GCC unroll 16"));
     }
 }

@@ -11,7 +11,7 @@ pub struct Hooks {
     barrier: unsafe extern "C" fn(u32, c_int, *const c_char, c_int) -> c_int,
     warp: unsafe extern "C" fn(u32, u32, u64, u32, u32, *const c_char, c_int) -> u64,
     activemask: unsafe extern "C" fn() -> u32,
-    trap: unsafe extern "C" fn(*const c_char, *const c_char, c_int),
+    trap: unsafe extern "C" fn(u32, *const c_char, *const c_char, c_int),
     access: unsafe extern "C" fn(usize, usize, u32, usize),
     fence: unsafe extern "C" fn(),
 }
@@ -45,11 +45,17 @@ unsafe extern "C" fn activemask() -> u32 {
     unsafe { active() }.live_lanes()
 }
 
-unsafe extern "C" fn trap(what: *const c_char, file: *const c_char, line: c_int) {
+unsafe extern "C" fn trap(what: u32, text: *const c_char, file: *const c_char, line: c_int) {
     // SAFETY: the shim passes a string literal.
-    let what = unsafe { CStr::from_ptr(what) }.to_string_lossy().into_owned();
+    let text = unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned();
+    let site = Site::new(file, line);
+    let failure = match what {
+        0 => Failure::Assert(text, site),
+        1 => Failure::Trapped(text, site),
+        _ => Failure::Misaligned(text, site),
+    };
     // SAFETY: called by a kernel.
-    unsafe { active() }.fail(Failure::Assert(what, Site::new(file, line)))
+    unsafe { active() }.fail(failure)
 }
 
 unsafe extern "C" fn access(address: usize, size: usize, flags: u32, pc: usize) {

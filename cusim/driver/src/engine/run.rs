@@ -22,10 +22,13 @@ use super::trap::{self, Trapped};
 /// Why a launch ended early. The thread is the one that [`Run::current`] names.
 #[derive(Debug)]
 pub enum Failure {
-    /// A signal.
-    Trap(Trapped),
-    /// `assert` or `__trap`: what, and where.
+    Signal(Trapped),
+    /// `assert`: what, and where.
     Assert(String, Site),
+    /// `__trap`.
+    Trapped(String, Site),
+    /// An access to an address that is no multiple of what its type asks for.
+    Misaligned(String, Site),
     /// Threads wait for each other in a way that cannot end well.
     Divergence(String, Option<Site>),
     /// Check mode saw an access that would have hit something else, and reported it.
@@ -237,7 +240,7 @@ impl<'a> Run<'a> {
                     let failure = self.failure.take();
                     break failure.expect("whoever stopped as failed has said why");
                 }
-                Err(trapped) => break Failure::Trap(trapped),
+                Err(trapped) => break Failure::Signal(trapped),
             }
         };
         // One of these may be the fibre that starts threads, in the middle of one.

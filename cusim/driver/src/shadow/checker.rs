@@ -188,13 +188,20 @@ impl<'a> Checker<'a> {
             atomic,
             write,
         };
-        let place = Place { pc: now.pc, block: run.block(), thread: run.coordinates(thread) };
+        let place = || Place { pc: now.pc, block: run.block(), thread: run.coordinates(thread) };
         let Some(region) = self.region(address, size) else {
             // Constants and tables of the image.
             if !write && self.image.read_only.contains(&address) {
                 return true;
             }
-            report::out_of_bounds(self.kernel, place, address, size, write, &self.nearest(address));
+            report::out_of_bounds(
+                self.kernel,
+                place(),
+                address,
+                size,
+                write,
+                &self.nearest(address),
+            );
             return false;
         };
         let Some(shadow) = region.shadow else { return true };
@@ -203,7 +210,7 @@ impl<'a> Checker<'a> {
             self.synchronise(address, thread);
         }
         if (!write || atomic) && !shadow.is_initialised(offset, size) {
-            report::uninitialised(self.kernel, place, size, &self.describe(region, address));
+            report::uninitialised(self.kernel, place(), size, &self.describe(region, address));
             // Once is enough.
             shadow.mark_initialised(offset, size);
         }
@@ -222,7 +229,7 @@ impl<'a> Checker<'a> {
                 thread: run.coordinates(u32::from(earlier.thread)),
             };
             let what = self.describe(region, address);
-            report::race(self.kernel, (place, write), (other, earlier.write), size, &what);
+            report::race(self.kernel, (place(), write), (other, earlier.write), size, &what);
         }
         true
     }
@@ -245,7 +252,8 @@ impl<'a> Checker<'a> {
         }
         let acquired = self.acquired.borrow();
         self.known.borrow().contains(earlier)
-            || acquired.get(&u32::from(now.thread)).is_some_and(|known| known.contains(earlier))
+            || (!acquired.is_empty()
+                && acquired.get(&u32::from(now.thread)).is_some_and(|k| k.contains(earlier)))
     }
 
     /// An atomic operation: acquires what was released here, and releases.

@@ -28,6 +28,9 @@ impl Known {
     }
 
     pub fn contains(&self, access: &Access) -> bool {
+        if self.is_empty() {
+            return false;
+        }
         let (block, thread) = (access.block, access.thread);
         self.blocks.get(&block).is_some_and(|&phase| access.phase < phase)
             || self.threads.get(&(block, thread)).is_some_and(|&phase| access.phase <= phase)

@@ -70,18 +70,16 @@ impl Shadow {
         while at < end {
             let granule = at / GRANULE;
             let next = end.min((granule + 1) * GRANULE);
-            let place = &self.records.range(granule, 1)[0];
-            let mut record = place.get();
-            let whole = next - at == GRANULE;
-            if whole && record.parts == 0 {
-                visit(&mut record);
-                place.set(record);
+            // SAFETY: the only reference to this record: `visit` is given nothing else of ours,
+            // and does not come back here.
+            let record = unsafe { &mut *self.records.range(granule, 1)[0].as_ptr() };
+            if next - at == GRANULE && record.parts == 0 {
+                visit(record);
             } else {
                 let mut all = self.parts.borrow_mut();
                 if record.parts == 0 {
-                    all.push([record; GRANULE]);
+                    all.push([*record; GRANULE]);
                     record.parts = all.len() as u32;
-                    place.set(record);
                 }
                 let parts = &mut all[record.parts as usize - 1];
                 parts[at % GRANULE..][..next - at].iter_mut().for_each(&mut visit);
