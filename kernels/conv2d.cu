@@ -96,9 +96,8 @@ struct ForwardProduct {
 };
 
 template <int ROWS>
-__device__ inline void forward(const Conv2dGeometry &g, const T *input, const T *weight,
-                               const T *bias, T *output) {
-  __shared__ GemmShared<ROWS, ForwardProduct> shared;
+__device__ inline void forward(GemmShared<ROWS, ForwardProduct> &shared, const Conv2dGeometry &g,
+                               const T *input, const T *weight, const T *bias, T *output) {
   const unsigned m = g.out_channels, n = g.batch * g.out_pixels();
   const unsigned row = tile_row(m, ROWS), col = tile_col(m, ROWS);
   T sum[4][4];
@@ -126,7 +125,8 @@ extern "C" __global__ void __launch_bounds__(256)
                    const T *__restrict__ weight, // [O, C, KH, KW]
                    const T *__restrict__ bias,   // [O] or null
                    T *__restrict__ output) {     // [N, O, OH, OW]
-  forward<64>(g, input, weight, bias, output);
+  __shared__ GemmShared<64, ForwardProduct> shared;
+  forward(shared, g, input, weight, bias, output);
 }
 
 // The same with tiles of 32 filters x 64 pixels, 128 threads.
@@ -136,7 +136,8 @@ extern "C" __global__ void __launch_bounds__(128)
                        const T *__restrict__ weight, // [O, C, KH, KW]
                        const T *__restrict__ bias,   // [O] or null
                        T *__restrict__ output) {     // [N, O, OH, OW]
-  forward<32>(g, input, weight, bias, output);
+  __shared__ GemmShared<32, ForwardProduct> shared;
+  forward(shared, g, input, weight, bias, output);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -181,9 +182,9 @@ struct BackwardInputProduct {
 };
 
 template <int ROWS>
-__device__ inline void backward_input(const Conv2dGeometry &g, const T *grad_output,
+__device__ inline void backward_input(GemmShared<ROWS, BackwardInputProduct> &shared,
+                                      const Conv2dGeometry &g, const T *grad_output,
                                       const T *weight, T *grad_input, int accumulate) {
-  __shared__ GemmShared<ROWS, BackwardInputProduct> shared;
   const unsigned m = g.in_channels, n = g.batch * g.in_pixels();
   const unsigned row = tile_row(m, ROWS), col = tile_col(m, ROWS);
   T sum[4][4];
@@ -205,7 +206,8 @@ extern "C" __global__ void __launch_bounds__(256)
                           const T *__restrict__ weight,      // [O, C, KH, KW]
                           T *__restrict__ grad_input,        // [N, C, H, W]
                           int accumulate) {
-  backward_input<64>(g, grad_output, weight, grad_input, accumulate);
+  __shared__ GemmShared<64, BackwardInputProduct> shared;
+  backward_input(shared, g, grad_output, weight, grad_input, accumulate);
 }
 
 // The same with tiles of 32 channels x 64 pixels, 128 threads.
@@ -215,7 +217,8 @@ extern "C" __global__ void __launch_bounds__(128)
                               const T *__restrict__ weight,      // [O, C, KH, KW]
                               T *__restrict__ grad_input,        // [N, C, H, W]
                               int accumulate) {
-  backward_input<32>(g, grad_output, weight, grad_input, accumulate);
+  __shared__ GemmShared<32, BackwardInputProduct> shared;
+  backward_input(shared, g, grad_output, weight, grad_input, accumulate);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -247,9 +250,9 @@ struct BackwardWeightProduct {
 };
 
 template <int ROWS>
-__device__ inline void backward_weight(const Conv2dGeometry &g, unsigned slice, const T *input,
+__device__ inline void backward_weight(GemmShared<ROWS, BackwardWeightProduct> &shared,
+                                       const Conv2dGeometry &g, unsigned slice, const T *input,
                                        const T *grad_output, T *grad_weight, int accumulate) {
-  __shared__ GemmShared<ROWS, BackwardWeightProduct> shared;
   const unsigned m = g.out_channels, n = g.in_channels * g.taps();
   const unsigned row = tile_row(m, ROWS), col = tile_col(m, ROWS);
   const unsigned pixels = g.batch * g.out_pixels();
@@ -276,7 +279,8 @@ extern "C" __global__ void __launch_bounds__(256)
                            const T *__restrict__ grad_output, // [N, O, OH, OW]
                            T *__restrict__ grad_weight,       // [slices, O, C, KH, KW]
                            int accumulate) {
-  backward_weight<64>(g, slice, input, grad_output, grad_weight, accumulate);
+  __shared__ GemmShared<64, BackwardWeightProduct> shared;
+  backward_weight(shared, g, slice, input, grad_output, grad_weight, accumulate);
 }
 
 // The same with tiles of 32 filters x 64 taps, 128 threads.
@@ -287,7 +291,8 @@ extern "C" __global__ void __launch_bounds__(128)
                                const T *__restrict__ grad_output, // [N, O, OH, OW]
                                T *__restrict__ grad_weight,       // [slices, O, C, KH, KW]
                                int accumulate) {
-  backward_weight<32>(g, slice, input, grad_output, grad_weight, accumulate);
+  __shared__ GemmShared<32, BackwardWeightProduct> shared;
+  backward_weight(shared, g, slice, input, grad_output, grad_weight, accumulate);
 }
 
 // grad_weight[i] = the sum over slices of partials[slice, i], in double and in a fixed order.

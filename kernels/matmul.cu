@@ -1,6 +1,5 @@
 // The matrix product, in the four forms of transposed and plain operands; the linear layer's
-// forward pass is `nt`, its gradients are `nn` and `tn`. Tiles and barriers are those
-// of gemm.cuh.
+// forward pass is `nt`, its gradients are `nn` and `tn`. Tiles and barriers are those of gemm.cuh.
 
 #include "gemm.cuh"
 
@@ -34,11 +33,10 @@ template <bool TRANSPOSE_A, bool TRANSPOSE_B> struct MatmulProduct {
 
 #define MATMUL_ROWS 32
 
-template <bool TRANSPOSE_A, bool TRANSPOSE_B>
-__device__ inline void matmul(const MatmulGeometry &g, unsigned slice, const T *a, const T *b,
-                              const T *bias, T *c, int accumulate) {
-  typedef MatmulProduct<TRANSPOSE_A, TRANSPOSE_B> Product;
-  __shared__ GemmShared<MATMUL_ROWS, Product> shared;
+template <class Product>
+__device__ inline void matmul(GemmShared<MATMUL_ROWS, Product> &shared, const MatmulGeometry &g,
+                              unsigned slice, const T *a, const T *b, const T *bias, T *c,
+                              int accumulate) {
   // Neighbouring blocks share their columns of b.
   const unsigned tiles_m = (g.m + MATMUL_ROWS - 1) / MATMUL_ROWS;
   const unsigned row = blockIdx.x % tiles_m * MATMUL_ROWS, col = blockIdx.x / tiles_m * GEMM_COLS;
@@ -70,7 +68,8 @@ extern "C" __global__ void __launch_bounds__(128)
               const T *__restrict__ bias, // [n] or null
               T *__restrict__ c,          // [slices, m, n]
               int accumulate) {
-  matmul<false, false>(g, slice, a, b, bias, c, accumulate);
+  __shared__ GemmShared<MATMUL_ROWS, MatmulProduct<false, false>> shared;
+  matmul(shared, g, slice, a, b, bias, c, accumulate);
 }
 
 // c = a b^T + bias, otherwise as matmul_nn.
@@ -81,7 +80,8 @@ extern "C" __global__ void __launch_bounds__(128)
               const T *__restrict__ bias, // [n] or null
               T *__restrict__ c,          // [slices, m, n]
               int accumulate) {
-  matmul<false, true>(g, slice, a, b, bias, c, accumulate);
+  __shared__ GemmShared<MATMUL_ROWS, MatmulProduct<false, true>> shared;
+  matmul(shared, g, slice, a, b, bias, c, accumulate);
 }
 
 // c = a^T b + bias, otherwise as matmul_nn.
@@ -92,7 +92,8 @@ extern "C" __global__ void __launch_bounds__(128)
               const T *__restrict__ bias, // [n] or null
               T *__restrict__ c,          // [slices, m, n]
               int accumulate) {
-  matmul<true, false>(g, slice, a, b, bias, c, accumulate);
+  __shared__ GemmShared<MATMUL_ROWS, MatmulProduct<true, false>> shared;
+  matmul(shared, g, slice, a, b, bias, c, accumulate);
 }
 
 // c = a^T b^T + bias, otherwise as matmul_nn.
@@ -103,7 +104,8 @@ extern "C" __global__ void __launch_bounds__(128)
               const T *__restrict__ bias, // [n] or null
               T *__restrict__ c,          // [slices, m, n]
               int accumulate) {
-  matmul<true, true>(g, slice, a, b, bias, c, accumulate);
+  __shared__ GemmShared<MATMUL_ROWS, MatmulProduct<true, true>> shared;
+  matmul(shared, g, slice, a, b, bias, c, accumulate);
 }
 
 // c[i] = the sum over slices of partials[slice, i], in double and in a fixed order, + bias.

@@ -18,9 +18,10 @@ impl Shape {
         self.0.len()
     }
 
-    /// The number of elements; 1 for a scalar.
+    /// The number of elements; 1 for a scalar. Where that is more than memory can hold, the
+    /// largest number there is, which no buffer has.
     pub fn numel(&self) -> usize {
-        self.0.iter().product()
+        self.0.iter().fold(1, |numel, &size| numel.saturating_mul(size))
     }
 
     /// The sizes of a tensor that must have `N` dimensions.

@@ -4,18 +4,16 @@ mod common;
 
 use common::compare::{Tolerance, assert_close};
 use common::device::TestDevice;
-use common::host::{Fill, bits, values};
+use common::host::{Fill, values};
 use common::registry::cases::{grid, sample};
+use common::registry::pass::Pass;
 use common::registry::{Case, WITHOUT_GRADIENT};
-use signet::{Arena, GradcheckOptions, Result, Tape, Tensor, gradcheck};
+use signet::{GradcheckOptions, Result, Tensor, gradcheck};
 use std::collections::BTreeSet;
 
 on_every_device! {
     gradients_agree_with_differences,
     a_wrong_gradient_is_found,
-    backward_twice_gives_the_same_bits,
-    one_gradient_alone_has_the_same_bits,
-    gradients_accumulate_until_zero_grad,
 }
 
 /// The inputs are of the order of 1 and clear of kinks by more than this.
@@ -88,9 +86,9 @@ fn check_direction<D: TestDevice>(device: &D, case: &Case, seed: u64) {
             dot(&values(&case.op.run(&all).unwrap()), &pass.upstream)
         };
         let numeric = (at(eps) - at(-eps)) / (2.0 * eps);
-        let gradient = values(pass.gradients[i].as_ref().expect("watched"));
-        let analytic = dot(&gradient, &direction);
-        let tolerance = Tolerance::absolute(1e-7 * (1.0 + dot(&gradient, &gradient).sqrt()));
+        let gradient = pass.gradients[i].as_ref().expect("watched");
+        let analytic = dot(gradient, &direction);
+        let tolerance = Tolerance::absolute(1e-7 * (1.0 + dot(gradient, gradient).sqrt()));
         let what = format!("{} by input {i}", case.name());
         assert_close(what, &[analytic], &[numeric], tolerance);
     }
@@ -98,36 +96,6 @@ fn check_direction<D: TestDevice>(device: &D, case: &Case, seed: u64) {
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-/// One run of an op and its backward pass under a random upstream gradient.
-struct Pass<D: TestDevice> {
-    upstream: Vec<f64>,
-    /// By input; `None` for one that is not watched.
-    gradients: Vec<Option<Tensor<D, f64>>>,
-}
-
-impl<D: TestDevice> Pass<D> {
-    fn new(case: &Case, inputs: &[Tensor<D, f64>], watch: impl Fn(usize) -> bool) -> Self {
-        let tape = Tape::new();
-        let maybe_watched = inputs.iter().enumerate();
-        let inputs: Vec<_> = maybe_watched
-            .map(|(i, input)| if watch(i) { tape.watch(input) } else { input.detach() })
-            .collect();
-        let output = case.op.run(&inputs).unwrap_or_else(|e| panic!("{}: {e}", case.name()));
-        let upstream = upstream(&output);
-        let watched = output.backward_with(&upstream).expect("the output is on the tape");
-        let gradients = inputs.iter().map(|input| watched.of(input)).collect();
-        Self { upstream: values(&upstream), gradients }
-    }
-
-    fn bits(&self) -> Vec<Option<Vec<u64>>> {
-        self.gradients.iter().map(|gradient| gradient.as_ref().map(bits)).collect()
-    }
-}
-
-fn upstream<D: TestDevice>(output: &Tensor<D, f64>) -> Tensor<D, f64> {
-    Fill::Normal(1.0).draw(output.dims(), 3, 50).on(output.device())
 }
 
 /// The check itself is checked: a gradient that is 1 % too large fails.
@@ -148,64 +116,4 @@ fn a_wrong_gradient_is_found<D: TestDevice>() {
     let error = gradcheck(too_large, &[x], &OPTIONS).expect_err("1 % is too much").to_string();
     assert!(error.contains("wrong gradient: input 0 element"), "{error}");
     assert!(error.contains("of the tolerance"), "{error}");
-}
-
-fn backward_twice_gives_the_same_bits<D: TestDevice>() {
-    let device = D::open();
-    for case in sample() {
-        let inputs = case.draw(&device, 2);
-        let first = Pass::new(&case, &inputs, |_| true).bits();
-        let second = Pass::new(&case, &inputs, |_| true).bits();
-        assert_eq!(first, second, "{}", case.name());
-    }
-}
-
-/// Leaving out a gradient that nobody needs changes no other.
-fn one_gradient_alone_has_the_same_bits<D: TestDevice>() {
-    let device = D::open();
-    for case in sample().into_iter().filter(|case| case.inputs.len() > 1) {
-        let inputs = case.draw(&device, 2);
-        let all = Pass::new(&case, &inputs, |_| true).bits();
-        for (i, expected) in all.iter().enumerate() {
-            let alone = Pass::new(&case, &inputs, |watched| watched == i).bits();
-            assert_eq!(&alone[i], expected, "{} by input {i}", case.name());
-            assert_eq!(alone.iter().flatten().count(), 1, "{}", case.name());
-        }
-    }
-}
-
-/// As in PyTorch: a second backward pass adds, one after `zero_grad` overwrites.
-fn gradients_accumulate_until_zero_grad<D: TestDevice>() {
-    let device = D::open();
-    for case in sample() {
-        let arena = Arena::new(&device).unwrap();
-        let drawn: Vec<Tensor<D, f64>> = case.draw(&device, 2);
-        let parameters: Vec<_> = drawn
-            .iter()
-            .map(|x| arena.parameter(&x.to_vec().unwrap(), x.dims()).unwrap())
-            .collect();
-        let backward = || {
-            let tape = Tape::new();
-            // Parameters alone record nothing: adding a recorded zero puts the first on the tape.
-            let zero = tape.input(&Tensor::zeros(&device, []).unwrap());
-            let mut inputs = parameters.clone();
-            inputs[0] = inputs[0].add(&zero).unwrap();
-            let output = case.op.run(&inputs).unwrap();
-            output.backward_with(&upstream(&output)).unwrap();
-            parameters
-                .iter()
-                .map(|parameter| parameter.grad().unwrap().expect("backward ran"))
-                .collect::<Vec<_>>()
-        };
-        let (once, twice) = (backward(), backward());
-        arena.zero_grad();
-        assert!(parameters.iter().all(|p| p.grad().unwrap().is_none()), "{}", case.name());
-        let again = backward();
-        for (i, once) in once.iter().enumerate() {
-            let double: Vec<f64> = values(once).iter().map(|g| 2.0 * g).collect();
-            let what = format!("{} by input {i}, twice", case.name());
-            assert_close(what, &values(&twice[i]), &double, Tolerance::scale(1e-14));
-            assert_eq!(bits(&again[i]), bits(once), "{} by input {i}", case.name());
-        }
-    }
 }

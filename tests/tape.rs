@@ -31,6 +31,8 @@ fn tensor<D: Device<f64>>(device: &D, values: &[f64]) -> Tensor<D, f64> {
     Tensor::from_slice(device, values, [values.len()]).unwrap()
 }
 
+type Function<D> = fn(&Tensor<D, f64>) -> Result<Tensor<D, f64>>;
+
 #[track_caller]
 fn assert_autograd_error<R>(result: Result<R>, part: &str) {
     match result.map(|_| "a result") {
@@ -41,7 +43,7 @@ fn assert_autograd_error<R>(result: Result<R>, part: &str) {
 
 fn a_tensor_used_twice_gets_both_gradients<D: TestDevice>() {
     let device = D::open();
-    let gradient = |function: fn(&Tensor<D, f64>) -> Result<Tensor<D, f64>>| {
+    let gradient = |function: Function<D>| {
         let x = Tape::new().watch(&tensor(&device, &[2.0, -3.0]));
         let gradients = function(&x).unwrap().sum().unwrap().backward().unwrap();
         values(&gradients.of(&x).unwrap())

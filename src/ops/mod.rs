@@ -32,7 +32,7 @@ use crate::{Error, Result, Shape};
 /// `value` as the 32-bit number that kernels index with.
 pub(crate) fn index32(op: &'static str, value: usize) -> Result<u32> {
     i32::try_from(value).map(|value| value as u32).map_err(|_| {
-        Error::shape(op, format!("{value} elements are more than the 2^31 - 1 that kernels index"))
+        Error::shape(op, format!("{value} is more than the 2^31 - 1 that kernels index"))
     })
 }
 

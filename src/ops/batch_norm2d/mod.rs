@@ -154,9 +154,9 @@ pub fn batch_norm2d<D: Device<T>, T: Float>(
     let batch_statistics = matches!(statistics, Statistics::Batch { .. });
     let mean = match statistics {
         Statistics::Batch { running } => {
-            if geometry.outer * geometry.inner == 1 {
+            if u64::from(geometry.outer) * u64::from(geometry.inner) < 2 {
                 let message = format!(
-                    "input {} has one value per channel, which has no variance",
+                    "input {} has fewer than two values per channel, which have no variance",
                     input.shape()
                 );
                 return Err(Error::shape(OP, message));
@@ -221,5 +221,6 @@ pub fn batch_norm2d<D: Device<T>, T: Float>(
 fn geometry(input: &Shape) -> Result<ChannelGeometry> {
     let [n, c, h, w] = input.expect("batch_norm2d", "[N, C, H, W]")?;
     numel32("batch_norm2d", input)?;
-    Ok(ChannelGeometry { outer: n as u32, channels: c as u32, inner: (h * w) as u32 })
+    let pixels = numel32("batch_norm2d", &Shape::from([h, w]))?;
+    Ok(ChannelGeometry { outer: n as u32, channels: c as u32, inner: pixels })
 }

@@ -84,12 +84,17 @@ impl Conv2dGeometry {
         let Conv2dOptions { stride, padding, dilation } = *options;
         let mut out = [0; 2];
         for (axis, (size, kernel)) in [(height, kh), (width, kw)].into_iter().enumerate() {
-            if kernel == 0 || stride[axis] == 0 || dilation[axis] == 0 {
-                let message =
-                    format!("weight {weight}, {options:?}: kernel, stride and dilation start at 1");
+            if size == 0 || kernel == 0 || stride[axis] == 0 || dilation[axis] == 0 {
+                let message = format!(
+                    "input {input}, weight {weight}, {options:?}: sizes, stride and dilation start at 1"
+                );
                 return Err(Error::shape(OP, message));
             }
+            for value in [size, kernel, stride[axis], padding[axis], dilation[axis]] {
+                index32(OP, value)?;
+            }
             let (padded, reach) = (size + 2 * padding[axis], dilation[axis] * (kernel - 1) + 1);
+            index32(OP, padded)?;
             if padded < reach {
                 let message = format!(
                     "input {input}: a filter that reaches over {reach} does not fit into {size} + 2 * {}",
@@ -101,7 +106,7 @@ impl Conv2dGeometry {
         }
         numel32(OP, input)?;
         numel32(OP, weight)?;
-        index32(OP, batch * out_channels * out[0] * out[1])?;
+        numel32(OP, &Shape::from([batch, out_channels, out[0], out[1]]))?;
         Ok(Self {
             batch: batch as u32,
             in_channels: in_channels as u32,

@@ -45,5 +45,5 @@ fn flattened(shape: &Shape, start_dim: usize) -> Result<Shape> {
         return Err(Error::shape("flatten", format!("{shape} has no dimension {start_dim}")));
     }
     let (kept, merged) = shape.dims().split_at(start_dim);
-    Ok(Shape::from([kept, &[merged.iter().product()]].concat()))
+    Ok(Shape::from([kept, &[Shape::from(merged).numel()]].concat()))
 }

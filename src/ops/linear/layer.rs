@@ -2,7 +2,7 @@ use super::linear;
 use crate::device::Device;
 use crate::dtype::Float;
 use crate::nn::{Init, Module, State};
-use crate::{Result, Shape, Tensor};
+use crate::{Error, Result, Shape, Tensor};
 
 /// `torch.nn.Linear`: `y = x W^T + b`, weight and bias from U(-1/sqrt(in), 1/sqrt(in)).
 #[derive(Debug, Clone, PartialEq)]
@@ -37,10 +37,17 @@ impl Linear {
         Ok(LinearModule { weight, bias })
     }
 
-    /// `[.., in_features]` becomes `[.., out_features]`.
+    /// `[N, in_features]` becomes `[N, out_features]`.
     pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
-        let [rows, _] = input.expect("linear", "[N, in_features]")?;
-        Ok(Shape::from([rows, self.out_features]))
+        match input.expect("linear", "[N, in_features]")? {
+            [rows, columns] if columns == self.in_features => {
+                Ok(Shape::from([rows, self.out_features]))
+            }
+            _ => {
+                let message = format!("input {input} for in_features = {}", self.in_features);
+                Err(Error::shape("linear", message))
+            }
+        }
     }
 }
 

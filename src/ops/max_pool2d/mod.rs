@@ -8,7 +8,7 @@ pub use layer::MaxPool2d;
 
 use crate::device::{Device, Memory, Output};
 use crate::dtype::Float;
-use crate::ops::numel32;
+use crate::ops::{index32, numel32};
 use crate::tape::Tape;
 use crate::{Error, Result, Shape, Tensor};
 
@@ -47,13 +47,17 @@ impl MaxPool2dGeometry {
         for (axis, size) in [height, width].into_iter().enumerate() {
             let (kernel, stride, padding) =
                 (pool.kernel_size[axis], pool.stride[axis], pool.padding[axis]);
-            if kernel == 0 || stride == 0 || padding > kernel / 2 {
+            if size == 0 || kernel == 0 || stride == 0 || padding > kernel / 2 {
                 let message = format!(
-                    "kernel_size {kernel}, stride {stride}, padding {padding}: sizes start at 1 and padding is at most half the kernel"
+                    "input {input}, kernel_size {kernel}, stride {stride}, padding {padding}: sizes start at 1 and padding is at most half the kernel"
                 );
                 return Err(Error::shape(OP, message));
             }
+            for value in [size, kernel, stride] {
+                index32(OP, value)?;
+            }
             let padded = size + 2 * padding;
+            index32(OP, padded)?;
             if padded < kernel {
                 let message = format!(
                     "input {input}: a window of {kernel} does not fit into {size} + 2 * {padding}"

@@ -5,6 +5,7 @@
 //! `every_op_has_a_gradient_check`.
 
 pub mod cases;
+pub mod pass;
 
 use super::host::Fill;
 use signet::dtype::Float;

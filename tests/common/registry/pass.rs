@@ -1,0 +1,57 @@
+//! One run of an op and its backward pass under a random upstream gradient.
+
+use super::Case;
+use crate::common::host::{Fill, values};
+use signet::dtype::Float;
+use signet::{Device, Tape, Tensor};
+
+/// What one run gave, widened to `f64`: bits compare as well as values.
+#[derive(Debug, Clone)]
+pub struct Pass {
+    /// The result.
+    pub output: Vec<f64>,
+    /// The gradient that was given to it.
+    pub upstream: Vec<f64>,
+    /// By input; `None` for one that is not watched.
+    pub gradients: Vec<Option<Vec<f64>>>,
+}
+
+impl Pass {
+    /// Runs `case` on `inputs`, of which those are watched that `watch` picks.
+    pub fn new<D: Device<T>, T: Float>(
+        case: &Case,
+        inputs: &[Tensor<D, T>],
+        watch: impl Fn(usize) -> bool,
+    ) -> Self {
+        let tape = Tape::new();
+        let maybe_watched = inputs.iter().enumerate();
+        let inputs: Vec<_> = maybe_watched
+            .map(|(i, input)| if watch(i) { tape.watch(input) } else { input.detach() })
+            .collect();
+        let output = case.op.run(&inputs).unwrap_or_else(|e| panic!("{}: {e}", case.name()));
+        let upstream = upstream(&output);
+        let watched = output.backward_with(&upstream).expect("the output is on the tape");
+        let gradient = |input| watched.of(input).map(|gradient| values(&gradient));
+        Self {
+            output: values(&output),
+            upstream: values(&upstream),
+            gradients: inputs.iter().map(gradient).collect(),
+        }
+    }
+
+    /// Draws the inputs and watches them all.
+    pub fn of_case<D: Device<T>, T: Float>(case: &Case, device: &D) -> Self {
+        Self::new(case, &case.draw::<D, T>(device, 2), |_| true)
+    }
+
+    /// The bit patterns of output and gradients.
+    pub fn bits(&self) -> Vec<Vec<u64>> {
+        let all = std::iter::once(&self.output).chain(self.gradients.iter().flatten());
+        all.map(|values| values.iter().map(|x| x.to_bits()).collect()).collect()
+    }
+}
+
+/// A random gradient for `output`.
+pub fn upstream<D: Device<T>, T: Float>(output: &Tensor<D, T>) -> Tensor<D, T> {
+    Fill::Normal(1.0).draw(output.dims(), 3, 50).on(output.device())
+}

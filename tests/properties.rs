@@ -1,0 +1,455 @@
+//! Random geometries: every op is its definition, and whatever does not fit is an error.
+
+mod common;
+
+use common::compare::{Tolerance, compare};
+use common::device::TestDevice;
+use common::host::{Fill, HostTensor, values};
+use common::registry::Op;
+use proptest::array::uniform2;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, FileFailurePersistence, TestCaseResult, TestRunner};
+use signet::nn::{
+    BatchNorm2d, Conv2d, Dropout, Flatten, Layer, Linear, MaxPool2d, Module, ReLU, Sequential,
+};
+use signet::ops::batch_norm2d::{Statistics, Tracked, batch_norm2d};
+use signet::ops::conv2d::Conv2dOptions;
+use signet::ops::cross_entropy::CrossEntropyOptions;
+use signet::ops::dropout::DropoutGeometry;
+use signet::{GradcheckOptions, Shape, Tape, Tensor, gradcheck};
+use std::fmt::Debug;
+
+on_every_device! {
+    a_convolution_is_its_definition,
+    a_pooling_is_its_definition,
+    a_batch_norm_is_its_definition,
+    a_linear_layer_is_its_definition,
+    gradients_of_random_geometries_agree_with_differences,
+    what_does_not_fit_is_an_error_and_never_a_panic,
+    images_without_pixels_are_errors,
+    huge_attributes_are_errors,
+    a_layer_knows_the_shape_of_its_output,
+    reshape_and_flatten_go_round,
+}
+
+/// Runs `test` on random values and shows the simplest that fails.
+#[track_caller]
+fn for_all<S: Strategy<Value: Debug>>(
+    cases: u32,
+    strategy: S,
+    test: impl Fn(S::Value) -> TestCaseResult,
+) {
+    let known = FileFailurePersistence::Direct("tests/properties.proptest-regressions");
+    let config = Config { cases, failure_persistence: Some(Box::new(known)), ..Config::default() };
+    if let Err(error) = TestRunner::new(config).run(&strategy, test) {
+        panic!("{error}");
+    }
+}
+
+/// Fails the case unless the values agree as one op in f64 must.
+fn expect_close(actual: &[f64], expected: &[f64]) -> TestCaseResult {
+    compare(actual, expected, Tolerance::of::<f64>().plus(1e-13))
+        .map(|_| ())
+        .map_err(TestCaseError::fail)
+}
+
+/// Runs `op` and compares it with its definition, which is `None` where the shapes do not fit.
+fn expect_definition<D: TestDevice>(
+    device: &D,
+    op: &Op,
+    inputs: &[HostTensor],
+    definition: Option<HostTensor>,
+) -> TestCaseResult {
+    let inputs: Vec<Tensor<D, f64>> = inputs.iter().map(|input| input.on(device)).collect();
+    match (op.run(&inputs), definition) {
+        (Ok(output), Some(expected)) => {
+            prop_assert_eq!(output.dims(), &expected.shape[..]);
+            expect_close(&values(&output), &expected.values)
+        }
+        (Err(_), None) => Ok(()),
+        (Ok(output), None) => Err(TestCaseError::fail(format!("{output:?} of what does not fit"))),
+        (Err(error), Some(_)) => Err(TestCaseError::fail(format!("it fits: {error}"))),
+    }
+}
+
+// --- convolution ---
+
+#[derive(Debug, Clone)]
+struct Convolution {
+    options: Conv2dOptions,
+    /// Input, weight, bias or none.
+    inputs: Vec<HostTensor>,
+}
+
+fn convolutions(size: std::ops::Range<usize>) -> impl Strategy<Value = Convolution> {
+    let geometry = (1..4usize, 1..4usize, 1..6usize, uniform2(size), uniform2(1..5usize));
+    let options = (uniform2(1..4usize), uniform2(0..4usize), uniform2(1..4usize));
+    let drawn = (geometry, options, any::<bool>(), any::<u64>());
+    drawn.prop_map(|((n, c, filters, [h, w], [kh, kw]), options, bias, seed)| {
+        let (stride, padding, dilation) = options;
+        let draw = |shape: &[usize], i| Fill::Normal(1.0).draw(shape, seed, i);
+        let mut inputs = vec![draw(&[n, c, h, w], 0), draw(&[filters, c, kh, kw], 1)];
+        inputs.extend(bias.then(|| draw(&[filters], 2)));
+        Convolution { options: Conv2dOptions { stride, padding, dilation }, inputs }
+    })
+}
+
+impl Convolution {
+    fn definition(&self) -> Option<HostTensor> {
+        let Conv2dOptions { stride, padding, dilation } = self.options;
+        let [n, c, h, w] = dims(&self.inputs[0]);
+        let [filters, _, kh, kw] = dims(&self.inputs[1]);
+        let size = |axis: usize, size: usize, kernel: usize| {
+            let reach = dilation[axis] * (kernel - 1) + 1;
+            Some((size + 2 * padding[axis]).checked_sub(reach)? / stride[axis] + 1)
+        };
+        let (oh, ow) = (size(0, h, kh)?, size(1, w, kw)?);
+        let (input, weight) = (&self.inputs[0].values, &self.inputs[1].values);
+        let values = positions([n, filters, oh, ow]).map(|[image, filter, y, x]| {
+            let taps = positions([1, c, kh, kw]).filter_map(|[_, channel, i, j]| {
+                let row = (y * stride[0] + i * dilation[0]).checked_sub(padding[0])?;
+                let column = (x * stride[1] + j * dilation[1]).checked_sub(padding[1])?;
+                let inside = row < h && column < w;
+                let pixel = ((image * c + channel) * h + row) * w + column;
+                let tap = ((filter * c + channel) * kh + i) * kw + j;
+                inside.then(|| input[pixel] * weight[tap])
+            });
+            let bias = self.inputs.get(2).map_or(0.0, |bias| bias.values[filter]);
+            taps.sum::<f64>() + bias
+        });
+        Some(HostTensor { values: values.collect(), shape: vec![n, filters, oh, ow] })
+    }
+}
+
+fn dims<const N: usize>(tensor: &HostTensor) -> [usize; N] {
+    tensor.shape[..].try_into().expect("the drawn rank")
+}
+
+/// All positions of a four-dimensional tensor, row-major.
+fn positions([a, b, c, d]: [usize; 4]) -> impl Iterator<Item = [usize; 4]> {
+    (0..a * b * c * d).map(move |i| [i / d / c / b, i / d / c % b, i / d % c, i % d])
+}
+
+fn a_convolution_is_its_definition<D: TestDevice>() {
+    let device = D::open();
+    for_all(256, convolutions(1..10), |drawn| {
+        let op = Op::Conv2d(drawn.options);
+        expect_definition(&device, &op, &drawn.inputs, drawn.definition())
+    });
+}
+
+// --- pooling ---
+
+fn pools() -> impl Strategy<Value = MaxPool2d> {
+    let options = (uniform2(1..5usize), uniform2(1..4usize), uniform2(0..3usize), any::<bool>());
+    options.prop_map(|(kernel_size, stride, padding, ceil_mode)| MaxPool2d {
+        kernel_size,
+        stride,
+        padding,
+        ceil_mode,
+    })
+}
+
+fn images(size: std::ops::Range<usize>, fill: Fill) -> impl Strategy<Value = HostTensor> {
+    let drawn = (1..4usize, 1..4usize, uniform2(size), any::<u64>());
+    drawn.prop_map(move |(n, c, [h, w], seed)| fill.draw(&[n, c, h, w], seed, 0))
+}
+
+/// The output's size along one axis, as PyTorch's documentation says it.
+fn pooled_size(pool: &MaxPool2d, axis: usize, size: usize) -> Option<usize> {
+    let (kernel, stride, padding) = (pool.kernel_size[axis], pool.stride[axis], pool.padding[axis]);
+    if padding > kernel / 2 {
+        return None;
+    }
+    let span = (size + 2 * padding).checked_sub(kernel)?;
+    let windows = if pool.ceil_mode { span.div_ceil(stride) } else { span / stride } + 1;
+    // Windows that would start in the padding beyond the end are left out.
+    Some((0..windows).filter(|window| window * stride < size + padding).count())
+}
+
+fn pooled(pool: &MaxPool2d, input: &HostTensor) -> Option<HostTensor> {
+    let [n, c, h, w] = dims(input);
+    let (oh, ow) = (pooled_size(pool, 0, h)?, pooled_size(pool, 1, w)?);
+    let [kh, kw] = pool.kernel_size;
+    let values = positions([n, c, oh, ow]).map(|[image, channel, y, x]| {
+        let window = positions([1, 1, kh, kw]).filter_map(|[_, _, i, j]| {
+            let row = (y * pool.stride[0] + i).checked_sub(pool.padding[0])?;
+            let column = (x * pool.stride[1] + j).checked_sub(pool.padding[1])?;
+            let pixel = ((image * c + channel) * h + row) * w + column;
+            (row < h && column < w).then(|| input.values[pixel])
+        });
+        window.fold(f64::NEG_INFINITY, f64::max)
+    });
+    Some(HostTensor { values: values.collect(), shape: vec![n, c, oh, ow] })
+}
+
+fn a_pooling_is_its_definition<D: TestDevice>() {
+    let device = D::open();
+    for_all(256, (pools(), images(1..9, Fill::Normal(1.0))), |(pool, input)| {
+        let definition = pooled(&pool, &input);
+        expect_definition(&device, &Op::MaxPool2d(pool), &[input], definition)
+    });
+}
+
+// --- batch normalisation ---
+
+/// The mean and the biased variance of each channel.
+fn moments(input: &HostTensor) -> (Vec<f64>, Vec<f64>) {
+    let [n, c, h, w] = dims(input);
+    let channel = |channel: usize| {
+        positions([n, c, h, w]).zip(&input.values).filter(move |(at, _)| at[1] == channel)
+    };
+    let count = (n * h * w) as f64;
+    let mean = |c| channel(c).map(|(_, x)| x).sum::<f64>() / count;
+    let var = |c| channel(c).map(|(_, x)| (x - mean(c)).powi(2)).sum::<f64>() / count;
+    ((0..c).map(mean).collect(), (0..c).map(var).collect())
+}
+
+fn normalised(input: &HostTensor, mean: &[f64], var: &[f64], eps: f64) -> Vec<f64> {
+    let channels = positions(dims(input)).map(|[_, channel, ..]| channel);
+    channels.zip(&input.values).map(|(c, x)| (x - mean[c]) / (var[c] + eps).sqrt()).collect()
+}
+
+fn a_batch_norm_is_its_definition<D: TestDevice>() {
+    let device = D::open();
+    let drawn = (images(1..7, Fill::Normal(2.0)), 1e-5..1e-2f64, 0.0..1.0f64, any::<u64>());
+    for_all(128, drawn, |(input, eps, momentum, seed)| {
+        let c = input.shape[1];
+        let on = |values: &[f64]| Tensor::<D, f64>::from_slice(&device, values, [c]).unwrap();
+        let random = |stream| Fill::Normal(1.0).draw(&[c], seed, stream).values;
+        let (weight, bias, mean) = (random(1), random(2), random(3));
+        let var: Vec<f64> = random(4).iter().map(|x| 0.5 + x.abs()).collect();
+        let affine = |normal: Vec<f64>| -> Vec<f64> {
+            let channels = positions(dims(&input)).map(|[_, channel, ..]| channel);
+            channels.zip(normal).map(|(c, x)| x * weight[c] + bias[c]).collect()
+        };
+        let (x, running_mean, running_var) = (input.on(&device), on(&mean), on(&var));
+        let run =
+            |statistics| batch_norm2d(&x, Some(&on(&weight)), Some(&on(&bias)), statistics, eps);
+
+        let evaluated = run(Statistics::Running(&running_mean, &running_var)).unwrap();
+        expect_close(&values(&evaluated), &affine(normalised(&input, &mean, &var, eps)))?;
+
+        let tracked = Tracked { mean: &running_mean, var: &running_var, momentum };
+        let trained = run(Statistics::Batch { running: Some(tracked) });
+        let count = (input.values.len() / c) as f64;
+        if count == 1.0 {
+            prop_assert!(trained.is_err(), "one value has no variance");
+            return Ok(());
+        }
+        let (batch_mean, batch_var) = moments(&input);
+        let expected = affine(normalised(&input, &batch_mean, &batch_var, eps));
+        expect_close(&values(&trained.unwrap()), &expected)?;
+        let moved = |before: &[f64], batch: &[f64], scale: f64| -> Vec<f64> {
+            let pairs = before.iter().zip(batch);
+            pairs.map(|(old, new)| old + momentum * (new * scale - old)).collect()
+        };
+        expect_close(&values(&running_mean), &moved(&mean, &batch_mean, 1.0))?;
+        let unbiased = count / (count - 1.0);
+        expect_close(&values(&running_var), &moved(&var, &batch_var, unbiased))
+    });
+}
+
+// --- linear ---
+
+fn a_linear_layer_is_its_definition<D: TestDevice>() {
+    let device = D::open();
+    let drawn = (0..40usize, 0..40usize, 1..40usize, any::<bool>(), any::<u64>());
+    for_all(128, drawn, |(rows, n_in, n_out, bias, seed)| {
+        let draw = |shape: &[usize], i| Fill::Normal(1.0).draw(shape, seed, i);
+        let mut inputs = vec![draw(&[rows, n_in], 0), draw(&[n_out, n_in], 1)];
+        inputs.extend(bias.then(|| draw(&[n_out], 2)));
+        let values = positions([1, 1, rows, n_out]).map(|[_, _, row, column]| {
+            let x = &inputs[0].values[row * n_in..][..n_in];
+            let w = &inputs[1].values[column * n_in..][..n_in];
+            let product: f64 = x.iter().zip(w).map(|(x, w)| x * w).sum();
+            product + inputs.get(2).map_or(0.0, |bias| bias.values[column])
+        });
+        let definition = HostTensor { values: values.collect(), shape: vec![rows, n_out] };
+        expect_definition(&device, &Op::Linear, &inputs, Some(definition))
+    });
+}
+
+// --- gradients ---
+
+fn gradients_of_random_geometries_agree_with_differences<D: TestDevice>() {
+    let device = D::open();
+    let check = |op: &Op, inputs: &[HostTensor]| {
+        let inputs: Vec<Tensor<D, f64>> = inputs.iter().map(|input| input.on(&device)).collect();
+        if op.run(&inputs).is_err() {
+            return Err(TestCaseError::reject("does not fit"));
+        }
+        let options = GradcheckOptions { eps: 1e-5, ..GradcheckOptions::default() };
+        let worst = gradcheck(|inputs| op.run(inputs), &inputs, &options);
+        worst.map(|_| ()).map_err(|error| TestCaseError::fail(error.to_string()))
+    };
+    for_all(48, convolutions(1..6), |drawn| check(&Op::Conv2d(drawn.options), &drawn.inputs));
+    for_all(48, (pools(), images(1..7, Fill::Distinct)), |(pool, input)| {
+        check(&Op::MaxPool2d(pool), &[input])
+    });
+    for_all(24, images(2..5, Fill::Normal(1.0)), |input| {
+        let c = input.shape[1];
+        let affine = [1, 2].map(|stream| Fill::Normal(1.0).draw(&[c], 9, stream));
+        let [weight, bias] = affine;
+        check(&Op::BatchNorm2dTrain { eps: 1e-3 }, &[input, weight, bias])
+    });
+}
+
+// --- what does not fit ---
+
+/// Images and matrices more often than the rest: most ops refuse the rest.
+fn any_shape() -> impl Strategy<Value = Vec<usize>> {
+    let size = 0..4usize;
+    prop_oneof![4 => vec(size.clone(), 4), 2 => vec(size.clone(), 2), 1 => vec(size, 0..6)]
+}
+
+fn any_op() -> impl Strategy<Value = Op> {
+    let options = (uniform2(0..3usize), uniform2(0..3usize), uniform2(0..3usize));
+    let convolution = options.prop_map(|(stride, padding, dilation)| {
+        Op::Conv2d(Conv2dOptions { stride, padding, dilation })
+    });
+    let pool = (uniform2(0..4usize), uniform2(0..3usize), uniform2(0..3usize), any::<bool>())
+        .prop_map(|(kernel_size, stride, padding, ceil_mode)| {
+            Op::MaxPool2d(MaxPool2d { kernel_size, stride, padding, ceil_mode })
+        });
+    let eval = vec(0.5..2.0f64, 0..4).prop_map(|var| Op::BatchNorm2dEval {
+        eps: 1e-5,
+        mean: vec![0.0; var.len()],
+        var,
+    });
+    let loss = vec(-2..4i32, 0..4).prop_map(|target| Op::CrossEntropy {
+        target,
+        options: CrossEntropyOptions { ignore_index: -1, ..CrossEntropyOptions::default() },
+    });
+    prop_oneof![
+        Just(Op::Add),
+        Just(Op::Mul),
+        Just(Op::Matmul),
+        Just(Op::Linear),
+        Just(Op::Relu),
+        Just(Op::Sum),
+        Just(Op::Mean),
+        any_shape().prop_map(Op::Reshape),
+        (0..5usize).prop_map(Op::Flatten),
+        convolution,
+        pool,
+        Just(Op::BatchNorm2dTrain { eps: 1e-5 }),
+        eval,
+        loss,
+        Just(Op::Dropout(DropoutGeometry::new(0.5, 1, 2, 3).unwrap())),
+    ]
+}
+
+/// Any op on any three shapes, empty ones too: an error, or a whole result (a test build fills
+/// fresh memory with NaN, so that a hole shows) whose backward pass runs.
+fn what_does_not_fit_is_an_error_and_never_a_panic<D: TestDevice>() {
+    let device = D::open();
+    for_all(20_000, (any_op(), uniform2(any_shape()), any_shape()), |(op, [a, b], c)| {
+        let tape = Tape::new();
+        let shapes = [a, b, c].into_iter().enumerate();
+        let inputs: Vec<Tensor<D, f64>> = shapes
+            .map(|(i, shape)| tape.watch(&Fill::Normal(1.0).draw(&shape, 1, i as u32).on(&device)))
+            .collect();
+        let Ok(output) = op.run(&inputs) else { return Ok(()) };
+        // The mean of nothing.
+        let nan = matches!(op, Op::Mean | Op::CrossEntropy { .. });
+        prop_assert!(nan || values(&output).iter().all(|y| y.is_finite()), "{output:?}");
+        let upstream = Fill::Normal(1.0).draw(output.dims(), 1, 9).on(&device);
+        let gradients = output.backward_with(&upstream).unwrap();
+        for gradient in inputs.iter().filter_map(|input| gradients.of(input)) {
+            prop_assert!(values(&gradient).iter().all(|g| g.is_finite()), "{gradient:?}");
+        }
+        Ok(())
+    });
+}
+
+/// Padding makes no image of nothing, though a filter would fit into it; a batch may be empty.
+fn images_without_pixels_are_errors<D: TestDevice>() {
+    let device = D::open();
+    let run = |op: &Op, shape: [usize; 4]| {
+        let weight = Fill::Normal(1.0).draw(&[2, 1, 3, 3], 1, 0);
+        let inputs =
+            [Fill::Normal(1.0).draw(&shape, 1, 0), weight].map(|x| x.on::<D, f64>(&device));
+        op.run(&inputs).map(|output| output.shape().clone())
+    };
+    let options = Conv2dOptions { padding: [2, 2], ..Conv2dOptions::default() };
+    let ops = [Op::Conv2d(options), Op::MaxPool2d(MaxPool2d::new(2).stride(1).padding(1))];
+    for op in ops {
+        for shape in [[1, 1, 0, 4], [1, 1, 4, 0], [0, 1, 0, 0]] {
+            assert!(run(&op, shape).is_err(), "{op:?} of {shape:?}");
+        }
+        assert_eq!(run(&op, [0, 1, 4, 4]).unwrap().numel(), 0, "{op:?}");
+    }
+}
+
+/// Sizes that no kernel can index are refused, not wrapped.
+fn huge_attributes_are_errors<D: TestDevice>() {
+    let device = D::open();
+    let huge = || prop_oneof![Just(1usize << 31), Just(1 << 32), Just(usize::MAX)];
+    let one_huge = (0..6usize, huge(), any::<bool>());
+    for_all(200, one_huge, |(which, size, ceil_mode)| {
+        let mut attributes = [[1; 2], [0; 2], [1; 2]];
+        attributes[which / 2][which % 2] = size;
+        let [stride, padding, dilation] = attributes;
+        let [x, w] = [[1, 2, 5, 5], [3, 2, 2, 2]]
+            .map(|shape| Fill::Normal(1.0).draw(&shape, 1, 0).on::<D, f64>(&device));
+        let op = Op::Conv2d(Conv2dOptions { stride, padding, dilation });
+        prop_assert!(op.run(&[x.clone(), w]).is_err(), "{op:?}");
+        let pool = MaxPool2d { kernel_size: dilation, stride, padding, ceil_mode };
+        prop_assert!(Op::MaxPool2d(pool).run(std::slice::from_ref(&x)).is_err(), "{pool:?}");
+        let reshaped = x.reshape([size, 2, 25]);
+        prop_assert!(reshaped.is_err() && x.flatten(size).is_err());
+        prop_assert!(Tensor::from_slice(&device, &[1.0f64], [size, size]).is_err());
+        Ok(())
+    });
+}
+
+fn any_layer() -> impl Strategy<Value = Layer> {
+    let convolution = (0..3usize, 1..3usize, uniform2(0..4usize), uniform2(0..3usize)).prop_map(
+        |(c, filters, kernel, options)| {
+            Conv2d::new(c, filters, kernel).stride(options[0]).padding(options[1]).into()
+        },
+    );
+    prop_oneof![
+        convolution,
+        (1..4usize).prop_map(|c| BatchNorm2d::new(c).into()),
+        pools().prop_map(Layer::from),
+        (0..4usize, 1..4usize).prop_map(|(n_in, n_out)| Linear::new(n_in, n_out).into()),
+        Just(Layer::from(ReLU)),
+        Just(Layer::from(Flatten)),
+        Just(Layer::from(Dropout::new(0.5))),
+    ]
+}
+
+/// What `output_shape` says without running is what running gives, errors included.
+fn a_layer_knows_the_shape_of_its_output<D: TestDevice>() {
+    let device = D::open();
+    for_all(2000, (any_layer(), any_shape()), |(layer, shape)| {
+        let model = Sequential::<D, f64>::new(&device, 1, vec![layer.clone()]).unwrap();
+        model.eval();
+        let input = Fill::Normal(1.0).draw(&shape, 1, 0).on(&device);
+        let output = model.forward(&input).map(|output| output.shape().clone()).ok();
+        prop_assert_eq!(layer.output_shape(&Shape::from(shape)).ok(), output);
+        Ok(())
+    });
+}
+
+fn reshape_and_flatten_go_round<D: TestDevice>() {
+    let device = D::open();
+    for_all(256, (vec(1..5usize, 1..5), 0..4usize, any::<u64>()), |(shape, start, seed)| {
+        let x: Tensor<D, f64> = Fill::Normal(1.0).draw(&shape, seed, 0).on(&device);
+        let turned: Vec<usize> = shape.iter().rev().copied().collect();
+        let back = x.reshape(turned).unwrap().reshape(&shape[..]).unwrap();
+        prop_assert_eq!(values(&back), values(&x));
+        match x.flatten(start) {
+            Ok(flat) => {
+                prop_assert_eq!(flat.shape().rank(), start + 1);
+                prop_assert_eq!(&flat.dims()[..start], &shape[..start]);
+                prop_assert_eq!(values(&flat.reshape(&shape[..]).unwrap()), values(&x));
+            }
+            Err(_) => prop_assert!(start >= shape.len()),
+        }
+        Ok(())
+    });
+}
