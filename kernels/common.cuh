@@ -178,12 +178,14 @@ __device__ inline double column_sum(const T *x, unsigned columns, unsigned colum
   __shared__ double sums[ROW_THREADS][COLUMN_THREADS];
   double total = 0;
   if (column < columns) {
-    for (unsigned tile = begin + threadIdx.y; tile < end; tile += ROW_THREADS * REDUCE_ITEMS) {
+    const T *next = x + (size_t)(begin + threadIdx.y) * columns + column;
+    const size_t step = (size_t)ROW_THREADS * columns;
+    for (unsigned row = begin + threadIdx.y; row < end; row += ROW_THREADS * REDUCE_ITEMS) {
       T sum = 0;
 #pragma unroll
       for (unsigned item = 0; item < REDUCE_ITEMS; ++item) {
-        const unsigned row = tile + item * ROW_THREADS;
-        if (row < end) sum += x[(size_t)row * columns + column];
+        if (row + item * ROW_THREADS < end) sum += *next;
+        next += step;
       }
       total += sum;
     }
