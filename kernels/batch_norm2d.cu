@@ -46,7 +46,7 @@ __device__ inline void finish_statistics(const Moments &all, T eps, T momentum, 
 // A thread keeps its 16 elements of a tile in registers, so two passes over them (the mean, then
 // the squares around it) read the input once. Tiles and chunks are merged in double. Reads x once,
 // 4 FLOP an element.
-extern "C" __global__ void __launch_bounds__(REDUCE_THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS)
     batch_norm2d_statistics(ChannelGeometry g, unsigned chunks, unsigned tiles, T eps, T momentum,
                             const T *__restrict__ input,   // [N, C, H, W]
                             double *__restrict__ partials, // [C, chunks, 3] as Moments
@@ -64,7 +64,7 @@ extern "C" __global__ void __launch_bounds__(REDUCE_THREADS)
     T x[REDUCE_ITEMS], sum = 0;
 #pragma unroll
     for (unsigned item = 0; item < REDUCE_ITEMS; ++item) {
-      const bool inside = tile + item * REDUCE_THREADS + threadIdx.x < end;
+      const bool inside = tile + item * THREADS + threadIdx.x < end;
       x[item] = inside ? input[walk.index(g, channel)] : T(0);
       sum += x[item];
       walk.step(g);
@@ -76,7 +76,7 @@ extern "C" __global__ void __launch_bounds__(REDUCE_THREADS)
     T differences = 0, squares = 0;
 #pragma unroll
     for (unsigned item = 0; item < REDUCE_ITEMS; ++item) {
-      const bool inside = tile + item * REDUCE_THREADS + threadIdx.x < end;
+      const bool inside = tile + item * THREADS + threadIdx.x < end;
       const T difference = inside ? x[item] - around : T(0);
       differences += difference;
       squares += difference * difference;
@@ -173,7 +173,7 @@ __device__ inline void finish_sums(const Sums &all, unsigned channel, const T *i
 // grad_output * xhat, and both as `sums` for batch_norm2d_backward_input.
 //
 // Reads input and grad_output once, 4 FLOP an element.
-extern "C" __global__ void __launch_bounds__(REDUCE_THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS)
     batch_norm2d_backward_sums(ChannelGeometry g, unsigned chunks, unsigned tiles,
                                const T *__restrict__ input,       // [N, C, H, W]
                                const T *__restrict__ mean,        // [C]
@@ -196,7 +196,7 @@ extern "C" __global__ void __launch_bounds__(REDUCE_THREADS)
     T gradient = 0, product = 0;
 #pragma unroll
     for (unsigned item = 0; item < REDUCE_ITEMS; ++item) {
-      if (tile + item * REDUCE_THREADS < end) {
+      if (tile + item * THREADS < end) {
         const unsigned i = walk.index(g, channel);
         gradient += grad_output[i];
         product += grad_output[i] * (input[i] - around);
