@@ -129,17 +129,19 @@ struct ChannelWalk {
   }
 };
 
-// The channel of flat element i and of the elements after it. One division to start.
+// The channel of flat element i and of the elements after it. Two divisions to start.
 struct ChannelOf {
   unsigned channel, inside;
 
   __device__ ChannelOf(const ChannelGeometry &g, unsigned i)
       : channel(i / g.inner % g.channels), inside(i % g.inner) {}
 
-  __device__ void next(const ChannelGeometry &g) {
-    if (++inside < g.inner) return;
+  // Moves on by one element; whether that begins another channel.
+  __device__ bool next(const ChannelGeometry &g) {
+    if (++inside < g.inner) return false;
     inside = 0;
     channel = channel + 1 == g.channels ? 0 : channel + 1;
+    return true;
   }
 };
 

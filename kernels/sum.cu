@@ -90,11 +90,12 @@ extern "C" __global__ void channel_expand(ChannelGeometry g, T scale,
   const unsigned n = g.outer * g.channels * g.inner;
   if (i >= n) return;
   ChannelOf at(g, i);
+  T value = scale * values[at.channel];
   Pack pack;
 #pragma unroll
   for (unsigned j = 0; j < WIDTH; ++j) {
-    pack.v[j] = scale * values[at.channel];
-    at.next(g);
+    pack.v[j] = value;
+    if (at.next(g)) value = scale * values[at.channel];
   }
   store_pack(x, i, n, pack, accumulate);
 }
