@@ -40,6 +40,10 @@
 //! | [`gradcheck()`] | gradients against finite differences |
 #![warn(missing_docs)]
 
+// The helpers of `tests/` serve the unit tests too.
+#[cfg(test)]
+extern crate self as signet;
+
 mod arena;
 pub mod checkpoint;
 #[cfg(feature = "cli")]
@@ -60,7 +64,7 @@ mod tensor;
 pub mod train;
 
 pub use arena::{Arena, Parameter};
-pub use device::{Cpu, Device};
+pub use device::{Cpu, Cuda, Device};
 pub use error::{Error, Result};
 pub use gradcheck::{GradcheckOptions, Worst, gradcheck};
 pub use shape::Shape;

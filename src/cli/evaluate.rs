@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::device::OnDevice;
 use super::{DataArgs, DeviceArgs, note, print};
 use crate::data::{DataLoader, Dataset};
+use crate::device::{Device, OnDevice};
 use crate::nn::{Module, Sequential, StateDict, asl};
 use crate::train::{BEST, Evaluation, RunFolder, evaluate};
-use crate::{Device, Error, Result, checkpoint};
+use crate::{Error, Result, checkpoint};
 
 /// Measure a model on the validation images
 #[derive(Debug, clap::Args)]

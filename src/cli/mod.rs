@@ -10,6 +10,7 @@ mod contact_sheet;
 mod data;
 mod data_args;
 mod device;
+mod devices;
 mod evaluate;
 mod output;
 mod train;
@@ -40,6 +41,7 @@ enum Command {
     Evaluate(evaluate::Args),
     /// Look at the data set, or download it
     Data(data::Args),
+    Devices(devices::Args),
 }
 
 /// Runs the program with the arguments of this process.
@@ -48,6 +50,7 @@ pub fn run() -> ExitCode {
         Command::Train(args) => args.run(),
         Command::Evaluate(args) => args.run(),
         Command::Data(args) => args.run(),
+        Command::Devices(args) => args.run(),
     };
     result.unwrap_or_else(|error| report(&error))
 }

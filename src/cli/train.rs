@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::bar::EpochBar;
-use super::device::{AnyDevice, OnDevice};
+use super::device::profile_table;
 use super::{DataArgs, DeviceArgs, note, print};
 use crate::data::Split;
+use crate::device::{AnyDevice, Device, OnDevice};
 use crate::nn::{Sequential, asl};
 use crate::train::{
     Config, EpochMetrics, OptimizerKind, Outcome, Record, RunFolder, ScheduleKind, State, Trainer,
 };
-use crate::{Device, Error, Result};
+use crate::{Error, Result};
 
 /// The exit code of a program that a signal stopped, as shells give it for Ctrl-C.
 const INTERRUPTED: u8 = 130;
@@ -152,7 +153,7 @@ impl Args {
         };
         let result = device.run(work);
         if self.profile && result.is_ok() {
-            note(format_args!("{}", device.profile()));
+            note(format_args!("{}", profile_table(&device.profile()?)));
         }
         match result {
             Ok(code) => Ok(code),

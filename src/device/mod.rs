@@ -3,10 +3,14 @@
 //! [`Device`] has two real implementations, [`Cpu`] and the CUDA one. A program picks one at run
 //! time and is generic from there: the one bound `D: Device<T>` gives memory and all ops.
 
+mod choice;
 pub(crate) mod cpu;
+pub mod cuda;
 mod memory;
 
+pub use choice::{AnyDevice, Chosen, DeviceChoice, OnDevice, choose};
 pub use cpu::{Cpu, KernelTime};
+pub use cuda::Cuda;
 pub use memory::{Memory, Output};
 
 use crate::dtype::Float;

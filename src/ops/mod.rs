@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `mod.rs` | the geometry, checked once and passed by value; the kernels it asks of a device, as a small trait; the op itself and its place on the tape |
 //! | `cpu.rs` | those kernels on the CPU |
+//! | `cuda.rs` | and on a GPU: launches of `kernels/<op>.cu` |
 //! | `layer.rs` | the layer of PyTorch's name, where there is one |
 //!
 //! Adding an op adds a folder here and a file in `kernels/`, one line to

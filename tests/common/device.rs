@@ -18,11 +18,20 @@ impl TestDevice for Cpu {
     }
 }
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+impl TestDevice for signet::Cuda {
+    fn open() -> Self {
+        super::cuda::device().expect("SIGNET_TEST_CUDA must be sim, real or nothing here")
+    }
+}
+
 /// Makes `#[test]`s of generic functions, in a module per device.
 #[macro_export]
 macro_rules! on_every_device {
     ($($test:ident),* $(,)?) => {
         $crate::on_device!(cpu: signet::Cpu; $($test),*);
+        #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+        $crate::on_device!(cuda: signet::Cuda; $($test),*);
     };
 }
 

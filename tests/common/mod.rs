@@ -2,6 +2,7 @@
 //!
 //! | file | subject |
 //! |---|---|
+//! | `cuda.rs` | the CUDA device that tests run on |
 //! | `device.rs` | running one generic test on every device |
 //! | `host.rs` | tensors on the host, and random ones |
 //! | `compare.rs` | how near is near enough, and what a failure says |
@@ -13,6 +14,7 @@
 #![allow(dead_code)]
 
 pub mod compare;
+pub mod cuda;
 pub mod device;
 pub mod fixture;
 pub mod host;

@@ -4,6 +4,7 @@
 //! 2019; Reddi et al., "On the Convergence of Adam and Beyond", 2018 (amsgrad).
 
 mod cpu;
+mod cuda;
 
 use crate::Result;
 use crate::device::Memory;

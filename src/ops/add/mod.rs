@@ -1,6 +1,7 @@
 //! Elementwise addition, the second operand repeated over leading dimensions.
 
 mod cpu;
+mod cuda;
 
 use crate::device::{Device, Memory, Output};
 use crate::dtype::Float;

@@ -4,6 +4,7 @@
 //! biased variance, and the unbiased one is tracked.
 
 mod cpu;
+mod cuda;
 mod layer;
 
 pub use layer::{BatchNorm2d, BatchNorm2dModule};

@@ -1,6 +1,7 @@
 //! Softmax and cross-entropy in one pass, from logits.
 
 mod cpu;
+mod cuda;
 
 use crate::device::{Device, Memory, Output};
 use crate::dtype::Float;

@@ -1,6 +1,7 @@
 //! Dropout, its mask drawn from Philox and never stored.
 
 mod cpu;
+mod cuda;
 mod layer;
 
 pub use layer::{Dropout, DropoutModule};

@@ -1,6 +1,7 @@
 //! A batch from the data set: rows of bytes, picked by index and scaled to 0..1.
 
 mod cpu;
+mod cuda;
 
 use crate::device::{Device, Memory};
 use crate::dtype::Float;

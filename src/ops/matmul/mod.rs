@@ -1,6 +1,7 @@
 //! The matrix product, which the linear layer uses too.
 
 mod cpu;
+pub(crate) mod cuda;
 
 use crate::device::{Device, Memory, Output};
 use crate::dtype::Float;

@@ -1,6 +1,7 @@
 //! Max pooling; ties go to the first maximum in row-major order, NaN wins.
 
 mod cpu;
+mod cuda;
 mod layer;
 
 pub use layer::MaxPool2d;

@@ -1,6 +1,7 @@
 //! The rectifier, `max(x, 0)`; NaN stays NaN.
 
 mod cpu;
+mod cuda;
 mod layer;
 
 pub use layer::ReLU;

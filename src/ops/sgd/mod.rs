@@ -1,6 +1,7 @@
 //! The update of stochastic gradient descent over a flat buffer.
 
 mod cpu;
+mod cuda;
 
 use crate::Result;
 use crate::device::Memory;

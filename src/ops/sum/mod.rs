@@ -1,6 +1,7 @@
 //! Sums and means, and the sum over every dimension but one that gradients of biases need.
 
 mod cpu;
+pub(crate) mod cuda;
 
 use crate::device::{Device, Memory, Output};
 use crate::dtype::Float;

@@ -1,0 +1,30 @@
+// Elementwise addition, and the gradient that is passed on unchanged.
+
+#include "common.cuh"
+
+// y[i] = a[i] + b[i % repeat].
+//
+// A thread owns WIDTH neighbouring elements. Moves 2 n + repeat elements.
+extern "C" __global__ void add(unsigned n, unsigned repeat,
+                               const T *__restrict__ a, // [n]
+                               const T *__restrict__ b, // [repeat]
+                               T *__restrict__ y) {     // [n]
+  const unsigned i = first_of_pack();
+  if (i >= n) return;
+  Pack sum = load_pack(a, i, n);
+  const Pack other = load_pack_repeated(b, i, repeat);
+#pragma unroll
+  for (unsigned j = 0; j < WIDTH; ++j) sum.v[j] += other.v[j];
+  store_pack(y, i, n, sum);
+}
+
+// y = x, or y += x.
+//
+// A thread owns WIDTH neighbouring elements. Moves 2 n elements, 3 n to accumulate.
+extern "C" __global__ void accumulate(unsigned n,
+                                      const T *__restrict__ x, // [n]
+                                      T *__restrict__ y,       // [n]
+                                      int accumulate) {
+  const unsigned i = first_of_pack();
+  if (i < n) store_pack(y, i, n, load_pack(x, i, n), accumulate);
+}

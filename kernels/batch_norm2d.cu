@@ -1,0 +1,299 @@
+// Batch normalisation over [N, C, H, W], per channel: ChannelGeometry {N, C, H * W}.
+//
+// A channel's M = N * H * W elements are cut into chunks as in sum.cu: `tiles` tiles of REDUCE_TILE
+// a chunk, block (channel c, chunk h) numbered c * chunks + h. A single chunk finishes its channel
+// itself; of several, a second kernel combines what they found, in order.
+
+#include "common.cuh"
+
+// What is known of a set of numbers.
+struct Moments {
+  double count;
+  double mean;
+  double squares; // sum of (x - mean)^2
+};
+
+// The moments of both sets together: Chan, Golub, LeVeque, "Updating formulae and a pairwise
+// algorithm for computing sample variances", 1979. Nothing cancels, unlike in E[x^2] - mean^2.
+__device__ inline Moments merge(const Moments &a, const Moments &b) {
+  if (a.count == 0) return b;
+  if (b.count == 0) return a;
+  const double count = a.count + b.count, distance = b.mean - a.mean, share = b.count / count;
+  return {count, a.mean + distance * share,
+          a.squares + b.squares + distance * distance * a.count * share};
+}
+
+__device__ inline T inverse_std(T variance, T eps) { return T(1) / sqrt(variance + eps); }
+
+// Writes one channel's statistics, and moves the running ones towards them. The batch is normalised
+// with the biased variance, the unbiased one is tracked.
+__device__ inline void finish_statistics(const Moments &all, T eps, T momentum, unsigned channel,
+                                         T *mean, T *invstd, T *running_mean, T *running_var) {
+  const T channel_mean = all.count > 0 ? (T)all.mean : NOT_A_NUMBER;
+  const T variance = (T)(all.squares / all.count);
+  mean[channel] = channel_mean;
+  invstd[channel] = inverse_std(variance, eps);
+  if (running_mean) {
+    const T unbias = (T)(all.count / (all.count - 1));
+    running_mean[channel] = (T(1) - momentum) * running_mean[channel] + momentum * channel_mean;
+    running_var[channel] = (T(1) - momentum) * running_var[channel] + momentum * (variance * unbias);
+  }
+}
+
+// mean and invstd = 1 / sqrt(biased variance + eps) of each channel, and the running statistics'
+// step.
+//
+// A thread keeps its 16 elements of a tile in registers, so two passes over them (the mean, then
+// the squares around it) read the input once. Tiles and chunks are merged in double. Reads x once,
+// 4 FLOP an element.
+extern "C" __global__ void __launch_bounds__(THREADS)
+    batch_norm2d_statistics(ChannelGeometry g, unsigned chunks, unsigned tiles, T eps, T momentum,
+                            const T *__restrict__ input,   // [N, C, H, W]
+                            double *__restrict__ partials, // [C, chunks, 3] as Moments
+                            T *__restrict__ mean,          // [C]
+                            T *__restrict__ invstd,        // [C]
+                            T *__restrict__ running_mean,  // [C] or null
+                            T *__restrict__ running_var) { // [C] or null
+  const unsigned channel = blockIdx.x / chunks, chunk = blockIdx.x % chunks;
+  const unsigned count = g.outer * g.inner;
+  const unsigned begin = chunk * tiles * REDUCE_TILE;
+  const unsigned end = min(begin + tiles * REDUCE_TILE, count);
+  Moments all = {0, 0, 0};
+  ChannelWalk walk(g, begin + threadIdx.x);
+  for (unsigned tile = begin; tile < end; tile += REDUCE_TILE) {
+    T x[REDUCE_ITEMS], sum = 0;
+#pragma unroll
+    for (unsigned item = 0; item < REDUCE_ITEMS; ++item) {
+      const bool inside = tile + item * THREADS + threadIdx.x < end;
+      x[item] = inside ? input[walk.index(g, channel)] : T(0);
+      sum += x[item];
+      walk.step(g);
+    }
+    const double size = min(REDUCE_TILE, end - tile);
+    // Rounded to T, so that the differences below are exact to T. What the rounding took from the
+    // mean comes back as the sum of differences, which would else be 0.
+    const T around = (T)(block_sum((double)sum) / size);
+    T differences = 0, squares = 0;
+#pragma unroll
+    for (unsigned item = 0; item < REDUCE_ITEMS; ++item) {
+      const bool inside = tile + item * THREADS + threadIdx.x < end;
+      const T difference = inside ? x[item] - around : T(0);
+      differences += difference;
+      squares += difference * difference;
+    }
+    const double left = block_sum((double)differences), total = block_sum((double)squares);
+    all = merge(all, {size, around + left / size, total - left * left / size});
+  }
+  if (threadIdx.x > 0) return;
+  if (chunks == 1) {
+    finish_statistics(all, eps, momentum, channel, mean, invstd, running_mean, running_var);
+  } else {
+    ((Moments *)partials)[blockIdx.x] = all;
+  }
+}
+
+// Merges the chunks' moments. A warp owns one channel: lane l merges chunks l, l + 32, ..., then
+// the lanes are merged pairwise.
+extern "C" __global__ void batch_norm2d_statistics_reduce(
+    unsigned channels, unsigned chunks, T eps, T momentum,
+    const double *__restrict__ partials, // [C, chunks, 3] as Moments
+    T *__restrict__ mean,                // [C]
+    T *__restrict__ invstd,              // [C]
+    T *__restrict__ running_mean,        // [C] or null
+    T *__restrict__ running_var) {       // [C] or null
+  const unsigned channel = (blockIdx.x * blockDim.x + threadIdx.x) / 32, lane = threadIdx.x % 32;
+  if (channel >= channels) return;
+  Moments all = {0, 0, 0};
+  for (unsigned chunk = lane; chunk < chunks; chunk += 32) {
+    all = merge(all, ((const Moments *)partials)[channel * chunks + chunk]);
+  }
+#pragma unroll
+  for (int distance = 16; distance > 0; distance /= 2) {
+    Moments other;
+    other.count = __shfl_down_sync(0xffffffffu, all.count, distance);
+    other.mean = __shfl_down_sync(0xffffffffu, all.mean, distance);
+    other.squares = __shfl_down_sync(0xffffffffu, all.squares, distance);
+    all = merge(all, other);
+  }
+  if (lane > 0) return;
+  finish_statistics(all, eps, momentum, channel, mean, invstd, running_mean, running_var);
+}
+
+// invstd = 1 / sqrt(var + eps). A thread owns one channel.
+extern "C" __global__ void batch_norm2d_invstd(unsigned channels, T eps,
+                                               const T *__restrict__ var, // [C]
+                                               T *__restrict__ invstd) {  // [C]
+  const unsigned channel = blockIdx.x * blockDim.x + threadIdx.x;
+  if (channel < channels) invstd[channel] = inverse_std(var[channel], eps);
+}
+
+// What one channel's elements are normalised with.
+struct Normalisation {
+  T mean, scale;
+
+  __device__ Normalisation(const T *means, const T *invstd, const T *weight, unsigned channel)
+      : mean(means[channel]),
+        scale(weight ? invstd[channel] * weight[channel] : invstd[channel]) {}
+};
+
+// output = (input - mean) * invstd * weight + bias.
+//
+// A thread owns WIDTH neighbouring elements, mostly of one channel. Moves 2 N * C * H * W elements, 3 FLOP each.
+extern "C" __global__ void batch_norm2d_normalize(ChannelGeometry g,
+                                                  const T *__restrict__ input,  // [N, C, H, W]
+                                                  const T *__restrict__ mean,   // [C]
+                                                  const T *__restrict__ invstd, // [C]
+                                                  const T *__restrict__ weight, // [C] or null
+                                                  const T *__restrict__ bias,   // [C] or null
+                                                  T *__restrict__ output) {     // [N, C, H, W]
+  const unsigned i = first_of_pack();
+  const unsigned n = g.outer * g.channels * g.inner;
+  if (i >= n) return;
+  Pack pack = load_pack(input, i, n);
+  ChannelOf at(g, i);
+  Normalisation channel(mean, invstd, weight, at.channel);
+  T shift = bias ? bias[at.channel] : T(0);
+#pragma unroll
+  for (unsigned j = 0; j < WIDTH; ++j) {
+    pack.v[j] = (pack.v[j] - channel.mean) * channel.scale + shift;
+    if (at.next(g)) {
+      channel = Normalisation(mean, invstd, weight, at.channel);
+      shift = bias ? bias[at.channel] : T(0);
+    }
+  }
+  store_pack(output, i, n, pack);
+}
+
+// The two sums of one channel that its gradients are made of.
+struct Sums {
+  double gradient; // of grad_output
+  double product;  // of grad_output * (input - mean)
+};
+
+// Writes one channel's sums, as gradients where they are wanted, and for the input's gradient.
+__device__ inline void finish_sums(const Sums &all, unsigned channel, const T *invstd, T *sums,
+                                   T *grad_weight, int accumulate_weight, T *grad_bias,
+                                   int accumulate_bias) {
+  const T gradient = (T)all.gradient, product = (T)all.product * invstd[channel];
+  sums[2 * channel] = gradient;
+  sums[2 * channel + 1] = product;
+  if (grad_bias) put(grad_bias + channel, gradient, accumulate_bias);
+  if (grad_weight) put(grad_weight + channel, product, accumulate_weight);
+}
+
+// With xhat = (input - mean) * invstd: grad_bias = sum of grad_output, grad_weight = sum of
+// grad_output * xhat, and both as `sums` for batch_norm2d_backward_input.
+//
+// Reads input and grad_output once, 4 FLOP an element.
+extern "C" __global__ void __launch_bounds__(THREADS)
+    batch_norm2d_backward_sums(ChannelGeometry g, unsigned chunks, unsigned tiles,
+                               const T *__restrict__ input,       // [N, C, H, W]
+                               const T *__restrict__ mean,        // [C]
+                               const T *__restrict__ invstd,      // [C]
+                               const T *__restrict__ grad_output, // [N, C, H, W]
+                               double *__restrict__ partials,     // [C, chunks, 2] as Sums
+                               T *__restrict__ sums,              // [C, 2]
+                               T *__restrict__ grad_weight,       // [C] or null
+                               int accumulate_weight,
+                               T *__restrict__ grad_bias,         // [C] or null
+                               int accumulate_bias) {
+  const unsigned channel = blockIdx.x / chunks, chunk = blockIdx.x % chunks;
+  const unsigned count = g.outer * g.inner;
+  const unsigned begin = chunk * tiles * REDUCE_TILE;
+  const unsigned end = min(begin + tiles * REDUCE_TILE, count);
+  const T around = mean[channel];
+  Sums all = {0, 0};
+  ChannelWalk walk(g, begin + threadIdx.x);
+  for (unsigned tile = begin + threadIdx.x; tile < end; tile += REDUCE_TILE) {
+    T gradient = 0, product = 0;
+#pragma unroll
+    for (unsigned item = 0; item < REDUCE_ITEMS; ++item) {
+      if (tile + item * THREADS < end) {
+        const unsigned i = walk.index(g, channel);
+        gradient += grad_output[i];
+        product += grad_output[i] * (input[i] - around);
+      }
+      walk.step(g);
+    }
+    all.gradient += gradient;
+    all.product += product;
+  }
+  all.gradient = block_sum(all.gradient);
+  all.product = block_sum(all.product);
+  if (threadIdx.x > 0) return;
+  if (chunks == 1) {
+    finish_sums(all, channel, invstd, sums, grad_weight, accumulate_weight, grad_bias,
+                accumulate_bias);
+  } else {
+    ((Sums *)partials)[blockIdx.x] = all;
+  }
+}
+
+// Adds the chunks' sums. A warp owns one channel: lane l adds chunks l, l + 32, ..., then the lanes
+// are added.
+extern "C" __global__ void batch_norm2d_backward_reduce(
+    unsigned channels, unsigned chunks,
+    const T *__restrict__ invstd,        // [C]
+    const double *__restrict__ partials, // [C, chunks, 2] as Sums
+    T *__restrict__ sums,                // [C, 2]
+    T *__restrict__ grad_weight,         // [C] or null
+    int accumulate_weight,
+    T *__restrict__ grad_bias,           // [C] or null
+    int accumulate_bias) {
+  const unsigned channel = (blockIdx.x * blockDim.x + threadIdx.x) / 32, lane = threadIdx.x % 32;
+  if (channel >= channels) return;
+  Sums all = {0, 0};
+  for (unsigned chunk = lane; chunk < chunks; chunk += 32) {
+    const Sums part = ((const Sums *)partials)[channel * chunks + chunk];
+    all.gradient += part.gradient;
+    all.product += part.product;
+  }
+  all.gradient = warp_sum(all.gradient);
+  all.product = warp_sum(all.product);
+  if (lane > 0) return;
+  finish_sums(all, channel, invstd, sums, grad_weight, accumulate_weight, grad_bias,
+              accumulate_bias);
+}
+
+// grad_input = weight * invstd * (grad_output - grad_bias / M - xhat * grad_weight / M); without
+// the last two terms when the statistics were not the batch's.
+//
+// A thread owns WIDTH neighbouring elements, mostly of one channel. Moves 3 N * C * H * W elements,
+// 4 to accumulate.
+extern "C" __global__ void batch_norm2d_backward_input(
+    ChannelGeometry g, int batch_statistics,
+    const T *__restrict__ input,       // [N, C, H, W]
+    const T *__restrict__ mean,        // [C]
+    const T *__restrict__ invstd,      // [C]
+    const T *__restrict__ weight,      // [C] or null
+    const T *__restrict__ grad_output, // [N, C, H, W]
+    const T *__restrict__ sums,        // [C, 2]; not read unless batch_statistics
+    T *__restrict__ grad_input,        // [N, C, H, W]
+    int accumulate) {
+  const unsigned i = first_of_pack();
+  const unsigned n = g.outer * g.channels * g.inner;
+  if (i >= n) return;
+  const T count = (T)(g.outer * g.inner);
+  const Pack x = load_pack(input, i, n);
+  Pack gradient = load_pack(grad_output, i, n);
+  // What the mean and the variance pass on, the latter by (input - mean).
+  T from_mean = 0, from_var = 0;
+  auto load_sums = [&](unsigned channel) {
+    if (!batch_statistics) return;
+    from_mean = sums[2 * channel] / count;
+    from_var = sums[2 * channel + 1] / count * invstd[channel];
+  };
+  ChannelOf at(g, i);
+  Normalisation channel(mean, invstd, weight, at.channel);
+  load_sums(at.channel);
+#pragma unroll
+  for (unsigned j = 0; j < WIDTH; ++j) {
+    const T centred = x.v[j] - channel.mean;
+    gradient.v[j] = channel.scale * (gradient.v[j] - from_mean - centred * from_var);
+    if (at.next(g)) {
+      channel = Normalisation(mean, invstd, weight, at.channel);
+      load_sums(at.channel);
+    }
+  }
+  store_pack(grad_input, i, n, gradient, accumulate);
+}

@@ -1,0 +1,311 @@
+// Two-dimensional convolution as a matrix product whose second operand, the patches under the
+// filter, is never written to memory ("implicit GEMM"): each element is fetched from where it lies
+// when its tile is needed.
+//
+// Writing n for an image, o and c for channels, p and q for pixels, t = (i, j) for a filter tap:
+//
+//                     c [m, n]          =  a [m, k]            b [k, n]
+//   forward           output[o, (n,p)]  =  weight[o, (c,t)]    patches[(c,t), (n,p)]
+//   backward_input    grad_x[c, (n,q)]  =  weight[c, (o,t)]    gathered grad_y[(o,t), (n,q)]
+//   backward_weight   grad_w[o, (c,t)]  =  grad_y[o, (n,p)]    patches[(n,p), (c,t)]
+//
+// The product itself, its tiles and its barriers are those of gemm.cuh. Each kernel has a twin
+// for few rows, `_few`, with tiles of 32 rows instead of 64. The launch bounds ask for two blocks a
+// multiprocessor: left alone, the compiler squeezes the registers until four fit, and spills.
+
+#include "gemm.cuh"
+
+// [rows, columns] for each pair: src/ops/conv2d/mod.rs.
+struct Conv2dGeometry {
+  unsigned batch;
+  unsigned in_channels;
+  unsigned height;
+  unsigned width;
+  unsigned out_channels;
+  unsigned out_height;
+  unsigned out_width;
+  unsigned kernel_size[2];
+  unsigned stride[2];
+  unsigned padding[2];
+  unsigned dilation[2];
+
+  __device__ unsigned taps() const { return kernel_size[0] * kernel_size[1]; }
+  __device__ unsigned in_pixels() const { return height * width; }
+  __device__ unsigned out_pixels() const { return out_height * out_width; }
+};
+
+// Where something is in a tensor, and at which row and column of a plane: the sum of a pixel's
+// place and a tap's is the place of the input pixel under that tap. Numbers are negative in the
+// padding.
+struct Place {
+  int offset, y, x;
+};
+
+// The input's place of the first tap of output pixel `pixel` of the batch, counted over [N, OH, OW].
+__device__ inline Place pixel_place(const Conv2dGeometry &g, unsigned pixel) {
+  const unsigned image = pixel / g.out_pixels(), inside = pixel % g.out_pixels();
+  const int y = (int)(inside / g.out_width * g.stride[0]) - (int)g.padding[0];
+  const int x = (int)(inside % g.out_width * g.stride[1]) - (int)g.padding[1];
+  const int offset = (int)(image * g.in_channels * g.in_pixels()) + y * (int)g.width + x;
+  return {offset, y, x};
+}
+
+// What tap `tap`, counted over [C, KH, KW], adds to the place of an output pixel.
+__device__ inline Place tap_place(const Conv2dGeometry &g, unsigned tap) {
+  const unsigned channel = tap / g.taps(), inside = tap % g.taps();
+  const int y = (int)(inside / g.kernel_size[1] * g.dilation[0]);
+  const int x = (int)(inside % g.kernel_size[1] * g.dilation[1]);
+  return {(int)(channel * g.in_pixels()) + y * (int)g.width + x, y, x};
+}
+
+// The input under `pixel` and `tap`, 0 in the padding.
+__device__ inline T patch(const Conv2dGeometry &g, const T *input, const Place &pixel,
+                          const Place &tap) {
+  const unsigned y = (unsigned)(pixel.y + tap.y), x = (unsigned)(pixel.x + tap.x);
+  return y < g.height && x < g.width ? input[pixel.offset + tap.offset] : T(0);
+}
+
+// This block's tile: neighbouring blocks share their columns, so patches come from the cache.
+__device__ inline unsigned tile_row(unsigned m, unsigned rows) {
+  return blockIdx.x % ((m + rows - 1) / rows) * rows;
+}
+__device__ inline unsigned tile_col(unsigned m, unsigned rows) {
+  return blockIdx.x / ((m + rows - 1) / rows) * GEMM_COLS;
+}
+
+// ---------------------------------------------------------------------------------------------
+
+struct ForwardProduct {
+  typedef unsigned Row; // where the filter starts
+  typedef Place Col;    // of the output pixel
+  struct Step {
+    Place tap;
+    unsigned k;
+  };
+  static const bool A_ALONG_K = true, B_ALONG_K = false;
+
+  const Conv2dGeometry &g;
+  const T *input, *weight;
+
+  __device__ Row row(unsigned o) const { return o * g.in_channels * g.taps(); }
+  __device__ Col col(unsigned pixel) const { return pixel_place(g, pixel); }
+  __device__ Step step(unsigned k) const { return {tap_place(g, k), k}; }
+  __device__ T a(Row filter, const Step &step) const { return weight[filter + step.k]; }
+  __device__ T b(const Col &pixel, const Step &step) const {
+    return patch(g, input, pixel, step.tap);
+  }
+};
+
+template <int ROWS>
+__device__ inline void forward(GemmShared<ROWS, ForwardProduct> &shared, const Conv2dGeometry &g,
+                               const T *input, const T *weight, const T *bias, T *output) {
+  const unsigned m = g.out_channels, n = g.batch * g.out_pixels();
+  const unsigned row = tile_row(m, ROWS), col = tile_col(m, ROWS);
+  T sum[4][4];
+  gemm(ForwardProduct{g, input, weight}, shared, m, n, row, col, 0, g.in_channels * g.taps(), sum);
+  const unsigned my_row = row + gemm_thread_row(), my_col = col + gemm_thread_col();
+  if (bias) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      if (my_row + i >= m) break;
+#pragma unroll
+      for (int j = 0; j < 4; ++j) sum[i][j] += bias[my_row + i];
+    }
+  }
+  gemm_store(sum, m, n, my_row, my_col, g.out_pixels(), output, 0);
+}
+
+// output = conv2d(input, weight) + bias.
+//
+// Block x owns the 64 filters x 64 output pixels of tile x, its thread 4 x 4 of them.
+// 2 * N * O * OH * OW * C * KH * KW FLOP. Reads the input about ceil(O / 64) * KH * KW times, mostly
+// from cache, and the weight once per 64 pixels; writes the output once.
+extern "C" __global__ void __launch_bounds__(256, 2)
+    conv2d_forward(Conv2dGeometry g,
+                   const T *__restrict__ input,  // [N, C, H, W]
+                   const T *__restrict__ weight, // [O, C, KH, KW]
+                   const T *__restrict__ bias,   // [O] or null
+                   T *__restrict__ output) {     // [N, O, OH, OW]
+  __shared__ GemmShared<64, ForwardProduct> shared;
+  forward(shared, g, input, weight, bias, output);
+}
+
+// The same with tiles of 32 filters x 64 pixels, 128 threads.
+extern "C" __global__ void __launch_bounds__(128)
+    conv2d_forward_few(Conv2dGeometry g,
+                       const T *__restrict__ input,  // [N, C, H, W]
+                       const T *__restrict__ weight, // [O, C, KH, KW]
+                       const T *__restrict__ bias,   // [O] or null
+                       T *__restrict__ output) {     // [N, O, OH, OW]
+  __shared__ GemmShared<32, ForwardProduct> shared;
+  forward(shared, g, input, weight, bias, output);
+}
+
+// ---------------------------------------------------------------------------------------------
+
+struct BackwardInputProduct {
+  typedef unsigned Row; // where the input channel starts inside a filter
+  typedef Place Col;    // of the input pixel: the image in grad_output, row and column padded
+  struct Step {
+    unsigned weight, output; // where filter and output channel start, the tap included
+    int y, x;                // of the tap
+  };
+  static const bool A_ALONG_K = true, B_ALONG_K = false;
+
+  const Conv2dGeometry &g;
+  const T *grad_output, *weight;
+
+  __device__ Row row(unsigned c) const { return c * g.taps(); }
+  __device__ Col col(unsigned pixel) const {
+    const unsigned image = pixel / g.in_pixels(), inside = pixel % g.in_pixels();
+    return {(int)(image * g.out_channels * g.out_pixels()),
+            (int)(inside / g.width + g.padding[0]), (int)(inside % g.width + g.padding[1])};
+  }
+  __device__ Step step(unsigned k) const {
+    const unsigned o = k / g.taps(), tap = k % g.taps();
+    return {o * g.in_channels * g.taps() + tap, o * g.out_pixels(),
+            (int)(tap / g.kernel_size[1] * g.dilation[0]),
+            (int)(tap % g.kernel_size[1] * g.dilation[1])};
+  }
+  __device__ T a(Row channel, const Step &step) const { return weight[step.weight + channel]; }
+  // The output pixel whose tap lay over this input pixel; with a stride there is not always one.
+  __device__ T b(const Col &pixel, const Step &step) const {
+    int y = pixel.y - step.y, x = pixel.x - step.x;
+    if (y < 0 || x < 0) return 0;
+    if (g.stride[0] > 1 || g.stride[1] > 1) {
+      if (y % g.stride[0] != 0 || x % g.stride[1] != 0) return 0;
+      y /= g.stride[0];
+      x /= g.stride[1];
+    }
+    if (y >= (int)g.out_height || x >= (int)g.out_width) return 0;
+    return grad_output[pixel.offset + step.output + y * g.out_width + x];
+  }
+};
+
+template <int ROWS>
+__device__ inline void backward_input(GemmShared<ROWS, BackwardInputProduct> &shared,
+                                      const Conv2dGeometry &g, const T *grad_output,
+                                      const T *weight, T *grad_input, int accumulate) {
+  const unsigned m = g.in_channels, n = g.batch * g.in_pixels();
+  const unsigned row = tile_row(m, ROWS), col = tile_col(m, ROWS);
+  T sum[4][4];
+  gemm(BackwardInputProduct{g, grad_output, weight}, shared, m, n, row, col, 0,
+       g.out_channels * g.taps(), sum);
+  gemm_store(sum, m, n, row + gemm_thread_row(), col + gemm_thread_col(), g.in_pixels(),
+             grad_input, accumulate);
+}
+
+// grad_input[n, c, q] = sum over o and taps of weight[o, c, tap] * grad_output[n, o, p], where p is
+// the output pixel that has q under that tap, if there is one. Each input pixel gathers its terms,
+// so there is nothing to be added atomically.
+//
+// Block x owns 64 channels x 64 input pixels, its thread 4 x 4 of them. 2 * N * C * H * W * O * KH
+// * KW FLOP; with a stride all but one in (stride rows * stride columns) of them multiply a zero.
+extern "C" __global__ void __launch_bounds__(256, 2)
+    conv2d_backward_input(Conv2dGeometry g,
+                          const T *__restrict__ grad_output, // [N, O, OH, OW]
+                          const T *__restrict__ weight,      // [O, C, KH, KW]
+                          T *__restrict__ grad_input,        // [N, C, H, W]
+                          int accumulate) {
+  __shared__ GemmShared<64, BackwardInputProduct> shared;
+  backward_input(shared, g, grad_output, weight, grad_input, accumulate);
+}
+
+// The same with tiles of 32 channels x 64 pixels, 128 threads.
+extern "C" __global__ void __launch_bounds__(128)
+    conv2d_backward_input_few(Conv2dGeometry g,
+                              const T *__restrict__ grad_output, // [N, O, OH, OW]
+                              const T *__restrict__ weight,      // [O, C, KH, KW]
+                              T *__restrict__ grad_input,        // [N, C, H, W]
+                              int accumulate) {
+  __shared__ GemmShared<32, BackwardInputProduct> shared;
+  backward_input(shared, g, grad_output, weight, grad_input, accumulate);
+}
+
+// ---------------------------------------------------------------------------------------------
+
+struct BackwardWeightProduct {
+  typedef unsigned Row; // where the output channel starts inside an image
+  typedef Place Col;    // of the tap
+  struct Step {
+    Place pixel;
+    unsigned output; // the pixel in the first channel of grad_output
+  };
+  static const bool A_ALONG_K = true, B_ALONG_K = true;
+
+  const Conv2dGeometry &g;
+  const T *input, *grad_output;
+
+  __device__ Row row(unsigned o) const { return o * g.out_pixels(); }
+  __device__ Col col(unsigned tap) const { return tap_place(g, tap); }
+  __device__ Step step(unsigned pixel) const {
+    const unsigned image = pixel / g.out_pixels(), inside = pixel % g.out_pixels();
+    return {pixel_place(g, pixel), image * g.out_channels * g.out_pixels() + inside};
+  }
+  __device__ T a(Row channel, const Step &step) const {
+    return grad_output[step.output + channel];
+  }
+  __device__ T b(const Col &tap, const Step &step) const {
+    return patch(g, input, step.pixel, tap);
+  }
+};
+
+template <int ROWS>
+__device__ inline void backward_weight(GemmShared<ROWS, BackwardWeightProduct> &shared,
+                                       const Conv2dGeometry &g, unsigned slice, const T *input,
+                                       const T *grad_output, T *grad_weight, int accumulate) {
+  const unsigned m = g.out_channels, n = g.in_channels * g.taps();
+  const unsigned row = tile_row(m, ROWS), col = tile_col(m, ROWS);
+  const unsigned pixels = g.batch * g.out_pixels();
+  const unsigned begin = blockIdx.y * slice;
+  T sum[4][4];
+  gemm(BackwardWeightProduct{g, input, grad_output}, shared, m, n, row, col, begin,
+       min(begin + slice, pixels), sum);
+  gemm_store(sum, m, n, row + gemm_thread_row(), col + gemm_thread_col(), n,
+             grad_weight + (size_t)blockIdx.y * m * n, accumulate);
+}
+
+// grad_weight[o, c, tap] = sum over the batch's output pixels of grad_output * the input under the
+// tap. The weight is small and the sum long, so the pixels are cut into slices: slice y becomes
+// partial sum y, and conv2d_backward_weight_reduce adds them in order. A single slice is written to
+// the gradient itself.
+//
+// Block (x, y) owns 64 filters x 64 taps of partial sum y, its thread 4 x 4 of them. 2 * N * O * OH
+// * OW * C * KH * KW FLOP; reads grad_output once per 64 taps and the input about KH * KW times per
+// 64 filters, mostly from cache.
+extern "C" __global__ void __launch_bounds__(256, 2)
+    conv2d_backward_weight(Conv2dGeometry g,
+                           unsigned slice,                    // pixels of a slice
+                           const T *__restrict__ input,       // [N, C, H, W]
+                           const T *__restrict__ grad_output, // [N, O, OH, OW]
+                           T *__restrict__ grad_weight,       // [slices, O, C, KH, KW]
+                           int accumulate) {
+  __shared__ GemmShared<64, BackwardWeightProduct> shared;
+  backward_weight(shared, g, slice, input, grad_output, grad_weight, accumulate);
+}
+
+// The same with tiles of 32 filters x 64 taps, 128 threads.
+extern "C" __global__ void __launch_bounds__(128)
+    conv2d_backward_weight_few(Conv2dGeometry g,
+                               unsigned slice,                    // pixels of a slice
+                               const T *__restrict__ input,       // [N, C, H, W]
+                               const T *__restrict__ grad_output, // [N, O, OH, OW]
+                               T *__restrict__ grad_weight,       // [slices, O, C, KH, KW]
+                               int accumulate) {
+  __shared__ GemmShared<32, BackwardWeightProduct> shared;
+  backward_weight(shared, g, slice, input, grad_output, grad_weight, accumulate);
+}
+
+// grad_weight[i] = the sum over slices of partials[slice, i], in double and in a fixed order.
+//
+// Block x owns 32 elements of the gradient, each summed by the 8 threads of its column
+// (`column_sum`). Reads every partial sum once.
+extern "C" __global__ void __launch_bounds__(256)
+    conv2d_backward_weight_reduce(unsigned slices, unsigned weights,
+                                  const T *__restrict__ partials, // [slices, O * C * KH * KW]
+                                  T *__restrict__ grad_weight,    // [O * C * KH * KW]
+                                  int accumulate) {
+  const unsigned i = blockIdx.x * COLUMN_THREADS + threadIdx.x;
+  const double total = column_sum(partials, weights, i, 0, slices);
+  if (threadIdx.y == 0 && i < weights) put(grad_weight + i, (T)total, accumulate);
+}

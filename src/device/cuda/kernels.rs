@@ -1,0 +1,287 @@
+//! Compiled kernels: loaded when first used, kept as long as the device.
+
+use super::Cuda;
+use super::cache::{KernelCache, Key};
+use super::launch::Launch;
+use super::nvrtc::{self, CompileError, Scalar, Target};
+use super::probe::has_driver_symbol;
+use super::sources::{self, Source};
+use crate::dtype::Float;
+use crate::{Error, Result};
+use cudarc::driver::sys::{self, CUfunction_attribute};
+use cudarc::driver::{DriverError, result};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::rc::Rc;
+
+/// A kernel, and what of it a launch must heed.
+#[derive(Debug)]
+pub(super) struct Function {
+    pub(super) name: &'static str,
+    pub(super) raw: sys::CUfunction,
+    /// Bytes of each parameter; `None` where the driver (before CUDA 12.4) cannot tell.
+    pub(super) parameters: Option<Vec<usize>>,
+    /// The most threads of a block that the kernel's registers allow.
+    pub(super) max_threads: u32,
+    /// Bytes of shared memory that the kernel declares itself.
+    pub(super) static_shared: u32,
+    /// The largest dynamic shared memory that the driver was asked for.
+    pub(super) opted_in: Cell<u32>,
+}
+
+/// How the kernels in use came about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KernelStatistics {
+    /// Files that were compiled.
+    pub compiled: u64,
+    /// Files that were taken from the cache on disk.
+    pub cached: u64,
+}
+
+/// A file's kernels on the device, unloaded on drop.
+#[derive(Debug)]
+struct Module {
+    raw: sys::CUmodule,
+    functions: HashMap<&'static str, Rc<Function>>,
+}
+
+impl Drop for Module {
+    fn drop(&mut self) {
+        // SAFETY: the module came from `cuModuleLoadData` and is unloaded once; the device, which
+        // owns it, waited for its stream and keeps its context current. An error means that the
+        // context is already lost, and the module with it.
+        let _ = unsafe { result::module::unload(self.raw) };
+    }
+}
+
+/// Told, with a line for the user, that compiling begins.
+type Notice = Box<dyn Fn(&str)>;
+
+/// Compiles, loads and keeps the kernels of one device.
+pub(super) struct Kernels {
+    target: Target,
+    nvrtc: (u32, u32),
+    cache: KernelCache,
+    modules: RefCell<HashMap<(&'static str, Scalar), Module>>,
+    statistics: Cell<KernelStatistics>,
+    notice: RefCell<Option<Notice>>,
+}
+
+impl Kernels {
+    pub(super) fn new(target: Target, nvrtc: (u32, u32), cache: KernelCache) -> Self {
+        Self {
+            target,
+            nvrtc,
+            cache,
+            modules: RefCell::default(),
+            statistics: Cell::default(),
+            notice: RefCell::default(),
+        }
+    }
+
+    /// Unloads everything. The caller has waited for the stream and made the context current.
+    pub(super) fn unload(&self) {
+        self.modules.borrow_mut().clear();
+    }
+
+    /// The code of `source` and whether it comes from the cache.
+    fn code(
+        &self,
+        source: &Source,
+        scalar: Scalar,
+        use_cache: bool,
+    ) -> Result<(Vec<u8>, bool), String> {
+        let options = nvrtc::options(self.target, scalar);
+        let key = Key::new(source, sources::headers(), &options, self.nvrtc);
+        if use_cache && let Some(code) = self.cache.get(&key) {
+            return Ok((code, true));
+        }
+        self.announce();
+        let compiled = nvrtc::compile(source, sources::headers(), self.target, &options)
+            .map_err(|error| compile_error(source, self.target, scalar, self.nvrtc, &error))?;
+        self.cache.put(&key, &compiled.code);
+        Ok((compiled.code, false))
+    }
+
+    /// Says once that compiling takes a moment.
+    fn announce(&self) {
+        if let Some(notice) = self.notice.take() {
+            let kept = match self.cache.folder() {
+                Some(_) => ", cached for next time",
+                None => "",
+            };
+            notice(&format!("compiling kernels for {}{kept}", self.target));
+        }
+    }
+
+    fn count(&self, cached: bool) {
+        let mut statistics = self.statistics.get();
+        if cached {
+            statistics.cached += 1
+        } else {
+            statistics.compiled += 1
+        }
+        self.statistics.set(statistics);
+    }
+}
+
+impl Cuda {
+    /// A launch of the kernel `function` of `kernels/<file>.cu`, compiled for `T`. The first use of
+    /// a file compiles it, or takes it from the cache on disk.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the file does not compile or has no such kernel, or when the driver
+    /// refuses the code.
+    pub(crate) fn kernel<T: Float>(
+        &self,
+        file: &'static str,
+        function: &'static str,
+    ) -> Result<Launch<'_>> {
+        Ok(Launch::new(self, self.function(file, function, Scalar::of::<T>())?))
+    }
+
+    /// Has `notice` called before this device compiles its first kernel, with a line for the user:
+    /// that takes a second or two on a machine's first run.
+    pub fn on_compile(&self, notice: impl Fn(&str) + 'static) {
+        *self.kernels().notice.borrow_mut() = Some(Box::new(notice));
+    }
+
+    /// How the kernels in use came about.
+    pub fn kernel_statistics(&self) -> KernelStatistics {
+        self.kernels().statistics.get()
+    }
+
+    fn function(
+        &self,
+        file: &'static str,
+        function: &'static str,
+        scalar: Scalar,
+    ) -> Result<Rc<Function>> {
+        let key = (file, scalar);
+        let modules = &self.kernels().modules;
+        let known = modules
+            .borrow()
+            .get(&key)
+            .map(|module| (module.raw, module.functions.get(function).map(Rc::clone)));
+        let module = match known {
+            Some((_, Some(function))) => return Ok(function),
+            Some((module, None)) => Some(module),
+            None => None,
+        };
+        self.bind()?;
+        let module = match module {
+            Some(module) => module,
+            None => {
+                let loaded = self.load(file, scalar)?;
+                modules.borrow_mut().entry(key).or_insert(loaded).raw
+            }
+        };
+        let found = Rc::new(self.find_function(module, file, function)?);
+        if let Some(module) = modules.borrow_mut().get_mut(&key) {
+            module.functions.insert(function, Rc::clone(&found));
+        }
+        Ok(found)
+    }
+
+    fn load(&self, file: &'static str, scalar: Scalar) -> Result<Module> {
+        let source = sources::find(file).ok_or_else(|| {
+            let known: Vec<_> = sources::sources().iter().map(|source| source.name).collect();
+            self.error(format!("there is no kernels/{file}.cu; there are {}", known.join(", ")))
+        })?;
+        let kernels = self.kernels();
+        let code = |use_cache| kernels.code(&source, scalar, use_cache).map_err(|m| self.error(m));
+        let (image, cached) = code(true)?;
+        let mut loaded = load_image(image);
+        let mut from_cache = cached;
+        if loaded.is_err() && cached {
+            // Whole, but not for this driver (the GPU or its driver was changed, say): once more.
+            loaded = load_image(code(false)?.0);
+            from_cache = false;
+        }
+        let raw = loaded.map_err(self.driver_error(format_args!(
+            "loading {} compiled for {} by NVRTC {}.{}",
+            source.file, kernels.target, kernels.nvrtc.0, kernels.nvrtc.1
+        )))?;
+        kernels.count(from_cache);
+        Ok(Module { raw, functions: HashMap::new() })
+    }
+
+    fn find_function(
+        &self,
+        module: sys::CUmodule,
+        file: &str,
+        name: &'static str,
+    ) -> Result<Function> {
+        let refused =
+            |error| self.driver_error(format_args!("finding {name} in kernels/{file}.cu"))(error);
+        let c_name = CString::new(name)
+            .map_err(|_| self.error(format!("a kernel cannot be called {name:?}")))?;
+        // SAFETY: the module is loaded and stays so while `self` lives.
+        let raw = unsafe { result::module::get_function(module, c_name) }.map_err(refused)?;
+        let attribute = |attribute| -> Result<u32, Error> {
+            // SAFETY: the function was just found in a loaded module.
+            let value = unsafe { result::function::get_function_attribute(raw, attribute) };
+            value.map(i32::unsigned_abs).map_err(refused)
+        };
+        Ok(Function {
+            name,
+            raw,
+            parameters: parameter_sizes(raw),
+            max_threads: attribute(CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK)?,
+            static_shared: attribute(CUfunction_attribute::CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES)?,
+            opted_in: Cell::new(0),
+        })
+    }
+}
+
+/// The message for a kernel file that does not compile.
+pub(super) fn compile_error(
+    source: &Source,
+    target: Target,
+    scalar: Scalar,
+    (major, minor): (u32, u32),
+    CompileError { code, log }: &CompileError,
+) -> String {
+    let advice = if log.is_empty() {
+        "install another NVRTC (see `signet devices`) or use --device cpu"
+    } else {
+        "this is a mistake in the kernel, or an NVRTC that does not know its language: please \
+         report it; --device cpu works meanwhile"
+    };
+    format!(
+        "cannot compile {} for {target} with SCALAR = {scalar}: NVRTC {major}.{minor} says \
+         {code}\n{log}\n{advice}",
+        source.file
+    )
+}
+
+/// Loads CUBIN or PTX into the current context.
+fn load_image(mut image: Vec<u8>) -> Result<sys::CUmodule, DriverError> {
+    // PTX is text and ends at a zero byte; behind a CUBIN, which knows its size, it does no harm.
+    image.push(0);
+    // SAFETY: the image is a CUBIN or zero-terminated PTX as NVRTC made it (a hash guards what lay
+    // on disk), and the driver has copied it when the call returns.
+    unsafe { result::module::load_data(image.as_ptr().cast()) }
+}
+
+/// The bytes of each parameter of a kernel, if the driver can tell.
+fn parameter_sizes(function: sys::CUfunction) -> Option<Vec<usize>> {
+    if !has_driver_symbol("cuFuncGetParamInfo") {
+        return None;
+    }
+    let mut sizes = Vec::new();
+    loop {
+        let (mut offset, mut size) = (0, 0);
+        // SAFETY: the function is of a loaded module, and both pointers are valid for writes.
+        let result =
+            unsafe { sys::cuFuncGetParamInfo(function, sizes.len(), &mut offset, &mut size) };
+        match result {
+            sys::CUresult::CUDA_SUCCESS => sizes.push(size),
+            // How the driver says that there are no more.
+            sys::CUresult::CUDA_ERROR_INVALID_VALUE => return Some(sizes),
+            // Whatever is wrong, the launch itself will say it better.
+            _ => return None,
+        }
+    }
+}

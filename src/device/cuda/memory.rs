@@ -1,0 +1,320 @@
+//! Buffers and views of device memory, and the copies between them and the host.
+
+use super::Cuda;
+use super::error::device_error;
+use super::pool::Block;
+use crate::device::Memory;
+use crate::dtype::Element;
+use crate::{Error, Result};
+use cudarc::driver::sys::{CUdeviceptr, CUresult};
+use cudarc::driver::{DriverError, result};
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Range;
+
+/// Memory of a [`Cuda`] device: `len` elements, aligned to 256 bytes.
+///
+/// Dropping it returns the memory to the device's pool, also while kernels that use it are still
+/// queued: the next holder's work comes after them on the same stream.
+pub struct CudaBuffer<E> {
+    block: Block,
+    len: usize,
+    device: Cuda,
+    element: PhantomData<E>,
+}
+
+/// Shared access to a run of a [`CudaBuffer`]. The elements are on the device: the host reads them
+/// by [`Memory::read`].
+pub struct CudaView<'a, E> {
+    address: CUdeviceptr,
+    len: usize,
+    /// The [`Cuda`] handle whose stream orders the accesses.
+    owner: u64,
+    lifetime: PhantomData<&'a [E]>,
+}
+
+/// Exclusive access to a run of a [`CudaBuffer`].
+pub struct CudaViewMut<'a, E> {
+    address: CUdeviceptr,
+    len: usize,
+    /// The [`Cuda`] handle whose stream orders the accesses.
+    owner: u64,
+    lifetime: PhantomData<&'a mut [E]>,
+}
+
+impl<E> Drop for CudaBuffer<E> {
+    fn drop(&mut self) {
+        self.device.pool().give(self.block);
+    }
+}
+
+impl<E> Clone for CudaView<'_, E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E> Copy for CudaView<'_, E> {}
+
+impl<'a, E: Element> CudaView<'a, E> {
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(super) fn address(&self) -> CUdeviceptr {
+        self.address
+    }
+
+    pub(super) fn owner(&self) -> u64 {
+        self.owner
+    }
+}
+
+impl<'a, E: Element> CudaViewMut<'a, E> {
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The same elements, to read: for a kernel that takes up what an earlier one wrote.
+    pub fn as_view(&self) -> CudaView<'_, E> {
+        CudaView { address: self.address, len: self.len, owner: self.owner, lifetime: PhantomData }
+    }
+
+    pub(super) fn address(&self) -> CUdeviceptr {
+        self.address
+    }
+
+    pub(super) fn owner(&self) -> u64 {
+        self.owner
+    }
+}
+
+/// The address of element `index` of a run that starts at `address`.
+fn element_address<E>(address: CUdeviceptr, index: usize) -> CUdeviceptr {
+    address + (index * size_of::<E>()) as CUdeviceptr
+}
+
+impl Cuda {
+    /// Checks that a view belongs to this handle: only its stream knows when the elements are
+    /// ready.
+    pub(super) fn check_owner(&self, owner: u64) -> Result<()> {
+        if owner == self.id() {
+            return Ok(());
+        }
+        let message = "was given a buffer of another device handle; clone one handle instead of \
+                       opening the device twice";
+        Err(self.error(message))
+    }
+
+    /// Waits for the stream. This device's context is the current one.
+    fn wait(&self) -> Result<()> {
+        // SAFETY: the stream lives as long as this handle.
+        unsafe { result::stream::synchronize(self.stream()) }
+            .map_err(self.driver_error("waiting for the device"))
+    }
+
+    /// A block of at least `bytes` bytes, from the pool or the driver.
+    fn take(&self, bytes: usize) -> Result<Block> {
+        let allocate = |size| {
+            // SAFETY: the size is not 0 (the pool sees to that) and the context is current.
+            unsafe { result::malloc_sync(size) }
+        };
+        self.bind()?;
+        let first = self.pool().take(bytes, allocate);
+        match first {
+            Ok(block) => Ok(block),
+            Err(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => {
+                // The blocks that lie in the pool may be what is missing.
+                self.synchronize()?;
+                self.pool().trim();
+                let second = self.pool().take(bytes, allocate);
+                second.map_err(|error| self.allocation_error(bytes, error))
+            }
+            Err(error) => Err(self.allocation_error(bytes, error)),
+        }
+    }
+
+    fn allocation_error(&self, bytes: usize, error: DriverError) -> Error {
+        if error.0 != CUresult::CUDA_ERROR_OUT_OF_MEMORY {
+            return self.driver_error(format!("allocating {bytes} bytes"))(error);
+        }
+        let in_use = self.memory_use().in_use;
+        let free = match result::mem_get_info() {
+            Ok((free, total)) => format!("{free} of the device's {total} are free"),
+            Err(_) => format!("the device has {}", self.info().memory),
+        };
+        self.error(format!(
+            "out of memory: asked for {bytes} bytes while {in_use} are in use and {free}; \
+             try a smaller --batch-size"
+        ))
+    }
+}
+
+/// A copy between runs of unlike length is a mistake of the caller's.
+fn check_lengths(op: &'static str, source: usize, target: usize) -> Result<()> {
+    if source == target {
+        return Ok(());
+    }
+    Err(Error::shape(op, format!("{source} elements for a target of {target}")))
+}
+
+impl Memory for Cuda {
+    type Buffer<E: Element> = CudaBuffer<E>;
+    type View<'a, E: Element> = CudaView<'a, E>;
+    type ViewMut<'a, E: Element> = CudaViewMut<'a, E>;
+
+    fn name(&self) -> String {
+        format!("cuda:{}", self.ordinal())
+    }
+
+    fn alloc<E: Element>(&self, len: usize) -> Result<CudaBuffer<E>> {
+        let bytes = len.checked_mul(size_of::<E>()).ok_or_else(|| {
+            device_error(self.ordinal(), format!("{len} elements are more than fit in memory"))
+        })?;
+        let block = self.take(bytes)?;
+        let buffer = CudaBuffer { block, len, device: self.clone(), element: PhantomData };
+        if cfg!(debug_assertions) && bytes > 0 {
+            // All ones is a NaN in either float type: a kernel that leaves a hole is seen.
+            // SAFETY: the block holds `block.size` bytes and belongs to `buffer`; on the stream the
+            // fill comes after all work of its earlier holder.
+            unsafe { result::memset_d8_async(block.address, 0xFF, block.size, self.stream()) }
+                .map_err(self.driver_error("filling a fresh buffer"))?;
+        }
+        Ok(buffer)
+    }
+
+    fn write<E: Element>(&self, target: CudaViewMut<'_, E>, host: &[E]) -> Result<()> {
+        self.check_owner(target.owner)?;
+        check_lengths("write", host.len(), target.len)?;
+        if host.is_empty() {
+            return Ok(());
+        }
+        self.bind()?;
+        // SAFETY: `target` borrows `len` elements of a live buffer of this context exclusively, and
+        // `host` has as many. On the stream the copy comes after all queued work on them. The
+        // driver may read `host` after the call returns, and has done so when the stream is waited
+        // for below; where that fails the context is lost, and no copy goes on.
+        unsafe { result::memcpy_htod_async(target.address, host, self.stream()) }
+            .map_err(self.driver_error("copying to the device"))?;
+        // Most drivers copy ordinary (pageable) memory to a staging buffer before they return, but
+        // NVIDIA promises only that they might. The plain `cuMemcpyHtoD` promises it, and would not
+        // be ordered with this stream.
+        self.wait()
+    }
+
+    fn read<E: Element>(&self, source: CudaView<'_, E>) -> Result<Vec<E>> {
+        self.check_owner(source.owner)?;
+        let mut host = vec![E::zeroed(); source.len];
+        self.bind()?;
+        if !host.is_empty() {
+            // SAFETY: `source` borrows `len` elements of a live buffer of this context, and `host`
+            // has as many. The driver may write to `host` until the stream has been waited for
+            // below, before `host` is returned or dropped; where that fails the context is lost,
+            // and no copy goes on.
+            unsafe { result::memcpy_dtoh_async(&mut host, source.address, self.stream()) }
+                .map_err(self.driver_error("copying from the device"))?;
+        }
+        self.wait()?;
+        Ok(host)
+    }
+
+    fn copy<E: Element>(&self, source: CudaView<'_, E>, target: CudaViewMut<'_, E>) -> Result<()> {
+        self.check_owner(source.owner)?;
+        self.check_owner(target.owner)?;
+        check_lengths("copy", source.len, target.len)?;
+        let bytes = source.len * size_of::<E>();
+        if bytes == 0 {
+            return Ok(());
+        }
+        self.bind()?;
+        // SAFETY: both runs hold `bytes` bytes of live buffers of this context; `target` is borrowed
+        // exclusively, so they do not overlap.
+        unsafe { result::memcpy_dtod_async(target.address, source.address, bytes, self.stream()) }
+            .map_err(self.driver_error("copying on the device"))
+    }
+
+    fn zero<E: Element>(&self, target: CudaViewMut<'_, E>) -> Result<()> {
+        self.check_owner(target.owner)?;
+        let bytes = target.len * size_of::<E>();
+        if bytes == 0 {
+            return Ok(());
+        }
+        self.bind()?;
+        // SAFETY: `target` borrows `bytes` bytes of a live buffer of this context exclusively, and
+        // zero bytes are a valid value of every `Element`.
+        unsafe { result::memset_d8_async(target.address, 0, bytes, self.stream()) }
+            .map_err(self.driver_error("zeroing device memory"))
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        self.bind()?;
+        self.wait()
+    }
+
+    fn len<E: Element>(buffer: &CudaBuffer<E>) -> usize {
+        buffer.len
+    }
+
+    fn view<E: Element>(buffer: &CudaBuffer<E>) -> CudaView<'_, E> {
+        let owner = buffer.device.id();
+        CudaView { address: buffer.block.address, len: buffer.len, owner, lifetime: PhantomData }
+    }
+
+    fn view_mut<E: Element>(buffer: &mut CudaBuffer<E>) -> CudaViewMut<'_, E> {
+        let owner = buffer.device.id();
+        CudaViewMut { address: buffer.block.address, len: buffer.len, owner, lifetime: PhantomData }
+    }
+
+    fn slice<'a, E: Element>(view: Self::View<'a, E>, range: Range<usize>) -> Self::View<'a, E> {
+        let Range { start, end } = range;
+        assert!(start <= end && end <= view.len, "elements {start}..{end} of {}", view.len);
+        CudaView { address: element_address::<E>(view.address, start), len: end - start, ..view }
+    }
+
+    fn reborrow<'s, E: Element>(view: &'s mut CudaViewMut<'_, E>) -> CudaViewMut<'s, E> {
+        CudaViewMut { lifetime: PhantomData, ..*view }
+    }
+
+    fn split_at<'a, E: Element>(
+        view: Self::ViewMut<'a, E>,
+        at: usize,
+    ) -> (Self::ViewMut<'a, E>, Self::ViewMut<'a, E>) {
+        assert!(at <= view.len, "element {at} of {}", view.len);
+        let tail = CudaViewMut {
+            address: element_address::<E>(view.address, at),
+            len: view.len - at,
+            ..view
+        };
+        (CudaViewMut { len: at, ..view }, tail)
+    }
+}
+
+impl<E: Element> fmt::Debug for CudaBuffer<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CudaBuffer({} {}, {})", self.len, E::NAME, self.device.name())
+    }
+}
+
+impl<E: Element> fmt::Debug for CudaView<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CudaView({} {})", self.len, E::NAME)
+    }
+}
+
+impl<E: Element> fmt::Debug for CudaViewMut<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CudaViewMut({} {})", self.len, E::NAME)
+    }
+}

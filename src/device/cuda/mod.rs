@@ -1,0 +1,279 @@
+//! CUDA as a device: pooled memory on one stream, kernels compiled at run time, launches.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `probe.rs` | which GPUs there are, or why there is none |
+//! | `memory.rs`, `pool.rs` | buffers, views and copies; memory kept for reuse |
+//! | `sources.rs` | the kernels' source text, which `build.rs` put into the binary |
+//! | `nvrtc.rs`, `cache.rs` | compiling it for the very device, once per machine |
+//! | `kernels.rs` | compiled kernels, loaded when first used |
+//! | `precompile.rs` | compiling everything for any target, without a GPU |
+//! | `launch.rs` | arguments, grid and block of a launch |
+//! | `grid.rs` | the grids of simple kernels |
+//! | `profile.rs` | time per kernel |
+//! | `error.rs` | the driver's errors, with what to do about them |
+//!
+//! The launches themselves stand with their ops, in `src/ops/<op>/cuda.rs`, and the kernels in
+//! `kernels/<op>.cu`.
+//!
+//! All work of a device goes to one stream, in the order in which it is asked for. That is what
+//! makes memory safe to reuse: a buffer may be dropped while kernels that use it are still queued,
+//! because whatever gets its memory next is queued behind them.
+
+mod cache;
+mod error;
+mod grid;
+mod kernels;
+mod launch;
+mod memory;
+mod nvrtc;
+mod pool;
+mod precompile;
+mod probe;
+mod profile;
+mod sources;
+#[cfg(test)]
+mod tests;
+
+pub use cache::{CacheSize, KernelCache};
+pub(crate) use grid::{THREADS, grid, pack_grid};
+pub use kernels::KernelStatistics;
+pub use memory::{CudaBuffer, CudaView, CudaViewMut};
+pub use pool::MemoryUse;
+pub use precompile::{CompiledFile, compile_all};
+pub use probe::{
+    GpuInfo, MINIMUM_CAPABILITY, NoGpu, NvrtcInfo, driver_version, gpus, nvrtc_info, probe,
+};
+
+use super::{Device, Memory};
+use crate::dtype::Float;
+use crate::{Error, Result};
+use cudarc::driver::sys::{CUdevice_attribute as Attribute, CUstream};
+use cudarc::driver::{CudaContext, CudaStream, DriverError};
+use kernels::Kernels;
+use nvrtc::Target;
+use pool::Pool;
+use profile::Profile;
+use std::cell::{RefCell, RefMut};
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A GPU. Clones share one stream, one pool of memory and the loaded kernels.
+///
+/// A handle stays on the thread that opened it: the order of calls is the order of work, and a
+/// second thread would have none.
+#[derive(Clone)]
+pub struct Cuda(Rc<Inner>);
+
+/// What a launch may ask of a device.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// Blocks of a grid.
+    grid: [u32; 3],
+    /// Threads of a block, in each direction.
+    block: [u32; 3],
+    /// Bytes of shared memory of a block, with opt-in.
+    shared: u32,
+}
+
+struct Inner {
+    id: u64,
+    info: GpuInfo,
+    limits: Limits,
+    kernels: Kernels,
+    pool: RefCell<Pool>,
+    profile: Profile,
+    // The stream goes before its context.
+    stream: Arc<CudaStream>,
+    context: Arc<CudaContext>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // The last handle and the last buffer are gone. Where the context is lost, everything here
+        // fails, and there is nothing left to free.
+        let _ = self.context.bind_to_thread();
+        let _ = self.stream.synchronize();
+        self.profile.clear();
+        self.kernels.unload();
+        self.pool.get_mut().trim();
+    }
+}
+
+impl Cuda {
+    /// Opens GPU number `ordinal`, counted from 0 as CUDA counts, and runs a first small kernel on
+    /// it: a device that opens works.
+    ///
+    /// # Errors
+    /// [`Error::Device`] with the reason, see [`NoGpu`].
+    pub fn new(ordinal: usize) -> Result<Self> {
+        Self::open(ordinal, KernelCache::of_user()).map_err(|reason| reason.into_error(ordinal))
+    }
+
+    /// As [`Cuda::new`], with the reason as a value, and another place for compiled kernels.
+    ///
+    /// # Errors
+    /// Why the GPU cannot be used.
+    pub fn open(ordinal: usize, cache: KernelCache) -> Result<Self, NoGpu> {
+        let gpus = gpus()?;
+        let count = gpus.len();
+        let no_such = NoGpu::NoSuchDevice { ordinal, count };
+        let info = gpus.into_iter().nth(ordinal).ok_or(no_such)?;
+        let GpuInfo { capability, .. } = info;
+        if capability < MINIMUM_CAPABILITY {
+            return Err(NoGpu::TooOld { name: info.name, capability });
+        }
+        let nvrtc = nvrtc_info()?;
+        let target = Target::choose(capability, &nvrtc.targets).ok_or_else(|| {
+            NoGpu::NvrtcFailed(format!(
+                "NVRTC {}.{} knows no target for {} (compute capability {}.{}); install another",
+                nvrtc.version.0, nvrtc.version.1, info.name, capability.0, capability.1
+            ))
+        })?;
+        let kernels = Kernels::new(target, nvrtc.version, cache);
+        let device = Self::start(info, kernels).map_err(|error| {
+            let action = format!("cannot open cuda:{ordinal}");
+            NoGpu::Unusable(format!("{action}: {}", error::describe(error)))
+        })?;
+        device.try_out().map_err(|error| NoGpu::Unusable(device.explain(&error, nvrtc.version)))?;
+        Ok(device)
+    }
+
+    fn start(info: GpuInfo, kernels: Kernels) -> Result<Self, DriverError> {
+        static IDS: AtomicU64 = AtomicU64::new(0);
+        let context = CudaContext::new(info.ordinal)?;
+        // SAFETY: events would order accesses from several streams, and there is one stream here.
+        // They would also cost two events an allocation and break the capture of a graph.
+        unsafe { context.disable_event_tracking() };
+        let stream = context.new_stream()?;
+        let attribute = |attribute| context.attribute(attribute).map(i32::unsigned_abs);
+        let limits = Limits {
+            grid: [
+                attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X)?,
+                attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Y)?,
+                attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Z)?,
+            ],
+            block: [
+                attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X)?,
+                attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Y)?,
+                attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Z)?,
+            ],
+            shared: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?,
+        };
+        Ok(Self(Rc::new(Inner {
+            id: IDS.fetch_add(1, Ordering::Relaxed),
+            info,
+            limits,
+            kernels,
+            pool: RefCell::default(),
+            profile: Profile::default(),
+            stream,
+            context,
+        })))
+    }
+
+    /// Compiles, loads and runs a kernel.
+    fn try_out(&self) -> Result<()> {
+        let mut flag = self.alloc::<u32>(1)?;
+        self.zero(Self::view_mut(&mut flag))?;
+        self.kernel::<f32>(sources::PROBE.name, "probe")?
+            .output(Self::view_mut(&mut flag))
+            .launch([1, 1, 1], [1, 1, 1])?;
+        match self.read(Self::view(&flag))?[..] {
+            [1] => Ok(()),
+            _ => Err(self.error("a first kernel ran and wrote nothing")),
+        }
+    }
+
+    /// Why a first kernel failed, with the likely cause.
+    fn explain(&self, error: &Error, nvrtc: (u32, u32)) -> String {
+        let message = match error {
+            Error::Device { message, .. } => message.clone(),
+            other => other.to_string(),
+        };
+        match driver_version() {
+            Ok(driver) if driver.0 < nvrtc.0 => format!(
+                "{message}; the driver supports CUDA {}.{} and NVRTC is {}.{}: update the driver, \
+                 or install NVRTC {} (`pip install nvidia-cuda-nvrtc-cu{}`)",
+                driver.0, driver.1, nvrtc.0, nvrtc.1, driver.0, driver.0
+            ),
+            _ => message,
+        }
+    }
+
+    /// Name, memory and so on of this GPU.
+    pub fn info(&self) -> &GpuInfo {
+        &self.0.info
+    }
+
+    /// The `N` of `cuda:N`.
+    pub fn ordinal(&self) -> usize {
+        self.0.info.ordinal
+    }
+
+    /// Bytes in use, pooled, and at the peak.
+    pub fn memory_use(&self) -> MemoryUse {
+        self.0.pool.borrow().usage()
+    }
+
+    /// Streaming multiprocessors.
+    #[allow(dead_code)] // For the ops' launches.
+    pub(crate) fn multiprocessors(&self) -> u32 {
+        self.0.info.multiprocessors
+    }
+
+    /// Compute capability, `(9, 0)`.
+    #[allow(dead_code)] // For the ops' launches.
+    pub(crate) fn compute_capability(&self) -> (u32, u32) {
+        self.0.info.capability
+    }
+
+    /// A number that no other open handle has.
+    fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    fn limits(&self) -> Limits {
+        self.0.limits
+    }
+
+    fn pool(&self) -> RefMut<'_, Pool> {
+        self.0.pool.borrow_mut()
+    }
+
+    fn kernels(&self) -> &Kernels {
+        &self.0.kernels
+    }
+
+    fn profile_cell(&self) -> &Profile {
+        &self.0.profile
+    }
+
+    fn stream(&self) -> CUstream {
+        self.0.stream.cu_stream()
+    }
+
+    /// Makes this device's context the current one of this thread, as every call into the driver
+    /// needs: another handle may have been used in between.
+    fn bind(&self) -> Result<()> {
+        self.0.context.bind_to_thread().map_err(self.driver_error("choosing the device"))
+    }
+
+    fn error(&self, message: impl Into<String>) -> Error {
+        error::device_error(self.ordinal(), message)
+    }
+
+    fn driver_error(&self, action: impl fmt::Display) -> impl FnOnce(DriverError) -> Error {
+        error::driver_error(self.ordinal(), action)
+    }
+}
+
+impl fmt::Debug for Cuda {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cuda({}, {})", self.ordinal(), self.info().name)
+    }
+}
+
+impl<T: Float> Device<T> for Cuda {}

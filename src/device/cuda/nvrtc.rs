@@ -1,0 +1,251 @@
+//! Compiling CUDA C++ at run time.
+//!
+//! The result is a CUBIN for the very device: a driver accepts it as long as it is of NVRTC's
+//! release family, while PTX from a newer NVRTC is refused by an older driver. Only a device that
+//! NVRTC does not know yet gets PTX, which its driver compiles further.
+
+use super::sources::{Header, Source};
+use crate::dtype::Float;
+use cudarc::nvrtc::sys;
+use std::any::TypeId;
+use std::ffi::{CString, c_char, c_int};
+use std::fmt;
+use std::ptr;
+
+/// The type that kernels call `SCALAR`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Scalar {
+    Float,
+    Double,
+}
+
+impl Scalar {
+    /// `T`'s name in CUDA C++.
+    pub(super) fn of<T: Float>() -> Self {
+        if TypeId::of::<T>() == TypeId::of::<f64>() { Self::Double } else { Self::Float }
+    }
+}
+
+impl fmt::Display for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Float => "float",
+            Self::Double => "double",
+        })
+    }
+}
+
+/// What code is made for. The number is ten times the compute capability.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Target {
+    /// Machine code for one device.
+    Cubin(u32),
+    /// The intermediate language, for devices that are newer than NVRTC.
+    Ptx(u32),
+}
+
+impl Target {
+    /// The target for a device of `capability`, of those that NVRTC supports.
+    pub(super) fn choose(capability: (u32, u32), supported: &[u32]) -> Option<Self> {
+        let device = capability.0 * 10 + capability.1;
+        if supported.contains(&device) {
+            return Some(Self::Cubin(device));
+        }
+        supported.iter().copied().filter(|&arch| arch < device).max().map(Self::Ptx)
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cubin(arch) => write!(f, "sm_{arch}"),
+            Self::Ptx(arch) => write!(f, "compute_{arch}"),
+        }
+    }
+}
+
+/// All that NVRTC is told.
+///
+/// Rounding is spelled out though these are the defaults: what a kernel computes must not hang on a
+/// default, and nothing here is "fast math". Contraction to fused multiply-adds is on.
+pub(super) fn options(target: Target, scalar: Scalar) -> Vec<String> {
+    let mut options = vec![
+        format!("--gpu-architecture={target}"),
+        "--std=c++17".into(),
+        "--fmad=true".into(),
+        "--ftz=false".into(),
+        "--prec-div=true".into(),
+        "--prec-sqrt=true".into(),
+        format!("-DSCALAR={scalar}"),
+    ];
+    if scalar == Scalar::Double {
+        options.push("-DSCALAR_IS_DOUBLE".into());
+    }
+    options
+}
+
+/// Compiled code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Compiled {
+    /// A CUBIN or PTX, as the target says.
+    pub(super) code: Vec<u8>,
+    /// What NVRTC had to say: warnings, and what the options asked for.
+    pub(super) log: String,
+}
+
+/// Why there is no compiled code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct CompileError {
+    /// NVRTC's name for it.
+    pub(super) code: String,
+    /// NVRTC's log: errors with file and line.
+    pub(super) log: String,
+}
+
+/// A program of NVRTC's, destroyed on drop.
+struct Program(sys::nvrtcProgram);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // SAFETY: the program came from `nvrtcCreateProgram` and is destroyed once.
+        unsafe { sys::nvrtcDestroyProgram(&mut self.0) };
+    }
+}
+
+/// NVRTC's version. The caller knows that the library is there.
+pub(super) fn version() -> Result<(u32, u32), CompileError> {
+    let (mut major, mut minor): (c_int, c_int) = (0, 0);
+    // SAFETY: both pointers are valid for writes.
+    check(unsafe { sys::nvrtcVersion(&mut major, &mut minor) })?;
+    Ok((major.unsigned_abs(), minor.unsigned_abs()))
+}
+
+/// The targets that NVRTC compiles for, as ten times the compute capability.
+pub(super) fn supported_targets() -> Result<Vec<u32>, CompileError> {
+    let mut count: c_int = 0;
+    // SAFETY: the pointer is valid for writes.
+    check(unsafe { sys::nvrtcGetNumSupportedArchs(&mut count) })?;
+    let mut archs = vec![0 as c_int; usize::try_from(count).unwrap_or(0)];
+    if !archs.is_empty() {
+        // SAFETY: the array has as many places as NVRTC just said it fills.
+        check(unsafe { sys::nvrtcGetSupportedArchs(archs.as_mut_ptr()) })?;
+    }
+    Ok(archs.into_iter().map(c_int::unsigned_abs).collect())
+}
+
+/// Compiles `source` to what `target` names.
+pub(super) fn compile(
+    source: &Source,
+    headers: &[Header],
+    target: Target,
+    options: &[String],
+) -> Result<Compiled, CompileError> {
+    let text = c_string(source.text)?;
+    let file = c_string(source.file)?;
+    let header_texts = headers.iter().map(|h| c_string(h.text)).collect::<Result<Vec<_>, _>>()?;
+    let header_names = headers.iter().map(|h| c_string(h.name)).collect::<Result<Vec<_>, _>>()?;
+    let options = options.iter().map(|o| c_string(o)).collect::<Result<Vec<_>, _>>()?;
+    let (header_texts, header_names) = (pointers(&header_texts), pointers(&header_names));
+    let options = pointers(&options);
+
+    let mut program = Program(ptr::null_mut());
+    // SAFETY: all pointers lead to C strings that live until the end of this function, beyond the
+    // program, and both arrays have as many entries as the count says.
+    check(unsafe {
+        sys::nvrtcCreateProgram(
+            &mut program.0,
+            text.as_ptr(),
+            file.as_ptr(),
+            headers.len() as c_int,
+            header_texts.as_ptr(),
+            header_names.as_ptr(),
+        )
+    })?;
+    // SAFETY: the program is alive, and the array has as many entries as the count says.
+    let compiled = check(unsafe {
+        sys::nvrtcCompileProgram(program.0, options.len() as c_int, options.as_ptr())
+    });
+    let log = program.fetch(sys::nvrtcGetProgramLogSize, sys::nvrtcGetProgramLog);
+    let log = String::from_utf8_lossy(&log.unwrap_or_default()).trim_matches(['\0', '\n']).into();
+    if let Err(error) = compiled {
+        return Err(CompileError { log, ..error });
+    }
+    let code = match target {
+        Target::Cubin(_) => program.fetch(sys::nvrtcGetCUBINSize, sys::nvrtcGetCUBIN),
+        Target::Ptx(_) => program.fetch(sys::nvrtcGetPTXSize, sys::nvrtcGetPTX),
+    }?;
+    Ok(Compiled { code, log })
+}
+
+impl Program {
+    /// What one pair of NVRTC's functions gives: the first tells the size, the second the content.
+    fn fetch(
+        &self,
+        size_of: unsafe fn(sys::nvrtcProgram, *mut usize) -> sys::nvrtcResult,
+        content: unsafe fn(sys::nvrtcProgram, *mut c_char) -> sys::nvrtcResult,
+    ) -> Result<Vec<u8>, CompileError> {
+        let mut size = 0;
+        // SAFETY: the program is alive and the pointer valid for writes.
+        check(unsafe { size_of(self.0, &mut size) })?;
+        let mut bytes = vec![0_u8; size];
+        // SAFETY: as above, and there is room for as many bytes as NVRTC just said it writes.
+        check(unsafe { content(self.0, bytes.as_mut_ptr().cast()) })?;
+        Ok(bytes)
+    }
+}
+
+fn check(result: sys::nvrtcResult) -> Result<(), CompileError> {
+    match result {
+        sys::nvrtcResult::NVRTC_SUCCESS => Ok(()),
+        error => Err(CompileError { code: format!("{error:?}"), log: String::new() }),
+    }
+}
+
+fn c_string(text: &str) -> Result<CString, CompileError> {
+    CString::new(text)
+        .map_err(|_| CompileError { code: "zero byte in the source".into(), log: String::new() })
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+    strings.iter().map(|string| string.as_ptr()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_options_are_these() {
+        let common = ["--std=c++17", "--fmad=true", "--ftz=false", "--prec-div=true"];
+        let expected = |target: &str, rest: &[&str]| {
+            let mut all = vec![format!("--gpu-architecture={target}")];
+            all.extend(common.iter().chain(["--prec-sqrt=true"].iter()).map(|&o| o.into()));
+            all.extend(rest.iter().map(|&o| o.into()));
+            all
+        };
+        assert_eq!(
+            options(Target::Cubin(90), Scalar::Float),
+            expected("sm_90", &["-DSCALAR=float"])
+        );
+        assert_eq!(
+            options(Target::Ptx(121), Scalar::Double),
+            expected("compute_121", &["-DSCALAR=double", "-DSCALAR_IS_DOUBLE"])
+        );
+    }
+
+    #[test]
+    fn a_known_device_gets_its_own_code_and_a_newer_one_ptx() {
+        let supported = [75, 80, 86, 90, 120];
+        assert_eq!(Target::choose((8, 6), &supported), Some(Target::Cubin(86)));
+        assert_eq!(Target::choose((13, 0), &supported), Some(Target::Ptx(120)));
+        assert_eq!(Target::choose((8, 7), &supported), Some(Target::Ptx(86)));
+        assert_eq!(Target::choose((7, 0), &supported), None);
+        assert_eq!(Target::choose((9, 0), &[]), None);
+    }
+
+    #[test]
+    fn scalars_are_named_as_in_cuda() {
+        assert_eq!(Scalar::of::<f32>().to_string(), "float");
+        assert_eq!(Scalar::of::<f64>().to_string(), "double");
+    }
+}

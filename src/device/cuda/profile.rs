@@ -1,0 +1,144 @@
+//! Time per kernel, by events on the stream.
+//!
+//! Host clocks would time the queueing, not the work. Two events around each launch are read only
+//! when somebody asks, or when many have gathered, so that measuring adds no wait.
+
+use super::Cuda;
+use super::probe::has_driver_symbol;
+use crate::Result;
+use crate::device::{KernelTime, Memory};
+use cudarc::driver::sys::{self, CUevent_flags};
+use cudarc::driver::{DriverError, result};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Launches whose events are kept before they are read.
+const PENDING: usize = 1024;
+
+/// The times so far; off until [`Cuda::start_profile`].
+#[derive(Debug, Default)]
+pub(super) struct Profile(RefCell<Option<Times>>);
+
+#[derive(Debug, Default)]
+struct Times {
+    read: BTreeMap<&'static str, (u64, Duration)>,
+    pending: Vec<Measured>,
+}
+
+/// A kernel between two events.
+#[derive(Debug)]
+struct Measured {
+    name: &'static str,
+    start: Event,
+    end: Event,
+}
+
+/// A point of the stream, destroyed on drop.
+#[derive(Debug)]
+struct Event(sys::CUevent);
+
+impl Event {
+    fn record(stream: sys::CUstream) -> Result<Self, DriverError> {
+        let event = Self(result::event::create(CUevent_flags::CU_EVENT_DEFAULT)?);
+        // SAFETY: the event was just made, and the caller's stream is alive.
+        unsafe { result::event::record(event.0, stream) }?;
+        Ok(event)
+    }
+
+    /// The time from `self` to `end`, both done.
+    fn until(&self, end: &Self) -> Result<Duration, DriverError> {
+        let mut milliseconds = 0.0_f32;
+        // The second version came with CUDA 12.8, and cudarc has it alone.
+        if has_driver_symbol("cuEventElapsedTime_v2") {
+            // SAFETY: both events are alive and were recorded, and the pointer is valid for writes.
+            unsafe { sys::cuEventElapsedTime_v2(&mut milliseconds, self.0, end.0) }.result()?;
+        } else {
+            type ElapsedTime =
+                unsafe extern "C" fn(*mut f32, sys::CUevent, sys::CUevent) -> sys::CUresult;
+            // SAFETY: the library is loaded, as it made the events; the type is that of the
+            // function in NVIDIA's header.
+            let elapsed = unsafe { sys::culib().get::<ElapsedTime>(b"cuEventElapsedTime") };
+            let Ok(elapsed) = elapsed else {
+                return Err(DriverError(sys::CUresult::CUDA_ERROR_NOT_SUPPORTED));
+            };
+            // SAFETY: as above.
+            unsafe { elapsed(&mut milliseconds, self.0, end.0) }.result()?;
+        }
+        Ok(Duration::from_secs_f64(f64::from(milliseconds.max(0.0)) / 1e3))
+    }
+}
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        // SAFETY: the event was made by `record` and is destroyed once. An error means that the
+        // context is already lost, and the event with it.
+        let _ = unsafe { result::event::destroy(self.0) };
+    }
+}
+
+impl Times {
+    /// Reads the events of finished kernels; the caller has waited for the stream.
+    fn read_pending(&mut self) -> Result<(), DriverError> {
+        for measured in self.pending.drain(..) {
+            let (calls, total) = self.read.entry(measured.name).or_default();
+            *calls += 1;
+            *total += measured.start.until(&measured.end)?;
+        }
+        Ok(())
+    }
+}
+
+impl Profile {
+    /// Destroys the events. The caller has made the context current.
+    pub(super) fn clear(&self) {
+        self.0.take();
+    }
+}
+
+impl Cuda {
+    /// Starts to measure the time each kernel takes on the device. Not for use while a CUDA graph
+    /// is captured: events in a graph carry no times.
+    pub fn start_profile(&self) {
+        self.profile_cell().0.borrow_mut().get_or_insert_default();
+    }
+
+    /// The time per kernel since [`Cuda::start_profile`], the most expensive first. Waits for the
+    /// device.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) when the device fails.
+    pub fn profile(&self) -> Result<Vec<KernelTime>> {
+        self.synchronize()?;
+        let mut times = self.profile_cell().0.borrow_mut();
+        let Some(times) = times.as_mut() else { return Ok(Vec::new()) };
+        times.read_pending().map_err(self.driver_error("reading kernel times"))?;
+        let mut list: Vec<_> = times
+            .read
+            .iter()
+            .map(|(&name, &(calls, total))| KernelTime { name, calls, total })
+            .collect();
+        list.sort_by_key(|time| std::cmp::Reverse(time.total));
+        Ok(list)
+    }
+
+    /// Runs one launch, between two events while a profile is on.
+    pub(super) fn measure(
+        &self,
+        name: &'static str,
+        launch: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        let mut times = self.profile_cell().0.borrow_mut();
+        let Some(times) = times.as_mut() else { return launch() };
+        let event =
+            || Event::record(self.stream()).map_err(self.driver_error("recording a kernel's time"));
+        let start = event()?;
+        launch()?;
+        times.pending.push(Measured { name, start, end: event()? });
+        if times.pending.len() >= PENDING {
+            self.synchronize()?;
+            times.read_pending().map_err(self.driver_error("reading kernel times"))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,28 @@
+use super::{AdamKernels, AdamStep};
+use crate::Result;
+use crate::device::Cuda;
+use crate::device::cuda::{CudaView, CudaViewMut, THREADS, pack_grid};
+use crate::dtype::Float;
+
+impl<T: Float> AdamKernels<T> for Cuda {
+    fn adam(
+        &self,
+        step: &AdamStep,
+        parameters: CudaViewMut<'_, T>,
+        gradients: CudaView<'_, T>,
+        exp_avg: CudaViewMut<'_, T>,
+        exp_avg_sq: CudaViewMut<'_, T>,
+        max_exp_avg_sq: Option<CudaViewMut<'_, T>>,
+    ) -> Result<()> {
+        let n = parameters.len();
+        self.kernel::<T>("adam", "adam")?
+            .value(*step)
+            .value(n as u32)
+            .output(parameters)
+            .input(gradients)
+            .output(exp_avg)
+            .output(exp_avg_sq)
+            .optional_output(max_exp_avg_sq)
+            .launch(pack_grid::<T>(n), [THREADS, 1, 1])
+    }
+}

@@ -1,0 +1,69 @@
+use super::{CrossEntropyGeometry, CrossEntropyKernels};
+use crate::Result;
+use crate::device::cuda::{CudaView, CudaViewMut, THREADS, pack_grid};
+use crate::device::{Cuda, Memory, Output};
+use crate::dtype::Float;
+
+const FILE: &str = "cross_entropy";
+
+/// Rows that one block takes: four to a warp. A training batch is one block, and needs no second
+/// kernel.
+const ROWS_PER_BLOCK: u32 = 32;
+/// The most blocks, each of which counts all targets for itself.
+const MAX_BLOCKS: u32 = 128;
+
+impl<T: Float> CrossEntropyKernels<T> for Cuda {
+    fn cross_entropy_forward(
+        &self,
+        geometry: &CrossEntropyGeometry,
+        logits: CudaView<'_, T>,
+        target: CudaView<'_, i32>,
+        loss: CudaViewMut<'_, T>,
+        grad_logits: CudaViewMut<'_, T>,
+        correct: CudaViewMut<'_, i32>,
+    ) -> Result<()> {
+        // One block at least: the loss of no rows is written too.
+        let blocks = geometry.batch.div_ceil(ROWS_PER_BLOCK).clamp(1, MAX_BLOCKS);
+        let partials = if blocks == 1 { 0 } else { blocks as usize };
+        let mut partial_loss = self.alloc::<f64>(partials)?;
+        let mut partial_correct = self.alloc::<i32>(partials)?;
+        let (mut loss, mut correct) = (loss, correct);
+        self.kernel::<T>(FILE, "cross_entropy_forward")?
+            .value(*geometry)
+            .input(logits)
+            .input(target)
+            .output(Self::view_mut(&mut partial_loss))
+            .output(Self::view_mut(&mut partial_correct))
+            .output(Self::reborrow(&mut loss))
+            .output(grad_logits)
+            .output(Self::reborrow(&mut correct))
+            .launch([blocks, 1, 1], [THREADS, 1, 1])?;
+        if blocks == 1 {
+            return Ok(());
+        }
+        self.kernel::<T>(FILE, "cross_entropy_reduce")?
+            .value(*geometry)
+            .value(blocks)
+            .input(target)
+            .input(Self::view(&partial_loss))
+            .input(Self::view(&partial_correct))
+            .output(loss)
+            .output(correct)
+            .launch([1, 1, 1], [THREADS, 1, 1])
+    }
+
+    fn cross_entropy_backward(
+        &self,
+        saved: CudaView<'_, T>,
+        gradient: CudaView<'_, T>,
+        grad_logits: Output<'_, Self, T>,
+    ) -> Result<()> {
+        let n = saved.len();
+        self.kernel::<T>(FILE, "cross_entropy_backward")?
+            .value(n as u32)
+            .input(saved)
+            .input(gradient)
+            .gradient(grad_logits)
+            .launch(pack_grid::<T>(n), [THREADS, 1, 1])
+    }
+}

@@ -1,0 +1,23 @@
+use super::{DropoutGeometry, DropoutKernels};
+use crate::Result;
+use crate::device::cuda::{CudaView, THREADS, grid};
+use crate::device::{Cuda, Output};
+use crate::dtype::Float;
+
+impl<T: Float> DropoutKernels<T> for Cuda {
+    fn dropout(
+        &self,
+        geometry: &DropoutGeometry,
+        x: CudaView<'_, T>,
+        y: Output<'_, Self, T>,
+    ) -> Result<()> {
+        let n = x.len();
+        self.kernel::<T>("dropout", "dropout")?
+            .value(*geometry)
+            .value(n as u32)
+            .input(x)
+            .gradient(y)
+            // A thread for each block of four random words.
+            .launch(grid(n.div_ceil(4)), [THREADS, 1, 1])
+    }
+}

@@ -1,0 +1,99 @@
+use super::{MatmulGeometry, MatmulKernels};
+use crate::Result;
+use crate::device::cuda::CudaView;
+use crate::device::{Cuda, Memory, Output};
+use crate::dtype::Float;
+use crate::ops::sum::cuda::COLUMN_BLOCK;
+
+const FILE: &str = "matmul";
+
+/// Rows of a tile, `MATMUL_ROWS` of `matmul.cu`.
+const ROWS: u32 = 32;
+/// Columns and depth of a tile of `gemm.cuh`.
+const COLS: u32 = 64;
+const DEPTH: u32 = 16;
+
+/// Blocks that fill a GPU, about. Of any GPU: the number decides how sums are cut, and bits must not
+/// depend on the card.
+const ENOUGH_BLOCKS: u32 = 256;
+/// The least elements of a sum that are worth a partial sum of their own.
+const MIN_SLICE: u32 = 64;
+
+/// How a product is cut for `gemm` of `gemm.cuh`: into tiles of the result, and where these are few
+/// and the sum is long, the sum into slices.
+pub(crate) struct Tiling {
+    /// Tiles of the result, one block each.
+    pub(crate) tiles: u32,
+    /// Threads of a block.
+    pub(crate) threads: u32,
+    /// Partial sums, at least one.
+    pub(crate) slices: u32,
+    /// Elements of the sum in each.
+    pub(crate) slice: u32,
+}
+
+impl Tiling {
+    /// An `[m, n]` result in tiles of `rows` rows, each sum in one piece.
+    pub(crate) fn new(rows: u32, m: u32, n: u32) -> Self {
+        let tiles = m.div_ceil(rows) * n.div_ceil(COLS);
+        Self { tiles, threads: rows * COLS / 16, slices: 1, slice: u32::MAX }
+    }
+
+    /// The same with sums of `k` elements in as many slices as fill a GPU.
+    pub(crate) fn sliced(self, k: u32) -> Self {
+        let wanted = (ENOUGH_BLOCKS / self.tiles.max(1)).max(1);
+        let slice = k.div_ceil(wanted).max(MIN_SLICE).next_multiple_of(DEPTH);
+        Self { slices: k.div_ceil(slice).max(1), slice, ..self }
+    }
+
+    pub(crate) fn grid(&self) -> [u32; 3] {
+        [self.tiles, self.slices, 1]
+    }
+
+    pub(crate) fn block(&self) -> [u32; 3] {
+        [self.threads, 1, 1]
+    }
+}
+
+/// The grid that adds the slices of a result of `elements` with blocks of [`COLUMN_BLOCK`].
+pub(crate) fn reduce_grid(elements: u32) -> [u32; 3] {
+    [elements.div_ceil(COLUMN_BLOCK[0]), 1, 1]
+}
+
+impl<T: Float> MatmulKernels<T> for Cuda {
+    fn matmul(
+        &self,
+        geometry: &MatmulGeometry,
+        a: CudaView<'_, T>,
+        b: CudaView<'_, T>,
+        bias: Option<CudaView<'_, T>>,
+        c: Output<'_, Self, T>,
+    ) -> Result<()> {
+        let &MatmulGeometry { m, n, k, transpose_a, transpose_b } = geometry;
+        let name = match (transpose_a == 1, transpose_b == 1) {
+            (false, false) => "matmul_nn",
+            (false, true) => "matmul_nt",
+            (true, false) => "matmul_tn",
+            (true, true) => "matmul_tt",
+        };
+        let tiling = Tiling::new(ROWS, m, n).sliced(k);
+        let product = self.kernel::<T>(FILE, name)?.value(*geometry).value(tiling.slice);
+        let product = product.input(a).input(b);
+        if tiling.slices == 1 {
+            let product = product.optional(bias).gradient(c);
+            return product.launch(tiling.grid(), tiling.block());
+        }
+        let elements = m * n;
+        let mut partials = self.alloc::<T>(tiling.slices as usize * elements as usize)?;
+        let output = Output { view: Self::view_mut(&mut partials), accumulate: false };
+        product.optional::<T>(None).gradient(output).launch(tiling.grid(), tiling.block())?;
+        self.kernel::<T>(FILE, "matmul_reduce")?
+            .value(tiling.slices)
+            .value(elements)
+            .value(n)
+            .input(Self::view(&partials))
+            .optional(bias)
+            .gradient(c)
+            .launch(reduce_grid(elements), COLUMN_BLOCK)
+    }
+}

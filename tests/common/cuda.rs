@@ -1,0 +1,42 @@
+//! The CUDA device that tests run on: `SIGNET_TEST_CUDA=sim` (the default on Linux on x86-64) is
+//! cusim, `real` a GPU. Elsewhere, and with any other value, CUDA tests are skipped.
+#![allow(dead_code, reason = "each test binary uses some of it")]
+
+use signet::Cuda;
+use signet::device::cuda::KernelCache;
+
+/// Whether the tests run on cusim.
+pub fn is_sim() -> bool {
+    let can = cfg!(all(target_os = "linux", target_arch = "x86_64"));
+    match std::env::var("SIGNET_TEST_CUDA") {
+        Ok(chosen) => can && chosen == "sim",
+        Err(_) => can,
+    }
+}
+
+/// A device of the calling thread; `None` where CUDA tests are to be skipped.
+///
+/// # Panics
+/// If there should be a device and there is none.
+pub fn device() -> Option<Cuda> {
+    if is_sim() {
+        load_sim();
+        // cusim keeps what it compiled by itself, and its code has no place in the user's cache.
+        return Some(Cuda::open(0, KernelCache::none()).expect("cusim is a device"));
+    }
+    if std::env::var("SIGNET_TEST_CUDA").is_ok_and(|chosen| chosen == "real") {
+        return Some(Cuda::new(0).expect("SIGNET_TEST_CUDA=real asks for a GPU"));
+    }
+    eprintln!("SKIPPED: a CUDA test, as SIGNET_TEST_CUDA is neither sim nor real");
+    None
+}
+
+/// Puts cusim where cudarc will look, which must come before its first call.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub fn load_sim() {
+    cusim::Sim::load().expect("cusim was built with this test");
+}
+
+/// There is no cusim here.
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+pub fn load_sim() {}
