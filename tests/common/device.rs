@@ -20,20 +20,8 @@ impl TestDevice for Cpu {
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 impl TestDevice for signet::Cuda {
-    /// The GPU that `SIGNET_TEST_CUDA` names: `sim`, the CPU in its place (also where nothing is
-    /// named), or `real`.
     fn open() -> Self {
-        let choice = std::env::var("SIGNET_TEST_CUDA").unwrap_or_else(|_| "sim".into());
-        match choice.as_str() {
-            "sim" => _ = cusim::Sim::load().expect("cusim was built with this test"),
-            "real" => {}
-            other => panic!("SIGNET_TEST_CUDA={other}: sim or real"),
-        }
-        // Kernels compiled for checks are not those without, though their sources are the same.
-        let check = std::env::var("CUSIM_CHECK").unwrap_or_default();
-        let folder = format!("{}/kernels-{choice}{check}", env!("CARGO_TARGET_TMPDIR"));
-        let cache = signet::device::cuda::KernelCache::in_folder(folder);
-        signet::Cuda::open(0, cache).unwrap_or_else(|reason| panic!("{reason}"))
+        super::cuda::device().expect("SIGNET_TEST_CUDA must be sim, real or nothing here")
     }
 }
 

@@ -55,6 +55,9 @@ impl Drop for Module {
     }
 }
 
+/// Told, with a line for the user, that compiling begins.
+type Notice = Box<dyn Fn(&str)>;
+
 /// Compiles, loads and keeps the kernels of one device.
 pub(super) struct Kernels {
     target: Target,
@@ -62,7 +65,7 @@ pub(super) struct Kernels {
     cache: KernelCache,
     modules: RefCell<HashMap<(&'static str, Scalar), Module>>,
     statistics: Cell<KernelStatistics>,
-    notice: RefCell<Option<Rc<dyn Fn(&str)>>>,
+    notice: RefCell<Option<Notice>>,
 }
 
 impl Kernels {
@@ -141,7 +144,7 @@ impl Cuda {
     /// Has `notice` called before this device compiles its first kernel, with a line for the user:
     /// that takes a second or two on a machine's first run.
     pub fn on_compile(&self, notice: impl Fn(&str) + 'static) {
-        *self.kernels().notice.borrow_mut() = Some(Rc::new(notice));
+        *self.kernels().notice.borrow_mut() = Some(Box::new(notice));
     }
 
     /// How the kernels in use came about.
