@@ -122,7 +122,6 @@ struct cusim_kernel {
   unsigned count;
   unsigned bound;        // of __launch_bounds__, 0 if none
   const char *name;      // as written: a name expression or a qualified name
-  const char *functions; // the functions it may reach, comma-separated
 };
 
 template <unsigned... I> struct cusim_indices {};
@@ -149,14 +148,13 @@ template <class... P> struct cusim_unpack<void (*)(P...)> {
 };
 template <class... P> constexpr cusim_unpack<void (*)(P...)> cusim_signature(void (*)(P...));
 
-#define CUSIM_KERNEL(bound, functions, ...)                                                    \
+#define CUSIM_KERNEL(bound, ...)                                                    \
   {(const void *)(void *)&__VA_ARGS__,                                                         \
    &decltype(cusim_signature(&__VA_ARGS__))::template call<&__VA_ARGS__>,                      \
    decltype(cusim_signature(&__VA_ARGS__))::sizes,                                             \
    decltype(cusim_signature(&__VA_ARGS__))::count,                                             \
    (unsigned)(bound),                                                                          \
-   #__VA_ARGS__,                                                                               \
-   functions},
+   #__VA_ARGS__},
 
 // ---------------------------------------------------------------------------------------------
 // Barriers, fences, warp collectives (kinds as in driver/src/engine/)

@@ -346,6 +346,27 @@ fn launch_limits() {
 }
 
 #[test]
+fn shared_memory_is_counted_by_kernel() {
+    let device = Device::new();
+    let source = r#"
+    template <int N> __device__ float first(float v) {
+        __shared__ float s[N];
+        s[threadIdx.x] = v;
+        __syncthreads();
+        return s[0];
+    }
+    __device__ __noinline__ float big(float v) { return first<10000>(v); }
+    extern "C" __global__ void none(float* out) { *out = 1; }
+    extern "C" __global__ void same(float* out) { *out = 1; }
+    extern "C" __global__ void small(float* out) { *out = first<100>(2); }
+    extern "C" __global__ void large(float* out) { __shared__ int x; x = 1; *out = big(2) + x; }"#;
+    let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES;
+    let bytes =
+        |kernel: &str| device.kernel("count.cu", source, kernel).get_attribute(attribute).unwrap();
+    assert_eq!(["none", "same", "small", "large"].map(bytes), [0, 0, 400, 40004]);
+}
+
+#[test]
 fn module_variables() {
     let device = Device::new();
     let source = r#"__constant__ float scale[2]; __device__ int calls;

@@ -1,6 +1,7 @@
 //! Modules: the shared objects made by the nvrtc stand-in, their kernels and variables.
 #![allow(non_snake_case)]
 
+use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char, c_uint, c_void};
 use std::fs;
 use std::ops::Range;
@@ -38,7 +39,6 @@ struct Row {
     count: u32,
     bound: u32,
     name: *const c_char,
-    functions: *const c_char,
 }
 
 /// A named piece of an image's memory.
@@ -215,49 +215,50 @@ impl Image {
     fn kernels(self: &Arc<Self>) -> Vec<Arc<Kernel>> {
         let mut kernels = Vec::new();
         let Some(table) = symbol(self.handle, c"cusim_kernels") else { return kernels };
+        let map = self.shared_map();
         let mut row = table as *const Row;
         // SAFETY: the shim's table ends with a row of zeros; its strings and arrays live as long
         // as the object.
         unsafe {
             while let Some(call) = (*row).call {
                 let r = &*row;
-                let functions = CStr::from_ptr(r.functions).to_string_lossy();
-                let shared: Vec<_> = (0..self.shared.len())
-                    .filter(|&i| reaches(&functions, &self.shared[i].name))
-                    .collect();
+                let name = symbol_name(r.function);
+                let used = name.as_deref().map(|n| map.get(n).cloned().unwrap_or_default());
+                // A kernel that is not exported cannot be looked up: it may use all there are.
+                let used = used.unwrap_or_else(|| (0..self.shared.len()).collect());
                 kernels.push(Arc::new(Kernel {
-                    name: symbol_name(r.function)
+                    name: name
                         .unwrap_or_else(|| CStr::from_ptr(r.name).to_string_lossy().into_owned()),
                     image: Arc::clone(self),
                     call,
                     sizes: std::slice::from_raw_parts(r.sizes, r.count as usize).to_vec(),
                     bound: r.bound,
-                    shared_bytes: shared.iter().map(|&i| self.shared[i].range.len() as u32).sum(),
-                    shared,
+                    shared_bytes: used.iter().map(|&i| self.shared[i].range.len() as u32).sum(),
+                    shared: used,
                 }));
                 row = row.add(1);
             }
         }
         kernels
     }
+
+    /// Which shared variables each function uses, as the nvrtc stand-in found out.
+    fn shared_map(&self) -> HashMap<String, Vec<usize>> {
+        let Some(map) = symbol(self.handle, c"cusim_shared_map") else { return HashMap::new() };
+        // SAFETY: the nvrtc stand-in puts a string there.
+        let map = unsafe { CStr::from_ptr(map as *const c_char) }.to_string_lossy();
+        let find = |name: &str| self.shared.iter().position(|v| v.name == name);
+        let entries = map.split(';').filter_map(|entry| entry.split_once(':'));
+        entries
+            .map(|(function, used)| {
+                (function.to_owned(), used.split(',').filter_map(find).collect())
+            })
+            .collect()
+    }
 }
 
 fn is_writable(flags: SegmentFlags) -> bool {
     matches!(flags, SegmentFlags::Elf { p_flags } if p_flags & object::elf::PF_W != 0)
-}
-
-/// Whether a shared variable's mangled name puts it into one of `functions`, or into none.
-fn reaches(functions: &str, variable: &str) -> bool {
-    if !variable.starts_with("_ZZ") {
-        return true;
-    }
-    functions.split(',').any(|function| {
-        // A mangled name holds each simple name after its length.
-        let encoded = format!("{}{function}", function.len());
-        variable
-            .match_indices(&encoded)
-            .any(|(at, _)| !variable[..at].ends_with(|c: char| c.is_ascii_digit()))
-    })
 }
 
 /// Loads the object; anew even if it is loaded already, so that each module has its variables.

@@ -15,8 +15,9 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use sha2::{Digest, Sha256};
 
+use crate::assembly;
 use crate::options::Options;
-use crate::scan::{self, Program};
+use crate::scan::{self, Kernel};
 
 const SHIM: &str = include_str!("../../shim/cusim.h");
 
@@ -32,6 +33,8 @@ const FLAGS: &[&str] = &[
     "-fno-strict-aliasing",
     "-fwrapv",
     "-fno-gnu-unique",
+    // Two kernels that do the same are two kernels: names are found by address.
+    "-fno-ipa-icf",
     "-fno-stack-protector",
     "-fcf-protection=none",
     "-fdiagnostics-color=never",
@@ -132,10 +135,10 @@ fn build(input: &Input, work: &Path) -> Result<(PathBuf, String), Failure> {
     if !output.status.success() {
         return Err(Failure::Program(log));
     }
-    let (program, source) = scan::scan(&String::from_utf8_lossy(&output.stdout));
+    let (kernels, source) = scan::scan(&String::from_utf8_lossy(&output.stdout));
 
     // Flag 3 marks the shim as a system header: no warnings about it.
-    let table = kernel_table(&program, input.expressions);
+    let table = kernel_table(&kernels, input.expressions);
     let whole = format!("# 1 \"cusim.h\" 3\n{SHIM}\n{source}\n# 1 \"name expression\"\n{table}");
     fs::write(work.join("whole.cc"), whole)?;
     let mut to_assembly = compiler(input, work);
@@ -148,10 +151,9 @@ fn build(input: &Input, work: &Path) -> Result<(PathBuf, String), Failure> {
     if !output.status.success() {
         return Err(Failure::Program(log));
     }
-    if check_mode() {
-        let assembly = fs::read_to_string(work.join("whole.s"))?;
-        fs::write(work.join("whole.s"), add_red_zones(&assembly))?;
-    }
+    let assembly = fs::read_to_string(work.join("whole.s"))?;
+    let red_zone = check_mode().then_some(RED_ZONE);
+    fs::write(work.join("whole.s"), assembly::finish(&assembly, red_zone))?;
 
     let mut link = Command::new(compiler_name());
     link.current_dir(work).args(["-shared", "whole.s", "-o", "whole.so", "-lm"]);
@@ -187,38 +189,17 @@ fn run(command: &mut Command) -> Result<Output, Failure> {
 }
 
 /// The table through which the driver finds the kernels.
-fn kernel_table(program: &Program, expressions: &[String]) -> String {
+fn kernel_table(kernels: &[Kernel], expressions: &[String]) -> String {
     let mut table = String::from("extern \"C\" __attribute__((used)) ");
     table.push_str("const cusim_kernel cusim_kernels[] = {\n");
-    let plain = program.kernels.iter().map(|k| (k.name.as_str(), k.bound.as_deref()));
+    let plain = kernels.iter().map(|k| (k.name.as_str(), k.bound.as_deref()));
     let all = plain.chain(expressions.iter().map(|e| (e.as_str(), None)));
     for (name, bound) in all {
-        let functions: Vec<_> = program.reachable(name).into_iter().collect();
-        let (bound, functions) = (bound.unwrap_or("0"), functions.join(","));
+        let bound = bound.unwrap_or("0");
         // Writing to a String cannot fail.
-        _ = writeln!(table, "CUSIM_KERNEL(({bound}), \"{functions}\", {name})");
+        _ = writeln!(table, "CUSIM_KERNEL(({bound}), {name})");
     }
     table + "{}};\n"
-}
-
-/// Leaves room after every thread-local (that is, shared) variable.
-fn add_red_zones(assembly: &str) -> String {
-    let mut out = String::with_capacity(assembly.len());
-    let mut shared = false;
-    for line in assembly.lines() {
-        let trimmed = line.trim_start();
-        if trimmed.starts_with(".section") {
-            shared = trimmed.contains(".tbss");
-        } else if matches!(trimmed, ".text" | ".data" | ".bss") {
-            shared = false;
-        }
-        out.push_str(line);
-        out.push('\n');
-        if shared && trimmed.starts_with(".zero") {
-            _ = writeln!(out, "\t.zero\t{RED_ZONE}");
-        }
-    }
-    out
 }
 
 /// Everything that the result depends on.
@@ -298,7 +279,6 @@ struct Row {
     count: u32,
     bound: u32,
     name: *const c_char,
-    functions: *const c_char,
 }
 
 /// Looks the name expressions' symbols up in the object.
@@ -330,18 +310,4 @@ fn lowered_names(path: &Path, expressions: &[String]) -> Result<Vec<String>, Fai
         libc::dlclose(object);
     }
     Ok(lowered)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn red_zones_follow_shared_variables_only() {
-        let assembly =
-            "\t.bss\na:\n\t.zero\t4\n\t.section\t.tbss,\"awT\",@nobits\nb:\n\t.zero\t8\n";
-        let out = add_red_zones(assembly);
-        assert_eq!(out.matches(".zero\t128").count(), 1);
-        assert!(out.ends_with("\t.zero\t8\n\t.zero\t128\n"));
-    }
 }

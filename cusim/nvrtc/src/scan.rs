@@ -1,10 +1,9 @@
-//! Reads a preprocessed program just well enough to find its kernels and what they call, and to
-//! rewrite `extern __shared__` arrays.
+//! Reads a preprocessed program just well enough to find its kernels, and to rewrite
+//! `extern __shared__` arrays.
 //!
 //! It works on tokens, after the preprocessor: kernels made by macros are found, comments and
 //! strings are not mistaken for code.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// A kernel that is a plain function. Template kernels come in through name expressions.
@@ -16,37 +15,12 @@ pub struct Kernel {
     pub bound: Option<String>,
 }
 
-/// What a program contains.
-#[derive(Debug, Default)]
-pub struct Program {
-    pub kernels: Vec<Kernel>,
-    /// For each function (or class), the identifiers in its body.
-    mentions: BTreeMap<String, BTreeSet<String>>,
-}
-
-impl Program {
-    /// The functions that code mentioning `text` may reach, by their simple names. It errs on the
-    /// side of too many: overloads and instances of a template are not told apart.
-    pub fn reachable(&self, text: &str) -> BTreeSet<String> {
-        let mut todo: Vec<String> = identifiers(text).map(str::to_owned).collect();
-        let mut reached = BTreeSet::new();
-        while let Some(name) = todo.pop() {
-            let Some(mentions) = self.mentions.get(&name) else { continue };
-            if reached.insert(name) {
-                todo.extend(mentions.iter().cloned());
-            }
-        }
-        reached
-    }
-}
-
 /// Finds the kernels of preprocessed `source` and returns it rewritten for g++.
-pub fn scan(source: &str) -> (Program, String) {
+pub fn scan(source: &str) -> (Vec<Kernel>, String) {
     let scanner = Scanner { source, tokens: tokenize(source) };
-    let mut program = Program::default();
-    scanner.scope(0, "", &mut program);
-    program.kernels.dedup_by(|a, b| a.name == b.name);
-    (program, scanner.rewrite())
+    let mut kernels = Vec::new();
+    scanner.scope(0, "", &mut kernels);
+    (kernels, scanner.rewrite())
 }
 
 struct Scanner<'a> {
@@ -74,7 +48,7 @@ impl Scanner<'_> {
     }
 
     /// Reads declarations from token `i` to the end of the scope; returns where that is.
-    fn scope(&self, mut i: usize, prefix: &str, program: &mut Program) -> usize {
+    fn scope(&self, mut i: usize, prefix: &str, kernels: &mut Vec<Kernel>) -> usize {
         let mut start = i;
         while i < self.tokens.len() {
             match self.text(i) {
@@ -88,10 +62,10 @@ impl Scanner<'_> {
                     let head = start..i;
                     if self.opens_scope(&head) {
                         let inner = format!("{prefix}{}", self.namespace(&head));
-                        i = self.scope(i + 1, &inner, program);
+                        i = self.scope(i + 1, &inner, kernels);
                     } else {
                         let end = self.skip(i);
-                        self.definition(head, i..end, prefix, program);
+                        self.definition(&head, prefix, kernels);
                         i = end;
                     }
                     start = i;
@@ -115,21 +89,19 @@ impl Scanner<'_> {
         if name.is_empty() { name } else { name + "::" }
     }
 
-    /// Notes a function (or class, or initialiser) with declaration `head` and body `body`.
-    fn definition(&self, head: Range<usize>, body: Range<usize>, prefix: &str, out: &mut Program) {
+    /// Notes the function defined by `head` and what follows, if it is a kernel.
+    fn definition(&self, head: &Range<usize>, prefix: &str, kernels: &mut Vec<Kernel>) {
         let template = self.text(head.start) == "template";
-        let head = if template { self.skip_angles(head.start + 1)..head.end } else { head };
-        let Some(name) = self.declared_name(&head) else { return };
-        let mentioned = body.map(|i| self.text(i)).filter(|t| is_identifier(t));
-        let mentions = out.mentions.entry(name.to_owned()).or_default();
-        mentions.extend(mentioned.map(str::to_owned));
-        if !template && head.clone().any(|i| self.text(i) == "__global__") {
+        if template || !head.clone().any(|i| self.text(i) == "__global__") {
+            return;
+        }
+        if let Some(name) = self.declared_name(head) {
             let name = format!("{prefix}{name}");
-            out.kernels.push(Kernel { name, bound: self.launch_bound(&head) });
+            kernels.push(Kernel { name, bound: self.launch_bound(head) });
         }
     }
 
-    /// The function or class a declaration declares.
+    /// The function that a declaration declares.
     fn declared_name(&self, head: &Range<usize>) -> Option<&str> {
         let mut i = head.start;
         while i < head.end {
@@ -137,9 +109,6 @@ impl Scanner<'_> {
             match self.text(i) {
                 t if NOT_A_NAME.contains(&t) && next_is_parenthesis => i = self.skip(i + 1),
                 t if is_identifier(t) && next_is_parenthesis => return Some(t),
-                "struct" | "class" | "union" if !head.clone().any(|j| self.text(j) == "(") => {
-                    return (i + 1..head.end).map(|j| self.text(j)).find(|t| is_identifier(t));
-                }
                 _ => i += 1,
             }
         }
@@ -164,27 +133,6 @@ impl Scanner<'_> {
             match self.text(i) {
                 "(" | "{" | "[" => depth += 1,
                 ")" | "}" | "]" => depth -= 1,
-                _ => {}
-            }
-            i += 1;
-            if depth == 0 {
-                break;
-            }
-        }
-        i
-    }
-
-    /// Past a template's parameter list, whose `<` is at `i`.
-    fn skip_angles(&self, mut i: usize) -> usize {
-        let mut depth = 0;
-        while i < self.tokens.len() {
-            match self.text(i) {
-                "<" => depth += 1,
-                ">" => depth -= 1,
-                "(" => {
-                    i = self.skip(i);
-                    continue;
-                }
                 _ => {}
             }
             i += 1;
@@ -238,10 +186,6 @@ fn unroll(line: &str) -> String {
 fn is_identifier(token: &str) -> bool {
     token.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-}
-
-fn identifiers(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).filter(|t| is_identifier(t))
 }
 
 /// Splits C++ into identifiers, literals and single punctuation characters, without comments and
@@ -339,7 +283,7 @@ mod tests {
     use super::*;
 
     fn kernels(source: &str) -> Vec<String> {
-        scan(source).0.kernels.into_iter().map(|k| k.name).collect()
+        scan(source).0.into_iter().map(|k| k.name).collect()
     }
 
     #[test]
@@ -356,22 +300,7 @@ mod tests {
             const char* raw = R"x(__global__ void h() {})x";
         "##;
         assert_eq!(kernels(source), ["a", "b", "n::c", "e"]);
-        assert_eq!(scan(source).0.kernels[2].bound.as_deref(), Some("64"));
-    }
-
-    #[test]
-    fn follows_calls() {
-        let source = "
-            template <int N> __device__ void tile(float* x) { helper<N>(x); }
-            __device__ void helper(float* x) {}
-            __device__ void other() {}
-            struct Op { void go() { other(); } };
-            __global__ void k(float* x) { tile<4>(x); }
-            __global__ void l() { Op().go(); }";
-        let (program, _) = scan(source);
-        let reach = |k| program.reachable(k).into_iter().collect::<Vec<_>>();
-        assert_eq!(reach("k"), ["helper", "k", "tile"]);
-        assert_eq!(reach("l"), ["Op", "l", "other"]);
+        assert_eq!(scan(source).0[2].bound.as_deref(), Some("64"));
     }
 
     #[test]
