@@ -21,13 +21,19 @@ pub struct FixtureCase {
     tensors: BTreeMap<String, HostTensor>,
 }
 
+/// Where the files are: `$SIGNET_TEST_FIXTURES` where set, for a test binary that runs on another
+/// machine than it was built on; else in the repository.
+pub fn folder() -> PathBuf {
+    match std::env::var_os("SIGNET_TEST_FIXTURES") {
+        Some(folder) => folder.into(),
+        None => [env!("CARGO_MANIFEST_DIR"), "tests", "fixtures"].iter().collect(),
+    }
+}
+
 impl Fixture {
     /// Reads `tests/fixtures/<name>.safetensors`.
     pub fn load(name: &str) -> Self {
-        let path: PathBuf =
-            [env!("CARGO_MANIFEST_DIR"), "tests", "fixtures", &format!("{name}.safetensors")]
-                .iter()
-                .collect();
+        let path = folder().join(format!("{name}.safetensors"));
         let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let (_, header) = SafeTensors::read_metadata(&bytes).expect("a safetensors header");
         let file = SafeTensors::deserialize(&bytes).expect("a safetensors file");
