@@ -10,9 +10,10 @@ import machine
 
 BATCH = 32
 # Both devices start from the same weights and see the same batches and dropout masks, but round
-# differently, and a whole epoch of steps lets that grow. A wrong gradient is far outside this.
-LOSS_BOUND = 0.05
-ACCURACY_BOUND = 0.02
+# differently, and an epoch of steps lets that grow: on the CPU a learning rate changed in its eighth
+# digit moves this loss by 0.02 % and the accuracy by 0.002.
+LOSS_BOUND = 0.01
+ACCURACY_BOUND = 0.01
 CLOCKS = ("train_seconds", "valid_seconds", "images_per_second")
 
 
