@@ -30,9 +30,10 @@ class Done:
 
 
 class Commands:
-    """Starts programs; none of them outlives the deadline."""
+    """Starts programs in `folder`; none of them outlives the deadline."""
 
-    def __init__(self, log, seconds):
+    def __init__(self, log, folder, seconds):
+        self.folder = folder
         self.log = open(log, "w", encoding="utf-8", errors="replace")
         self.deadline = time.monotonic() + seconds
         self.part_deadline = self.deadline
@@ -61,6 +62,7 @@ class Commands:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=environment,
+                cwd=self.folder,
                 start_new_session=True,
                 encoding="utf-8",
                 errors="replace",

@@ -109,14 +109,14 @@ def find(commands, signet, environment, nvrtc, python):
             folders += there[:1]
             report = devices(commands, signet, environment, folders)
     if missing(report, "nvrtc") and not missing(report, "driver") and not nvrtc:
-        tried = []
-        for folder in nvrtc_folders(commands, python)[:8]:
-            answer = devices(commands, signet, environment, [folder, *folders])
-            if not missing(answer, "nvrtc"):
-                tried.append((preference(answer), folder, answer))
-        if tried:
-            _, folder, report = max(tried, key=lambda one: one[0])
-            folders = [folder, *folders]
+        candidates = [[folder, *folders] for folder in nvrtc_folders(commands, python)[:8]]
+        answers = [(devices(commands, signet, environment, some), some) for some in candidates]
+        usable = [one for one in answers if not missing(one[0], "nvrtc")]
+        if usable:
+            report, folders = max(usable, key=lambda one: preference(one[0]))
+        elif answers:
+            # What is wrong with the first says more than that there is none.
+            report, folders = answers[0]
     return report, folders
 
 

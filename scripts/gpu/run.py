@@ -15,6 +15,7 @@ import argparse
 import datetime
 import json
 import os
+import shutil
 import sys
 import tempfile
 
@@ -53,6 +54,9 @@ def arguments():
     unknown = [part for part in given.only if part not in PARTS]
     if unknown or not given.only:
         parser.error(f"--only takes some of {','.join(PARTS)}, not {','.join(unknown) or 'nothing'}")
+    # Programs run elsewhere than where these were named.
+    given.python = given.python and os.path.abspath(shutil.which(given.python) or given.python)
+    given.nvrtc = given.nvrtc and os.path.abspath(given.nvrtc)
     if given.data != "synthetic":
         given.data = os.path.abspath(given.data)
         if not os.path.isdir(given.data):
@@ -66,8 +70,9 @@ def arguments():
 def main():
     given = arguments()
     os.makedirs(given.out, exist_ok=True)
-    commands = Commands(os.path.join(given.out, "log.txt"), max(1.0, given.minutes * 60 - RESERVE_SECONDS))
     with tempfile.TemporaryDirectory(prefix="signet-gpu-check-") as scratch:
+        seconds = max(1.0, given.minutes * 60 - RESERVE_SECONDS)
+        commands = Commands(os.path.join(given.out, "log.txt"), scratch, seconds)
         results = check(given, commands, scratch)
     report.write(given.out, results)
     if results.get("stopped"):
