@@ -5,15 +5,15 @@ mod common;
 
 use common::compare::{Tolerance, assert_close};
 use common::device::TestDevice;
-use common::fixture::Fixture;
-use common::host::values;
+use common::fixture::{Fixture, path};
+use common::host::{HostTensor, values};
 use common::models::{
     BIASES_BEFORE_BATCH_NORM, Batch, Training, after_adam, forward, gradients, load, moment,
     named_state, narrow,
 };
 use signet::dtype::Float;
-use signet::nn::{Module, Sequential, StateDict, Value, Values};
-use signet::{Device, Shape};
+use signet::nn::{Module, Sequential, StateDict};
+use signet::{Device, checkpoint};
 
 on_every_device! {
     one_step_agrees_in_f64,
@@ -129,25 +129,15 @@ fn twenty_steps<D: Device<T> + TestDevice, T: Float>(
     assert_close("eval_logits", &values(&answer.logits), expected, of_eval_logits);
 }
 
-/// A file that `safetensors.torch.save_file` wrote, with its element types.
+/// A file that `safetensors.torch.save_file` wrote, as a user would load it.
 fn a_stored_model_answers_as_pytorch<D: TestDevice>() {
-    let dict: StateDict = Fixture::load("model_pytorch")
-        .tensors()
-        .iter()
-        .map(|(key, tensor)| {
-            let values = match key.ends_with("num_batches_tracked") {
-                true => Values::I64(tensor.values.iter().map(|&x| x as i64).collect()),
-                false => Values::F32(tensor.values.iter().map(|&x| x as f32).collect()),
-            };
-            (key.clone(), Value { shape: Shape::from(&tensor.shape[..]), values })
-        })
-        .collect();
+    let (dict, _) = checkpoint::load(&path("model_pytorch")).unwrap();
     let (device, fixture) = (D::open(), Fixture::load("model_pytorch_eval"));
     let pixels = fixture.tensor("pixels").scaled();
     fn check<D: Device<T>, T: Float>(
         device: &D,
         dict: &StateDict,
-        pixels: &common::host::HostTensor,
+        pixels: &HostTensor,
         expected: &[f64],
         tolerance: Tolerance,
     ) {

@@ -52,12 +52,12 @@ fn gradients_agree_with_differences<D: TestDevice>() {
 
 /// All geometries, by `scripts/full`.
 #[test]
-#[ignore = "minutes long: run by scripts/full"]
+#[ignore = "long: run by scripts/full"]
 fn gradients_agree_on_the_whole_grid() {
     let device = <signet::Cpu as TestDevice>::open();
     for (i, case) in grid().into_iter().enumerate() {
         check_direction(&device, &case, i as u64);
-        if case.numel() < 200 {
+        if case.numel() < 1000 {
             check_elements(&device, &case);
         }
     }

@@ -136,7 +136,7 @@ fn any_number_of_threads_gives_the_same_bits() {
 
 /// The same with batches and channels that fit no split.
 #[test]
-#[ignore = "a minute long: run by scripts/full"]
+#[ignore = "long: run by scripts/full"]
 fn any_number_of_threads_gives_the_same_bits_at_every_batch() {
     for batch in [2, 5, 17, 33, 64] {
         let run = |threads| {

@@ -12,6 +12,7 @@ on_every_device! {
     a_resumed_optimizer_goes_on_with_the_same_bits,
     the_state_of_another_optimizer_changes_nothing,
     a_parameter_without_a_gradient_stays_as_it_is,
+    dampening_spares_the_first_step,
     the_learning_rate_can_be_set,
     moments_below_the_smallest_normal_number_are_zero,
     not_a_number_is_not_hidden,
@@ -124,6 +125,22 @@ fn a_parameter_without_a_gradient_stays_as_it_is<D: TestDevice>() {
         for p in [&parameters[0], &parameters[2]] {
             assert!(values(p).iter().all(|&x| x < 1.5), "{:?}", values(p));
         }
+    }
+}
+
+/// The velocity starts as the gradient itself; PyTorch's fixtures have no dampening.
+fn dampening_spares_the_first_step<D: TestDevice>() {
+    let (arena, parameter) = parameter(&D::open());
+    let options = SgdOptions { momentum: 0.5, dampening: 0.25, ..SgdOptions::new(1.0) };
+    let mut sgd = Sgd::new(&arena, options).unwrap();
+    parameter.set(&[0.0; 37]).unwrap();
+    let one = Tensor::from_slice(parameter.device(), &[1.0; 37], [37]).unwrap();
+    // Velocities 1, 0.5 * 1 + 0.75 = 1.25, 0.5 * 1.25 + 0.75 = 1.375.
+    for expected in [-1.0, -2.25, -3.625] {
+        sgd.zero_grad();
+        give(&parameter, &one);
+        sgd.step().unwrap();
+        assert_eq!(values(&parameter), [expected; 37]);
     }
 }
 

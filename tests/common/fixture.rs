@@ -24,10 +24,7 @@ pub struct FixtureCase {
 impl Fixture {
     /// Reads `tests/fixtures/<name>.safetensors`.
     pub fn load(name: &str) -> Self {
-        let path: PathBuf =
-            [env!("CARGO_MANIFEST_DIR"), "tests", "fixtures", &format!("{name}.safetensors")]
-                .iter()
-                .collect();
+        let path = path(name);
         let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let (_, header) = SafeTensors::read_metadata(&bytes).expect("a safetensors header");
         let file = SafeTensors::deserialize(&bytes).expect("a safetensors file");
@@ -126,6 +123,12 @@ impl FixtureCase {
     pub fn pair(&self, name: &str) -> [usize; 2] {
         self.sizes(name).try_into().expect("a pair")
     }
+}
+
+/// Where a fixture lies.
+pub fn path(name: &str) -> PathBuf {
+    let file = format!("{name}.safetensors");
+    [env!("CARGO_MANIFEST_DIR"), "tests", "fixtures", &file].iter().collect()
 }
 
 fn host_tensor(view: &TensorView<'_>) -> HostTensor {
