@@ -46,7 +46,7 @@ __device__ inline void finish_statistics(const Moments &all, T eps, T momentum, 
 // A thread keeps its 16 elements of a tile in registers, so two passes over them (the mean, then
 // the squares around it) read the input once. Tiles and chunks are merged in double. Reads x once,
 // 4 FLOP an element.
-extern "C" __global__ void __launch_bounds__(REDUCE_THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS)
     batch_norm2d_statistics(ChannelGeometry g, unsigned chunks, unsigned tiles, T eps, T momentum,
                             const T *__restrict__ input,   // [N, C, H, W]
                             double *__restrict__ partials, // [C, chunks, 3] as Moments
@@ -64,7 +64,7 @@ extern "C" __global__ void __launch_bounds__(REDUCE_THREADS)
     T x[REDUCE_ITEMS], sum = 0;
 #pragma unroll
     for (unsigned item = 0; item < REDUCE_ITEMS; ++item) {
-      const bool inside = tile + item * REDUCE_THREADS + threadIdx.x < end;
+      const bool inside = tile + item * THREADS + threadIdx.x < end;
       x[item] = inside ? input[walk.index(g, channel)] : T(0);
       sum += x[item];
       walk.step(g);
@@ -76,7 +76,7 @@ extern "C" __global__ void __launch_bounds__(REDUCE_THREADS)
     T differences = 0, squares = 0;
 #pragma unroll
     for (unsigned item = 0; item < REDUCE_ITEMS; ++item) {
-      const bool inside = tile + item * REDUCE_THREADS + threadIdx.x < end;
+      const bool inside = tile + item * THREADS + threadIdx.x < end;
       const T difference = inside ? x[item] - around : T(0);
       differences += difference;
       squares += difference * difference;
@@ -127,9 +127,18 @@ extern "C" __global__ void batch_norm2d_invstd(unsigned channels, T eps,
   if (channel < channels) invstd[channel] = inverse_std(var[channel], eps);
 }
 
+// What one channel's elements are normalised with.
+struct Normalisation {
+  T mean, scale;
+
+  __device__ Normalisation(const T *means, const T *invstd, const T *weight, unsigned channel)
+      : mean(means[channel]),
+        scale(weight ? invstd[channel] * weight[channel] : invstd[channel]) {}
+};
+
 // output = (input - mean) * invstd * weight + bias.
 //
-// A thread owns WIDTH neighbouring elements. Moves 2 N * C * H * W elements, 3 FLOP each.
+// A thread owns WIDTH neighbouring elements, mostly of one channel. Moves 2 N * C * H * W elements, 3 FLOP each.
 extern "C" __global__ void batch_norm2d_normalize(ChannelGeometry g,
                                                   const T *__restrict__ input,  // [N, C, H, W]
                                                   const T *__restrict__ mean,   // [C]
@@ -140,14 +149,17 @@ extern "C" __global__ void batch_norm2d_normalize(ChannelGeometry g,
   const unsigned i = first_of_pack();
   const unsigned n = g.outer * g.channels * g.inner;
   if (i >= n) return;
-  ChannelOf at(g, i);
   Pack pack = load_pack(input, i, n);
+  ChannelOf at(g, i);
+  Normalisation channel(mean, invstd, weight, at.channel);
+  T shift = bias ? bias[at.channel] : T(0);
 #pragma unroll
   for (unsigned j = 0; j < WIDTH; ++j) {
-    const unsigned c = at.channel;
-    const T scale = weight ? invstd[c] * weight[c] : invstd[c];
-    pack.v[j] = (pack.v[j] - mean[c]) * scale + (bias ? bias[c] : T(0));
-    at.next(g);
+    pack.v[j] = (pack.v[j] - channel.mean) * channel.scale + shift;
+    if (at.next(g)) {
+      channel = Normalisation(mean, invstd, weight, at.channel);
+      shift = bias ? bias[at.channel] : T(0);
+    }
   }
   store_pack(output, i, n, pack);
 }
@@ -173,7 +185,7 @@ __device__ inline void finish_sums(const Sums &all, unsigned channel, const T *i
 // grad_output * xhat, and both as `sums` for batch_norm2d_backward_input.
 //
 // Reads input and grad_output once, 4 FLOP an element.
-extern "C" __global__ void __launch_bounds__(REDUCE_THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS)
     batch_norm2d_backward_sums(ChannelGeometry g, unsigned chunks, unsigned tiles,
                                const T *__restrict__ input,       // [N, C, H, W]
                                const T *__restrict__ mean,        // [C]
@@ -196,7 +208,7 @@ extern "C" __global__ void __launch_bounds__(REDUCE_THREADS)
     T gradient = 0, product = 0;
 #pragma unroll
     for (unsigned item = 0; item < REDUCE_ITEMS; ++item) {
-      if (tile + item * REDUCE_THREADS < end) {
+      if (tile + item * THREADS < end) {
         const unsigned i = walk.index(g, channel);
         gradient += grad_output[i];
         product += grad_output[i] * (input[i] - around);
@@ -246,7 +258,8 @@ extern "C" __global__ void batch_norm2d_backward_reduce(
 // grad_input = weight * invstd * (grad_output - grad_bias / M - xhat * grad_weight / M); without
 // the last two terms when the statistics were not the batch's.
 //
-// A thread owns WIDTH neighbouring elements. Moves 3 N * C * H * W elements, 4 to accumulate.
+// A thread owns WIDTH neighbouring elements, mostly of one channel. Moves 3 N * C * H * W elements,
+// 4 to accumulate.
 extern "C" __global__ void batch_norm2d_backward_input(
     ChannelGeometry g, int batch_statistics,
     const T *__restrict__ input,       // [N, C, H, W]
@@ -261,19 +274,26 @@ extern "C" __global__ void batch_norm2d_backward_input(
   const unsigned n = g.outer * g.channels * g.inner;
   if (i >= n) return;
   const T count = (T)(g.outer * g.inner);
-  ChannelOf at(g, i);
   const Pack x = load_pack(input, i, n);
   Pack gradient = load_pack(grad_output, i, n);
+  // What the mean and the variance pass on, the latter by (input - mean).
+  T from_mean = 0, from_var = 0;
+  auto load_sums = [&](unsigned channel) {
+    if (!batch_statistics) return;
+    from_mean = sums[2 * channel] / count;
+    from_var = sums[2 * channel + 1] / count * invstd[channel];
+  };
+  ChannelOf at(g, i);
+  Normalisation channel(mean, invstd, weight, at.channel);
+  load_sums(at.channel);
 #pragma unroll
   for (unsigned j = 0; j < WIDTH; ++j) {
-    const unsigned c = at.channel;
-    const T scale = weight ? invstd[c] * weight[c] : invstd[c];
-    if (batch_statistics) {
-      const T from_mean = sums[2 * c] / count, from_var = sums[2 * c + 1] / count * invstd[c];
-      gradient.v[j] -= from_mean + (x.v[j] - mean[c]) * from_var;
+    const T centred = x.v[j] - channel.mean;
+    gradient.v[j] = channel.scale * (gradient.v[j] - from_mean - centred * from_var);
+    if (at.next(g)) {
+      channel = Normalisation(mean, invstd, weight, at.channel);
+      load_sums(at.channel);
     }
-    gradient.v[j] *= scale;
-    at.next(g);
   }
   store_pack(grad_input, i, n, gradient, accumulate);
 }

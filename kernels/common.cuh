@@ -22,6 +22,9 @@ typedef SCALAR T;
 #define SMALLEST_NORMAL 1.17549435e-38f
 #endif
 
+// Threads of a block, where a kernel asks for no other number.
+#define THREADS 256u
+
 #define INFINITE T(__uint_as_float(0x7f800000u))
 #define NOT_A_NUMBER T(__uint_as_float(0x7fc00000u))
 
@@ -96,22 +99,21 @@ struct ChannelGeometry {
   unsigned inner;
 };
 
-// Threads of a block that reduces, and elements each of them takes from one tile of a channel.
-// A tile's sums are taken in T, on few enough elements that rounding does not pile up; tiles and
-// threads are combined in double, which is a small share of the work on any device.
-#define REDUCE_THREADS 256u
+// Elements that one thread takes from one tile of a channel, and elements of a tile. A thread's
+// part is summed in T, on few enough elements that rounding does not pile up; tiles and threads are
+// combined in double, which is a small share of the work on any device.
 #define REDUCE_ITEMS 16u
-#define REDUCE_TILE (REDUCE_THREADS * REDUCE_ITEMS)
+#define REDUCE_TILE (THREADS * REDUCE_ITEMS)
 
-// The elements e, e + REDUCE_THREADS, ... of one channel, where e counts over [outer, inner]. One
+// The elements e, e + THREADS, ... of one channel, where e counts over [outer, inner]. One
 // division to start, none per step.
 struct ChannelWalk {
   unsigned outer, inside;          // where the walk is
-  unsigned outer_step, inside_step; // what REDUCE_THREADS elements are in these terms
+  unsigned outer_step, inside_step; // what THREADS elements are in these terms
 
   __device__ ChannelWalk(const ChannelGeometry &g, unsigned e)
-      : outer(e / g.inner), inside(e % g.inner), outer_step(REDUCE_THREADS / g.inner),
-        inside_step(REDUCE_THREADS % g.inner) {}
+      : outer(e / g.inner), inside(e % g.inner), outer_step(THREADS / g.inner),
+        inside_step(THREADS % g.inner) {}
 
   __device__ unsigned index(const ChannelGeometry &g, unsigned channel) const {
     return (outer * g.channels + channel) * g.inner + inside;
@@ -127,17 +129,19 @@ struct ChannelWalk {
   }
 };
 
-// The channel of flat element i and of the elements after it. One division to start.
+// The channel of flat element i and of the elements after it. Two divisions to start.
 struct ChannelOf {
   unsigned channel, inside;
 
   __device__ ChannelOf(const ChannelGeometry &g, unsigned i)
       : channel(i / g.inner % g.channels), inside(i % g.inner) {}
 
-  __device__ void next(const ChannelGeometry &g) {
-    if (++inside < g.inner) return;
+  // Moves on by one element; whether that begins another channel.
+  __device__ bool next(const ChannelGeometry &g) {
+    if (++inside < g.inner) return false;
     inside = 0;
     channel = channel + 1 == g.channels ? 0 : channel + 1;
+    return true;
   }
 };
 

@@ -10,7 +10,8 @@
 //   backward_weight   grad_w[o, (c,t)]  =  grad_y[o, (n,p)]    patches[(n,p), (c,t)]
 //
 // The product itself, its tiles and its barriers are those of gemm.cuh. Each kernel has a twin
-// for few rows, `_few`, with tiles of 32 rows instead of 64.
+// for few rows, `_few`, with tiles of 32 rows instead of 64. The launch bounds ask for two blocks a
+// multiprocessor: left alone, the compiler squeezes the registers until four fit, and spills.
 
 #include "gemm.cuh"
 
@@ -119,7 +120,7 @@ __device__ inline void forward(GemmShared<ROWS, ForwardProduct> &shared, const C
 // Block x owns the 64 filters x 64 output pixels of tile x, its thread 4 x 4 of them.
 // 2 * N * O * OH * OW * C * KH * KW FLOP. Reads the input about ceil(O / 64) * KH * KW times, mostly
 // from cache, and the weight once per 64 pixels; writes the output once.
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 2)
     conv2d_forward(Conv2dGeometry g,
                    const T *__restrict__ input,  // [N, C, H, W]
                    const T *__restrict__ weight, // [O, C, KH, KW]
@@ -200,7 +201,7 @@ __device__ inline void backward_input(GemmShared<ROWS, BackwardInputProduct> &sh
 //
 // Block x owns 64 channels x 64 input pixels, its thread 4 x 4 of them. 2 * N * C * H * W * O * KH
 // * KW FLOP; with a stride all but one in (stride rows * stride columns) of them multiply a zero.
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 2)
     conv2d_backward_input(Conv2dGeometry g,
                           const T *__restrict__ grad_output, // [N, O, OH, OW]
                           const T *__restrict__ weight,      // [O, C, KH, KW]
@@ -272,7 +273,7 @@ __device__ inline void backward_weight(GemmShared<ROWS, BackwardWeightProduct> &
 // Block (x, y) owns 64 filters x 64 taps of partial sum y, its thread 4 x 4 of them. 2 * N * O * OH
 // * OW * C * KH * KW FLOP; reads grad_output once per 64 taps and the input about KH * KW times per
 // 64 filters, mostly from cache.
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 2)
     conv2d_backward_weight(Conv2dGeometry g,
                            unsigned slice,                    // pixels of a slice
                            const T *__restrict__ input,       // [N, C, H, W]

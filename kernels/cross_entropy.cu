@@ -11,8 +11,6 @@ struct CrossEntropyGeometry {
   double label_smoothing;
 };
 
-#define ROWS_THREADS 256u
-
 // A logit and its class.
 struct Candidate {
   T logit;
@@ -71,10 +69,10 @@ __device__ inline double row_loss(const CrossEntropyGeometry &g, const T *logits
 //
 // A warp owns a row at a time: warp w of all W takes rows w, w + W, ... and adds their losses in
 // double, then the block adds its warps in order. A single block is the result; of several,
-// cross_entropy_reduce adds the partial sums in order. Each block counts the rows that count by
-// itself, a mean must be divided by. Moves 4 batch * classes elements, most reads from cache; 2
-// exponentials an element.
-extern "C" __global__ void __launch_bounds__(ROWS_THREADS)
+// cross_entropy_reduce adds the partial sums in order. Each block counts for itself the rows that a
+// mean is divided by. Moves 4 batch * classes elements, most reads from cache; 2 exponentials an
+// element.
+extern "C" __global__ void __launch_bounds__(THREADS)
     cross_entropy_forward(CrossEntropyGeometry g,
                           const T *__restrict__ logits,       // [batch, classes]
                           const int *__restrict__ target,     // [batch]
@@ -84,16 +82,16 @@ extern "C" __global__ void __launch_bounds__(ROWS_THREADS)
                           T *__restrict__ grad_logits,        // [batch, classes]
                           int *__restrict__ correct) {        // [1]
   int counted = 0;
-  for (unsigned row = threadIdx.x; row < g.batch; row += ROWS_THREADS) {
+  for (unsigned row = threadIdx.x; row < g.batch; row += THREADS) {
     counted += target[row] != g.ignore_index;
   }
   counted = block_sum(counted);
   const T scale = g.mean ? T(1) / (T)counted : T(1);
 
-  const unsigned lane = threadIdx.x % 32, warps = gridDim.x * (ROWS_THREADS / 32);
+  const unsigned lane = threadIdx.x % 32, warps = gridDim.x * (THREADS / 32);
   double total = 0;
   int hits = 0;
-  for (unsigned row = (blockIdx.x * ROWS_THREADS + threadIdx.x) / 32; row < g.batch; row += warps) {
+  for (unsigned row = (blockIdx.x * THREADS + threadIdx.x) / 32; row < g.batch; row += warps) {
     T *gradient = grad_logits + row * g.classes;
     const int class_of_row = target[row];
     if (class_of_row == g.ignore_index || (unsigned)class_of_row >= g.classes) {
@@ -119,9 +117,9 @@ extern "C" __global__ void __launch_bounds__(ROWS_THREADS)
   }
 }
 
-// Adds the partial sums of cross_entropy_forward, in one block: thread t adds t, t + ROWS_THREADS,
+// Adds the partial sums of cross_entropy_forward, in one block: thread t adds t, t + THREADS,
 // ..., then the threads are added.
-extern "C" __global__ void __launch_bounds__(ROWS_THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS)
     cross_entropy_reduce(CrossEntropyGeometry g, unsigned blocks,
                          const int *__restrict__ target,           // [batch]
                          const double *__restrict__ partial_loss,  // [blocks]
@@ -129,13 +127,13 @@ extern "C" __global__ void __launch_bounds__(ROWS_THREADS)
                          T *__restrict__ loss,                     // [1]
                          int *__restrict__ correct) {              // [1]
   int counted = 0;
-  for (unsigned row = threadIdx.x; row < g.batch; row += ROWS_THREADS) {
+  for (unsigned row = threadIdx.x; row < g.batch; row += THREADS) {
     counted += target[row] != g.ignore_index;
   }
   counted = block_sum(counted);
   double total = 0;
   int hits = 0;
-  for (unsigned block = threadIdx.x; block < blocks; block += ROWS_THREADS) {
+  for (unsigned block = threadIdx.x; block < blocks; block += THREADS) {
     total += partial_loss[block];
     hits += partial_correct[block];
   }

@@ -36,14 +36,14 @@ template <int ROWS, class Product> struct GemmShared {
 
 // Which elements of a tile [GEMM_K, LENGTH] this thread fetches: element i is at (depth, place).
 template <int ROWS, int LENGTH, bool ALONG_K> struct Share {
-  static const int THREADS = ROWS * GEMM_COLS / 16;
-  static const int COUNT = LENGTH * GEMM_K / THREADS;
+  static const int BLOCK = ROWS * GEMM_COLS / 16; // threads
+  static const int COUNT = LENGTH * GEMM_K / BLOCK;
 
   static __device__ unsigned depth(int i) {
-    return ALONG_K ? threadIdx.x % GEMM_K : threadIdx.x / LENGTH + i * (THREADS / LENGTH);
+    return ALONG_K ? threadIdx.x % GEMM_K : threadIdx.x / LENGTH + i * (BLOCK / LENGTH);
   }
   static __device__ unsigned place(int i) {
-    return ALONG_K ? threadIdx.x / GEMM_K + i * (THREADS / GEMM_K) : threadIdx.x % LENGTH;
+    return ALONG_K ? threadIdx.x / GEMM_K + i * (BLOCK / GEMM_K) : threadIdx.x % LENGTH;
   }
 };
 
@@ -106,8 +106,8 @@ __device__ inline void gemm(const Product &product, GemmShared<ROWS, Product> &s
       shared.b[buffer][ShareB::depth(i)][ShareB::place(i)] = next_b[i];
     }
     prepare(k + GEMM_K, buffer ^ 1);
-    // Behind this barrier the tile is whole. It also ends the multiplication before the last one,
-    // which read the buffers that the next round overwrites.
+    // Behind this barrier the tile is whole, and every thread is done with the tile before it, whose
+    // place the next one takes.
     __syncthreads();
     if (k + GEMM_K < end) fetch(k + GEMM_K, buffer ^ 1);
 #pragma unroll
@@ -137,9 +137,10 @@ __device__ inline void gemm_store(const T (&sum)[4][4], unsigned m, unsigned n, 
     for (int i = 0; i < 4; ++i) {
       if (row + i >= m) return;
       Quad *slot = (Quad *)(output + (image * m + row + i) * pixels + pixel);
-      Quad quad = accumulate ? *slot : Quad();
+      Quad quad;
+      if (accumulate) quad = *slot;
 #pragma unroll
-      for (int j = 0; j < 4; ++j) quad.v[j] += sum[i][j];
+      for (int j = 0; j < 4; ++j) put(&quad.v[j], sum[i][j], accumulate);
       *slot = quad;
     }
     return;

@@ -9,7 +9,7 @@
 // (channel c, chunk h), numbered c * chunks + h, adds one chunk: neighbouring threads read
 // neighbouring elements. A single chunk is the result; of several, channel_sum_reduce adds the
 // partial sums in order. Reads x once.
-extern "C" __global__ void __launch_bounds__(REDUCE_THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS)
     channel_sum(ChannelGeometry g, unsigned chunks, unsigned tiles, T scale,
                 const T *__restrict__ x,         // [outer, channels, inner]
                 double *__restrict__ partials,   // [channels, chunks]
@@ -25,7 +25,7 @@ extern "C" __global__ void __launch_bounds__(REDUCE_THREADS)
     T sum = 0;
 #pragma unroll
     for (unsigned item = 0; item < REDUCE_ITEMS; ++item) {
-      if (tile + item * REDUCE_THREADS < end) sum += x[walk.index(g, channel)];
+      if (tile + item * THREADS < end) sum += x[walk.index(g, channel)];
       walk.step(g);
     }
     total += sum;
@@ -90,11 +90,12 @@ extern "C" __global__ void channel_expand(ChannelGeometry g, T scale,
   const unsigned n = g.outer * g.channels * g.inner;
   if (i >= n) return;
   ChannelOf at(g, i);
+  T value = scale * values[at.channel];
   Pack pack;
 #pragma unroll
   for (unsigned j = 0; j < WIDTH; ++j) {
-    pack.v[j] = scale * values[at.channel];
-    at.next(g);
+    pack.v[j] = value;
+    if (at.next(g)) value = scale * values[at.channel];
   }
   store_pack(x, i, n, pack, accumulate);
 }

@@ -1,6 +1,6 @@
 //! Where the two libraries are, and making others find them.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
@@ -21,6 +21,10 @@ pub enum Error {
         path: PathBuf,
         why: String,
     },
+    /// It is from another version of cusim.
+    Outdated {
+        function: CString,
+    },
     Io(io::Error),
 }
 
@@ -31,6 +35,7 @@ impl std::fmt::Display for Error {
                 write!(f, "no {file} in {searched:?}: is cusim a dependency of what is running?")
             }
             Self::Refused { path, why } => write!(f, "cannot load {}: {why}", path.display()),
+            Self::Outdated { function } => write!(f, "the library has no {function:?}"),
             Self::Io(error) => error.fmt(f),
         }
     }
@@ -90,11 +95,18 @@ pub fn open(path: &Path) -> Result<*mut libc::c_void, Error> {
     let handle = unsafe { libc::dlopen(c_path.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
     if handle.is_null() {
         // SAFETY: dlopen has just failed, so there is a text.
-        let why = unsafe { std::ffi::CStr::from_ptr(libc::dlerror()) };
+        let why = unsafe { CStr::from_ptr(libc::dlerror()) };
         let why = why.to_string_lossy().into_owned();
         return Err(Error::Refused { path: path.to_owned(), why });
     }
     Ok(handle)
+}
+
+/// A function of an open library.
+pub fn symbol(handle: *mut libc::c_void, name: &CStr) -> Result<*mut libc::c_void, Error> {
+    // SAFETY: an open handle and a C string.
+    let address = unsafe { libc::dlsym(handle, name.as_ptr()) };
+    if address.is_null() { Err(Error::Outdated { function: name.to_owned() }) } else { Ok(address) }
 }
 
 /// A directory that holds the libraries under their real names, for a child process to find by

@@ -1,6 +1,6 @@
 //! The loaded simulator and what can be asked of it.
 
-use std::ffi::{CStr, CString, c_char, c_void};
+use std::ffi::{CString, c_char, c_void};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::library::{self, Error};
@@ -21,19 +21,50 @@ impl Order {
     pub const ALL: [Self; 3] = [Self::Forward, Self::Reverse, Self::Shuffled(1)];
 }
 
-/// cusim, loaded into this process.
-pub struct Sim {
-    set_order: unsafe extern "C" fn(u32, u64),
-    calls: unsafe extern "C" fn(*const c_char) -> u64,
-    nvrtc_calls: unsafe extern "C" fn(*const c_char) -> u64,
-    arm: unsafe extern "C" fn(*const c_char) -> bool,
-    nvrtc_arm: unsafe extern "C" fn(*const c_char) -> bool,
-    allocated_bytes: unsafe extern "C" fn() -> usize,
-    peak_bytes: unsafe extern "C" fn() -> usize,
-    allocations: unsafe extern "C" fn() -> usize,
-    report_count: unsafe extern "C" fn() -> usize,
-    report: unsafe extern "C" fn(usize, *mut u8, usize) -> usize,
-    clear_reports: unsafe extern "C" fn(),
+struct Libraries {
+    driver: *mut c_void,
+    nvrtc: *mut c_void,
+}
+
+/// Declares the functions that tests reach into the libraries with.
+macro_rules! functions {
+    ($($field:ident: $symbol:literal in $library:ident, fn($($arg:ty),*) $(-> $result:ty)?;)*) => {
+        /// cusim, loaded into this process.
+        pub struct Sim {
+            $($field: unsafe extern "C" fn($($arg),*) $(-> $result)?,)*
+        }
+
+        impl Sim {
+            fn open() -> Result<Self, Error> {
+                let libraries = Libraries {
+                    driver: library::open(&library::find(library::DRIVER)?)?,
+                    nvrtc: library::open(&library::find(library::NVRTC)?)?,
+                };
+                Ok(Self {
+                    $($field: {
+                        let address = library::symbol(libraries.$library, $symbol)?;
+                        type Function = unsafe extern "C" fn($($arg),*) $(-> $result)?;
+                        // SAFETY: the library defines it with this signature.
+                        unsafe { std::mem::transmute::<*mut c_void, Function>(address) }
+                    },)*
+                })
+            }
+        }
+    };
+}
+
+functions! {
+    set_order: c"cusim_set_order" in driver, fn(u32, u64);
+    calls: c"cusim_calls" in driver, fn(*const c_char) -> u64;
+    nvrtc_calls: c"cusim_nvrtc_calls" in nvrtc, fn(*const c_char) -> u64;
+    arm: c"cusim_arm" in driver, fn(*const c_char) -> bool;
+    nvrtc_arm: c"cusim_nvrtc_arm" in nvrtc, fn(*const c_char) -> bool;
+    allocated_bytes: c"cusim_allocated_bytes" in driver, fn() -> usize;
+    peak_bytes: c"cusim_peak_bytes" in driver, fn() -> usize;
+    allocations: c"cusim_allocations" in driver, fn() -> usize;
+    report_count: c"cusim_report_count" in driver, fn() -> usize;
+    report: c"cusim_report" in driver, fn(usize, *mut u8, usize) -> usize;
+    clear_reports: c"cusim_clear_reports" in driver, fn();
 }
 
 impl Sim {
@@ -49,42 +80,6 @@ impl Sim {
         }
         let sim = Self::open()?;
         Ok(SIM.get_or_init(|| sim))
-    }
-
-    fn open() -> Result<Self, Error> {
-        let driver_path = library::find(library::DRIVER)?;
-        let nvrtc_path = library::find(library::NVRTC)?;
-        let driver = library::open(&driver_path)?;
-        let nvrtc = library::open(&nvrtc_path)?;
-        let find = |handle: *mut c_void, name: &CStr| {
-            // SAFETY: an open handle and a C string.
-            let address = unsafe { libc::dlsym(handle, name.as_ptr()) };
-            let why = || format!("it has no {name:?}");
-            if address.is_null() {
-                return Err(Error::Refused { path: driver_path.clone(), why: why() });
-            }
-            Ok(address)
-        };
-        macro_rules! function {
-            ($library:expr, $name:literal) => {{
-                let address = find($library, $name)?;
-                // SAFETY: the library defines it with the signature of the field it goes to.
-                unsafe { std::mem::transmute::<*mut c_void, _>(address) }
-            }};
-        }
-        Ok(Self {
-            set_order: function!(driver, c"cusim_set_order"),
-            calls: function!(driver, c"cusim_calls"),
-            nvrtc_calls: function!(nvrtc, c"cusim_nvrtc_calls"),
-            arm: function!(driver, c"cusim_arm"),
-            nvrtc_arm: function!(nvrtc, c"cusim_nvrtc_arm"),
-            allocated_bytes: function!(driver, c"cusim_allocated_bytes"),
-            peak_bytes: function!(driver, c"cusim_peak_bytes"),
-            allocations: function!(driver, c"cusim_allocations"),
-            report_count: function!(driver, c"cusim_report_count"),
-            report: function!(driver, c"cusim_report"),
-            clear_reports: function!(driver, c"cusim_clear_reports"),
-        })
     }
 
     /// Sets the order for all launches from now on.

@@ -57,8 +57,10 @@ fn missing_barrier_is_a_race() {
     assert!(child.success, "{}", child.output);
     // Depending on who is first, the read is of something unwritten as well.
     let race = child.reports.iter().find(|r| r.kind == "race").expect("a race");
-    assert_eq!((race.kernel.as_str(), &race.at), ("k", &at("race.cu", 3)));
-    assert_eq!(race.other, at("race.cu", 5));
+    assert_eq!(race.kernel, "k");
+    let mut places = [race.at.clone(), race.other.clone()];
+    places.sort();
+    assert_eq!(places, [at("race.cu", 3), at("race.cu", 5)]);
     assert!(race.text.contains("shared `s`"), "{}", race.text);
 }
 
@@ -152,8 +154,11 @@ fn missing_warp_barrier_is_a_race() {
         return;
     };
     assert!(child.success, "{}", child.output);
-    let race = only_report(&child);
-    assert_eq!((race.kind.as_str(), &race.at), ("race", &at("nowarp.cu", 4)));
+    // In another order than forward, the write may come second.
+    let race = child.reports.iter().find(|r| r.kind == "race").expect("a race");
+    let mut lines = [&race.at, &race.other].map(|l| l.as_ref().expect("both lines are known").1);
+    lines.sort_unstable();
+    assert_eq!(lines, [3, 4]);
 }
 
 #[test]

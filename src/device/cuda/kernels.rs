@@ -158,21 +158,29 @@ impl Cuda {
         function: &'static str,
         scalar: Scalar,
     ) -> Result<Rc<Function>> {
-        let mut modules = self.kernels().modules.borrow_mut();
-        if let Some(module) = modules.get(&(file, scalar))
-            && let Some(function) = module.functions.get(function)
-        {
-            return Ok(Rc::clone(function));
-        }
+        let key = (file, scalar);
+        let modules = &self.kernels().modules;
+        let known = modules
+            .borrow()
+            .get(&key)
+            .map(|module| (module.raw, module.functions.get(function).map(Rc::clone)));
+        let module = match known {
+            Some((_, Some(function))) => return Ok(function),
+            Some((module, None)) => Some(module),
+            None => None,
+        };
         self.bind()?;
-        let module = match modules.entry((file, scalar)) {
-            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(self.load(file, scalar)?)
+        let module = match module {
+            Some(module) => module,
+            None => {
+                let loaded = self.load(file, scalar)?;
+                modules.borrow_mut().entry(key).or_insert(loaded).raw
             }
         };
-        let found = Rc::new(self.find_function(module.raw, file, function)?);
-        module.functions.insert(function, Rc::clone(&found));
+        let found = Rc::new(self.find_function(module, file, function)?);
+        if let Some(module) = modules.borrow_mut().get_mut(&key) {
+            module.functions.insert(function, Rc::clone(&found));
+        }
         Ok(found)
     }
 

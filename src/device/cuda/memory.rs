@@ -118,6 +118,13 @@ impl Cuda {
         Err(self.error(message))
     }
 
+    /// Waits for the stream. This device's context is the current one.
+    fn wait(&self) -> Result<()> {
+        // SAFETY: the stream lives as long as this handle.
+        unsafe { result::stream::synchronize(self.stream()) }
+            .map_err(self.driver_error("waiting for the device"))
+    }
+
     /// A block of at least `bytes` bytes, from the pool or the driver.
     fn take(&self, bytes: usize) -> Result<Block> {
         let allocate = |size| {
@@ -196,26 +203,30 @@ impl Memory for Cuda {
         }
         self.bind()?;
         // SAFETY: `target` borrows `len` elements of a live buffer of this context exclusively, and
-        // `host` has as many. `host` is ordinary (pageable) memory, which the driver has copied to
-        // its own staging buffer when the call returns: it may be changed or freed after that,
-        // though the transfer to the device is still under way. On the stream that transfer comes
-        // after all queued work on these elements.
+        // `host` has as many. On the stream the copy comes after all queued work on them. The
+        // driver may read `host` after the call returns, and has done so when the stream is waited
+        // for below; where that fails the context is lost, and no copy goes on.
         unsafe { result::memcpy_htod_async(target.address, host, self.stream()) }
-            .map_err(self.driver_error("copying to the device"))
+            .map_err(self.driver_error("copying to the device"))?;
+        // Most drivers copy ordinary (pageable) memory to a staging buffer before they return, but
+        // NVIDIA promises only that they might. The plain `cuMemcpyHtoD` promises it, and would not
+        // be ordered with this stream.
+        self.wait()
     }
 
     fn read<E: Element>(&self, source: CudaView<'_, E>) -> Result<Vec<E>> {
         self.check_owner(source.owner)?;
         let mut host = vec![E::zeroed(); source.len];
+        self.bind()?;
         if !host.is_empty() {
-            self.bind()?;
             // SAFETY: `source` borrows `len` elements of a live buffer of this context, and `host`
-            // has as many. For pageable memory the call returns when the copy is done, so the
-            // driver holds no pointer into `host` after it, not even where it fails.
+            // has as many. The driver may write to `host` until the stream has been waited for
+            // below, before `host` is returned or dropped; where that fails the context is lost,
+            // and no copy goes on.
             unsafe { result::memcpy_dtoh_async(&mut host, source.address, self.stream()) }
                 .map_err(self.driver_error("copying from the device"))?;
         }
-        self.synchronize()?;
+        self.wait()?;
         Ok(host)
     }
 
@@ -249,9 +260,7 @@ impl Memory for Cuda {
 
     fn synchronize(&self) -> Result<()> {
         self.bind()?;
-        // SAFETY: the stream lives as long as this handle.
-        unsafe { result::stream::synchronize(self.stream()) }
-            .map_err(self.driver_error("waiting for the device"))
+        self.wait()
     }
 
     fn len<E: Element>(buffer: &CudaBuffer<E>) -> usize {
