@@ -4,6 +4,8 @@ from __future__ import annotations
 import json
 import os
 
+from tests import FINE, count
+
 
 def write(folder, results):
     """Writes both files; called after each part, so that a part cut off leaves the others."""
@@ -62,12 +64,11 @@ def machine_table(results):
 def tests(part):
     rows = []
     for one in part["binaries"]:
-        states = list(one["tests"].values())
-        rows.append((one["name"], states.count("passed"), len(states), f"{one['seconds']:.1f}", one["ending"]))
-    lines = table(("binary", "passed", "of", "seconds", "ending"), rows)
+        rows.append((one["name"], *count(one), f"{one['seconds']:.1f}", one["ending"]))
+    lines = table(("binary", "passed", "not passed", "skipped", "seconds", "ending"), rows)
     for one in part["binaries"]:
         for test, state in one["tests"].items():
-            if state != "passed":
+            if state not in FINE:
                 said = " ".join(one["messages"].get(test, "").split())
                 lines.append(f"- `{one['name']}` `{test}`: {state}. {said}")
     return [*lines, ""]
