@@ -127,8 +127,16 @@ impl FixtureCase {
 
 /// Where a fixture lies.
 pub fn path(name: &str) -> PathBuf {
-    let file = format!("{name}.safetensors");
-    [env!("CARGO_MANIFEST_DIR"), "tests", "fixtures", &file].iter().collect()
+    folder().join(format!("{name}.safetensors"))
+}
+
+/// Where the files are: `$SIGNET_TEST_FIXTURES` where set, for a test binary that runs on another
+/// machine than it was built on; else in the repository.
+fn folder() -> PathBuf {
+    match std::env::var_os("SIGNET_TEST_FIXTURES") {
+        Some(folder) => folder.into(),
+        None => [env!("CARGO_MANIFEST_DIR"), "tests", "fixtures"].iter().collect(),
+    }
 }
 
 fn host_tensor(view: &TensorView<'_>) -> HostTensor {

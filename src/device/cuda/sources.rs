@@ -47,19 +47,63 @@ const TEST_SOURCES: &[Source] = &[
     },
 ];
 
+/// Kernels that take the place of those in the binary.
+struct Edited {
+    sources: Vec<Source>,
+    headers: Vec<Header>,
+}
+
+/// The files of the folder that `SIGNET_KERNELS_DIR` names: in debug builds alone, so that whoever
+/// works on a kernel tries it without building anything, as `scripts/mutate-kernels` does.
+///
+/// # Panics
+/// If one of the binary's files is not there: a wrong folder must not pass for the right one.
+#[cfg(debug_assertions)]
+fn edited() -> Option<&'static Edited> {
+    use std::path::Path;
+    static EDITED: std::sync::OnceLock<Option<Edited>> = std::sync::OnceLock::new();
+    let read = |folder: &Path, name: &str| -> &'static str {
+        let path = folder.join(name);
+        let text = std::fs::read_to_string(&path)
+            .unwrap_or_else(|error| panic!("SIGNET_KERNELS_DIR: {}: {error}", path.display()));
+        // Once per process, and used until its end.
+        Box::leak(text.into_boxed_str())
+    };
+    let edited = EDITED.get_or_init(|| {
+        let folder = std::env::var_os("SIGNET_KERNELS_DIR").filter(|folder| !folder.is_empty())?;
+        let folder = Path::new(&folder);
+        let source = |old: &Source| {
+            let text = read(folder, &format!("{}.cu", old.name));
+            Source { text, ..*old }
+        };
+        let header = |old: &Header| Header { text: read(folder, old.name), ..*old };
+        Some(Edited {
+            sources: SOURCES.iter().map(source).collect(),
+            headers: HEADERS.iter().map(header).collect(),
+        })
+    });
+    edited.as_ref()
+}
+
+/// None: a release build has the kernels that it was built with.
+#[cfg(not(debug_assertions))]
+fn edited() -> Option<&'static Edited> {
+    None
+}
+
 /// All headers.
 pub(super) fn headers() -> &'static [Header] {
-    HEADERS
+    edited().map_or(HEADERS, |edited| &edited.headers)
 }
 
 /// All kernel files.
 pub(super) fn sources() -> &'static [Source] {
-    SOURCES
+    edited().map_or(SOURCES, |edited| &edited.sources)
 }
 
 /// The file called `name`.
 pub(super) fn find(name: &str) -> Option<Source> {
-    let found = SOURCES.iter().copied().chain([PROBE]).find(|source| source.name == name);
+    let found = sources().iter().copied().chain([PROBE]).find(|source| source.name == name);
     #[cfg(test)]
     let found = found.or_else(|| TEST_SOURCES.iter().copied().find(|source| source.name == name));
     found

@@ -1,0 +1,405 @@
+//! Every kernel, compiled by the real NVRTC for every kind of GPU, which needs no GPU; and the table
+//! of what the kernels use, `docs/kernels.md`.
+//!
+//! The NVRTC is that of `SIGNET_NVRTC_LIB=/path/to/libnvrtc.so.13`, else the one that
+//! `scripts/fetch-nvrtc` fetched, else the system's. Where there is none the tests say so on stderr
+//! and are skipped. `scripts/kernel-table` writes the table anew.
+//!
+//! The compiler runs in a child process: what a process loads as NVRTC is decided once, by the
+//! folders that are searched when it starts.
+#![cfg(target_os = "linux")]
+
+use serde::{Deserialize, Serialize};
+use signet::device::cuda::{NoGpu, compile_all, nvrtc_info};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::{env, fs};
+
+/// Turing, A100, other Ampere, Hopper, and the two Blackwells, as ten times compute capability.
+const TARGETS: [u32; 6] = [75, 80, 86, 90, 100, 120];
+/// Where the child leaves what it found.
+const RESULT: &str = "SIGNET_NVRTC_RESULT";
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const TABLE: &str = "docs/kernels.md";
+
+#[test]
+fn kernels_compile_without_a_warning_or_spill_or_are_skipped_without_nvrtc() {
+    if let Some(result) = env::var_os(RESULT) {
+        let compilation = serde_json::to_vec(&Compilation::run()).expect("it is plain data");
+        fs::write(result, compilation).expect("the parent made the folder");
+        return;
+    }
+    let Some(compilation) = compilation() else { return };
+    for file in &compilation.files {
+        let what = format!("{} in {} for sm_{}", file.file, file.scalar, file.target);
+        // What was asked for comes from `ptxas`; all else is a complaint.
+        let complaint = file
+            .log
+            .lines()
+            .find(|line| !line.starts_with("ptxas") || line.to_lowercase().contains("warning"));
+        assert_eq!(complaint, None, "{what}:\n{}", file.log);
+        let uses = file.uses();
+        let kernels: Vec<_> = uses.keys().copied().collect();
+        let text = fs::read_to_string(Path::new(ROOT).join(&file.file)).unwrap();
+        let mut expected: Vec<_> = kernels_of(&text).into_iter().map(|(name, _)| name).collect();
+        expected.sort();
+        assert_eq!(kernels, expected, "{what}:\n{}", file.log);
+        for (kernel, Use { stack, spilled, .. }) in uses {
+            let local = [stack, spilled];
+            if file.scalar == "float" {
+                assert_eq!(local, [0, 0], "{kernel} of {what}: bytes of stack, bytes spilled");
+            } else if local != [0, 0] {
+                println!("{kernel} of {what}: {stack} bytes of stack, {spilled} spilled");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_table_is_current_or_is_skipped_with_another_nvrtc() {
+    let Some(compilation) = compilation() else { return };
+    let pinned = pinned_version();
+    if compilation.wheel.as_ref() != Some(&pinned) {
+        let wheel = compilation.wheel.as_deref().unwrap_or("of no wheel");
+        let path = compilation.path.display();
+        skip(&format!("{TABLE} was made with {pinned}, and {path} is {wheel}"));
+        return;
+    }
+    let table = compilation.table(&pinned);
+    let path = Path::new(ROOT).join(TABLE);
+    if env::var_os("UPDATE_KERNEL_TABLE").is_some() {
+        fs::create_dir_all(path.parent().expect("it is in a folder")).unwrap();
+        fs::write(path, table).unwrap();
+        return;
+    }
+    let written = fs::read_to_string(path).unwrap_or_default();
+    let differs = written.lines().zip(table.lines()).find(|(written, is)| written != is);
+    if let Some((written, is)) = differs {
+        panic!("{TABLE} says\n{written}\nand it is\n{is}\n`scripts/kernel-table` writes it anew");
+    }
+    assert!(written == table, "{TABLE} is too short or too long: run `scripts/kernel-table`");
+}
+
+#[test]
+fn a_log_is_understood() {
+    let log = "ptxas info    : 0 bytes gmem
+ptxas info    : Compiling entry function 'first' for 'sm_120'
+ptxas info    : Function properties for first
+ptxas         .     8 bytes stack frame, 24 bytes spill stores, 28 bytes spill loads
+ptxas info    : Used 64 registers, used 1 barriers, 8 bytes cumulative stack size, 384 bytes smem
+ptxas info    : Compile time = 45.212 ms
+ptxas info    : Compiling entry function 'second' for 'sm_120'
+ptxas info    : Function properties for second
+    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 14 registers, used 0 barriers, 400 bytes cmem[0]";
+    let file = File { target: 120, file: String::new(), scalar: String::new(), log: log.into() };
+    let expected = [
+        ("first", Use { registers: 64, shared: 384, stack: 8, spilled: 52 }),
+        ("second", Use { registers: 14, shared: 0, stack: 0, spilled: 0 }),
+    ];
+    assert_eq!(file.uses(), BTreeMap::from(expected));
+}
+
+#[test]
+fn a_kernel_is_described_by_the_comment_above_it() {
+    let text = "// y = x,\n// or y += x; slowly. More.\n//\n// Who owns what.\n\
+                extern \"C\" __global__ void __launch_bounds__(256)\n    first(unsigned n) {}\n\n\
+                // Of a helper.\nint helper();\n\nextern \"C\" __global__ void second() {}\n";
+    let expected = [("first", "y = x, or y += x".to_owned()), ("second", String::new())];
+    assert_eq!(kernels_of(text), expected);
+}
+
+/// What NVRTC made of all kernels.
+#[derive(Serialize, Deserialize)]
+struct Compilation {
+    /// The library.
+    path: PathBuf,
+    /// The version of the Python package that it is from, if it is from one. NVRTC itself tells
+    /// `13.2` and not which of several.
+    wheel: Option<String>,
+    files: Vec<File>,
+}
+
+/// One file for one kind of GPU.
+#[derive(Serialize, Deserialize)]
+struct File {
+    target: u32,
+    /// `kernels/conv2d.cu`.
+    file: String,
+    /// `float` or `double`.
+    scalar: String,
+    log: String,
+}
+
+/// What a kernel uses: registers of a thread, bytes of shared memory of a block, bytes of local
+/// memory of a thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Use {
+    registers: u32,
+    shared: u32,
+    stack: u32,
+    spilled: u32,
+}
+
+/// What the child found, the same for all tests; `None`, and a line on stderr, without an NVRTC.
+fn compilation() -> Option<&'static Compilation> {
+    static COMPILATION: OnceLock<Option<Compilation>> = OnceLock::new();
+    let run = || {
+        let folder = tempfile::tempdir().unwrap();
+        let result = folder.path().join("result.json");
+        let mut child = Command::new(env::current_exe().unwrap());
+        child.args(["--exact", "--nocapture"]);
+        child.arg("kernels_compile_without_a_warning_or_spill_or_are_skipped_without_nvrtc");
+        child.env(RESULT, &result);
+        let library = library();
+        if let Some(library) = &library {
+            let mut search = OsString::from(links(library, folder.path()));
+            if let Some(others) = env::var_os("LD_LIBRARY_PATH") {
+                search.push(":");
+                search.push(others);
+            }
+            child.env("LD_LIBRARY_PATH", search);
+        }
+        let output = child.output().unwrap();
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success(), "{text}");
+        let found: Option<Compilation> =
+            serde_json::from_slice(&fs::read(&result).expect(&text)).unwrap();
+        if let (Some(library), Some(found)) = (&library, &found) {
+            assert_eq!(found.path, library.canonicalize().unwrap(), "another NVRTC was loaded");
+        }
+        found
+    };
+    let found = COMPILATION.get_or_init(run).as_ref();
+    if found.is_none() {
+        assert!(library().is_none(), "there is an NVRTC, and it was not found");
+        skip("no kernel was compiled: there is no NVRTC; run scripts/fetch-nvrtc");
+    }
+    found
+}
+
+/// Tells that a test did nothing. Not by `eprintln!`: libtest shows that of failed tests alone.
+fn skip(reason: &str) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    writeln!(std::io::stderr(), "SKIPPED {test}: {reason}").unwrap();
+}
+
+/// The NVRTC to use, if it is not the system's.
+fn library() -> Option<PathBuf> {
+    if let Some(named) = env::var_os("SIGNET_NVRTC_LIB").filter(|named| !named.is_empty()) {
+        return Some(PathBuf::from(named));
+    }
+    // `target/nvrtc/nvidia/cu13/lib/libnvrtc.so.13`
+    let fetched = Path::new(env!("CARGO_TARGET_TMPDIR")).parent()?.join("nvrtc/nvidia");
+    let folders = fs::read_dir(fetched).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    let files = folders.filter_map(|folder| fs::read_dir(folder.join("lib")).ok()).flatten();
+    let mut files = files.filter_map(|entry| Some(entry.ok()?.path()));
+    files.find(|file| name(file).starts_with("libnvrtc.so"))
+}
+
+/// Makes a folder in which `library` has the name that is looked for first.
+fn links(library: &Path, folder: &Path) -> PathBuf {
+    let folder = folder.join("lib");
+    fs::create_dir(&folder).unwrap();
+    let library = library.canonicalize().expect("SIGNET_NVRTC_LIB names a file");
+    symlink(&library, folder.join("libnvrtc.so")).unwrap();
+    for entry in fs::read_dir(library.parent().expect("a file is in a folder")).unwrap() {
+        let file = entry.unwrap().path();
+        if name(&file).starts_with("libnvrtc-builtins") {
+            symlink(&file, folder.join(name(&file))).unwrap();
+        }
+    }
+    folder
+}
+
+fn name(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+}
+
+/// The version that `scripts/fetch-nvrtc` fetches, which is the one of the table.
+fn pinned_version() -> String {
+    let script = fs::read_to_string(Path::new(ROOT).join("scripts/fetch-nvrtc")).unwrap();
+    let line = script.lines().find_map(|line| line.strip_prefix("version="));
+    line.expect("scripts/fetch-nvrtc has a line `version=...`").to_owned()
+}
+
+impl Compilation {
+    /// Compiles everything. In the child.
+    fn run() -> Option<Self> {
+        let nvrtc = match nvrtc_info() {
+            Err(NoGpu::NoNvrtc) => return None,
+            nvrtc => nvrtc.unwrap_or_else(|error| panic!("{error}")),
+        };
+        let path = nvrtc.path.expect("Linux tells the path").canonicalize().unwrap();
+        assert!(!name(&path).contains("cusim"), "{} compiles for the CPU", path.display());
+        let files = std::thread::scope(|scope| {
+            let compile = |target| scope.spawn(move || (target, compile_all(target)));
+            let threads: Vec<_> = TARGETS.map(compile).into_iter().collect();
+            let results = threads.into_iter().map(|thread| thread.join().unwrap());
+            let files = results.flat_map(|(target, files)| {
+                let files = files.unwrap_or_else(|error| panic!("{error}"));
+                files.into_iter().map(move |file| File {
+                    target,
+                    file: file.file.into(),
+                    scalar: file.scalar.into(),
+                    log: file.log,
+                })
+            });
+            files.collect()
+        });
+        Some(Self { wheel: wheel(&path), path, files })
+    }
+
+    /// `docs/kernels.md`.
+    fn table(&self, version: &str) -> String {
+        let mut text = format!(
+            "# What the kernels use\n\n\
+             Registers of a thread, by target; bytes of shared memory of a block; bytes that a \
+             thread stores and\nloads because registers did not suffice (\"spilled\"). As compiled \
+             by NVRTC {version}, with the options\nthat the library uses. Written by \
+             `scripts/kernel-table`, and checked by `tests/nvrtc.rs`.\n",
+        );
+        for (scalar, title) in [
+            ("float", "Single precision, which trains: none may spill"),
+            ("double", "Double precision, in which gradients are checked"),
+        ] {
+            let computes = scalar == "float";
+            write!(text, "\n## {title}\n\n").unwrap();
+            text += if computes { "| kernel | computes |" } else { "| kernel |" };
+            TARGETS.map(|target| write!(text, " sm_{target} |").unwrap());
+            let left = if computes { "---|---|" } else { "---|" };
+            let right = "--:|".repeat(TARGETS.len() + 2);
+            writeln!(text, " shared | spilled |\n|{left}{right}").unwrap();
+            for row in self.rows(scalar) {
+                let Row { file, kernel, computes: what, uses } = row;
+                write!(text, "| [`{kernel}`](../{file}) |").unwrap();
+                if computes {
+                    write!(text, " {} |", what.replace('|', "\\|")).unwrap();
+                }
+                uses.map(|used| write!(text, " {} |", used.registers).unwrap());
+                let shared = by_value(uses.map(|used| used.shared));
+                let spilled = by_value(uses.map(|used| used.spilled));
+                writeln!(text, " {shared} | {spilled} |").unwrap();
+            }
+        }
+        text
+    }
+
+    /// The kernels in the order of the source.
+    fn rows(&self, scalar: &str) -> Vec<Row<'_>> {
+        let names: BTreeSet<&str> = self.files.iter().map(|file| &*file.file).collect();
+        let mut rows = Vec::new();
+        for name in names {
+            let source = fs::read_to_string(Path::new(ROOT).join(name)).unwrap();
+            let by_target = TARGETS.map(|target| {
+                let mut files = self.files.iter().filter(|file| file.target == target);
+                let file = files.find(|file| file.file == name && file.scalar == scalar);
+                file.expect("every file was compiled").uses()
+            });
+            rows.extend(kernels_of(&source).into_iter().map(|(kernel, computes)| Row {
+                file: name,
+                kernel: kernel.to_owned(),
+                computes,
+                uses: by_target.each_ref().map(|uses| uses[kernel]),
+            }));
+        }
+        rows
+    }
+}
+
+/// A kernel of the table.
+struct Row<'a> {
+    file: &'a str,
+    kernel: String,
+    computes: String,
+    uses: [Use; TARGETS.len()],
+}
+
+/// `384`, or where it is not the same on all targets `0, sm_120: 384`.
+fn by_value(values: [u32; TARGETS.len()]) -> String {
+    let mut text = values[0].to_string();
+    for i in 1..values.len() {
+        if values[i] != values[i - 1] {
+            write!(text, ", sm_{}: {}", TARGETS[i], values[i]).unwrap();
+        }
+    }
+    text
+}
+
+/// The version of the Python package that brought `library`.
+fn wheel(library: &Path) -> Option<String> {
+    library.ancestors().skip(1).find_map(|folder| {
+        let mut entries = fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+        entries.find_map(|entry| {
+            let name = name(&entry).strip_prefix("nvidia_cuda_nvrtc")?;
+            let (_, version) = name.strip_suffix(".dist-info")?.split_once('-')?;
+            Some(version.to_owned())
+        })
+    })
+}
+
+impl File {
+    /// What each kernel uses, from the compiler's log.
+    fn uses(&self) -> BTreeMap<&str, Use> {
+        let mut uses = BTreeMap::new();
+        let (mut kernel, mut stack, mut spilled) = (None, None, None);
+        for line in self.log.lines() {
+            if let Some((_, rest)) = line.split_once("Compiling entry function '") {
+                kernel = rest.split('\'').next();
+                (stack, spilled) = (None, None);
+            } else if line.contains("bytes stack frame") {
+                stack = before(line, "bytes stack frame");
+                spilled = before(line, "bytes spill stores")
+                    .zip(before(line, "bytes spill loads"))
+                    .map(|(stores, loads)| stores + loads);
+            } else if let Some(registers) = before(line, "registers") {
+                let shared = before(line, "bytes smem").unwrap_or(0);
+                let all = kernel.zip(stack).zip(spilled);
+                let ((kernel, stack), spilled) = all.unwrap_or_else(|| panic!("{}", self.log));
+                uses.insert(kernel, Use { registers, shared, stack, spilled });
+            }
+        }
+        uses
+    }
+}
+
+/// The number that stands before `what`.
+fn before(line: &str, what: &str) -> Option<u32> {
+    line[..line.find(what)?].trim_end().rsplit(' ').next()?.parse().ok()
+}
+
+/// The kernels of a file, and how the comment above each begins: its first sentence, or half.
+fn kernels_of(text: &str) -> Vec<(&str, String)> {
+    let mut kernels = Vec::new();
+    let mut comment = Vec::new();
+    let mut rest = text;
+    for line in text.lines() {
+        if let Some(words) = line.strip_prefix("//") {
+            comment.push(words.trim());
+        } else if line.starts_with("extern \"C\" __global__") {
+            rest = &rest[rest.find("__global__ void").expect("it returns nothing")..];
+            let open = rest.find("(").expect("it has parameters");
+            // `__launch_bounds__(256) name(`, where there is one.
+            let open = match rest[..open].ends_with("__launch_bounds__") {
+                true => open + 1 + rest[open + 1..].find('(').expect("it has parameters"),
+                false => open,
+            };
+            let name = rest[..open].rsplit(|c: char| c.is_whitespace() || c == ')').next();
+            rest = &rest[open..];
+            let computes = comment.join(" ");
+            let computes = computes.split(". ").next().unwrap_or_default();
+            let computes = computes.split("; ").next().unwrap_or_default().trim_end_matches('.');
+            kernels.push((name.expect("it has a name"), computes.to_owned()));
+            comment.clear();
+        } else {
+            comment.clear();
+        }
+    }
+    kernels
+}
