@@ -20,17 +20,18 @@
 //! There is no global switch: a tensor that is on no tape records nothing, so inference needs no
 //! `no_grad`. [`Tape::no_grad`] exists for the middle of a recorded computation.
 
-use crate::arena::{Arena, Parameter};
-use crate::device::{Device, Memory, Output};
+use crate::arena::Parameter;
+use crate::device::{Device, Memory};
 use crate::dtype::{Element, Float};
+use crate::gradients::{Gradients, borrow_arenas};
 use crate::tensor::{Origin, Tensor};
-use crate::{Error, Result, Shape};
-use std::cell::{Cell, RefCell, RefMut};
+use crate::{Error, Result};
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 /// A place on a tape whose gradient somebody needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NodeId(usize);
+pub struct NodeId(pub(crate) usize);
 
 /// A recording of ops, from which one backward pass can be run. Clones share it.
 pub struct Tape<D: Memory, E: Element>(Rc<Recording<D, E>>);
@@ -52,9 +53,6 @@ struct Entry<D: Memory, E: Element> {
 
 /// Given the gradient of an op's output, tells its inputs theirs.
 type Backward<D, E> = dyn FnOnce(<D as Memory>::Buffer<E>, &mut Gradients<'_, D, E>) -> Result<()>;
-
-/// An arena and its gradients, to write.
-type BorrowedArena<'a, D, E> = (&'a Arena<D, E>, RefMut<'a, <D as Memory>::Buffer<E>>);
 
 impl<D: Memory, E: Element> Tape<D, E> {
     /// An empty tape.
@@ -189,63 +187,18 @@ impl<D: Device<T>, T: Float> Tensor<D, T> {
         if tape.0.spent.replace(true) {
             return Err(Error::Autograd("backward already ran on this tape".into()));
         }
-        let device = self.device();
         let parameters = tape.0.parameters.take();
-        // One borrow per arena, cut into the slices of its parameters.
-        let mut arenas: Vec<BorrowedArena<'_, D, T>> = Vec::new();
-        for (parameter, _) in &parameters {
-            if !arenas.iter().any(|(arena, _)| parameter.arena.is(arena)) {
-                arenas.push((&parameter.arena, parameter.arena.gradients_mut()));
-            }
-        }
-        let mut gradients = Gradients {
-            device: device.clone(),
-            slots: (0..tape.0.nodes.get()).map(|_| Slot::Empty).collect(),
-        };
-        for (arena, buffer) in &mut arenas {
-            let mut own: Vec<_> = parameters.iter().filter(|(p, _)| p.arena.is(arena)).collect();
-            own.sort_by_key(|(parameter, _)| parameter.index);
-            let (mut rest, mut start) = (D::view_mut(&mut **buffer), 0);
-            for (parameter, node) in own {
-                let range = parameter.range();
-                let (head, tail) = D::split_at(rest, range.end - start);
-                let view = D::slice_mut(head, range.start - start..range.end - start);
-                let written = parameter.has_grad();
-                gradients.slots[node.0] = Slot::Parameter { view, written };
-                (rest, start) = (tail, range.end);
-            }
-        }
-
-        gradients.slots[root.0] = Slot::Owned(gradient.copy_buffer()?);
+        let mut arenas = borrow_arenas(&parameters);
+        let mut gradients = Gradients::new(self.device(), tape.0.nodes.get());
+        gradients.add_parameters(&parameters, &mut arenas);
+        gradients.start(*root, gradient.copy_buffer()?);
         for entry in tape.0.entries.take().into_iter().rev() {
-            if let Slot::Owned(gradient) = gradients.slots[entry.output.0].take() {
+            // A node that the result does not depend on has no gradient.
+            if let Some(gradient) = gradients.take(entry.output) {
                 (entry.backward)(gradient, &mut gradients)?;
             }
         }
-
-        let mut watched = Vec::new();
-        let Gradients { slots, .. } = gradients;
-        for (node, slot) in slots.into_iter().enumerate() {
-            match slot {
-                Slot::Empty => {}
-                Slot::Owned(gradient) => watched.push((NodeId(node), gradient)),
-                Slot::Parameter { written: false, .. } => {}
-                Slot::Parameter { written: true, .. } => {
-                    parameters
-                        .iter()
-                        .filter(|(_, n)| n.0 == node)
-                        .for_each(|(p, _)| p.set_has_grad());
-                }
-            }
-        }
-        let gradients = watched
-            .into_iter()
-            .map(|(node, buffer)| {
-                let shape = Shape::from([D::len(&buffer)]);
-                (node, Tensor::from_buffer(device, buffer, shape))
-            })
-            .collect();
-        Ok(Watched { tape: tape.clone(), gradients })
+        Ok(Watched { tape: tape.clone(), gradients: gradients.finish(&parameters) })
     }
 
     /// A copy of the values in memory of its own.
@@ -253,101 +206,6 @@ impl<D: Device<T>, T: Float> Tensor<D, T> {
         let mut copy = self.device().alloc(self.numel())?;
         self.device().copy(self.read().view(), D::view_mut(&mut copy))?;
         Ok(copy)
-    }
-}
-
-/// The gradients of a backward pass under way. An op's backward closure writes its inputs'
-/// gradients through it.
-pub struct Gradients<'a, D: Memory, E: Element> {
-    device: D,
-    slots: Vec<Slot<'a, D, E>>,
-}
-
-enum Slot<'a, D: Memory, E: Element> {
-    Empty,
-    Owned(D::Buffer<E>),
-    Parameter { view: D::ViewMut<'a, E>, written: bool },
-}
-
-impl<D: Memory, E: Element> Slot<'_, D, E> {
-    /// Takes a gradient that lives in the pass; a parameter's stays in its arena.
-    fn take(&mut self) -> Self {
-        match self {
-            Self::Owned(_) => std::mem::replace(self, Self::Empty),
-            _ => Self::Empty,
-        }
-    }
-
-    /// Where to write this gradient of `len` elements, allocated for the first writer.
-    fn output(&mut self, device: &D, len: usize) -> Result<Output<'_, D, E>> {
-        let accumulate = match self {
-            Self::Empty => {
-                *self = Self::Owned(device.alloc(len)?);
-                false
-            }
-            Self::Owned(_) => true,
-            Self::Parameter { written, .. } => std::mem::replace(written, true),
-        };
-        let view = match self {
-            Self::Owned(buffer) => D::view_mut(buffer),
-            Self::Parameter { view, .. } => D::reborrow(view),
-            Self::Empty => unreachable!("filled above"),
-        };
-        Ok(Output { view, accumulate })
-    }
-}
-
-impl<D: Memory, E: Element> Gradients<'_, D, E> {
-    /// Where an op writes the gradient of its input `node`, of `len` elements; `None` when nobody
-    /// needs it.
-    ///
-    /// # Errors
-    /// [`Error::Device`] without memory.
-    pub fn output(&mut self, node: Option<NodeId>, len: usize) -> Result<Option<Output<'_, D, E>>> {
-        node.map(|node| self.slots[node.0].output(&self.device, len)).transpose()
-    }
-
-    /// [`Gradients::output`] for several inputs whose gradients one kernel writes together.
-    ///
-    /// # Errors
-    /// [`Error::Autograd`] when two of them are the same tensor; [`Error::Device`] without memory.
-    pub fn outputs<const N: usize>(
-        &mut self,
-        nodes: [(Option<NodeId>, usize); N],
-    ) -> Result<[Option<Output<'_, D, E>>; N]> {
-        let mut outputs = [const { None }; N];
-        let mut wanted: Vec<_> =
-            (0..N).filter_map(|i| nodes[i].0.map(|node| (node.0, i))).collect();
-        wanted.sort_unstable();
-        let (mut rest, mut start) = (&mut self.slots[..], 0);
-        for (node, i) in wanted {
-            if node < start {
-                return Err(Error::Autograd(
-                    "one tensor was given as two parameters of an op; give a copy".into(),
-                ));
-            }
-            let (head, tail) = rest.split_at_mut(node + 1 - start);
-            let len = nodes[i].1;
-            outputs[i] = Some(head[node - start].output(&self.device, len)?);
-            (rest, start) = (tail, node + 1);
-        }
-        Ok(outputs)
-    }
-}
-
-impl<D: Device<T>, T: Float> Gradients<'_, D, T> {
-    /// Hands on a gradient that needs no change: moved for the first writer, added for others.
-    ///
-    /// # Errors
-    /// [`Error::Device`] when the device fails.
-    pub fn pass(&mut self, node: Option<NodeId>, gradient: D::Buffer<T>) -> Result<()> {
-        let Some(node) = node else { return Ok(()) };
-        if let slot @ Slot::Empty = &mut self.slots[node.0] {
-            *slot = Slot::Owned(gradient);
-            return Ok(());
-        }
-        let output = self.slots[node.0].output(&self.device, D::len(&gradient))?;
-        self.device.accumulate(D::view(&gradient), output)
     }
 }
 
