@@ -296,7 +296,7 @@ fn some_failing_calls_end_the_program_with_an_error() {
     let all = bench.faults(0);
     let is_end = |(at, fault): &(usize, &Fault)| {
         let is_last = !all[at + 1..].iter().any(|later| later.function == fault.function);
-        fault.call == 1 || is_last || at % 199 == 0
+        fault.call == 1 || is_last || at % 41 == 0
     };
     let mut some: Vec<Fault> =
         all.iter().enumerate().filter(is_end).map(|(_, fault)| fault.clone()).collect();

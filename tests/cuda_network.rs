@@ -63,14 +63,15 @@ fn thirty_steps_agree(layers: fn() -> Vec<Layer>, size: usize) {
     assert_close("losses", &cuda.losses, &cpu.losses, Tolerance::relative(1e-9));
     assert_eq!(cuda.correct, cpu.correct);
     assert!(cuda.state.keys().eq(cpu.state.keys()) && cuda.moments.keys().eq(cpu.moments.keys()));
-    for (key, values) in &cuda.state {
-        assert_close(key, values, &cpu.state[key], after_adam::<f64>(key, 30, tight));
-    }
+    // First, as Adam hides a gradient's scale.
     for (key, values) in &cuda.moments {
         // Those gradients are rounding and nothing else.
         let is_rounding = BIASES_BEFORE_BATCH_NORM.iter().any(|bias| key.starts_with(bias));
         let tolerance = if is_rounding { Tolerance::absolute(1e-15) } else { tight };
         assert_close(key, values, &cpu.moments[key], tolerance);
+    }
+    for (key, values) in &cuda.state {
+        assert_close(key, values, &cpu.state[key], after_adam::<f64>(key, 30, tight));
     }
 }
 
@@ -92,14 +93,14 @@ fn thirty_steps_of_the_full_network_agree_in_f64() {
 /// - Losses and statistics are continuous in what tips over: rounding is all that may differ.
 /// - A gradient may have a few terms more or less, one in a hundred of its size each. That is rare:
 ///   some of the 630,000 inputs of the first relu lie within 1e-7 of zero in one step of ten. So
-///   all gradients stay within a tenth of their scale, and nearly all within rounding.
+///   every gradient stays within a tenth of its scale, and within rounding in most steps.
 /// - A parameter moves by up to the learning rate in either direction.
 #[test]
 fn every_step_of_the_full_network_agrees_in_f32() {
     let (steps, size) = (12, 8);
     let mut cuda = Training::<Cuda, f32>::new(&TestDevice::open(), 7, asl(24));
     let mut cpu = Training::<Cpu, f32>::new(&TestDevice::open(), 7, asl(24));
-    let (mut compared, mut tipped) = (0, Vec::new());
+    let mut tipped = BTreeMap::<String, u64>::new();
     for step in 0..steps {
         cuda.model.load_state_dict(&cpu.model.state_dict().unwrap()).unwrap();
         cuda.adam.load_state(&cpu.adam.state().unwrap()).unwrap();
@@ -117,10 +118,8 @@ fn every_step_of_the_full_network_agrees_in_f32() {
             }
             let actual = &gradients(&cuda.model)[&key];
             assert_close(what(&key), actual, &expected, Tolerance::scale(0.1));
-            compared += 1;
-            if compare(actual, &expected, Tolerance::scale(1e-4)).is_err() {
-                tipped.push(what(&key));
-            }
+            let is_rounding = compare(actual, &expected, Tolerance::scale(1e-4)).is_ok();
+            *tipped.entry(key).or_default() += u64::from(!is_rounding);
         }
         let state = named_state(&cpu.model);
         for (key, actual) in named_state(&cuda.model) {
@@ -129,8 +128,7 @@ fn every_step_of_the_full_network_agrees_in_f32() {
             assert_close(what(&key), &actual.values, &state[&key].values, tolerance);
         }
     }
-    println!("{} of {compared} gradients are more than rounding apart", tipped.len());
-    assert!(5 * tipped.len() < compared, "{tipped:?}");
+    assert!(tipped.values().all(|&steps_tipped| 2 * steps_tipped < steps), "{tipped:?}");
 }
 
 /// Runs the rest of the calling test in a process of its own, whose counters, order of threads and
@@ -153,10 +151,13 @@ fn sim() -> &'static Sim {
 
 /// Everything that a few steps leave behind, of both precisions.
 fn bits() -> [Vec<u64>; 2] {
-    [
+    let bits = [
         training_bits::<Cuda, f32>(&TestDevice::open(), 7, asl(24), 3, 9),
         training_bits::<Cuda, f64>(&TestDevice::open(), 7, narrow(DROPOUT), 3, 9),
-    ]
+    ];
+    // One NaN is as good as another.
+    assert!(bits.iter().flatten().all(|&bits| f64::from_bits(bits).is_finite()));
+    bits
 }
 
 #[track_caller]
