@@ -108,5 +108,8 @@ def pytorch(part):
 
 
 def sanitizer(part):
-    rows = [(one["tool"], "clean" if one["ok"] else "NOT CLEAN", one["summary"], f"{one['seconds']:.1f}") for one in part["tools"]]
+    rows = [
+        (one["tool"], "clean" if one["ok"] else "NOT CLEAN", one["summary"], f"{one['seconds']:.1f}")
+        for one in part["tools"]
+    ]
     return [f"Sample: `{part['sample']}`.", "", *table(("tool", "", "summary", "seconds"), rows)]

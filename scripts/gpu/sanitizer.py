@@ -16,7 +16,8 @@ FOUND = 99
 
 def find(commands, python):
     """The tool, or the reason why there is none."""
-    folders = [os.path.join(root, "bin") for root in [os.environ.get("CUDA_HOME", ""), os.environ.get("CUDA_PATH", "")] if root]
+    roots = [os.environ.get(variable) for variable in ("CUDA_HOME", "CUDA_PATH")]
+    folders = [os.path.join(root, "bin") for root in roots if root]
     folders += sorted(glob.glob("/usr/local/cuda*/bin") + glob.glob("/usr/local/cuda*/compute-sanitizer"), reverse=True)
     for packages in machine.package_folders(commands, python):
         folders += glob.glob(os.path.join(packages, "nvidia", "*", "bin"))
