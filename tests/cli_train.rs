@@ -1,125 +1,25 @@
 //! `signet train` and `signet evaluate`, run as a user runs them.
 #![cfg(feature = "cli")]
 
+mod common;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
-use signet::data::{Dataset, synthetic};
-use tempfile::TempDir;
-
-/// A folder with a small data set in the published format.
-fn data(train: usize, valid: usize) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let split = synthetic(3, train, valid);
-    write_csv(&folder.path().join("sign_mnist_train.csv"), &split.train);
-    write_csv(&folder.path().join("sign_mnist_valid.csv"), &split.valid);
-    folder
-}
-
-fn write_csv(path: &Path, dataset: &Dataset) {
-    let pixels: Vec<String> = (1..=784).map(|i| format!("pixel{i}")).collect();
-    let mut text = format!("label,{}\r\n", pixels.join(","));
-    for (row, &label) in dataset.labels.iter().enumerate() {
-        // Kaggle's numbering leaves out 9.
-        text += &(label + u8::from(label >= 9)).to_string();
-        dataset.image(row).iter().for_each(|pixel| text += &format!(",{pixel}"));
-        text += "\r\n";
-    }
-    fs::write(path, text).unwrap();
-}
-
-fn signet(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_signet"));
-    command.args(args);
-    command
-}
-
-fn run(args: &[&str]) -> Output {
-    signet(args).output().unwrap()
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-/// A folder of data and one for runs.
-struct Place {
-    data: TempDir,
-    out: TempDir,
-}
-
-impl Place {
-    fn new(train: usize, valid: usize) -> Self {
-        Self { data: data(train, valid), out: tempfile::tempdir().unwrap() }
-    }
-
-    /// The arguments of `train` on this data into a run called `name`.
-    fn train<'a>(&'a self, name: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-        let (data, out) = (self.data.path(), self.out.path());
-        let mut args = vec!["train", "--data", data.to_str().unwrap(), "--name", name];
-        args.extend(["--out", out.to_str().unwrap()]);
-        args.extend(more);
-        args
-    }
-
-    fn run_folder(&self, name: &str) -> PathBuf {
-        self.out.path().join(name)
-    }
-
-    fn file(&self, name: &str, file: &str) -> Vec<u8> {
-        let path = self.run_folder(name).join(file);
-        fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
-    }
-}
+use common::program::{Place, finish, run, signet, start, stderr, stdout};
 
 #[test]
 fn a_run_prints_the_notebooks_lines_and_fills_its_folder() {
     let place = Place::new(200, 50);
     let output = run(&place.train("a", &["--epochs", "2", "--seed", "5"]));
-    assert!(output.status.success(), "{}", stderr(&output));
-    let text = stdout(&output);
-    assert!(text.contains("Total parameters: 404,099"), "{text}");
-    let epochs: Vec<&str> = text
-        .lines()
-        .skip_while(|line| !line.starts_with("Epoch"))
-        .take(6)
-        .map(|line| line.split(char::is_numeric).next().unwrap())
-        .collect();
-    let three = ["Epoch: ", "Train - Loss: ", "Valid - Loss: "];
-    assert_eq!(epochs, [three, three].concat());
-    for file in [
-        "config.json",
-        "metrics.jsonl",
-        "model.safetensors",
-        "best.safetensors",
-        "state.safetensors",
-    ] {
-        assert!(!place.file("a", file).is_empty(), "{file}");
-    }
-    let metrics = String::from_utf8(place.file("a", "metrics.jsonl")).unwrap();
-    let last: serde_json::Value = serde_json::from_str(metrics.lines().last().unwrap()).unwrap();
-    assert_eq!((metrics.lines().count(), &last["epoch"]), (2, &1.into()));
-    for key in [
-        "train_loss",
-        "train_accuracy",
-        "valid_loss",
-        "valid_accuracy",
-        "train_seconds",
-        "valid_seconds",
-        "images_per_second",
-    ] {
-        assert!(last[key].is_number(), "{key}");
-    }
+    place.check_run("a", 2, &output);
     // The same line as `evaluate` on the last model prints.
     let model = place.run_folder("a").join("model.safetensors");
     let data = place.data.path().to_str().unwrap();
     let evaluation = run(&["evaluate", model.to_str().unwrap(), "--data", data]);
+    let text = stdout(&output);
     let valid = text.lines().rfind(|line| line.starts_with("Valid")).unwrap();
     assert!(stdout(&evaluation).starts_with(valid), "{}\n{valid}", stdout(&evaluation));
 }
@@ -164,21 +64,8 @@ fn a_resumed_run_has_the_bits_of_an_uninterrupted_one() {
         for file in ["model.safetensors", "best.safetensors"] {
             assert_eq!(place.file("whole", file), place.file("parts", file), "{optimizer}: {file}");
         }
-        assert_eq!(metrics(&place, "whole"), metrics(&place, "parts"));
+        assert_eq!(place.metrics("whole"), place.metrics("parts"));
     }
-}
-
-/// The metrics without what a clock measured.
-fn metrics(place: &Place, name: &str) -> Vec<serde_json::Value> {
-    let text = String::from_utf8(place.file(name, "metrics.jsonl")).unwrap();
-    let line = |line| {
-        let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
-        for clock in ["train_seconds", "valid_seconds", "images_per_second"] {
-            value.as_object_mut().unwrap().remove(clock);
-        }
-        value
-    };
-    text.lines().map(line).collect()
 }
 
 #[cfg(unix)]
@@ -189,21 +76,14 @@ fn an_interrupt_in_the_middle_of_an_epoch_is_resumed_exactly() {
     assert!(whole.status.success(), "{}", stderr(&whole));
 
     let parts = place.train("parts", &["--epochs", "4", "-q"]);
-    let mut child = signet(&parts).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let child = start(&mut signet(&parts));
     // Somewhere after the start of the first epoch and before the end of the last.
     std::thread::sleep(Duration::from_millis(150));
     let kill = |signal: &str, pid: u32| {
         assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
     };
     kill("-INT", child.id());
-    let start = Instant::now();
-    let output = loop {
-        match child.try_wait().unwrap() {
-            Some(_) => break child.wait_with_output().unwrap(),
-            None => assert!(start.elapsed() < Duration::from_secs(30), "it does not stop"),
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    };
+    let output = finish(child);
     let folder = place.run_folder("parts");
     // A slow machine may be interrupted before there is anything to save, a fast one after the end.
     if folder.join("state.safetensors").is_file() {
@@ -215,7 +95,7 @@ fn an_interrupt_in_the_middle_of_an_epoch_is_resumed_exactly() {
         assert!(rest.status.success(), "{}", stderr(&rest));
         let file = "model.safetensors";
         assert_eq!(place.file("whole", file), place.file("parts", file));
-        assert_eq!(metrics(&place, "whole"), metrics(&place, "parts"));
+        assert_eq!(place.metrics("whole"), place.metrics("parts"));
     }
 }
 

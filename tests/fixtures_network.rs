@@ -5,15 +5,15 @@ mod common;
 
 use common::compare::{Tolerance, assert_close};
 use common::device::TestDevice;
-use common::fixture::Fixture;
-use common::host::values;
+use common::fixture::{Fixture, path};
+use common::host::{HostTensor, values};
 use common::models::{
     BIASES_BEFORE_BATCH_NORM, Batch, Training, after_adam, forward, gradients, load, moment,
     named_state, narrow,
 };
 use signet::dtype::Float;
-use signet::nn::{Module, Sequential, StateDict, Value, Values};
-use signet::{Device, Shape};
+use signet::nn::{Module, Sequential, StateDict};
+use signet::{Device, checkpoint};
 
 on_every_device! {
     one_step_agrees_in_f64,
@@ -96,7 +96,10 @@ fn twenty_steps_agree_in_f64<D: TestDevice>() {
 fn twenty_steps_agree_in_f32<D: TestDevice>() {
     twenty_steps::<D, f32>(
         Tolerance::scale(1e-6),
-        Tolerance::scale(1e-4),
+        // Adam divides a gradient by its own size: where one is small, its rounding becomes a share
+        // of the learning rate. 20 steps move a value that starts at 0 by about 0.02, so this is
+        // 1 % of one step.
+        Tolerance::scale(5e-4),
         // What the biases before batch norms and the running means they move make of it.
         Tolerance::absolute(0.05),
     );
@@ -129,25 +132,15 @@ fn twenty_steps<D: Device<T> + TestDevice, T: Float>(
     assert_close("eval_logits", &values(&answer.logits), expected, of_eval_logits);
 }
 
-/// A file that `safetensors.torch.save_file` wrote, with its element types.
+/// A file that `safetensors.torch.save_file` wrote, as a user would load it.
 fn a_stored_model_answers_as_pytorch<D: TestDevice>() {
-    let dict: StateDict = Fixture::load("model_pytorch")
-        .tensors()
-        .iter()
-        .map(|(key, tensor)| {
-            let values = match key.ends_with("num_batches_tracked") {
-                true => Values::I64(tensor.values.iter().map(|&x| x as i64).collect()),
-                false => Values::F32(tensor.values.iter().map(|&x| x as f32).collect()),
-            };
-            (key.clone(), Value { shape: Shape::from(&tensor.shape[..]), values })
-        })
-        .collect();
+    let (dict, _) = checkpoint::load(&path("model_pytorch")).unwrap();
     let (device, fixture) = (D::open(), Fixture::load("model_pytorch_eval"));
     let pixels = fixture.tensor("pixels").scaled();
     fn check<D: Device<T>, T: Float>(
         device: &D,
         dict: &StateDict,
-        pixels: &common::host::HostTensor,
+        pixels: &HostTensor,
         expected: &[f64],
         tolerance: Tolerance,
     ) {

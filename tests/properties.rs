@@ -15,9 +15,8 @@ use signet::nn::{
 };
 use signet::ops::batch_norm2d::{Statistics, Tracked, batch_norm2d};
 use signet::ops::conv2d::Conv2dOptions;
-use signet::ops::cross_entropy::{CrossEntropyOptions, cross_entropy};
+use signet::ops::cross_entropy::CrossEntropyOptions;
 use signet::ops::dropout::DropoutGeometry;
-use signet::rng::Philox;
 use signet::{GradcheckOptions, Shape, Tape, Tensor, gradcheck};
 use std::fmt::Debug;
 
@@ -26,8 +25,6 @@ on_every_device! {
     a_pooling_is_its_definition,
     a_batch_norm_is_its_definition,
     a_linear_layer_is_its_definition,
-    a_dropout_is_its_definition,
-    a_right_answer_is_the_first_largest_logit,
     gradients_of_random_geometries_agree_with_differences,
     what_does_not_fit_is_an_error_and_never_a_panic,
     images_without_pixels_are_errors,
@@ -274,52 +271,6 @@ fn a_linear_layer_is_its_definition<D: TestDevice>() {
     });
 }
 
-// --- dropout ---
-
-/// Word `i % 4` of Philox block `i / 4` decides over element `i`: the same bits on every device.
-fn a_dropout_is_its_definition<D: TestDevice>() {
-    let device = D::open();
-    let drawn = (0.0..1.0f64, any::<u64>(), any::<u64>(), 0..9u32, 1..3000usize);
-    for_all(128, drawn, |(p, seed, step, stream, n)| {
-        let op = Op::Dropout(DropoutGeometry::new(p, seed, step, stream).unwrap());
-        let input = Fill::OffZero.draw(&[n], seed, 0);
-        let philox = Philox::new(seed);
-        let kept = |i: usize| {
-            let word = philox.block(stream, step, (i / 4) as u32)[i % 4];
-            f64::from(word) >= (p * 2f64.powi(32)).floor()
-        };
-        let values = input.values.iter().enumerate();
-        let values: Vec<f64> =
-            values.map(|(i, x)| if kept(i) { x / (1.0 - p) } else { 0.0 }).collect();
-        let dropped = values.iter().filter(|&&x| x == 0.0).count() as f64;
-        let spread = 6.0 * (p * (1.0 - p) * n as f64).sqrt() + 6.0;
-        prop_assert!((dropped - p * n as f64).abs() < spread, "{dropped} of {n} at {p}");
-        let definition = HostTensor { shape: vec![n], values };
-        expect_definition(&device, &op, &[input], Some(definition))
-    });
-}
-
-// --- cross-entropy ---
-
-fn a_right_answer_is_the_first_largest_logit<D: TestDevice>() {
-    let device = D::open();
-    let correct = |logits: &[f64], target: i32| {
-        let logits = Tensor::<D, f64>::from_slice(&device, logits, [1, logits.len()]).unwrap();
-        let target = Tensor::from_slice(&device, &[target], [1]).unwrap();
-        let options = CrossEntropyOptions { ignore_index: -1, ..CrossEntropyOptions::default() };
-        cross_entropy(&logits, &target, &options).map(|(_, correct)| correct.item().unwrap())
-    };
-    assert_eq!(correct(&[1.0, 3.0, 2.0], 1).unwrap(), 1);
-    assert_eq!(correct(&[1.0, 3.0, 2.0], 2).unwrap(), 0);
-    assert_eq!(correct(&[3.0, 1.0, 3.0], 0).unwrap(), 1, "the first of two");
-    assert_eq!(correct(&[3.0, 1.0, 3.0], 2).unwrap(), 0, "the second of two");
-    assert_eq!(correct(&[3.0, f64::NAN, 5.0], 1).unwrap(), 1, "NaN is the largest");
-    assert_eq!(correct(&[1.0, 3.0, 2.0], -1).unwrap(), 0, "ignored");
-    for target in [-2, 3, i32::MAX, i32::MIN] {
-        assert!(correct(&[1.0, 3.0, 2.0], target).is_err(), "{target} is no class");
-    }
-}
-
 // --- gradients ---
 
 fn gradients_of_random_geometries_agree_with_differences<D: TestDevice>() {
@@ -401,6 +352,14 @@ fn what_does_not_fit_is_an_error_and_never_a_panic<D: TestDevice>() {
             .map(|(i, shape)| tape.watch(&Fill::Normal(1.0).draw(&shape, 1, i as u32).on(&device)))
             .collect();
         let Ok(output) = op.run(&inputs) else { return Ok(()) };
+        // A target that is no class is NaN where a device cannot raise an error.
+        if let Op::CrossEntropy { target, options } = &op {
+            let classes = 0..inputs[0].dims()[1] as i32;
+            if target.iter().any(|t| *t != options.ignore_index && !classes.contains(t)) {
+                prop_assert!(values(&output)[0].is_nan(), "{output:?}");
+                return Ok(());
+            }
+        }
         // The mean of nothing.
         let nan = matches!(op, Op::Mean | Op::CrossEntropy { .. });
         prop_assert!(nan || values(&output).iter().all(|y| y.is_finite()), "{output:?}");

@@ -24,10 +24,7 @@ pub struct FixtureCase {
 impl Fixture {
     /// Reads `tests/fixtures/<name>.safetensors`.
     pub fn load(name: &str) -> Self {
-        let path: PathBuf =
-            [env!("CARGO_MANIFEST_DIR"), "tests", "fixtures", &format!("{name}.safetensors")]
-                .iter()
-                .collect();
+        let path = path(name);
         let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let (_, header) = SafeTensors::read_metadata(&bytes).expect("a safetensors header");
         let file = SafeTensors::deserialize(&bytes).expect("a safetensors file");
@@ -125,6 +122,20 @@ impl FixtureCase {
     #[track_caller]
     pub fn pair(&self, name: &str) -> [usize; 2] {
         self.sizes(name).try_into().expect("a pair")
+    }
+}
+
+/// Where a fixture lies.
+pub fn path(name: &str) -> PathBuf {
+    folder().join(format!("{name}.safetensors"))
+}
+
+/// Where the files are: `$SIGNET_TEST_FIXTURES` where set, for a test binary that runs on another
+/// machine than it was built on; else in the repository.
+fn folder() -> PathBuf {
+    match std::env::var_os("SIGNET_TEST_FIXTURES") {
+        Some(folder) => folder.into(),
+        None => [env!("CARGO_MANIFEST_DIR"), "tests", "fixtures"].iter().collect(),
     }
 }
 

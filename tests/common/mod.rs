@@ -9,6 +9,8 @@
 //! | `fixture.rs` | reading `tests/fixtures` |
 //! | `registry/` | the ops, each with cases that cover its geometry |
 //! | `models.rs` | the network in its full and its narrow size, and training it |
+//! | `program.rs` | driving the program as a user does |
+//! | `machine.rs` | the program on a machine with cusim for a GPU, or with parts missing |
 
 // Every test binary compiles all of this and uses a part.
 #![allow(dead_code)]
@@ -18,5 +20,9 @@ pub mod cuda;
 pub mod device;
 pub mod fixture;
 pub mod host;
+#[cfg(all(feature = "cli", target_os = "linux", target_arch = "x86_64"))]
+pub mod machine;
 pub mod models;
+#[cfg(feature = "cli")]
+pub mod program;
 pub mod registry;

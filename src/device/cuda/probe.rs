@@ -178,7 +178,9 @@ pub fn driver_version() -> Result<(u32, u32), NoGpu> {
     init()?;
     let mut version = 0;
     // SAFETY: the driver is there with all symbols, and the pointer is valid for writes.
-    unsafe { cudarc::driver::sys::cuDriverGetVersion(&mut version) }.result().map_err(failed)?;
+    unsafe { cudarc::driver::sys::cuDriverGetVersion(&mut version) }
+        .result()
+        .map_err(failed("cuDriverGetVersion"))?;
     let version = version.unsigned_abs();
     Ok((version / 1000, version % 1000 / 10))
 }
@@ -189,9 +191,12 @@ pub fn driver_version() -> Result<(u32, u32), NoGpu> {
 /// Why there is none.
 pub fn gpus() -> Result<Vec<GpuInfo>, NoGpu> {
     init()?;
-    match result::device::get_count().map_err(failed)? {
+    match result::device::get_count().map_err(failed("cuDeviceGetCount"))? {
         ..=0 => Err(NoGpu::NoDevice),
-        count => (0..count).map(|ordinal| gpu(ordinal).map_err(failed)).collect(),
+        count => {
+            let about = |ordinal| format!("asking about cuda:{ordinal}");
+            (0..count).map(|ordinal| gpu(ordinal).map_err(failed(about(ordinal)))).collect()
+        }
     }
 }
 
@@ -208,11 +213,15 @@ pub fn nvrtc_info() -> Result<NvrtcInfo, NoGpu> {
     if let Some(missing) = NVRTC_SYMBOLS.iter().find(|symbol| nvrtc_symbol(symbol).is_none()) {
         return Err(NoGpu::NvrtcFailed(format!("it lacks {missing}; install a newer one")));
     }
-    let failed = |error: nvrtc::CompileError| NoGpu::NvrtcFailed(error.code);
+    let failed = |call: &'static str| {
+        move |error: nvrtc::CompileError| {
+            NoGpu::NvrtcFailed(format!("{call} failed: {}", error.code))
+        }
+    };
     Ok(NvrtcInfo {
-        version: nvrtc::version().map_err(failed)?,
+        version: nvrtc::version().map_err(failed("nvrtcVersion"))?,
         path: nvrtc_symbol("nvrtcVersion").and_then(mapped_file),
-        targets: nvrtc::supported_targets().map_err(failed)?,
+        targets: nvrtc::supported_targets().map_err(failed("asking for its targets"))?,
     })
 }
 
@@ -233,11 +242,12 @@ fn init() -> Result<(), NoGpu> {
     if let Some(missing) = DRIVER_SYMBOLS.iter().find(|symbol| !has_driver_symbol(symbol)) {
         return Err(NoGpu::DriverIncomplete(missing));
     }
-    result::init().map_err(failed)
+    result::init().map_err(failed("cuInit"))
 }
 
-fn failed(error: DriverError) -> NoGpu {
-    NoGpu::DriverFailed(describe(error))
+/// `map_err(failed("cuInit"))`: this call or question failed.
+fn failed(call: impl fmt::Display) -> impl FnOnce(DriverError) -> NoGpu {
+    move |error| NoGpu::DriverFailed(format!("{call} failed: {}", describe(error)))
 }
 
 fn gpu(ordinal: i32) -> Result<GpuInfo, DriverError> {

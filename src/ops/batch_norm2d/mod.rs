@@ -122,8 +122,8 @@ pub struct Tracked<'a, D: Memory, T: Float> {
 /// `bias [C]`, as `torch.nn.functional.batch_norm`.
 ///
 /// # Errors
-/// [`Error::Shape`] when ranks or channels do not fit, or when a batch has one value per channel:
-/// that has no variance.
+/// [`Error::Shape`] when ranks or channels do not fit, or when a batch has fewer than two
+/// values per channel: they have no variance.
 pub fn batch_norm2d<D: Device<T>, T: Float>(
     input: &Tensor<D, T>,
     weight: Option<&Tensor<D, T>>,

@@ -1,0 +1,112 @@
+"""The results as one file of JSON and one of markdown."""
+from __future__ import annotations
+
+import json
+import os
+
+from tests import FINE, count
+
+
+def write(folder, results):
+    """Writes both files; called after each part, so that a part cut off leaves the others."""
+    for name, text in (("results.json", json.dumps(results, indent=1) + "\n"), ("results.md", markdown(results))):
+        path = os.path.join(folder, name)
+        with open(path + ".new", "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(path + ".new", path)
+
+
+def verdict(name, part):
+    if part["ok"] is None:
+        return f"skipped: {part['skipped']}"
+    passed = "measured" if name == "pytorch" else "passed"
+    return passed if part["ok"] else "FAILED"
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(str(cell).replace("|", "/").replace("\n", " ") for cell in row) + " |" for row in rows]
+    return [*lines, ""]
+
+
+def markdown(results):
+    lines = [f"# GPU check of Signet: {'passed' if results['ok'] else 'NOT PASSED'}", ""]
+    lines += machine_table(results)
+    if results.get("stopped"):
+        lines += [f"Stopped: {results['stopped']}", ""]
+    writers = {"tests": tests, "train": train, "pytorch": pytorch, "sanitizer": sanitizer}
+    for name, part in results["parts"].items():
+        lines += [f"## {name}: {verdict(name, part)}", ""]
+        if part["ok"] is not None:
+            lines += writers[name](part)
+    return "\n".join(lines)
+
+
+def machine_table(results):
+    machine, bundle = results["machine"], results["bundle"]
+    devices = machine["devices"]
+    gpus = [f"{gpu['name']}, compute capability {gpu['compute_capability']}" for gpu in devices.get("gpus", [])]
+    nvrtc = devices.get("nvrtc", {})
+    rows = [
+        ("card", "; ".join(gpus) or "none"),
+        ("driver", (machine["nvidia_smi"] or {}).get("driver_version", "?")),
+        ("CUDA of the driver", devices.get("driver", {}).get("cuda", "?")),
+        ("NVRTC", f"{nvrtc.get('version', 'none')} {nvrtc.get('path', '')}"),
+        ("CPU", f"{machine['cpu']['name']}, {machine['cpu']['threads']} threads"),
+        ("date", results["date"]),
+        ("commit", bundle["commit"]),
+    ]
+    smi = machine["nvidia_smi"] or {}
+    rows += [(key, value) for key, value in smi.items() if key.startswith(("clocks", "power", "temperature"))]
+    return table(("", ""), rows)
+
+
+def tests(part):
+    rows = []
+    for one in part["binaries"]:
+        rows.append((one["name"], *count(one), f"{one['seconds']:.1f}", one["ending"]))
+    lines = table(("binary", "passed", "not passed", "skipped", "seconds", "ending"), rows)
+    for one in part["binaries"]:
+        for test, state in one["tests"].items():
+            if state not in FINE:
+                said = " ".join(one["messages"].get(test, "").split())
+                lines.append(f"- `{one['name']}` `{test}`: {state}. {said}")
+    return [*lines, ""]
+
+
+def train(part):
+    lines = [f"Data: {part['data']}, batches of {part['batch']}.", ""]
+    rows = []
+    for name, run in part["runs"].items():
+        last, best = run["epochs"][-1], max(epoch["valid_accuracy"] for epoch in run["epochs"])
+        rows.append((
+            name, f"{run['images_per_second']:.0f}", f"{run['seconds_per_epoch']:.3f}", f"{run['wall_seconds']:.1f}",
+            f"{last['train_loss']:.4f}", f"{last['valid_accuracy']:.4f}", f"{best:.4f}",
+        ))
+    head = ("run", "images/s", "s per epoch", "s in all", "last train loss", "last valid accuracy", "best")
+    lines += table(head, rows)
+    rows = [(one["name"], "ok" if one["ok"] else "FAILED", one["detail"]) for one in part["checks"]]
+    return lines + table(("check", "", ""), rows)
+
+
+def pytorch(part):
+    if not part["ok"]:
+        return [part["problem"], ""]
+    lines = [f"PyTorch {part['torch']} with its own defaults, {part['steps']} steps a measurement, in turns.", ""]
+    rows = [(i + 1, *(f"{seconds * 1e6:.1f}" for seconds in one.values())) for i, one in enumerate(part["rounds"])]
+    if rows:
+        lines += table(("round, us a step", *part["rounds"][0]), rows)
+    rows = [
+        (mode, f"{ratio['median']:.2f}", f"{ratio['least']:.2f} to {ratio['most']:.2f}")
+        for mode, ratio in part["ratios"].items()
+    ]
+    if rows:
+        lines += table(("PyTorch's time / Signet's", "median", "spread"), rows)
+    if part["problem"]:
+        lines += [f"Ended early: {part['problem']}", ""]
+    return lines
+
+
+def sanitizer(part):
+    rows = [(one["tool"], "clean" if one["ok"] else "NOT CLEAN", one["summary"], f"{one['seconds']:.1f}") for one in part["tools"]]
+    return [f"Sample: `{part['sample']}`.", "", *table(("tool", "", "summary", "seconds"), rows)]

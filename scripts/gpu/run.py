@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+"""Checks Signet on the GPU of this machine; Python 3.8 or newer and NVIDIA's driver are enough.
+
+  python3 run.py                          everything, in 9 minutes
+  python3 run.py --only tests,train       some parts
+  python3 run.py --data DIR               train on your sign_mnist_train.csv and sign_mnist_valid.csv
+
+Parts: tests, train, pytorch, sanitizer. Results go to $OUT, or ./gpu-check-results: results.md,
+results.json, and log.txt with all that was said. Exit code 0: all that was asked for passed;
+1: something failed or was not finished; 2: there is no GPU to check, or wrong use.
+"""
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import shutil
+import sys
+import tempfile
+
+sys.dont_write_bytecode = True
+
+import machine
+import pytorch
+import report
+import sanitizer
+import tests
+import train
+from commands import Commands
+
+ROOT = os.path.dirname(os.path.abspath(__file__))
+# In this order; the number says how the time that is left is shared among those still to come.
+PARTS = {"tests": 4, "train": 2, "pytorch": 2, "sanitizer": 2}
+# Kept back for ending and writing.
+RESERVE_SECONDS = 15
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    packed = os.path.join(ROOT, "data")
+    data = packed if os.path.isdir(packed) else "synthetic"
+    parser.add_argument("--only", metavar="PARTS", default=",".join(PARTS), help="comma-separated [default: all]")
+    parser.add_argument("--data", metavar="synthetic|DIR", default=data, help="[default: %(default)s]")
+    parser.add_argument("--minutes", type=float, default=9, help="all ends before [default: 9]")
+    parser.add_argument("--epochs", type=int, default=20, help="of the long training [default: 20]")
+    parser.add_argument("--steps", type=int, default=200, help="of a measurement of PyTorch [default: 200]")
+    parser.add_argument("--rounds", type=int, default=3, help="at most, against PyTorch [default: 3]")
+    parser.add_argument("--python", metavar="FILE", help="a Python that has PyTorch or nvidia-cuda-nvrtc")
+    parser.add_argument("--nvrtc", metavar="DIR", help="the folder of libnvrtc.so [default: searched for]")
+    parser.add_argument("--out", metavar="DIR", default=os.environ.get("OUT") or "gpu-check-results")
+    given = parser.parse_args()
+    given.only = [part for part in given.only.split(",") if part]
+    unknown = [part for part in given.only if part not in PARTS]
+    if unknown or not given.only:
+        parser.error(f"--only takes some of {','.join(PARTS)}, not {','.join(unknown) or 'nothing'}")
+    # Programs run elsewhere than where these were named.
+    given.python = given.python and os.path.abspath(shutil.which(given.python) or given.python)
+    given.nvrtc = given.nvrtc and os.path.abspath(given.nvrtc)
+    if given.data != "synthetic":
+        given.data = os.path.abspath(given.data)
+        if not os.path.isdir(given.data):
+            parser.error(f"--data: there is no folder {given.data}")
+    for number in ("minutes", "epochs", "steps", "rounds"):
+        if getattr(given, number) <= 0:
+            parser.error(f"--{number} must be more than 0")
+    return given
+
+
+def main():
+    given = arguments()
+    os.makedirs(given.out, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="signet-gpu-check-") as scratch:
+        seconds = max(1.0, given.minutes * 60 - RESERVE_SECONDS)
+        commands = Commands(os.path.join(given.out, "log.txt"), scratch, seconds)
+        results = check(given, commands, scratch)
+    report.write(given.out, results)
+    if results.get("stopped"):
+        print(f"\nNothing was checked: {results['stopped']}", file=sys.stderr)
+        return 2
+    print(f"\n{'PASSED' if results['ok'] else 'NOT PASSED'}; see {os.path.join(given.out, 'results.md')}")
+    return 0 if results["ok"] else 1
+
+
+def check(given, commands, scratch):
+    with open(os.path.join(ROOT, "bundle.json"), encoding="utf-8") as file:
+        bundle = json.load(file)
+    signet = os.path.join(ROOT, "bin", "signet")
+    # Compiled kernels go to a fresh folder: the user's cache stays as it is, and the compiler is
+    # part of what is checked.
+    environment = dict(os.environ, SIGNET_KERNEL_CACHE=os.path.join(scratch, "kernels"))
+    devices, folders = machine.find(commands, signet, environment, given.nvrtc, given.python)
+    environment["LD_LIBRARY_PATH"] = machine.search_path(folders)
+    environment["SIGNET_TEST_CUDA"] = "real"
+    environment["SIGNET_TEST_FIXTURES"] = os.path.join(ROOT, "fixtures")
+    results = {
+        "ok": False,
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "bundle": bundle,
+        "machine": {
+            "devices": devices, "nvidia_smi": machine.smi(commands, machine.SMI_FIELDS), "cpu": machine.cpu(),
+            "library_folders": folders,
+        },
+        "parts": {},
+    }
+    if devices.get("no_gpu") or not devices.get("gpus"):
+        results["stopped"] = devices.get("no_gpu") or "no GPU was found"
+        return results
+    for gpu in devices["gpus"]:
+        print(f"{gpu['device']}: {gpu['name']}, compute capability {gpu['compute_capability']}", flush=True)
+    print(f"driver for CUDA {devices['driver']['cuda']}, NVRTC {devices['nvrtc']['version']}", flush=True)
+
+    # What cannot run takes no time from the others.
+    tools = {}
+    for part, module in (("pytorch", pytorch), ("sanitizer", sanitizer)):
+        if part in given.only:
+            tools[part], reason = module.find(commands, given.python)
+            if reason:
+                print(f"{part}: skipped: {reason}", flush=True)
+                results["parts"][part] = {"ok": None, "skipped": reason}
+    trainer = train.Trainer(commands, signet, environment, given.data, scratch)
+    folder = os.path.join(ROOT, "tests")
+    script = os.path.join(ROOT, "reference", "asl_pytorch.py")
+    parts = {
+        "tests": lambda: tests.run(commands, folder, bundle["tests"], environment),
+        "train": lambda: train.run(trainer, given.epochs),
+        "pytorch": lambda: pytorch.run(trainer, script, tools["pytorch"], given.steps, given.rounds, scratch),
+        "sanitizer": lambda: sanitizer.run(commands, tools["sanitizer"], folder, environment),
+    }
+    chosen = [part for part in PARTS if part in given.only and part not in results["parts"]]
+    for i, part in enumerate(chosen):
+        print(f"\n{part}", flush=True)
+        commands.begin_part(PARTS[part] / sum(PARTS[later] for later in chosen[i:]))
+        results["parts"][part] = parts[part]()
+        report.write(given.out, results)
+    # A part that was skipped is no failure, as what it needs is not on this machine; and no success.
+    states = [part["ok"] for part in results["parts"].values()]
+    results["ok"] = False not in states and True in states
+    return results
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

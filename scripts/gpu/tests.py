@@ -1,0 +1,101 @@
+"""The CUDA tests: each test binary on the GPU, then alone what did not pass beside others."""
+from __future__ import annotations
+
+import os
+import re
+
+# libtest's line for a finished test.
+FINISHED = re.compile(r"^test (.+?)(?: - should panic)? \.\.\. (ok|FAILED|ignored)", re.MULTILINE)
+# What a test said.
+MESSAGE = r"^---- {} stdout ----\n(.*?)(?=^---- |^failures:|^successes:|\Z)"
+# What needs no look.
+FINE = ("passed", "skipped")
+ALONE_LIMIT = 60
+# A broken driver fails every test: the first few of a binary tell as much as all.
+ALONE_MOST = 20
+
+
+def cuda_tests(name, listing):
+    """The tests of a binary that use the device."""
+    tests = re.findall(r"^(.+): test$", listing, re.MULTILINE)
+    # Tests of the stand-in itself have nothing to do on a GPU.
+    return [test for test in tests if (name.startswith("cuda") or "cuda::" in test) and "::sim::" not in test]
+
+
+def run(commands, folder, binaries, environment):
+    """Runs all binaries; every test gets a state, and every failure its message."""
+    results = []
+    for i, name in enumerate(binaries):
+        # One that hangs leaves time for the others.
+        limit = commands.left() / (1 if i + 1 == len(binaries) else 2)
+        one = run_binary(commands, name, os.path.join(folder, name), limit, environment)
+        passed, failed, skipped = count(one)
+        print(f"  {name:<18} {passed} passed, {failed} not, {skipped} skipped, {one['seconds']:.1f} s", flush=True)
+        results.append(one)
+    for one in results:
+        run_alone(commands, one, os.path.join(folder, one["name"]), environment)
+        for test, state in one["tests"].items():
+            if state not in FINE:
+                print(f"  {state}: {one['name']} {test}", flush=True)
+    ok = all(one["complete"] and count(one)[1] == 0 for one in results)
+    return {"ok": ok, "binaries": results}
+
+
+def run_binary(commands, name, binary, limit, environment):
+    """Runs the CUDA tests of one binary, several at a time."""
+    listing = commands.run([binary, "--list"], 30, environment)
+    tests = cuda_tests(name, listing.output)
+    if not tests:
+        # Asked for no test by name, libtest would run all.
+        messages = {"--list": f"{listing.ending()}: {listing.errors.strip()[-600:]}"}
+        return {
+            "name": name, "complete": False, "ending": "no CUDA test in it", "seconds": listing.seconds,
+            "tests": {"--list": "failed"}, "messages": messages,
+        }
+    threads = min(8, len(os.sched_getaffinity(0)))
+    done = commands.run([binary, "--exact", "--show-output", f"--test-threads={threads}", *tests], limit, environment)
+    ended = dict(FINISHED.findall(done.output))
+    words = {"ok": "passed", "FAILED": "failed"}
+    states = {test: words.get(ended.get(test), "not finished") for test in tests if ended.get(test) != "ignored"}
+    messages = {test: message(done.output, test) for test in states}
+    for test, said in messages.items():
+        # Of the stand-in alone; it says so itself.
+        if states[test] == "passed" and said.startswith("SKIPPED"):
+            states[test] = "skipped"
+    return {
+        "name": name,
+        "complete": done.code is not None,
+        "ending": done.ending(),
+        "seconds": done.seconds,
+        "tests": states,
+        "messages": {test: said for test, said in messages.items() if states[test] not in FINE and said},
+    }
+
+
+def run_alone(commands, one, binary, environment):
+    """Runs each test that did not pass in a process of its own.
+
+    A kernel that fails can spoil the process for all tests after it: this says who it was.
+    """
+    states, messages = one["tests"], one["messages"]
+    for test in [test for test, state in states.items() if state not in FINE][:ALONE_MOST]:
+        alone = commands.run([binary, "--exact", "--test-threads=1", test], ALONE_LIMIT, environment)
+        if alone.ok:
+            states[test] = f"{states[test]} beside others, passed alone"
+        elif message(alone.output, test):
+            states[test], messages[test] = "failed", message(alone.output, test)
+        else:
+            messages.setdefault(test, f"{alone.ending()}: {alone.errors.strip()[-600:]}")
+
+
+def count(one):
+    """How many tests of a binary passed, did not, and were skipped."""
+    states = list(one["tests"].values())
+    passed, skipped = states.count("passed"), states.count("skipped")
+    return passed, len(states) - passed - skipped, skipped
+
+
+def message(output, test):
+    """The beginning of what a test said."""
+    found = re.search(MESSAGE.format(re.escape(test)), output, re.MULTILINE | re.DOTALL)
+    return found.group(1).strip()[:600] if found else ""

@@ -1,0 +1,253 @@
+//! The whole network on the CUDA device: the same training as on the CPU, the same bits however
+//! the threads are scheduled, memory that comes back, and nothing that cusim's checks would report.
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
+mod common;
+
+use common::compare::{Tolerance, assert_close, compare};
+use common::cuda::is_sim;
+use common::device::TestDevice;
+use common::host::values;
+use common::models::{
+    BIASES_BEFORE_BATCH_NORM, Batch, Training, after_adam, gradients, moment, named_state, narrow,
+    training_bits,
+};
+use cusim::{Order, Sim};
+use signet::data::synthetic;
+use signet::nn::{Layer, Module, asl};
+use signet::optim::Optimizer;
+use signet::train::{Config, Outcome, Trainer};
+use signet::{Cpu, Cuda};
+use std::collections::{BTreeMap, HashMap};
+
+const DROPOUT: [f64; 2] = [0.2, 0.3];
+
+/// The batch of a step; every eighth is smaller, as the last of an epoch is.
+fn batch(step: u64, size: usize) -> Batch {
+    Batch::random(if step % 8 == 7 { size / 2 + 1 } else { size }, step)
+}
+
+/// What a training leaves behind.
+struct Trained {
+    losses: Vec<f64>,
+    correct: Vec<i32>,
+    /// Parameters and buffers.
+    state: BTreeMap<String, Vec<f64>>,
+    /// Adam's.
+    moments: BTreeMap<String, Vec<f64>>,
+}
+
+/// Trains with dropout on, whose masks are the same on every device: Philox draws them.
+fn train<D: TestDevice>(layers: Vec<Layer>, steps: u64, size: usize) -> Trained {
+    let mut training = Training::<D, f64>::new(&D::open(), 7, layers);
+    let (mut losses, mut correct) = (Vec::new(), Vec::new());
+    for step in 0..steps {
+        training.model.context().set_step(step);
+        let answer = training.step(&batch(step, size));
+        losses.extend(values(&answer.loss));
+        correct.push(answer.correct);
+    }
+    let state = named_state(&training.model).into_iter().map(|(key, x)| (key, x.values));
+    let moments = ["exp_avg", "exp_avg_sq"].into_iter().flat_map(|name| {
+        let named = move |(key, values)| (format!("{key} {name}"), values);
+        moment(&training, name).into_iter().map(named)
+    });
+    Trained { losses, correct, state: state.collect(), moments: moments.collect() }
+}
+
+/// Thirty steps, each from where the one before ended. In f64 two ways to round stay together: a
+/// relu or a maximum that tips over would need two values within 1e-15 of each other.
+fn thirty_steps_agree(layers: fn() -> Vec<Layer>, size: usize) {
+    let (cuda, cpu) = (train::<Cuda>(layers(), 30, size), train::<Cpu>(layers(), 30, size));
+    let tight = Tolerance::scale(1e-9);
+    assert_close("losses", &cuda.losses, &cpu.losses, Tolerance::relative(1e-9));
+    assert_eq!(cuda.correct, cpu.correct);
+    assert!(cuda.state.keys().eq(cpu.state.keys()) && cuda.moments.keys().eq(cpu.moments.keys()));
+    for (key, values) in &cuda.state {
+        assert_close(key, values, &cpu.state[key], after_adam::<f64>(key, 30, tight));
+    }
+    for (key, values) in &cuda.moments {
+        // Those gradients are rounding and nothing else.
+        let is_rounding = BIASES_BEFORE_BATCH_NORM.iter().any(|bias| key.starts_with(bias));
+        let tolerance = if is_rounding { Tolerance::absolute(1e-15) } else { tight };
+        assert_close(key, values, &cpu.moments[key], tolerance);
+    }
+}
+
+#[test]
+fn thirty_steps_of_the_narrow_network_agree_in_f64() {
+    thirty_steps_agree(|| narrow(DROPOUT), 9);
+}
+
+#[test]
+fn thirty_steps_of_the_full_network_agree_in_f64() {
+    thirty_steps_agree(|| asl(24), 3);
+}
+
+/// In f32 two trainings part company: a relu whose input is within rounding of zero, or two nearly
+/// equal values under a max-pool, pass a gradient on one device and not on the other, and Adam
+/// makes steps of the full learning rate of the smallest gradients. After ten steps the losses
+/// differ in the third digit. So every step starts from the CPU's state, along the CPU's path:
+///
+/// - Losses and statistics are continuous in what tips over: rounding is all that may differ.
+/// - A gradient may have a few terms more or less, one in a hundred of its size each. That is rare:
+///   some of the 630,000 inputs of the first relu lie within 1e-7 of zero in one step of ten. So
+///   all gradients stay within a tenth of their scale, and nearly all within rounding.
+/// - A parameter moves by up to the learning rate in either direction.
+#[test]
+fn every_step_of_the_full_network_agrees_in_f32() {
+    let (steps, size) = (12, 8);
+    let mut cuda = Training::<Cuda, f32>::new(&TestDevice::open(), 7, asl(24));
+    let mut cpu = Training::<Cpu, f32>::new(&TestDevice::open(), 7, asl(24));
+    let (mut compared, mut tipped) = (0, Vec::new());
+    for step in 0..steps {
+        cuda.model.load_state_dict(&cpu.model.state_dict().unwrap()).unwrap();
+        cuda.adam.load_state(&cpu.adam.state().unwrap()).unwrap();
+        let batch = batch(step, size);
+        cuda.model.context().set_step(step);
+        cpu.model.context().set_step(step);
+        let (answer, expected) = (cuda.step(&batch), cpu.step(&batch));
+        let what = |name: &str| format!("step {step}: {name}");
+        let rounding = Tolerance::scale(1e-5);
+        assert_close(what("loss"), &values(&answer.loss), &values(&expected.loss), rounding);
+        assert_close(what("logits"), &values(&answer.logits), &values(&expected.logits), rounding);
+        for (key, expected) in gradients(&cpu.model) {
+            if BIASES_BEFORE_BATCH_NORM.contains(&&*key) {
+                continue;
+            }
+            let actual = &gradients(&cuda.model)[&key];
+            assert_close(what(&key), actual, &expected, Tolerance::scale(0.1));
+            compared += 1;
+            if compare(actual, &expected, Tolerance::scale(1e-4)).is_err() {
+                tipped.push(what(&key));
+            }
+        }
+        let state = named_state(&cpu.model);
+        for (key, actual) in named_state(&cuda.model) {
+            let tolerance =
+                if key.contains("running") { rounding } else { Tolerance::absolute(2.1e-3) };
+            assert_close(what(&key), &actual.values, &state[&key].values, tolerance);
+        }
+    }
+    println!("{} of {compared} gradients are more than rounding apart", tipped.len());
+    assert!(5 * tipped.len() < compared, "{tipped:?}");
+}
+
+/// Runs the rest of the calling test in a process of its own, whose counters, order of threads and
+/// checks are no other test's: `true` in the parent, where all is done. A GPU has none of them.
+#[track_caller]
+fn in_parent(test: &str, variables: &[(&str, &str)]) -> bool {
+    if !is_sim() {
+        eprintln!("SKIPPED: {test}, which needs cusim");
+        return true;
+    }
+    let Some(child) = cusim::in_child(test, variables) else { return false };
+    assert!(child.success, "{}", child.output);
+    assert_eq!(child.reports, []);
+    true
+}
+
+fn sim() -> &'static Sim {
+    Sim::load().expect("cusim was built with this test")
+}
+
+/// Everything that a few steps leave behind, of both precisions.
+fn bits() -> [Vec<u64>; 2] {
+    [
+        training_bits::<Cuda, f32>(&TestDevice::open(), 7, asl(24), 3, 9),
+        training_bits::<Cuda, f64>(&TestDevice::open(), 7, narrow(DROPOUT), 3, 9),
+    ]
+}
+
+#[track_caller]
+fn assert_same_bits(what: &str, one: &[Vec<u64>; 2], other: &[Vec<u64>; 2]) {
+    for (one, other) in one.iter().zip(other) {
+        let difference = one.iter().zip(other).position(|(one, other)| one != other);
+        assert_eq!(difference, None, "{what}: the first of {} values that differs", one.len());
+    }
+}
+
+#[test]
+fn a_second_training_has_the_same_bits() {
+    assert_same_bits("again", &bits(), &bits());
+}
+
+#[test]
+fn the_order_of_threads_changes_no_bit() {
+    if in_parent("the_order_of_threads_changes_no_bit", &[]) {
+        return;
+    }
+    let [forward, reverse, shuffled] = Order::ALL.map(|order| {
+        sim().set_order(order);
+        bits()
+    });
+    assert_same_bits("reverse", &forward, &reverse);
+    assert_same_bits("shuffled", &forward, &shuffled);
+}
+
+/// Every function of the driver that sets something up.
+const ASKING: [&str; 9] = [
+    "cuMemAlloc",
+    "cuMemAllocAsync",
+    "cuMemAllocHost",
+    "cuMemHostAlloc",
+    "cuMemFree",
+    "cuEventCreate",
+    "cuStreamCreate",
+    "cuModuleLoadData",
+    "cuGraphInstantiate",
+];
+
+/// How often each was called so far.
+fn asked() -> HashMap<&'static str, u64> {
+    ASKING.iter().map(|&function| (function, sim().calls(function))).collect()
+}
+
+/// Three epochs of the real trainer: nine steps and a smaller one each, validation, a checkpoint.
+#[test]
+fn a_step_asks_for_no_memory_and_all_of_it_comes_back() {
+    let leaks = [("CUSIM_LEAKS", "1")];
+    if in_parent("a_step_asks_for_no_memory_and_all_of_it_comes_back", &leaks) {
+        return;
+    }
+    let device = <Cuda as TestDevice>::open();
+    let config = Config { batch_size: 2, epochs: 3, ..Config::default() };
+    let mut trainer = Trainer::new(&device, config, &synthetic(3, 19, 5)).unwrap();
+    let mut after_step = Vec::new();
+    let mut epoch = |trainer: &mut Trainer<Cuda>| {
+        let outcome = trainer.run_epoch(|_| {
+            after_step.push(asked());
+            true
+        });
+        assert!(matches!(outcome, Ok(Outcome::Finished(_))));
+        trainer.state().unwrap();
+        asked()
+    };
+    let first = epoch(&mut trainer);
+    assert!(first["cuMemAlloc"] > 10 && first["cuModuleLoadData"] > 5, "{first:?}");
+    let second = epoch(&mut trainer);
+    assert_eq!(second, first, "the second epoch");
+    assert_eq!(epoch(&mut trainer), first, "the third epoch");
+    for step in 3..9 {
+        assert_eq!(after_step[step], after_step[2], "step {}", step + 1);
+    }
+    drop(trainer);
+    assert_eq!(device.memory_use().in_use, 0, "a buffer outlives the training");
+    drop(device);
+    assert_eq!((sim().allocated_bytes(), sim().allocations()), (0, 0));
+}
+
+#[test]
+fn checks_have_nothing_to_report_on_a_training_step() {
+    let checked = [("CUSIM_CHECK", "1"), ("CUSIM_LEAKS", "1")];
+    if in_parent("checks_have_nothing_to_report_on_a_training_step", &checked) {
+        return;
+    }
+    let device = <Cuda as TestDevice>::open();
+    training_bits::<_, f32>(&device, 7, narrow(DROPOUT), 2, 3);
+    training_bits::<_, f64>(&device, 7, narrow(DROPOUT), 2, 3);
+    // The real one: gathering, counting, validation.
+    let config = Config { batch_size: 2, epochs: 1, ..Config::default() };
+    let mut trainer = Trainer::new(&device, config, &synthetic(3, 3, 1)).unwrap();
+    trainer.run_epoch(|_| true).unwrap();
+}
