@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use super::note;
 use crate::Result;
-use crate::device::cuda::NoGpu;
-use crate::device::{AnyDevice, KernelTime, choose};
+use crate::device::{AnyDevice, Chosen, KernelTime, choose};
 
 /// Where to compute; flatten it into the arguments of a subcommand.
 #[derive(Debug, Clone, clap::Args)]
@@ -20,21 +19,16 @@ pub struct DeviceArgs {
 }
 
 impl DeviceArgs {
-    /// The device asked for.
+    /// The device asked for, and why.
     ///
     /// # Errors
     /// If there is no such device.
-    pub fn choose(&self) -> Result<AnyDevice> {
+    pub fn choose(&self) -> Result<Chosen> {
         let chosen = choose(self.device.parse()?, self.threads)?;
-        // A machine without NVIDIA's driver is meant to compute on its CPU; any other reason is
-        // likely news.
-        if chosen.no_gpu.as_ref().is_some_and(|reason| *reason != NoGpu::NoDriver) {
-            note(format_args!("notice: computing on {chosen}"));
-        }
         if let AnyDevice::Cuda(cuda) = &chosen.device {
             cuda.on_compile(|line| note(format_args!("{line}")));
         }
-        Ok(chosen.device)
+        Ok(chosen)
     }
 }
 

@@ -60,16 +60,12 @@ impl Args {
             self.model.clone()
         };
         let (dict, _) = checkpoint::load(&path)?;
-        let device = self.device.choose()?;
+        let chosen = self.device.choose()?;
         let split = self.data.load()?;
         let source = split.source.to_string();
-        note(format_args!(
-            "model: {}\ndata: {source}\ndevice: {}",
-            path.display(),
-            device.describe()
-        ));
+        note(format_args!("model: {}\ndata: {source}\ndevice: {chosen}", path.display(),));
         let work = Job { dict: &dict, data: &split.valid, batch_size: self.batch_size };
-        let evaluation = device.run(work).map_err(|error| match error {
+        let evaluation = chosen.device.run(work).map_err(|error| match error {
             Error::Shape { op: "load_state_dict", message } => checkpoint::invalid(&path, message),
             other => other,
         })?;

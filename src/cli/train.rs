@@ -9,7 +9,7 @@ use super::bar::EpochBar;
 use super::device::profile_table;
 use super::{DataArgs, DeviceArgs, note, print};
 use crate::data::Split;
-use crate::device::{AnyDevice, Device, OnDevice};
+use crate::device::{Chosen, Device, OnDevice};
 use crate::nn::{Sequential, asl};
 use crate::train::{
     Config, EpochMetrics, OptimizerKind, Outcome, Record, RunFolder, ScheduleKind, State, Trainer,
@@ -124,11 +124,12 @@ impl Args {
             Some(folder) => self.resumed(folder)?,
             None => self.new_run()?,
         };
-        let Prepared { device, split, record, run, state } = job;
+        let Prepared { chosen, split, record, run, state } = job;
         if !self.quiet {
-            note(format_args!("device: {}", record.device));
+            note(format_args!("device: {chosen}"));
             note(format_args!("data: {}", record.data_source));
         }
+        let device = chosen.device;
         let interrupted = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&interrupted);
         // A second Ctrl-C does not wait for the step under way.
@@ -181,7 +182,7 @@ impl Args {
             seed: self.data.seed,
         };
         config.check()?;
-        let device = self.device.choose()?;
+        let chosen = self.device.choose()?;
         let split = self.data.load()?;
         let record = Record {
             config,
@@ -190,19 +191,19 @@ impl Args {
             synthetic: split.source.is_synthetic(),
             data_sha256: split.digest(),
             classes: split.train.classes.clone(),
-            device: device.describe(),
+            device: chosen.device.describe(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         let run = RunFolder::create(&self.out, self.name.as_deref())?;
         run.write_record(&record)?;
-        Ok(Prepared { device, split, record, run, state: None })
+        Ok(Prepared { chosen, split, record, run, state: None })
     }
 
     fn resumed(&self, folder: &Path) -> Result<Prepared> {
         let run = RunFolder::open(folder)?;
         let mut record = run.record()?;
         let state = run.state()?;
-        let device = self.device.choose()?;
+        let chosen = self.device.choose()?;
         let mut data = self.data.clone();
         data.seed = record.config.seed;
         if data.data == Default::default() {
@@ -221,9 +222,9 @@ impl Args {
         if let Some(epochs) = self.epochs {
             grow(&mut record, epochs, state.epochs())?;
         }
-        record.device = device.describe();
+        record.device = chosen.device.describe();
         run.write_record(&record)?;
-        Ok(Prepared { device, split, record, run, state: Some(state) })
+        Ok(Prepared { chosen, split, record, run, state: Some(state) })
     }
 }
 
@@ -248,7 +249,7 @@ fn grow(record: &mut Record, epochs: u64, done: u64) -> Result<()> {
 
 /// A run that can begin.
 struct Prepared {
-    device: AnyDevice,
+    chosen: Chosen,
     split: Split,
     record: Record,
     run: RunFolder,

@@ -145,6 +145,8 @@ impl fmt::Display for Chosen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.device.describe())?;
         match &self.no_gpu {
+            // Such a machine is meant to compute on its CPU: no advice is asked for.
+            Some(NoGpu::NoDriver) => f.write_str(", as there is no CUDA driver"),
             Some(reason) => write!(f, ", as there is no GPU: {reason}"),
             None => Ok(()),
         }
