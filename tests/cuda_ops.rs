@@ -44,12 +44,34 @@ enum Size {
     Large,
 }
 
+/// Where views lie in their buffers.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// From this element on: 1 keeps them from being aligned to 16 bytes.
+    From(usize),
+    /// Up to the end of the memory that the device takes for a buffer, so that what a kernel
+    /// accesses behind a view is out of bounds.
+    ToTheEnd,
+}
+
+impl Place {
+    /// The device rounds memory up to this many bytes.
+    const GRANULE: usize = 256;
+
+    /// Elements before a view of `n`.
+    fn offset<E>(self, n: usize) -> usize {
+        match self {
+            Self::From(offset) => offset,
+            Self::ToTheEnd => n.next_multiple_of(Self::GRANULE / size_of::<E>()) - n,
+        }
+    }
+}
+
 /// A device, and how buffers lie on it.
 struct Bench<'a, D> {
     device: &'a D,
     size: Size,
-    /// Where views start in their buffers: 1 keeps them from being aligned to 16 bytes.
-    offset: usize,
+    place: Place,
 }
 
 /// A view's worth of elements inside a buffer.
@@ -75,10 +97,11 @@ impl<D: Memory, E: Element> Field<D, E> {
 
 impl<D: Memory> Bench<'_, D> {
     fn field<E: Element>(&self, values: &[E]) -> Field<D, E> {
-        let mut all = vec![E::default(); self.offset];
+        let offset = self.place.offset::<E>(values.len());
+        let mut all = vec![E::default(); offset];
         all.extend_from_slice(values);
         let buffer = self.device.upload(&all).expect("there is memory");
-        Field { buffer, offset: self.offset }
+        Field { buffer, offset }
     }
 
     /// Normal numbers around `mean`.
@@ -155,27 +178,22 @@ type Run<D> = fn(&Bench<'_, D>, &mut Results);
 
 fn compare_with_cpu<T: Float>(on_cuda: Run<Cuda>, on_cpu: Run<Cpu>) {
     let (cuda, cpu) = (<Cuda as TestDevice>::open(), <Cpu as TestDevice>::open());
-    for offset in [0, 1] {
+    for place in [Place::From(0), Place::From(1)] {
         let (mut actual, mut expected) = (Results::default(), Results::default());
-        on_cuda(&Bench { device: &cuda, size: Size::Large, offset }, &mut actual);
-        on_cpu(&Bench { device: &cpu, size: Size::Large, offset }, &mut expected);
+        on_cuda(&Bench { device: &cuda, size: Size::Large, place }, &mut actual);
+        on_cpu(&Bench { device: &cpu, size: Size::Large, place }, &mut expected);
         assert!(actual.0.keys().eq(expected.0.keys()));
         let mut worst = (0.0, "");
         for (name, Result { values, exact }) in &actual.0 {
             let tolerance = if *exact { Tolerance::default() } else { Tolerance::of::<T>() };
             let share = compare(values, &expected.0[name].values, tolerance)
-                .unwrap_or_else(|e| panic!("{name}, {}, offset {offset}: {e}", T::NAME))
+                .unwrap_or_else(|e| panic!("{name}, {}, {place:?}: {e}", T::NAME))
                 .share;
             if share > worst.0 {
                 worst = (share, name);
             }
         }
-        println!(
-            "{}, offset {offset}: at most {:.4} of the tolerance: {}",
-            T::NAME,
-            worst.0,
-            worst.1
-        );
+        println!("{}, {place:?}: at most {:.4} of the tolerance: {}", T::NAME, worst.0, worst.1);
     }
 }
 
@@ -186,7 +204,7 @@ where
 {
     let cuda = <Cuda as TestDevice>::open();
     let mut results = Results::default();
-    all_ops::<Cuda, T>(&Bench { device: &cuda, size, offset: 0 }, &mut results);
+    all_ops::<Cuda, T>(&Bench { device: &cuda, size, place: Place::From(0) }, &mut results);
     let bits = |values: Vec<f64>| values.into_iter().map(f64::to_bits).collect();
     results.0.into_iter().map(|(name, result)| (name, bits(result.values))).collect()
 }
@@ -221,8 +239,8 @@ fn the_order_of_threads_changes_no_bit() {
 fn checks_have_nothing_to_report() {
     let every_kernel = || {
         let cuda = <Cuda as TestDevice>::open();
-        for offset in [0, 1] {
-            let bench = Bench { device: &cuda, size: Size::Small, offset };
+        for place in [Place::From(0), Place::ToTheEnd] {
+            let bench = Bench { device: &cuda, size: Size::Small, place };
             all_ops::<Cuda, f32>(&bench, &mut Results::default());
             all_ops::<Cuda, f64>(&bench, &mut Results::default());
         }
@@ -460,8 +478,14 @@ fn mul<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
 fn dropout<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
     for n in [0, 1, 6, 1027] {
         let x = bench.normal(n, 0, 0.0);
-        for p in [0.0, 0.2, 0.5, 1.0] {
-            let g = DropoutGeometry::new(p, 0x1234_5678_9abc_def0, 1 << 33, 7).unwrap();
+        let geometry =
+            |p| DropoutGeometry::new(p, 0x1234_5678_9abc_def0, 1 << 33, 7).expect("it is in 0..=1");
+        let half = geometry(0.5);
+        // An element whose word is the very threshold is kept.
+        let [threshold, ..] = Philox::new(half.seed).block(half.stream, half.step, 0);
+        let edge = DropoutGeometry { threshold, ..half };
+        for g in [geometry(0.0), geometry(0.2), half, geometry(1.0), edge] {
+            let p = f64::from(g.threshold) / 2f64.powi(32);
             let mut y = bench.before(n, false);
             bench.device.dropout(&g, x.view(), y.output(false)).unwrap();
             results.exact(format!("dropout of {n} by {p}"), bench.values(&y));
@@ -680,8 +704,9 @@ fn adam<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
             let squares =
                 |stream| normal(n, stream).iter().map(|x| T::of(x * x)).collect::<Vec<_>>();
             let (mut first, mut second) = (squares(2), squares(3));
-            // Moments that decay below the smallest normal number.
-            if n > 2 && case == 0 {
+            // Moments that decay below the smallest normal number, and a NaN, which must reach the
+            // largest second moment too.
+            if n > 2 && (case == 0 || case == 3) {
                 (gradients[0], first[0], second[0]) =
                     (T::zero(), T::min_positive_value(), T::min_positive_value());
                 (gradients[1], first[1], second[1]) = (T::nan(), T::zero(), T::one());
@@ -707,7 +732,7 @@ fn adam<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
 #[test]
 fn a_target_that_is_no_class_makes_the_loss_nan() {
     let cuda = <Cuda as TestDevice>::open();
-    let bench = Bench { device: &cuda, size: Size::Small, offset: 0 };
+    let bench = Bench { device: &cuda, size: Size::Small, place: Place::From(0) };
     for batch in [4, 70] {
         for wrong in [3, -1, i32::MAX] {
             let g = CrossEntropyGeometry {
