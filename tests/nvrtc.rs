@@ -185,6 +185,7 @@ fn compilation() -> Option<&'static Compilation> {
 }
 
 /// Tells that a test did nothing. Not by `eprintln!`: libtest shows that of failed tests alone.
+#[allow(clippy::explicit_write, reason = "`eprintln!` would be captured")]
 fn skip(reason: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     writeln!(std::io::stderr(), "SKIPPED {test}: {reason}").unwrap();
@@ -272,7 +273,7 @@ impl Compilation {
             let computes = scalar == "float";
             write!(text, "\n## {title}\n\n").unwrap();
             text += if computes { "| kernel | computes |" } else { "| kernel |" };
-            TARGETS.map(|target| write!(text, " sm_{target} |").unwrap());
+            TARGETS.iter().for_each(|target| write!(text, " sm_{target} |").unwrap());
             let left = if computes { "---|---|" } else { "---|" };
             let right = "--:|".repeat(TARGETS.len() + 2);
             writeln!(text, " shared | spilled |\n|{left}{right}").unwrap();
@@ -282,7 +283,7 @@ impl Compilation {
                 if computes {
                     write!(text, " {} |", what.replace('|', "\\|")).unwrap();
                 }
-                uses.map(|used| write!(text, " {} |", used.registers).unwrap());
+                uses.iter().for_each(|used| write!(text, " {} |", used.registers).unwrap());
                 let shared = by_value(uses.map(|used| used.shared));
                 let spilled = by_value(uses.map(|used| used.spilled));
                 writeln!(text, " {shared} | {spilled} |").unwrap();
