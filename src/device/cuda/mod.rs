@@ -218,18 +218,6 @@ impl Cuda {
         self.0.pool.borrow().usage()
     }
 
-    /// Streaming multiprocessors.
-    #[allow(dead_code)] // For the ops' launches.
-    pub(crate) fn multiprocessors(&self) -> u32 {
-        self.0.info.multiprocessors
-    }
-
-    /// Compute capability, `(9, 0)`.
-    #[allow(dead_code)] // For the ops' launches.
-    pub(crate) fn compute_capability(&self) -> (u32, u32) {
-        self.0.info.capability
-    }
-
     /// A number that no other open handle has.
     fn id(&self) -> u64 {
         self.0.id

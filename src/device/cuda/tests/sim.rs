@@ -127,7 +127,7 @@ fn device_information_is_read() {
     let line = chosen.to_string();
     let AnyDevice::Cuda(device) = chosen.device else { panic!("{line}") };
     assert_eq!(device.name(), "cuda:0");
-    assert_eq!((device.multiprocessors(), device.compute_capability()), (132, (9, 0)));
+    assert_eq!((device.info().multiprocessors, device.info().capability), (132, (9, 0)));
     assert_says(&line, &["cuda:0", name, "80.0 GiB", "9.0"]);
 }
 
