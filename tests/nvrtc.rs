@@ -185,10 +185,9 @@ fn compilation() -> Option<&'static Compilation> {
 }
 
 /// Tells that a test did nothing. Not by `eprintln!`: libtest shows that of failed tests alone.
-#[allow(clippy::explicit_write, reason = "`eprintln!` would be captured")]
 fn skip(reason: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    writeln!(std::io::stderr(), "SKIPPED {test}: {reason}").unwrap();
+    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {reason}");
 }
 
 /// The NVRTC to use, if it is not the system's.
@@ -273,7 +272,9 @@ impl Compilation {
             let computes = scalar == "float";
             write!(text, "\n## {title}\n\n").unwrap();
             text += if computes { "| kernel | computes |" } else { "| kernel |" };
-            TARGETS.iter().for_each(|target| write!(text, " sm_{target} |").unwrap());
+            for target in TARGETS {
+                write!(text, " sm_{target} |").unwrap();
+            }
             let left = if computes { "---|---|" } else { "---|" };
             let right = "--:|".repeat(TARGETS.len() + 2);
             writeln!(text, " shared | spilled |\n|{left}{right}").unwrap();
@@ -283,7 +284,9 @@ impl Compilation {
                 if computes {
                     write!(text, " {} |", what.replace('|', "\\|")).unwrap();
                 }
-                uses.iter().for_each(|used| write!(text, " {} |", used.registers).unwrap());
+                for used in uses {
+                    write!(text, " {} |", used.registers).unwrap();
+                }
                 let shared = by_value(uses.map(|used| used.shared));
                 let spilled = by_value(uses.map(|used| used.spilled));
                 writeln!(text, " {shared} | {spilled} |").unwrap();
