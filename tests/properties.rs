@@ -15,8 +15,9 @@ use signet::nn::{
 };
 use signet::ops::batch_norm2d::{Statistics, Tracked, batch_norm2d};
 use signet::ops::conv2d::Conv2dOptions;
-use signet::ops::cross_entropy::CrossEntropyOptions;
+use signet::ops::cross_entropy::{CrossEntropyOptions, cross_entropy};
 use signet::ops::dropout::DropoutGeometry;
+use signet::rng::Philox;
 use signet::{GradcheckOptions, Shape, Tape, Tensor, gradcheck};
 use std::fmt::Debug;
 
@@ -25,6 +26,8 @@ on_every_device! {
     a_pooling_is_its_definition,
     a_batch_norm_is_its_definition,
     a_linear_layer_is_its_definition,
+    a_dropout_is_its_definition,
+    a_right_answer_is_the_first_largest_logit,
     gradients_of_random_geometries_agree_with_differences,
     what_does_not_fit_is_an_error_and_never_a_panic,
     images_without_pixels_are_errors,
@@ -269,6 +272,56 @@ fn a_linear_layer_is_its_definition<D: TestDevice>() {
         let definition = HostTensor { values: values.collect(), shape: vec![rows, n_out] };
         expect_definition(&device, &Op::Linear, &inputs, Some(definition))
     });
+}
+
+// --- dropout ---
+
+/// Word `i % 4` of Philox block `i / 4` decides over element `i`: the same bits on every device.
+fn a_dropout_is_its_definition<D: TestDevice>() {
+    let device = D::open();
+    let drawn = (0.0..1.0f64, any::<u64>(), any::<u64>(), 0..9u32, 1..3000usize);
+    for_all(128, drawn, |(p, seed, step, stream, n)| {
+        let op = Op::Dropout(DropoutGeometry::new(p, seed, step, stream).unwrap());
+        let input = Fill::OffZero.draw(&[n], seed, 0);
+        let philox = Philox::new(seed);
+        let kept = |i: usize| {
+            let word = philox.block(stream, step, (i / 4) as u32)[i % 4];
+            f64::from(word) >= (p * 2f64.powi(32)).floor()
+        };
+        let values = input.values.iter().enumerate();
+        let values: Vec<f64> =
+            values.map(|(i, x)| if kept(i) { x / (1.0 - p) } else { 0.0 }).collect();
+        let dropped = values.iter().filter(|&&x| x == 0.0).count() as f64;
+        let spread = 6.0 * (p * (1.0 - p) * n as f64).sqrt() + 6.0;
+        prop_assert!((dropped - p * n as f64).abs() < spread, "{dropped} of {n} at {p}");
+        let definition = HostTensor { shape: vec![n], values };
+        expect_definition(&device, &op, &[input], Some(definition))
+    });
+}
+
+// --- cross-entropy ---
+
+fn a_right_answer_is_the_first_largest_logit<D: TestDevice>() {
+    let device = D::open();
+    let answer = |logits: &[f64], target: i32| {
+        let logits = Tensor::<D, f64>::from_slice(&device, logits, [1, logits.len()]).unwrap();
+        let target = Tensor::from_slice(&device, &[target], [1]).unwrap();
+        let options = CrossEntropyOptions { ignore_index: -1, ..CrossEntropyOptions::default() };
+        let (loss, correct) = cross_entropy(&logits, &target, &options)?;
+        Ok::<_, signet::Error>((loss.item()?, correct.item()?))
+    };
+    let right = |logits: &[f64], target: i32| answer(logits, target).unwrap().1;
+    assert_eq!(right(&[1.0, 3.0, 2.0], 1), 1);
+    assert_eq!(right(&[1.0, 3.0, 2.0], 2), 0);
+    assert_eq!(right(&[3.0, 1.0, 3.0], 0), 1, "the first of two");
+    assert_eq!(right(&[3.0, 1.0, 3.0], 2), 0, "the second of two");
+    assert_eq!(right(&[3.0, f64::NAN, 5.0], 1), 1, "NaN is the largest");
+    assert_eq!(right(&[1.0, 3.0, 2.0], -1), 0, "ignored");
+    for target in [-2, 3, i32::MAX, i32::MIN] {
+        // A kernel cannot raise an error.
+        let shown = answer(&[1.0, 3.0, 2.0], target).map_or(true, |(loss, _)| loss.is_nan());
+        assert!(shown, "{target} is no class");
+    }
 }
 
 // --- gradients ---
