@@ -1,7 +1,8 @@
 //! The progress bar of an epoch.
 
 use crate::train::Progress;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use std::fmt;
 
 /// A bar on stderr; where that is no terminal, or the user wants quiet, it draws nothing.
 pub struct EpochBar {
@@ -12,11 +13,15 @@ impl EpochBar {
     /// A bar for one epoch.
     pub fn new(quiet: bool) -> Self {
         let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(0) };
-        let template = "{prefix} {bar:30} {pos}/{len} {per_sec} {eta} left {msg}";
+        let template = "{prefix} {bar:30} {pos}/{len} {rate} images/s {eta} left {msg}";
         // The template is a constant: if it were wrong, the plain bar would do.
         let style =
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        bar.set_style(style);
+        let rate = |state: &ProgressState, text: &mut dyn fmt::Write| {
+            // A display that cannot be written to is nobody's loss.
+            let _ = write!(text, "{:.0}", state.per_sec());
+        };
+        bar.set_style(style.with_key("rate", rate));
         Self { bar }
     }
 
