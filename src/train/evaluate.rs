@@ -3,7 +3,7 @@ use crate::data::DataLoader;
 use crate::device::Device;
 use crate::dtype::Float;
 use crate::nn::{Module, Sequential};
-use crate::ops::cross_entropy::cross_entropy;
+use crate::ops::cross_entropy::{argmax, cross_entropy};
 use crate::{Error, Result};
 
 /// A model on a data set.
@@ -58,15 +58,4 @@ fn in_evaluation_mode<D: Device<T>, T: Float>(
     let hits: usize = per_class.iter().map(|&(_, hits)| hits).sum();
     let accuracy = hits as f64 / loader.rows() as f64;
     Ok(Evaluation { measured: Measured { loss, accuracy }, classes: per_class })
-}
-
-/// The first of the largest; NaN counts as the largest.
-fn argmax<T: Float>(values: &[T]) -> usize {
-    let mut best = 0;
-    for (i, &value) in values.iter().enumerate() {
-        if value > values[best] || (value.is_nan() && !values[best].is_nan()) {
-            best = i;
-        }
-    }
-    best
 }

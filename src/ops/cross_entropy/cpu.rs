@@ -70,13 +70,7 @@ fn row<T: Float>(
     scale: T,
     gradient: &mut [T],
 ) -> (f64, bool) {
-    let mut best = 0;
-    for (i, &logit) in logits.iter().enumerate() {
-        // NaN counts as the largest, as in PyTorch.
-        if logit > logits[best] || (logit.is_nan() && !logits[best].is_nan()) {
-            best = i;
-        }
-    }
+    let best = argmax(logits);
     // Shifted by the maximum, no exponential overflows.
     let max = logits[best];
     let mut sum = T::zero();
@@ -99,4 +93,16 @@ fn row<T: Float>(
         }
     }
     (loss, best == target)
+}
+
+/// The index of the first of the largest values.
+pub(crate) fn argmax<T: Float>(logits: &[T]) -> usize {
+    let mut best = 0;
+    for (i, &logit) in logits.iter().enumerate() {
+        // NaN counts as the largest, as in PyTorch.
+        if logit > logits[best] || (logit.is_nan() && !logits[best].is_nan()) {
+            best = i;
+        }
+    }
+    best
 }

@@ -3,6 +3,8 @@
 mod cpu;
 mod cuda;
 
+pub(crate) use cpu::argmax;
+
 use crate::device::{Device, Memory, Output};
 use crate::dtype::Float;
 use crate::ops::numel32;
