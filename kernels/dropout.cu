@@ -5,7 +5,6 @@
 // src/ops/dropout/mod.rs.
 struct DropoutGeometry {
   unsigned long long seed;
-  unsigned long long step;
   double scale;
   unsigned stream;
   unsigned threshold;
@@ -17,12 +16,13 @@ struct DropoutGeometry {
 // A thread owns the 4 elements that share one Philox block. Moves 2 n elements, 3 n to accumulate;
 // about 30 integer instructions an element, 20 of them 32 x 32 -> 64 bit multiplications per block.
 extern "C" __global__ void dropout(DropoutGeometry g, unsigned n,
-                                   const T *__restrict__ x, // [n]
-                                   T *__restrict__ y,       // [n]
+                                   const unsigned long long *__restrict__ step, // [1]
+                                   const T *__restrict__ x,                     // [n]
+                                   T *__restrict__ y,                           // [n]
                                    int accumulate) {
   const unsigned block = blockIdx.x * blockDim.x + threadIdx.x;
   if (4 * block >= n) return;
-  const uint4 random = philox(g.seed, g.stream, g.step, block);
+  const uint4 random = philox(g.seed, g.stream, *step, block);
   const unsigned words[4] = {random.x, random.y, random.z, random.w};
   const T scale = (T)g.scale;
 #pragma unroll

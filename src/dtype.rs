@@ -33,7 +33,14 @@ macro_rules! element {
         $(impl Element for $type { const NAME: &'static str = $name; })*
     };
 }
-element!(f32 = "float32", f64 = "float64", u8 = "uint8", i32 = "int32", u32 = "uint32");
+element!(
+    f32 = "float32",
+    f64 = "float64",
+    u8 = "uint8",
+    i32 = "int32",
+    u32 = "uint32",
+    u64 = "uint64"
+);
 
 impl Float for f32 {
     #[inline]

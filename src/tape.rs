@@ -110,6 +110,20 @@ impl<D: Memory, E: Element> Tape<D, E> {
         }
     }
 
+    /// Whether an op on `inputs` would be recorded: what only its backward pass needs need not be
+    /// made otherwise.
+    pub fn is_recording<const N: usize>(inputs: [Option<&Tensor<D, E>>; N]) -> bool {
+        Self::recording(inputs).is_some()
+    }
+
+    /// The tape that records an op on `inputs`.
+    fn recording<const N: usize>(inputs: [Option<&Tensor<D, E>>; N]) -> Option<&Self> {
+        inputs.into_iter().flatten().find_map(|input| match input.origin() {
+            Origin::Recorded { tape, .. } if !tape.0.paused.get() => Some(tape),
+            _ => None,
+        })
+    }
+
     /// Records that an op made `output` from `inputs` (`None`: an optional one that was left out).
     ///
     /// `backward` gets the inputs' nodes (`None`: nobody needs that gradient) with the gradient of
@@ -124,12 +138,7 @@ impl<D: Memory, E: Element> Tape<D, E> {
         backward: impl FnOnce([Option<NodeId>; N], D::Buffer<E>, &mut Gradients<'_, D, E>) -> Result<()>
         + 'static,
     ) -> Result<Tensor<D, E>> {
-        let Some(tape) = inputs.iter().flatten().find_map(|input| match input.origin() {
-            Origin::Recorded { tape, .. } if !tape.0.paused.get() => Some(tape),
-            _ => None,
-        }) else {
-            return Ok(output);
-        };
+        let Some(tape) = Self::recording(inputs) else { return Ok(output) };
         if tape.0.spent.get() {
             return Err(Error::Autograd(
                 "backward already ran on this tape; a new step needs a new `Tape`".into(),

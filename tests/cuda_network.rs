@@ -42,7 +42,7 @@ fn train<D: TestDevice>(layers: Vec<Layer>, steps: u64, size: usize) -> Trained 
     let mut training = Training::<D, f64>::new(&D::open(), 7, layers);
     let (mut losses, mut correct) = (Vec::new(), Vec::new());
     for step in 0..steps {
-        training.model.context().set_step(step);
+        training.model.context().set_step(step).unwrap();
         let answer = training.step(&batch(step, size));
         losses.extend(values(&answer.loss));
         correct.push(answer.correct);
@@ -105,8 +105,8 @@ fn every_step_of_the_full_network_agrees_in_f32() {
         cuda.model.load_state_dict(&cpu.model.state_dict().unwrap()).unwrap();
         cuda.adam.load_state(&cpu.adam.state().unwrap()).unwrap();
         let batch = batch(step, size);
-        cuda.model.context().set_step(step);
-        cpu.model.context().set_step(step);
+        cuda.model.context().set_step(step).unwrap();
+        cpu.model.context().set_step(step).unwrap();
         let (answer, expected) = (cuda.step(&batch), cpu.step(&batch));
         let what = |name: &str| format!("step {step}: {name}");
         let rounding = Tolerance::scale(1e-5);

@@ -479,18 +479,19 @@ fn dropout<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) 
     for n in [0, 1, 6, 1027] {
         let x = bench.normal(n, 0, 0.0);
         let geometry =
-            |p| DropoutGeometry::new(p, 0x1234_5678_9abc_def0, 1 << 33, 7).expect("it is in 0..=1");
+            |p| DropoutGeometry::new(p, 0x1234_5678_9abc_def0, 7).expect("it is in 0..=1");
+        let step = bench.field(&[1u64 << 33]);
         let half = geometry(0.5);
         // An element whose word is the very threshold is kept.
-        let [threshold, ..] = Philox::new(half.seed).block(half.stream, half.step, 0);
+        let [threshold, ..] = Philox::new(half.seed).block(half.stream, 1 << 33, 0);
         let edge = DropoutGeometry { threshold, ..half };
         for g in [geometry(0.0), geometry(0.2), half, geometry(1.0), edge] {
             let p = f64::from(g.threshold) / 2f64.powi(32);
             let mut y = bench.before(n, false);
-            bench.device.dropout(&g, x.view(), y.output(false)).unwrap();
+            bench.device.dropout(&g, step.view(), x.view(), y.output(false)).unwrap();
             results.exact(format!("dropout of {n} by {p}"), bench.values(&y));
             let mut y = bench.before(n, true);
-            bench.device.dropout(&g, x.view(), y.output(true)).unwrap();
+            bench.device.dropout(&g, step.view(), x.view(), y.output(true)).unwrap();
             results.close(format!("dropout of {n} by {p}, added"), bench.values(&y));
         }
     }

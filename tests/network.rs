@@ -6,7 +6,8 @@ use common::compare::{Tolerance, assert_close};
 use common::device::TestDevice;
 use common::host::{Fill, HostTensor, values};
 use common::models::{
-    BIASES_BEFORE_BATCH_NORM, Batch, forward, named_state, narrow, parameters, training_bits,
+    BIASES_BEFORE_BATCH_NORM, Batch, forward, gradients, named_state, narrow, parameters,
+    training_bits,
 };
 use signet::nn::{Layer, Module, Sequential, StateDict, Value, Values, asl};
 use signet::{Cpu, Error, Result, Shape, Tape, Tensor};
@@ -17,6 +18,7 @@ on_every_device! {
     the_same_seed_gives_the_same_bits,
     another_seed_gives_other_bits,
     a_step_set_again_draws_the_same_masks,
+    fused_layers_compute_what_the_plain_ones_do,
     a_state_dict_goes_round,
     a_state_dict_of_another_model_changes_nothing,
 }
@@ -32,7 +34,7 @@ struct Landscape<D: TestDevice> {
 impl<D: TestDevice> Landscape<D> {
     /// The loss in training mode, dropout's masks the same in each call.
     fn loss(&self, pixels: &Tensor<D, f64>) -> Tensor<D, f64> {
-        self.model.context().set_step(1);
+        self.model.context().set_step(1).unwrap();
         forward(&self.model, pixels, &self.batch.labels).unwrap().loss
     }
 
@@ -120,6 +122,37 @@ fn another_seed_gives_other_bits<D: TestDevice>() {
     assert!(run(7) != run(8));
 }
 
+/// Loss, hits and every gradient of a training step, and the logits of an evaluation, with the
+/// fused ops and with the plain ones.
+fn fused_layers_compute_what_the_plain_ones_do<D: TestDevice>() {
+    let device = D::open();
+    let run = |fuse| {
+        let model = Sequential::<D, f64>::new(&device, 3, asl(24)).unwrap();
+        model.fuse(fuse);
+        let batch = Batch::random(5, 8);
+        let pixels: Tensor<D, f64> = batch.pixels.on(&device);
+        let labels = batch.labels.labels_on(&device);
+        model.context().set_step(7).unwrap();
+        let input = Tape::new().input(&pixels);
+        let (loss, correct) = model.cross_entropy(&input, &labels, &Default::default()).unwrap();
+        loss.backward().unwrap();
+        let mut all = gradients(&model);
+        all.insert("loss".into(), values(&loss));
+        all.insert("correct".into(), vec![f64::from(correct.item().unwrap())]);
+        all.extend(
+            named_state(&model).into_iter().map(|(key, x)| (format!("{key} after"), x.values)),
+        );
+        model.eval();
+        all.insert("evaluation".into(), values(&model.forward(&pixels).unwrap()));
+        all
+    };
+    let (fused, plain) = (run(true), run(false));
+    assert!(fused.keys().eq(plain.keys()));
+    for (key, values) in &fused {
+        assert_close(key, values, &plain[key], Tolerance::absolute(1e-10));
+    }
+}
+
 /// The full network at the notebook's batch: what is split between threads is split by shape.
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
@@ -157,7 +190,7 @@ fn a_step_set_again_draws_the_same_masks<D: TestDevice>() {
     let pixels: Tensor<D, f32> = batch.pixels.on(&device);
     let logits = || values(&model.forward(&pixels).unwrap());
     let at = |step| {
-        model.context().set_step(step);
+        model.context().set_step(step).unwrap();
         logits()
     };
     let first = at(4);

@@ -281,7 +281,7 @@ fn a_dropout_is_its_definition<D: TestDevice>() {
     let device = D::open();
     let drawn = (0.0..1.0f64, any::<u64>(), any::<u64>(), 0..9u32, 1..3000usize);
     for_all(128, drawn, |(p, seed, step, stream, n)| {
-        let op = Op::Dropout(DropoutGeometry::new(p, seed, step, stream).unwrap());
+        let op = Op::Dropout(DropoutGeometry::new(p, seed, stream).unwrap(), step);
         let input = Fill::OffZero.draw(&[n], seed, 0);
         let philox = Philox::new(seed);
         let kept = |i: usize| {
@@ -390,7 +390,7 @@ fn any_op() -> impl Strategy<Value = Op> {
         Just(Op::BatchNorm2dTrain { eps: 1e-5 }),
         eval,
         loss,
-        Just(Op::Dropout(DropoutGeometry::new(0.5, 1, 2, 3).unwrap())),
+        Just(Op::Dropout(DropoutGeometry::new(0.5, 1, 3).unwrap(), 2)),
     ]
 }
 

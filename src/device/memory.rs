@@ -111,3 +111,10 @@ pub struct Output<'a, D: Memory, E: Element> {
     /// `true`: add to what is there; `false`: overwrite it.
     pub accumulate: bool,
 }
+
+impl<D: Memory, E: Element> Output<'_, D, E> {
+    /// The same for a shorter while.
+    pub fn reborrow(&mut self) -> Output<'_, D, E> {
+        Output { view: D::reborrow(&mut self.view), accumulate: self.accumulate }
+    }
+}

@@ -22,9 +22,12 @@ pub trait Device<T: Float>:
     + ops::add::AddKernels<T>
     + ops::batch_norm2d::BatchNorm2dKernels<T>
     + ops::conv2d::Conv2dKernels<T>
+    + ops::conv_block::ConvBlockKernels<T>
     + ops::cross_entropy::CrossEntropyKernels<T>
     + ops::dropout::DropoutKernels<T>
     + ops::gather::GatherKernels<T>
+    + ops::linear_cross_entropy::LinearCrossEntropyKernels<T>
+    + ops::linear_relu::LinearReluKernels<T>
     + ops::matmul::MatmulKernels<T>
     + ops::max_pool2d::MaxPool2dKernels<T>
     + ops::mul::MulKernels<T>

@@ -1,32 +1,43 @@
 //! Where parameters are drawn, and the context that layers share.
 
 use crate::arena::Arena;
-use crate::device::Device;
+use crate::device::{Device, Memory};
 use crate::dtype::Float;
 use crate::rng::{Philox, stream};
 use crate::{Result, Shape, Tensor};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 /// What all layers of a model share: the seed, the step, and whether they train. Clones are the
 /// same context.
-#[derive(Debug, Clone)]
-pub struct Context(Rc<Shared>);
+#[derive(Debug)]
+pub struct Context<D: Memory>(Rc<Shared<D>>);
 
 #[derive(Debug)]
-struct Shared {
+struct Shared<D: Memory> {
     seed: u64,
     step: Cell<u64>,
+    /// The step once more, `[1]`, for kernels. Another step gets memory of its own: a tape may hold
+    /// this one.
+    step_on_device: RefCell<Tensor<D, u64>>,
     /// How often a step was set: layers tell one forward pass from the next by it.
     pass: Cell<u64>,
     training: Cell<bool>,
 }
 
-impl Context {
+impl<D: Memory> Context<D> {
     /// A context in training mode at step 0.
-    pub fn new(seed: u64) -> Self {
-        let (step, pass, training) = (Cell::new(0), Cell::new(0), Cell::new(true));
-        Self(Rc::new(Shared { seed, step, pass, training }))
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn new(device: &D, seed: u64) -> Result<Self> {
+        Ok(Self(Rc::new(Shared {
+            seed,
+            step: Cell::new(0),
+            step_on_device: RefCell::new(Tensor::zeros(device, [1])?),
+            pass: Cell::new(0),
+            training: Cell::new(true),
+        })))
     }
 
     /// The seed of every random number.
@@ -41,9 +52,22 @@ impl Context {
 
     /// Goes to a training step. A loop that does so before each forward pass can be resumed with
     /// the same bits; going to the same step again draws the same masks again.
-    pub fn set_step(&self, step: u64) {
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn set_step(&self, step: u64) -> Result<()> {
+        if step != self.step() {
+            let device = self.0.step_on_device.borrow().device().clone();
+            self.0.step_on_device.replace(Tensor::from_slice(&device, &[step], [1])?);
+        }
         self.0.step.set(step);
         self.0.pass.set(self.0.pass.get() + 1);
+        Ok(())
+    }
+
+    /// The step in device memory, `[1]`.
+    pub(crate) fn step_on_device(&self) -> Tensor<D, u64> {
+        self.0.step_on_device.borrow().clone()
     }
 
     /// Which forward pass this is.
@@ -62,11 +86,17 @@ impl Context {
     }
 }
 
+impl<D: Memory> Clone for Context<D> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
 /// Draws parameters into a flat arena, each from a random stream of its own.
 #[derive(Debug)]
 pub struct Init<D: Device<T>, T: Float> {
     arena: Arena<D, T>,
-    context: Context,
+    context: Context<D>,
     parameters: Cell<u64>,
     streams: Cell<u32>,
 }
@@ -79,7 +109,7 @@ impl<D: Device<T>, T: Float> Init<D, T> {
     pub fn new(device: &D, seed: u64) -> Result<Self> {
         Ok(Self {
             arena: Arena::new(device)?,
-            context: Context::new(seed),
+            context: Context::new(device, seed)?,
             parameters: Cell::new(0),
             streams: Cell::new(0),
         })
@@ -96,7 +126,7 @@ impl<D: Device<T>, T: Float> Init<D, T> {
     }
 
     /// The context of all layers.
-    pub fn context(&self) -> &Context {
+    pub fn context(&self) -> &Context<D> {
         &self.context
     }
 

@@ -8,11 +8,13 @@
 //! | `module.rs` | [`Module`], and the parameters and buffers it is made of |
 //! | `init.rs` | where parameters are drawn, and the context that layers share |
 //! | `sequential.rs` | [`Sequential`] |
+//! | `fuse.rs` | runs of layers that one op computes |
 //! | `state_dict.rs` | values by PyTorch's keys |
 //! | `summary.rs` | the printed table |
 //! | `asl.rs` | the network of the course notebook |
 
 mod asl;
+mod fuse;
 mod init;
 mod module;
 mod sequential;
@@ -35,11 +37,11 @@ pub use summary::{Summary, SummaryRow};
 
 use crate::device::Device;
 use crate::dtype::Float;
-use crate::{Result, Shape};
+use crate::{Result, Shape, Tensor};
 
-/// Makes [`Layer`] from the names of its variants.
+/// Makes [`Layer`] and [`LayerModule`] from the names of the layers and of their modules.
 macro_rules! table_of_layers {
-    ($($layer:ident),* $(,)?) => {
+    ($($layer:ident => $module:ty),* $(,)?) => {
         /// A layer of a [`Sequential`], as a description.
         #[derive(Debug, Clone, PartialEq)]
         #[allow(missing_docs)]
@@ -72,9 +74,30 @@ macro_rules! table_of_layers {
             pub fn build<D: Device<T>, T: Float>(
                 &self,
                 init: &Init<D, T>,
-            ) -> Result<Box<dyn Module<D, T>>> {
+            ) -> Result<LayerModule<D, T>> {
                 match self {
-                    $(Self::$layer(layer) => Ok(Box::new(layer.build(init)?)),)*
+                    $(Self::$layer(layer) => Ok(LayerModule::$layer(layer.build(init)?)),)*
+                }
+            }
+        }
+
+        /// A layer of a [`Sequential`] with its parameters.
+        #[derive(Debug)]
+        #[allow(missing_docs)]
+        pub enum LayerModule<D: Device<T>, T: Float> {
+            $($layer($module),)*
+        }
+
+        impl<D: Device<T>, T: Float> Module<D, T> for LayerModule<D, T> {
+            fn forward(&self, input: &Tensor<D, T>) -> Result<Tensor<D, T>> {
+                match self {
+                    $(Self::$layer(module) => Module::<D, T>::forward(module, input),)*
+                }
+            }
+
+            fn state(&self) -> Vec<(String, State<D, T>)> {
+                match self {
+                    $(Self::$layer(module) => module.state(),)*
                 }
             }
         }
@@ -87,7 +110,15 @@ macro_rules! table_of_layers {
     };
 }
 
-table_of_layers! { BatchNorm2d, Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU }
+table_of_layers! {
+    BatchNorm2d => BatchNorm2dModule<D, T>,
+    Conv2d => Conv2dModule<D, T>,
+    Dropout => DropoutModule<D>,
+    Flatten => Flatten,
+    Linear => LinearModule<D, T>,
+    MaxPool2d => MaxPool2d,
+    ReLU => ReLU,
+}
 
 /// A list of layers: `layers![Conv2d::new(1, 25, 3).padding(1), ReLU]`.
 #[macro_export]

@@ -1,16 +1,21 @@
+use super::fuse::Fused;
 use super::summary::{Summary, SummaryRow};
-use super::{Context, Init, Layer, Module, State};
+use super::{Context, Init, Layer, LayerModule, Module, State};
 use crate::arena::Arena;
 use crate::device::Device;
 use crate::dtype::Float;
+use crate::ops::cross_entropy::{CrossEntropyOptions, cross_entropy};
+use crate::ops::linear_cross_entropy::linear_cross_entropy;
 use crate::{Result, Shape, Tensor};
+use std::cell::Cell;
 
 /// `torch.nn.Sequential`: layers one after the other, their parameters in one arena.
 pub struct Sequential<D: Device<T>, T: Float> {
     layers: Vec<Layer>,
-    modules: Vec<Box<dyn Module<D, T>>>,
+    modules: Vec<LayerModule<D, T>>,
     arena: Arena<D, T>,
-    context: Context,
+    context: Context<D>,
+    fuse: Cell<bool>,
 }
 
 impl<D: Device<T>, T: Float> Sequential<D, T> {
@@ -22,7 +27,7 @@ impl<D: Device<T>, T: Float> Sequential<D, T> {
         let init = Init::new(device, seed)?;
         let modules = layers.iter().map(|layer| layer.build(&init)).collect::<Result<_>>()?;
         let (arena, context) = (init.arena().clone(), init.context().clone());
-        Ok(Self { layers, modules, arena, context })
+        Ok(Self { layers, modules, arena, context, fuse: Cell::new(true) })
     }
 
     /// The layers' descriptions.
@@ -36,7 +41,7 @@ impl<D: Device<T>, T: Float> Sequential<D, T> {
     }
 
     /// Seed, step and mode.
-    pub fn context(&self) -> &Context {
+    pub fn context(&self) -> &Context<D> {
         &self.context
     }
 
@@ -48,6 +53,44 @@ impl<D: Device<T>, T: Float> Sequential<D, T> {
     /// Evaluation mode: running statistics, no dropout.
     pub fn eval(&self) {
         self.context.train(false);
+    }
+
+    /// Whether a run of layers for which there is one op (convolution, batch normalisation,
+    /// rectifier, dropout and pooling, say) is computed by it, as it is from the start. The plain
+    /// ops compute the same up to rounding.
+    pub fn fuse(&self, fuse: bool) {
+        self.fuse.set(fuse);
+    }
+
+    /// The cross-entropy of the model's outputs for `input` against `target [N]`, a scalar, and how
+    /// many of them are right, `[1]`: the last layer and the loss may be one op.
+    ///
+    /// # Errors
+    /// As [`Module::forward`] and [`cross_entropy`].
+    pub fn cross_entropy(
+        &self,
+        input: &Tensor<D, T>,
+        target: &Tensor<D, i32>,
+        options: &CrossEntropyOptions,
+    ) -> Result<(Tensor<D, T>, Tensor<D, i32>)> {
+        if let ([before @ .., LayerModule::Linear(last)], true) =
+            (&self.modules[..], self.fuse.get())
+        {
+            let x = self.run(before, input)?;
+            return linear_cross_entropy(&x, &last.weight, last.bias.as_ref(), target, options);
+        }
+        cross_entropy(&self.forward(input)?, target, options)
+    }
+
+    fn run(&self, modules: &[LayerModule<D, T>], input: &Tensor<D, T>) -> Result<Tensor<D, T>> {
+        if !self.fuse.get() {
+            return modules.iter().try_fold(input.clone(), |x, module| module.forward(&x));
+        }
+        let (mut x, mut rest) = (input.clone(), modules);
+        while let Some((fused, layers)) = Fused::first(rest) {
+            (x, rest) = (fused.forward(&x)?, &rest[layers..]);
+        }
+        Ok(x)
     }
 
     /// A table of layers, output shapes and parameters for an input of shape `input`.
@@ -73,7 +116,7 @@ impl<D: Device<T>, T: Float> Sequential<D, T> {
 
 impl<D: Device<T>, T: Float> Module<D, T> for Sequential<D, T> {
     fn forward(&self, input: &Tensor<D, T>) -> Result<Tensor<D, T>> {
-        self.modules.iter().try_fold(input.clone(), |x, module| module.forward(&x))
+        self.run(&self.modules, input)
     }
 
     fn state(&self) -> Vec<(String, State<D, T>)> {

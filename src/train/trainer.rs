@@ -2,7 +2,6 @@ use super::{Config, EpochMetrics, Measured, State, evaluate};
 use crate::data::{DataLoader, Split};
 use crate::device::Device;
 use crate::nn::{Module, Sequential, asl};
-use crate::ops::cross_entropy::cross_entropy;
 use crate::optim::Optimizer;
 use crate::{Error, Result, Tape, Tensor};
 use std::time::Instant;
@@ -209,10 +208,10 @@ impl<D: Device<f32>> Trainer<D> {
         images: &Tensor<D, f32>,
         targets: &Tensor<D, i32>,
     ) -> Result<()> {
-        self.model.context().set_step(global);
+        self.model.context().set_step(global)?;
         let tape = Tape::new();
-        let output = self.model.forward(&tape.input(images))?;
-        let (loss, correct) = cross_entropy(&output, targets, &Default::default())?;
+        let images = tape.input(images);
+        let (loss, correct) = self.model.cross_entropy(&images, targets, &Default::default())?;
         self.optimizer.zero_grad();
         loss.backward()?;
         self.optimizer.step()?;

@@ -131,7 +131,7 @@ pub fn training_bits<D: Device<T>, T: Float>(
     let mut all = Vec::new();
     for step in 0..steps {
         let size = if step + 1 == steps { batch - 1 } else { batch };
-        training.model.context().set_step(step);
+        training.model.context().set_step(step).expect("the device works");
         let answer = training.step(&Batch::random(size, step));
         all.extend(bits(&answer.loss));
     }

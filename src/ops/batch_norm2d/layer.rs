@@ -106,13 +106,19 @@ pub struct BatchNorm2dModule<D: Device<T>, T: Float> {
     num_batches_tracked: Option<Rc<Cell<u64>>>,
     momentum: Option<f64>,
     eps: f64,
-    context: Context,
+    context: Context<D>,
 }
 
-impl<D: Device<T>, T: Float> Module<D, T> for BatchNorm2dModule<D, T> {
-    fn forward(&self, input: &Tensor<D, T>) -> Result<Tensor<D, T>> {
+impl<D: Device<T>, T: Float> BatchNorm2dModule<D, T> {
+    /// Added to the variance.
+    pub(crate) fn eps(&self) -> f64 {
+        self.eps
+    }
+
+    /// What a forward pass in the present mode normalises with.
+    pub(crate) fn statistics(&self) -> Statistics<'_, D, T> {
         let running = self.running_mean.as_ref().zip(self.running_var.as_ref());
-        let statistics = match (self.context.training(), running) {
+        match (self.context.training(), running) {
             (false, Some((mean, var))) => Statistics::Running(mean, var),
             (true, Some((mean, var))) => {
                 let batches = self.num_batches_tracked.as_ref().map_or(0, |n| n.get() + 1);
@@ -120,13 +126,23 @@ impl<D: Device<T>, T: Float> Module<D, T> for BatchNorm2dModule<D, T> {
                 Statistics::Batch { running: Some(Tracked { mean, var, momentum }) }
             }
             (_, None) => Statistics::Batch { running: None },
-        };
-        let output =
-            batch_norm2d(input, self.weight.as_ref(), self.bias.as_ref(), statistics, self.eps)?;
+        }
+    }
+
+    /// Counts a batch that the running statistics saw.
+    pub(crate) fn count_batch(&self) {
         if let Some(batches) = self.num_batches_tracked.as_ref().filter(|_| self.context.training())
         {
             batches.set(batches.get() + 1);
         }
+    }
+}
+
+impl<D: Device<T>, T: Float> Module<D, T> for BatchNorm2dModule<D, T> {
+    fn forward(&self, input: &Tensor<D, T>) -> Result<Tensor<D, T>> {
+        let (weight, bias) = (self.weight.as_ref(), self.bias.as_ref());
+        let output = batch_norm2d(input, weight, bias, self.statistics(), self.eps)?;
+        self.count_batch();
         Ok(output)
     }
 

@@ -54,6 +54,42 @@ pub struct CrossEntropyGeometry {
     pub label_smoothing: f64,
 }
 
+impl CrossEntropyGeometry {
+    /// The geometry of logits `[batch, classes]` against `target`.
+    ///
+    /// # Errors
+    /// In the name of `op`, [`Error::Shape`] when shapes do not fit; [`Error::Argument`] for a
+    /// smoothing outside 0 to 1.
+    pub(crate) fn new<D: Memory>(
+        op: &'static str,
+        batch: usize,
+        classes: usize,
+        target: &Tensor<D, i32>,
+        options: &CrossEntropyOptions,
+    ) -> Result<Self> {
+        let logits = Shape::from([batch, classes]);
+        if target.dims() != [batch] || classes == 0 {
+            let message = format!(
+                "logits {logits} and target {}: expected [N, classes] and [N]",
+                target.shape()
+            );
+            return Err(Error::shape(op, message));
+        }
+        if !(0.0..=1.0).contains(&options.label_smoothing) {
+            let message = format!("must be from 0 to 1, got {}", options.label_smoothing);
+            return Err(Error::argument("label_smoothing", message));
+        }
+        numel32(op, &logits)?;
+        Ok(Self {
+            batch: batch as u32,
+            classes: classes as u32,
+            ignore_index: options.ignore_index,
+            mean: u32::from(options.reduction == Reduction::Mean),
+            label_smoothing: options.label_smoothing,
+        })
+    }
+}
+
 /// What cross-entropy asks of a device.
 pub trait CrossEntropyKernels<T: Float>: Memory {
     /// The reduced loss, its gradient by the logits, and how many rows that count have their
@@ -92,28 +128,8 @@ pub fn cross_entropy<D: Device<T>, T: Float>(
     target: &Tensor<D, i32>,
     options: &CrossEntropyOptions,
 ) -> Result<(Tensor<D, T>, Tensor<D, i32>)> {
-    const OP: &str = "cross_entropy";
-    let [batch, classes] = logits.shape().expect(OP, "[N, classes]")?;
-    if target.dims() != [batch] || classes == 0 {
-        let message = format!(
-            "logits {} and target {}: expected [N, classes] and [N]",
-            logits.shape(),
-            target.shape()
-        );
-        return Err(Error::shape(OP, message));
-    }
-    if !(0.0..=1.0).contains(&options.label_smoothing) {
-        let message = format!("must be from 0 to 1, got {}", options.label_smoothing);
-        return Err(Error::argument("label_smoothing", message));
-    }
-    numel32(OP, logits.shape())?;
-    let geometry = CrossEntropyGeometry {
-        batch: batch as u32,
-        classes: classes as u32,
-        ignore_index: options.ignore_index,
-        mean: u32::from(options.reduction == Reduction::Mean),
-        label_smoothing: options.label_smoothing,
-    };
+    let [batch, classes] = logits.shape().expect("cross_entropy", "[N, classes]")?;
+    let geometry = CrossEntropyGeometry::new("cross_entropy", batch, classes, target, options)?;
     let device = logits.device().clone();
     let (mut loss, mut correct) = (device.alloc(1)?, device.alloc(1)?);
     let mut saved = device.alloc(logits.numel())?;

@@ -10,7 +10,13 @@ use rayon::prelude::*;
 const BLOCKS: usize = 16;
 
 impl<T: Float> DropoutKernels<T> for Cpu {
-    fn dropout(&self, geometry: &DropoutGeometry, x: &[T], y: Output<'_, Self, T>) -> Result<()> {
+    fn dropout(
+        &self,
+        geometry: &DropoutGeometry,
+        step: &[u64],
+        x: &[T],
+        y: Output<'_, Self, T>,
+    ) -> Result<()> {
         let Output { view, accumulate } = y;
         let philox = Philox::new(geometry.seed);
         let scale = T::of(geometry.scale);
@@ -21,7 +27,7 @@ impl<T: Float> DropoutKernels<T> for Cpu {
                 .enumerate()
                 .for_each(|(chunk, (y, x))| {
                     let first = (chunk * BLOCKS) as u32;
-                    let words = philox.blocks::<BLOCKS>(geometry.stream, geometry.step, first);
+                    let words = philox.blocks::<BLOCKS>(geometry.stream, step[0], first);
                     for (i, (y, &x)) in y.iter_mut().zip(x).enumerate() {
                         let kept = words[i % 4][i / 4] >= geometry.threshold;
                         put(y, if kept { x * scale } else { T::zero() }, accumulate);

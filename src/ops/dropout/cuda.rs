@@ -8,6 +8,7 @@ impl<T: Float> DropoutKernels<T> for Cuda {
     fn dropout(
         &self,
         geometry: &DropoutGeometry,
+        step: CudaView<'_, u64>,
         x: CudaView<'_, T>,
         y: Output<'_, Self, T>,
     ) -> Result<()> {
@@ -15,6 +16,7 @@ impl<T: Float> DropoutKernels<T> for Cuda {
         self.kernel::<T>("dropout", "dropout")?
             .value(*geometry)
             .value(n as u32)
+            .input(step)
             .input(x)
             .gradient(y)
             // A thread for each block of four random words.

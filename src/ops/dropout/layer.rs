@@ -1,5 +1,5 @@
-use super::DropoutGeometry;
-use crate::device::Device;
+use super::{DropoutGeometry, DropoutMask};
+use crate::device::{Device, Memory};
 use crate::dtype::Float;
 use crate::nn::{Context, Init, Module};
 use crate::{Result, Shape, Tensor};
@@ -23,10 +23,10 @@ impl Dropout {
     ///
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) when `p` is no probability.
-    pub fn build<D: Device<T>, T: Float>(&self, init: &Init<D, T>) -> Result<DropoutModule> {
-        DropoutGeometry::new(self.p, 0, 0, 0)?;
+    pub fn build<D: Device<T>, T: Float>(&self, init: &Init<D, T>) -> Result<DropoutModule<D>> {
         let context = init.context().clone();
-        Ok(DropoutModule { p: self.p, stream: init.stream(), context, last_pass: Cell::new(None) })
+        let geometry = DropoutGeometry::new(self.p, context.seed(), init.stream())?;
+        Ok(DropoutModule { geometry, context, last_pass: Cell::new(None) })
     }
 
     pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
@@ -36,25 +36,36 @@ impl Dropout {
 
 /// A [`Dropout`] with its random stream.
 #[derive(Debug)]
-pub struct DropoutModule {
-    p: f64,
-    stream: u32,
-    context: Context,
+pub struct DropoutModule<D: Memory> {
+    geometry: DropoutGeometry,
+    context: Context<D>,
     last_pass: Cell<Option<u64>>,
 }
 
-impl<D: Device<T>, T: Float> Module<D, T> for DropoutModule {
-    fn forward(&self, input: &Tensor<D, T>) -> Result<Tensor<D, T>> {
-        if !self.context.training() || self.p == 0.0 {
-            return Ok(input.clone());
+impl<D: Memory> DropoutModule<D> {
+    /// The mask of this forward pass; `None` when nothing is dropped.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub(crate) fn mask(&self) -> Result<Option<DropoutMask<D>>> {
+        if !self.context.training() || self.geometry.threshold == 0 {
+            return Ok(None);
         }
         // A layer that meets its last pass again is in the next one: where nobody counts steps, no
         // mask is used twice.
         if self.last_pass.get() == Some(self.context.pass()) {
-            self.context.set_step(self.context.step() + 1);
+            self.context.set_step(self.context.step() + 1)?;
         }
-        let step = self.context.step();
         self.last_pass.set(Some(self.context.pass()));
-        input.dropout(DropoutGeometry::new(self.p, self.context.seed(), step, self.stream)?)
+        Ok(Some(DropoutMask { geometry: self.geometry, step: self.context.step_on_device() }))
+    }
+}
+
+impl<D: Device<T>, T: Float> Module<D, T> for DropoutModule<D> {
+    fn forward(&self, input: &Tensor<D, T>) -> Result<Tensor<D, T>> {
+        match self.mask()? {
+            Some(mask) => input.dropout(&mask),
+            None => Ok(input.clone()),
+        }
     }
 }

@@ -9,17 +9,16 @@ pub use layer::{Dropout, DropoutModule};
 use crate::device::{Device, Memory, Output};
 use crate::dtype::Float;
 use crate::tape::Tape;
+use crate::tensor::Reading;
 use crate::{Error, Result, Tensor};
 
-/// Which elements are dropped: element `i` where word `i % 4` of Philox block
+/// Which elements a step drops: element `i` where word `i % 4` of Philox block
 /// `(seed, stream, step, i / 4)` is less than `threshold`.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct DropoutGeometry {
     /// The run's seed.
     pub seed: u64,
-    /// The training step.
-    pub step: u64,
     /// What the kept elements are multiplied with, `1 / (1 - p)`; 0 when all are dropped.
     pub scale: f64,
     /// The layer.
@@ -33,7 +32,7 @@ impl DropoutGeometry {
     ///
     /// # Errors
     /// [`Error::Argument`] for another `p`.
-    pub fn new(p: f64, seed: u64, step: u64, stream: u32) -> Result<Self> {
+    pub fn new(p: f64, seed: u64, stream: u32) -> Result<Self> {
         if !(0.0..=1.0).contains(&p) {
             return Err(Error::argument(
                 "p",
@@ -42,8 +41,41 @@ impl DropoutGeometry {
         }
         let scale = if p < 1.0 { 1.0 / (1.0 - p) } else { 0.0 };
         let threshold = (p * 2f64.powi(32)).min(f64::from(u32::MAX)) as u32;
-        Ok(Self { seed, step, scale, stream, threshold })
+        Ok(Self { seed, scale, stream, threshold })
     }
+}
+
+/// The mask of one training step. The step lies on the device, `[1]`, so that a captured graph drops
+/// other elements each time it is replayed.
+#[derive(Debug, Clone)]
+pub struct DropoutMask<D: Memory> {
+    /// Seed, layer and probability.
+    pub geometry: DropoutGeometry,
+    /// The training step.
+    pub step: Tensor<D, u64>,
+}
+
+impl<D: Memory> DropoutMask<D> {
+    /// The mask of `step`.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the device fails.
+    pub fn new(device: &D, geometry: DropoutGeometry, step: u64) -> Result<Self> {
+        Ok(Self { geometry, step: Tensor::from_slice(device, &[step], [1])? })
+    }
+
+    /// For a kernel, with its step borrowed.
+    pub(crate) fn view<'a>(&self, step: &'a Reading<'_, D, u64>) -> DropoutView<'a, D> {
+        DropoutView { geometry: self.geometry, step: step.view() }
+    }
+}
+
+/// A [`DropoutMask`], borrowed for a kernel.
+pub struct DropoutView<'a, D: Memory> {
+    /// Seed, layer and probability.
+    pub geometry: DropoutGeometry,
+    /// The training step, `[1]`.
+    pub step: D::View<'a, u64>,
 }
 
 /// What dropout asks of a device.
@@ -53,27 +85,29 @@ pub trait DropoutKernels<T: Float>: Memory {
     fn dropout(
         &self,
         geometry: &DropoutGeometry,
+        step: Self::View<'_, u64>,
         x: Self::View<'_, T>,
         y: Output<'_, Self, T>,
     ) -> Result<()>;
 }
 
 impl<D: Device<T>, T: Float> Tensor<D, T> {
-    /// Zeroes elements by `geometry` and scales the others, so that the expectation stays.
+    /// Zeroes the elements that `mask` drops and scales the others, so that the expectation stays.
     ///
     /// # Errors
     /// When the device fails.
-    pub fn dropout(&self, geometry: DropoutGeometry) -> Result<Self> {
+    pub fn dropout(&self, mask: &DropoutMask<D>) -> Result<Self> {
         crate::ops::numel32("dropout", self.shape())?;
         let device = self.device().clone();
         let numel = self.numel();
+        let DropoutMask { geometry, step } = mask.clone();
         let mut y = device.alloc(numel)?;
         let output = Output { view: D::view_mut(&mut y), accumulate: false };
-        device.dropout(&geometry, self.read().view(), output)?;
+        device.dropout(&geometry, step.read().view(), self.read().view(), output)?;
         let output = Self::from_buffer(&device, y, self.shape().clone());
         Tape::record([Some(self)], output, move |[x], gradient, gradients| {
             let Some(output) = gradients.output(x, numel)? else { return Ok(()) };
-            device.dropout(&geometry, D::view(&gradient), output)
+            device.dropout(&geometry, step.read().view(), D::view(&gradient), output)
         })
     }
 }

@@ -4,12 +4,105 @@ mod layer;
 
 pub use layer::{Linear, LinearModule};
 
-use crate::device::{Device, Output};
+use crate::device::{Device, Memory, Output};
 use crate::dtype::Float;
+use crate::ops::index32;
 use crate::ops::matmul::MatmulGeometry;
 use crate::ops::sum::ChannelGeometry;
 use crate::tape::Tape;
 use crate::{Error, Result, Shape, Tensor};
+
+/// Sizes of one fully connected layer.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct LinearGeometry {
+    /// Rows of input and output.
+    pub rows: u32,
+    /// Columns of the input.
+    pub in_features: u32,
+    /// Columns of the output.
+    pub out_features: u32,
+}
+
+impl LinearGeometry {
+    /// The geometry of input `[N, in_features]`, weight `[out_features, in_features]` and bias
+    /// `[out_features]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] in the name of `op` for other shapes, and for more elements than kernels
+    /// index.
+    pub fn new<D: Memory, T: Float>(
+        op: &'static str,
+        input: &Tensor<D, T>,
+        weight: &Tensor<D, T>,
+        bias: Option<&Tensor<D, T>>,
+    ) -> Result<Self> {
+        let [rows, in_features] = input.shape().expect(op, "[N, in_features]")?;
+        let [out_features, columns] =
+            weight.shape().expect(op, "[out_features, in_features] as weight")?;
+        if columns != in_features {
+            let message = format!(
+                "input {} has {in_features} features, weight {} takes {columns}",
+                input.shape(),
+                weight.shape()
+            );
+            return Err(Error::shape(op, message));
+        }
+        if let Some(bias) = bias.filter(|bias| bias.dims() != [out_features]) {
+            let message = format!("bias {} for {out_features} out_features", bias.shape());
+            return Err(Error::shape(op, message));
+        }
+        for (a, b) in [(rows, in_features), (in_features, out_features), (rows, out_features)] {
+            index32(op, a.saturating_mul(b))?;
+        }
+        let [rows, in_features, out_features] =
+            [rows, in_features, out_features].map(|size| size as u32);
+        Ok(Self { rows, in_features, out_features })
+    }
+
+    /// `[N, in_features]` times the transposed weight.
+    pub fn forward(&self) -> MatmulGeometry {
+        let &Self { rows: m, out_features: n, in_features: k } = self;
+        MatmulGeometry { m, n, k, transpose_a: 0, transpose_b: 1 }
+    }
+
+    /// `[N, out_features]` times the weight: the input's gradient.
+    pub fn backward_input(&self) -> MatmulGeometry {
+        let &Self { rows: m, out_features: k, in_features: n } = self;
+        MatmulGeometry { m, n, k, transpose_a: 0, transpose_b: 0 }
+    }
+
+    /// The transposed gradient times the input: the weight's gradient.
+    pub fn backward_weight(&self) -> MatmulGeometry {
+        let &Self { rows: k, out_features: m, in_features: n } = self;
+        MatmulGeometry { m, n, k, transpose_a: 1, transpose_b: 0 }
+    }
+
+    /// The output's columns, over which the bias's gradient sums.
+    pub fn columns(&self) -> ChannelGeometry {
+        ChannelGeometry { outer: self.rows, channels: self.out_features, inner: 1 }
+    }
+}
+
+/// The gradients of a fully connected layer; `None` is not computed.
+pub struct LinearGradients<'a, D: Memory, T: Float> {
+    /// `[N, in_features]`.
+    pub input: Option<Output<'a, D, T>>,
+    /// `[out_features, in_features]`.
+    pub weight: Option<Output<'a, D, T>>,
+    /// `[out_features]`.
+    pub bias: Option<Output<'a, D, T>>,
+}
+
+impl<'a, D: Memory, T: Float> LinearGradients<'a, D, T> {
+    /// The gradient of the input (0), the weight (1) or the bias (2), and no other.
+    fn only(i: usize, output: Output<'a, D, T>) -> Self {
+        let mut one = [None, None, None];
+        one[i] = Some(output);
+        let [input, weight, bias] = one;
+        Self { input, weight, bias }
+    }
+}
 
 /// `input weight^T + bias`, as `torch.nn.functional.linear`: input `[N, in_features]`, weight
 /// `[out_features, in_features]`, bias `[out_features]`, result `[N, out_features]`.
@@ -21,57 +114,49 @@ pub fn linear<D: Device<T>, T: Float>(
     weight: &Tensor<D, T>,
     bias: Option<&Tensor<D, T>>,
 ) -> Result<Tensor<D, T>> {
-    const OP: &str = "linear";
-    let [rows, in_features] = input.shape().expect(OP, "[N, in_features]")?;
-    let [out_features, columns] =
-        weight.shape().expect(OP, "[out_features, in_features] as weight")?;
-    if columns != in_features {
-        let message = format!(
-            "input {} has {in_features} features, weight {} takes {columns}",
-            input.shape(),
-            weight.shape()
-        );
-        return Err(Error::shape(OP, message));
-    }
-    if let Some(bias) = bias
-        && bias.dims() != [out_features]
-    {
-        return Err(Error::shape(
-            OP,
-            format!("bias {} for {out_features} out_features", bias.shape()),
-        ));
-    }
+    let geometry = LinearGeometry::new("linear", input, weight, bias)?;
+    let shape = Shape::from([geometry.rows as usize, geometry.out_features as usize]);
     let device = input.device().clone();
-    let mut y = device.alloc(rows * out_features)?;
+    let mut y = device.alloc(shape.numel())?;
     {
-        let geometry = MatmulGeometry::new(OP, rows, out_features, in_features)?.transpose_b();
         let bias = bias.map(Tensor::read);
         let bias = bias.as_ref().map(|bias| bias.view());
         let output = Output { view: D::view_mut(&mut y), accumulate: false };
-        device.matmul(&geometry, input.read().view(), weight.read().view(), bias, output)?;
+        let (input, weight) = (input.read(), weight.read());
+        device.matmul(&geometry.forward(), input.view(), weight.view(), bias, output)?;
     }
-    let output = Tensor::from_buffer(&device, y, Shape::from([rows, out_features]));
+    let output = Tensor::from_buffer(&device, y, shape);
     let (x, w) = (input.detach(), weight.detach());
-    Tape::record(
-        [Some(input), Some(weight), bias],
-        output,
-        move |[x_node, w_node, b_node], gradient, gradients| {
-            let gradient = D::view(&gradient);
-            if let Some(output) = gradients.output(x_node, x.numel())? {
-                let geometry = MatmulGeometry::new(OP, rows, in_features, out_features)?;
-                device.matmul(&geometry, gradient, w.read().view(), None, output)?;
-            }
-            if let Some(output) = gradients.output(w_node, w.numel())? {
-                let geometry =
-                    MatmulGeometry::new(OP, out_features, in_features, rows)?.transpose_a();
-                device.matmul(&geometry, gradient, x.read().view(), None, output)?;
-            }
-            if let Some(output) = gradients.output(b_node, out_features)? {
-                let geometry =
-                    ChannelGeometry { outer: rows as u32, channels: out_features as u32, inner: 1 };
-                device.channel_sum(&geometry, T::one(), gradient, output)?;
-            }
-            Ok(())
-        },
-    )
+    Tape::record([Some(input), Some(weight), bias], output, move |nodes, gradient, gradients| {
+        let lengths = [x.numel(), w.numel(), geometry.out_features as usize];
+        let gradient = D::view(&gradient);
+        // One after the other: input and weight may be the same tensor.
+        for (i, (node, len)) in nodes.into_iter().zip(lengths).enumerate() {
+            let Some(output) = gradients.output(node, len)? else { continue };
+            let gradients = LinearGradients::only(i, output);
+            backward(&device, &geometry, x.read().view(), w.read().view(), gradient, gradients)?;
+        }
+        Ok(())
+    })
+}
+
+/// The gradients of a fully connected layer from that of its output, `[N, out_features]`.
+pub(crate) fn backward<D: Device<T>, T: Float>(
+    device: &D,
+    geometry: &LinearGeometry,
+    input: D::View<'_, T>,
+    weight: D::View<'_, T>,
+    gradient: D::View<'_, T>,
+    gradients: LinearGradients<'_, D, T>,
+) -> Result<()> {
+    if let Some(output) = gradients.input {
+        device.matmul(&geometry.backward_input(), gradient, weight, None, output)?;
+    }
+    if let Some(output) = gradients.weight {
+        device.matmul(&geometry.backward_weight(), gradient, input, None, output)?;
+    }
+    if let Some(output) = gradients.bias {
+        device.channel_sum(&geometry.columns(), T::one(), gradient, output)?;
+    }
+    Ok(())
 }

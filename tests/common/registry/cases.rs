@@ -4,6 +4,7 @@
 use super::{Case, Op};
 use crate::common::host::Fill;
 use signet::nn::MaxPool2d;
+use signet::ops::conv_block::ConvBlockOptions;
 use signet::ops::conv2d::Conv2dOptions;
 use signet::ops::cross_entropy::{CrossEntropyOptions, Reduction};
 use signet::ops::dropout::DropoutGeometry;
@@ -20,6 +21,9 @@ pub fn sample() -> Vec<Case> {
     cases.extend(batch_norms(&[[1, 5, 3, 4], [3, 7, 1, 1], [33, 3, 2, 3]]));
     cases.extend(convolutions());
     cases.extend(pools());
+    cases.extend(blocks());
+    cases.extend(hidden_layers());
+    cases.extend(last_layers(&[1, 3, 33], &[1, 7]));
     cases
 }
 
@@ -39,6 +43,9 @@ pub fn grid() -> Vec<Case> {
     cases.extend(batch_norms(&inputs));
     cases.extend(convolution_grid());
     cases.extend(pool_grid());
+    cases.extend(block_grid());
+    cases.extend(hidden_layers());
+    cases.extend(last_layers(&BATCHES, &[1, 2, 24, 65]));
     cases
 }
 
@@ -100,8 +107,8 @@ fn shapes_and_sums() -> Vec<Case> {
 fn dropouts() -> Vec<Case> {
     let shapes: [&[usize]; 3] = [&[1, 3], &[3, 2, 5, 7], &[33, 5]];
     let one = |p, shape| {
-        let geometry = DropoutGeometry::new(p, 11, 3, 2).expect("p is a probability");
-        case(Op::Dropout(geometry), [normal(shape)])
+        let geometry = DropoutGeometry::new(p, 11, 2).expect("p is a probability");
+        case(Op::Dropout(geometry, 3), [normal(shape)])
     };
     [0.0, 0.2, 0.5, 1.0].iter().flat_map(|&p| shapes.map(|shape| one(p, shape))).collect()
 }
@@ -267,4 +274,116 @@ fn pool_grid() -> Vec<Case> {
         }
     }
     cases
+}
+
+/// A block of `filters` of `kernel` over `[N, C, H, W]`; `parts` parameters beside the weight (bias,
+/// scale, shift); `None` when something does not fit.
+fn block(
+    input: [usize; 4],
+    filters: usize,
+    kernel: [usize; 2],
+    (conv, pool): (Conv2dOptions, MaxPool2d),
+    parts: usize,
+    (eval, drop): (bool, Option<f64>),
+) -> Option<Case> {
+    let mut case = convolution(input, filters, kernel, conv, false)?;
+    let mut pixels = 1;
+    for axis in 0..2 {
+        let reach = conv.dilation[axis] * (kernel[axis] - 1) + 1;
+        let out = (input[2 + axis] + 2 * conv.padding[axis] - reach) / conv.stride[axis] + 1;
+        if out < pool.kernel_size[axis] {
+            return None;
+        }
+        pixels *= out;
+    }
+    if !eval && input[0] * pixels == 1 {
+        return None; // One value has no variance.
+    }
+    let running = eval.then(|| {
+        let (mean, var) = (0..filters).map(|c| (0.1 * c as f64, 0.5 + 0.25 * c as f64)).unzip();
+        [mean, var]
+    });
+    case.inputs.extend((0..parts).map(|_| normal(&[filters])));
+    let options = ConvBlockOptions { conv, eps: 1e-3, pool };
+    case.op = Op::ConvBlock { options, running, drop };
+    Some(case)
+}
+
+fn blocks() -> Vec<Case> {
+    let square = |stride, padding, dilation| Conv2dOptions {
+        stride: [stride; 2],
+        padding: [padding; 2],
+        dilation: [dilation; 2],
+    };
+    let usual = || (square(1, 1, 1), MaxPool2d::new(2));
+    let (train, eval) = ((false, None), (true, None));
+    let cases = [
+        block([3, 1, 8, 6], 5, [3, 3], usual(), 3, train),
+        block([1, 5, 7, 6], 7, [3, 3], usual(), 3, (false, Some(0.2))),
+        block([33, 2, 5, 4], 3, [3, 3], usual(), 3, (false, Some(0.5))),
+        block([3, 3, 5, 7], 4, [3, 3], usual(), 1, train),
+        block([3, 3, 5, 7], 4, [3, 3], usual(), 0, train),
+        block([3, 17, 3, 4], 9, [3, 3], usual(), 3, eval),
+        block([3, 2, 6, 5], 18, [3, 3], usual(), 0, eval),
+        block([3, 2, 6, 6], 3, [3, 3], usual(), 3, (true, Some(0.3))),
+        block([3, 3, 7, 9], 4, [5, 5], (square(1, 2, 1), MaxPool2d::new(2)), 3, train),
+        block([3, 3, 9, 8], 5, [3, 3], (square(2, 1, 1), MaxPool2d::new(2)), 3, train),
+        block([3, 3, 9, 8], 4, [3, 3], (square(1, 0, 2), MaxPool2d::new([3, 2])), 2, train),
+        block([3, 4, 6, 7], 5, [1, 1], (square(1, 0, 1), MaxPool2d::new(2).stride(3)), 3, train),
+        block([3, 2, 7, 5], 3, [3, 3], (square(1, 1, 1), MaxPool2d::new(1)), 3, train),
+        block([2, 3, 8, 8], 4, [3, 2], (square(1, 1, 1), MaxPool2d::new(2)), 3, train),
+    ];
+    cases.into_iter().map(|case| case.expect("the filter fits")).collect()
+}
+
+fn block_grid() -> Vec<Case> {
+    let mut cases = blocks();
+    for batch in BATCHES {
+        for [channels, filters] in [[1, 25], [3, 4], [17, 33], [25, 50]] {
+            for [height, width] in [[5, 4], [6, 9], [2, 2], [14, 14]] {
+                for kernel in [[1, 1], [3, 3], [5, 5]] {
+                    for (stride, padding) in [(1, 0), (1, 1), (1, 2), (2, 1)] {
+                        for (window, mode) in
+                            [(2, (false, None)), (2, (false, Some(0.4))), (3, (true, None))]
+                        {
+                            let conv = Conv2dOptions {
+                                stride: [stride; 2],
+                                padding: [padding; 2],
+                                dilation: [1, 1],
+                            };
+                            let input = [batch, channels, height, width];
+                            let geometry = (conv, MaxPool2d::new(window));
+                            let parts = (height + padding) % 4;
+                            cases.extend(block(input, filters, kernel, geometry, parts, mode));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    cases
+}
+
+/// `[rows, inner, columns]` as linear layers with a rectifier, dropout or not.
+fn hidden_layers() -> Vec<Case> {
+    let sizes = [[1, 7, 5], [3, 17, 13], [33, 9, 24], [7, 1, 5], [33, 19, 1], [32, 75, 66]];
+    let layer = |[m, k, n]: [usize; 3], drop| {
+        let (x, w, b) = (normal(&[m, k]), normal(&[n, k]), normal(&[n]));
+        let op = Op::LinearRelu { drop };
+        [case(op.clone(), [x.clone(), w.clone(), b]), case(op, [x, w])]
+    };
+    let drops = [None, Some(0.3)];
+    sizes.iter().flat_map(|&size| drops.map(|drop| layer(size, drop))).flatten().collect()
+}
+
+/// The losses, behind a linear layer of 5 inputs.
+fn last_layers(batches: &[usize], classes: &[usize]) -> Vec<Case> {
+    let layer = |(i, loss): (usize, Case)| {
+        let Op::CrossEntropy { target, options } = loss.op else { unreachable!("losses") };
+        let (rows, classes) = (loss.inputs[0].0[0], loss.inputs[0].0[1]);
+        let mut inputs = vec![normal(&[rows, 5]), normal(&[classes, 5])];
+        inputs.extend((i % 3 != 0).then(|| normal(&[classes])));
+        case(Op::LinearCrossEntropy { target, options }, inputs)
+    };
+    losses(batches, classes).into_iter().enumerate().map(layer).collect()
 }

@@ -11,10 +11,13 @@ use super::host::Fill;
 use signet::dtype::Float;
 use signet::nn::MaxPool2d;
 use signet::ops::batch_norm2d::{Statistics, batch_norm2d};
+use signet::ops::conv_block::{ConvBlockOptions, ConvBlockParameters, conv_block};
 use signet::ops::conv2d::{Conv2dOptions, conv2d};
 use signet::ops::cross_entropy::{CrossEntropyOptions, cross_entropy};
-use signet::ops::dropout::DropoutGeometry;
+use signet::ops::dropout::{DropoutGeometry, DropoutMask};
 use signet::ops::linear::linear;
+use signet::ops::linear_cross_entropy::linear_cross_entropy;
+use signet::ops::linear_relu::linear_relu;
 use signet::ops::max_pool2d::max_pool2d;
 use signet::{Device, Result, Tensor};
 
@@ -43,7 +46,10 @@ pub enum Op {
     BatchNorm2dTrain { eps: f64 },
     BatchNorm2dEval { eps: f64, mean: Vec<f64>, var: Vec<f64> },
     CrossEntropy { target: Vec<i32>, options: CrossEntropyOptions },
-    Dropout(DropoutGeometry),
+    Dropout(DropoutGeometry, u64),
+    ConvBlock { options: ConvBlockOptions, running: Option<[Vec<f64>; 2]>, drop: Option<f64> },
+    LinearRelu { drop: Option<f64> },
+    LinearCrossEntropy { target: Vec<i32>, options: CrossEntropyOptions },
 }
 
 impl Op {
@@ -61,7 +67,10 @@ impl Op {
             Self::MaxPool2d(_) => "max_pool2d",
             Self::BatchNorm2dTrain { .. } | Self::BatchNorm2dEval { .. } => "batch_norm2d",
             Self::CrossEntropy { .. } => "cross_entropy",
-            Self::Dropout(_) => "dropout",
+            Self::Dropout(..) => "dropout",
+            Self::ConvBlock { .. } => "conv_block",
+            Self::LinearRelu { .. } => "linear_relu",
+            Self::LinearCrossEntropy { .. } => "linear_cross_entropy",
         }
     }
 
@@ -85,11 +94,7 @@ impl Op {
                 batch_norm2d(x, inputs.get(1), inputs.get(2), statistics, *eps)
             }
             Self::BatchNorm2dEval { eps, mean, var } => {
-                let [mean, var] = [mean, var].map(|values| {
-                    let values: Vec<T> = values.iter().map(|&x| T::of(x)).collect();
-                    Tensor::from_slice(x.device(), &values, [values.len()])
-                });
-                let (mean, var) = (mean?, var?);
+                let (mean, var) = (vector(x.device(), mean)?, vector(x.device(), var)?);
                 let statistics = Statistics::Running(&mean, &var);
                 batch_norm2d(x, inputs.get(1), inputs.get(2), statistics, *eps)
             }
@@ -97,9 +102,52 @@ impl Op {
                 let target = Tensor::from_slice(x.device(), target, [target.len()])?;
                 Ok(cross_entropy(x, &target, options)?.0)
             }
-            Self::Dropout(geometry) => x.dropout(*geometry),
+            Self::Dropout(geometry, step) => {
+                x.dropout(&DropoutMask::new(x.device(), *geometry, *step)?)
+            }
+            Self::ConvBlock { options, running, drop } => {
+                let parameters = ConvBlockParameters {
+                    weight: &inputs[1],
+                    bias: inputs.get(2),
+                    scale: inputs.get(3),
+                    shift: inputs.get(4),
+                };
+                let [mean, var] = match running {
+                    Some(values) => {
+                        values.each_ref().map(|values| Some(vector(x.device(), values)))
+                    }
+                    None => [None, None],
+                };
+                let (mean, var) = (mean.transpose()?, var.transpose()?);
+                let statistics = match mean.as_ref().zip(var.as_ref()) {
+                    Some((mean, var)) => Statistics::Running(mean, var),
+                    None => Statistics::Batch { running: None },
+                };
+                conv_block(x, &parameters, statistics, mask(x, *drop)?.as_ref(), options)
+            }
+            Self::LinearRelu { drop } => {
+                linear_relu(x, &inputs[1], inputs.get(2), mask(x, *drop)?.as_ref())
+            }
+            Self::LinearCrossEntropy { target, options } => {
+                let target = Tensor::from_slice(x.device(), target, [target.len()])?;
+                Ok(linear_cross_entropy(x, &inputs[1], inputs.get(2), &target, options)?.0)
+            }
         }
     }
+}
+
+fn vector<D: Device<T>, T: Float>(device: &D, values: &[f64]) -> Result<Tensor<D, T>> {
+    let values: Vec<T> = values.iter().map(|&x| T::of(x)).collect();
+    Tensor::from_slice(device, &values, [values.len()])
+}
+
+/// Step 3 of a dropout with probability `p`.
+fn mask<D: Device<T>, T: Float>(
+    x: &Tensor<D, T>,
+    p: Option<f64>,
+) -> Result<Option<DropoutMask<D>>> {
+    let mask = |p| DropoutMask::new(x.device(), DropoutGeometry::new(p, 11, 2)?, 3);
+    p.map(mask).transpose()
 }
 
 /// An op at one geometry.

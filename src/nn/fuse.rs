@@ -1,0 +1,82 @@
+//! Runs of layers that one op computes, without the passes over memory between them.
+
+use super::{
+    BatchNorm2dModule, Conv2dModule, DropoutModule, LayerModule, LinearModule, MaxPool2d, Module,
+};
+use crate::device::Device;
+use crate::dtype::Float;
+use crate::ops::conv_block::{ConvBlockOptions, ConvBlockParameters, conv_block};
+use crate::ops::linear_relu::linear_relu;
+use crate::{Result, Tensor};
+
+/// The layers that one op computes.
+pub(super) enum Fused<'a, D: Device<T>, T: Float> {
+    /// Convolution, batch normalisation, rectifier, dropout perhaps, and max pooling.
+    ConvBlock {
+        conv: &'a Conv2dModule<D, T>,
+        norm: &'a BatchNorm2dModule<D, T>,
+        dropout: Option<&'a DropoutModule<D>>,
+        pool: &'a MaxPool2d,
+    },
+    /// Fully connected layer, dropout perhaps, and rectifier.
+    LinearReLU { linear: &'a LinearModule<D, T>, dropout: Option<&'a DropoutModule<D>> },
+    /// A layer by itself.
+    Layer(&'a LayerModule<D, T>),
+}
+
+impl<'a, D: Device<T>, T: Float> Fused<'a, D, T> {
+    /// What the first of `modules` begin, and how many of them it takes; `None` without any.
+    pub(super) fn first(modules: &'a [LayerModule<D, T>]) -> Option<(Self, usize)> {
+        use LayerModule as M;
+        let apart = ConvBlockOptions::windows_apart;
+        Some(match modules {
+            [M::Conv2d(conv), M::BatchNorm2d(norm), M::ReLU(_), M::MaxPool2d(pool), ..]
+                if apart(pool) =>
+            {
+                (Self::ConvBlock { conv, norm, dropout: None, pool }, 4)
+            }
+            [
+                M::Conv2d(conv),
+                M::BatchNorm2d(norm),
+                M::ReLU(_),
+                M::Dropout(dropout),
+                M::MaxPool2d(pool),
+                ..,
+            ] if apart(pool) => (Self::ConvBlock { conv, norm, dropout: Some(dropout), pool }, 5),
+            [M::Linear(linear), M::ReLU(_), M::Dropout(dropout), ..]
+            | [M::Linear(linear), M::Dropout(dropout), M::ReLU(_), ..] => {
+                (Self::LinearReLU { linear, dropout: Some(dropout) }, 3)
+            }
+            [M::Linear(linear), M::ReLU(_), ..] => (Self::LinearReLU { linear, dropout: None }, 2),
+            [layer, ..] => (Self::Layer(layer), 1),
+            [] => return None,
+        })
+    }
+
+    /// The output for `input`.
+    pub(super) fn forward(&self, input: &Tensor<D, T>) -> Result<Tensor<D, T>> {
+        let mask =
+            |dropout: &Option<&DropoutModule<D>>| dropout.map_or(Ok(None), DropoutModule::mask);
+        match self {
+            Self::ConvBlock { conv, norm, dropout, pool } => {
+                let options =
+                    ConvBlockOptions { conv: conv.options, eps: norm.eps(), pool: **pool };
+                let parameters = ConvBlockParameters {
+                    weight: &conv.weight,
+                    bias: conv.bias.as_ref(),
+                    scale: norm.weight.as_ref(),
+                    shift: norm.bias.as_ref(),
+                };
+                let (statistics, mask) = (norm.statistics(), mask(dropout)?);
+                let output = conv_block(input, &parameters, statistics, mask.as_ref(), &options)?;
+                norm.count_batch();
+                Ok(output)
+            }
+            Self::LinearReLU { linear, dropout } => {
+                let mask = mask(dropout)?;
+                linear_relu(input, &linear.weight, linear.bias.as_ref(), mask.as_ref())
+            }
+            Self::Layer(layer) => layer.forward(input),
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! A block of a convolutional network as one op: convolution, batch normalisation, rectifier,
+//! dropout and max pooling, without the passes over memory between them.
+//!
+//! It computes what the five ops compute one after the other, and is tested against them. A device
+//! decides what it keeps for the backward pass: [`ConvBlockKernels::ConvBlockSaved`].
+
+mod cpu;
+mod cuda;
+mod plain;
+
+use crate::device::{Device, Memory, Output};
+use crate::dtype::Float;
+use crate::nn::MaxPool2d;
+use crate::ops::batch_norm2d::{Affine, Running, Statistics, Tracked};
+use crate::ops::conv2d::{Conv2dGeometry, Conv2dOptions};
+use crate::ops::dropout::{DropoutMask, DropoutView};
+use crate::ops::max_pool2d::MaxPool2dGeometry;
+use crate::ops::sum::ChannelGeometry;
+use crate::tape::Tape;
+use crate::tensor::Reading;
+use crate::{Error, Result, Tensor};
+
+/// Attributes of a block.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConvBlockOptions {
+    /// Of the convolution.
+    pub conv: Conv2dOptions,
+    /// Added to the variance.
+    pub eps: f64,
+    /// Windows side by side: see [`ConvBlockOptions::windows_apart`].
+    pub pool: MaxPool2d,
+}
+
+impl ConvBlockOptions {
+    /// Whether no element lies in two windows of `pool`, nor a window in the padding: then a
+    /// gradient goes to one place from one place, and a block can be one op.
+    pub fn windows_apart(pool: &MaxPool2d) -> bool {
+        let apart = (0..2).all(|axis| pool.stride[axis] >= pool.kernel_size[axis]);
+        apart && pool.padding == [0, 0] && !pool.ceil_mode
+    }
+}
+
+/// Sizes of a block.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct ConvBlockGeometry {
+    /// Of the convolution.
+    pub conv: Conv2dGeometry,
+    /// Of the pooling over the convolution's output.
+    pub pool: MaxPool2dGeometry,
+}
+
+impl ConvBlockGeometry {
+    /// The convolution's output as channels.
+    pub fn channels(&self) -> ChannelGeometry {
+        let Conv2dGeometry { batch, out_channels, out_height, out_width, .. } = self.conv;
+        ChannelGeometry { outer: batch, channels: out_channels, inner: out_height * out_width }
+    }
+}
+
+/// What a block reads.
+pub struct ConvBlockInputs<'a, D: Memory, T: Float> {
+    /// `[N, C, H, W]`.
+    pub input: D::View<'a, T>,
+    /// Of the convolution, `[O, C, KH, KW]`.
+    pub weight: D::View<'a, T>,
+    /// Of the convolution, `[O]`.
+    pub bias: Option<D::View<'a, T>>,
+    /// Of the batch normalisation, `[O]` each.
+    pub affine: Affine<'a, D, T>,
+}
+
+/// What a block normalises with.
+pub enum Normaliser<'a, D: Memory, T: Float> {
+    /// The batch's own statistics, towards which the running ones move.
+    Batch(Option<Running<'a, D, T>>),
+    /// Running statistics, `[O]` each.
+    Running {
+        /// The mean.
+        mean: D::View<'a, T>,
+        /// The unbiased variance.
+        var: D::View<'a, T>,
+    },
+}
+
+/// The gradients of a block; `None` is not computed.
+pub struct ConvBlockGradients<'a, D: Memory, T: Float> {
+    /// `[N, C, H, W]`.
+    pub input: Option<Output<'a, D, T>>,
+    /// Of the convolution's weight, `[O, C, KH, KW]`.
+    pub weight: Option<Output<'a, D, T>>,
+    /// Of the convolution's bias, `[O]`.
+    pub bias: Option<Output<'a, D, T>>,
+    /// Of the normalisation's scale, `[O]`.
+    pub scale: Option<Output<'a, D, T>>,
+    /// Of the normalisation's shift, `[O]`.
+    pub shift: Option<Output<'a, D, T>>,
+}
+
+/// What a block asks of a device.
+pub trait ConvBlockKernels<T: Float>: Memory {
+    /// What a backward pass needs of the forward pass, beside inputs and output.
+    type ConvBlockSaved: 'static;
+
+    /// `output = max_pool(dropout(relu(batch_norm(conv(input)))))`, `[N, O, PH, PW]`; the elements
+    /// to drop are counted over the convolution's output, `[N, O, OH, OW]`. What a backward pass needs is only made where it will come (`keep`).
+    #[allow(clippy::too_many_arguments)]
+    fn conv_block_forward(
+        &self,
+        geometry: &ConvBlockGeometry,
+        eps: T,
+        inputs: ConvBlockInputs<'_, Self, T>,
+        normaliser: Normaliser<'_, Self, T>,
+        drop: Option<DropoutView<'_, Self>>,
+        output: Self::ViewMut<'_, T>,
+        keep: bool,
+    ) -> Result<Option<Self::ConvBlockSaved>>;
+
+    /// The gradients, from what the forward pass read, kept and wrote.
+    #[allow(clippy::too_many_arguments)]
+    fn conv_block_backward(
+        &self,
+        geometry: &ConvBlockGeometry,
+        inputs: ConvBlockInputs<'_, Self, T>,
+        drop: Option<DropoutView<'_, Self>>,
+        saved: Self::ConvBlockSaved,
+        output: Self::View<'_, T>,
+        grad_output: Self::View<'_, T>,
+        gradients: ConvBlockGradients<'_, Self, T>,
+    ) -> Result<()>;
+}
+
+/// The parameters of a block.
+#[derive(Debug)]
+pub struct ConvBlockParameters<'a, D: Memory, T: Float> {
+    /// Of the convolution, `[O, C, KH, KW]`.
+    pub weight: &'a Tensor<D, T>,
+    /// Of the convolution, `[O]`.
+    pub bias: Option<&'a Tensor<D, T>>,
+    /// Of the batch normalisation, `[O]`.
+    pub scale: Option<&'a Tensor<D, T>>,
+    /// Of the batch normalisation, `[O]`.
+    pub shift: Option<&'a Tensor<D, T>>,
+}
+
+impl<D: Memory, T: Float> ConvBlockParameters<'_, D, T> {
+    fn check(&self, channels: usize, statistics: &Statistics<'_, D, T>) -> Result<()> {
+        let (mean, var) = match statistics {
+            Statistics::Batch { running: None } => (None, None),
+            Statistics::Batch { running: Some(Tracked { mean, var, .. }) }
+            | Statistics::Running(mean, var) => (Some(*mean), Some(*var)),
+        };
+        let named = [
+            ("bias", self.bias),
+            ("scale", self.scale),
+            ("shift", self.shift),
+            ("running_mean", mean),
+            ("running_var", var),
+        ];
+        match named.iter().find(|(_, tensor)| tensor.is_some_and(|t| t.dims() != [channels])) {
+            Some((name, Some(tensor))) => {
+                let message = format!("{name} {} for {channels} channels", tensor.shape());
+                Err(Error::shape("conv_block", message))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// `max_pool2d(dropout(relu(batch_norm2d(conv2d(input)))))` of `input [N, C, H, W]`; without a
+/// `mask` nothing is dropped.
+///
+/// # Errors
+/// As the ops that it is made of; [`Error::Argument`] for pooling windows that overlap.
+pub fn conv_block<D: Device<T>, T: Float>(
+    input: &Tensor<D, T>,
+    parameters: &ConvBlockParameters<'_, D, T>,
+    statistics: Statistics<'_, D, T>,
+    mask: Option<&DropoutMask<D>>,
+    options: &ConvBlockOptions,
+) -> Result<Tensor<D, T>> {
+    const OP: &str = "conv_block";
+    if !ConvBlockOptions::windows_apart(&options.pool) {
+        let message =
+            format!("windows must lie apart and inside the input, got {:?}", options.pool);
+        return Err(Error::argument("pool", message));
+    }
+    let ConvBlockParameters { weight, bias, scale, shift } = *parameters;
+    let conv = Conv2dGeometry::new(input.shape(), weight.shape(), &options.conv)?;
+    let (pool, shape) = MaxPool2dGeometry::new(&options.pool, &conv.output_shape())?;
+    let geometry = ConvBlockGeometry { conv, pool };
+    let channels = conv.out_channels as usize;
+    parameters.check(channels, &statistics)?;
+    let per_channel = geometry.channels();
+    let batch_statistics = matches!(statistics, Statistics::Batch { .. });
+    if batch_statistics && u64::from(per_channel.outer) * u64::from(per_channel.inner) < 2 {
+        let message = format!(
+            "input {} leaves fewer than two values per channel, which have no variance",
+            input.shape()
+        );
+        return Err(Error::shape(OP, message));
+    }
+
+    let device = input.device().clone();
+    let mut y = device.alloc(shape.numel())?;
+    let inputs = [Some(input), Some(weight), bias, scale, shift];
+    let keep = Tape::is_recording(inputs);
+    let kept = inputs.map(|tensor| tensor.map(Tensor::detach));
+    let saved = {
+        let read = kept.each_ref().map(|tensor| tensor.as_ref().map(Tensor::read));
+        let step = mask.map(|mask| mask.step.read());
+        let drop = mask.zip(step.as_ref());
+        let drop = drop.map(|(mask, step)| mask.view(step));
+        let mut tracked;
+        let (mean, var);
+        let normaliser = match statistics {
+            Statistics::Batch { running } => {
+                tracked = running.map(|t| (t.mean.write(), t.var.write(), t.momentum));
+                Normaliser::Batch(tracked.as_mut().map(|(mean, var, momentum)| Running {
+                    mean: mean.view_mut(),
+                    var: var.view_mut(),
+                    momentum: T::of(*momentum),
+                }))
+            }
+            Statistics::Running(running_mean, running_var) => {
+                (mean, var) = (running_mean.read(), running_var.read());
+                Normaliser::Running { mean: mean.view(), var: var.view() }
+            }
+        };
+        let inputs = views(&read);
+        let eps = T::of(options.eps);
+        let y = D::view_mut(&mut y);
+        device.conv_block_forward(&geometry, eps, inputs, normaliser, drop, y, keep)?
+    };
+    let output = Tensor::from_buffer(&device, y, shape);
+    let (y, mask) = (output.detach(), mask.cloned());
+    Tape::record(inputs, output, move |nodes, gradient, gradients| {
+        let lengths = kept.each_ref().map(|tensor| tensor.as_ref().map_or(0, Tensor::numel));
+        let wanted = std::array::from_fn::<_, 5, _>(|i| (nodes[i], lengths[i]));
+        let [input, weight, bias, scale, shift] = gradients.outputs(wanted)?;
+        let read = kept.each_ref().map(|tensor| tensor.as_ref().map(Tensor::read));
+        let step = mask.as_ref().map(|mask| mask.step.read());
+        let drop = mask.as_ref().zip(step.as_ref());
+        let drop = drop.map(|(mask, step)| mask.view(step));
+        let Some(saved) = saved else {
+            return Err(Error::Autograd("the device kept nothing of a conv_block".into()));
+        };
+        device.conv_block_backward(
+            &geometry,
+            views(&read),
+            drop,
+            saved,
+            y.read().view(),
+            D::view(&gradient),
+            ConvBlockGradients { input, weight, bias, scale, shift },
+        )
+    })
+}
+
+/// Views of what [`conv_block`] borrowed, in its order; input and weight are always there.
+fn views<'a, D: Memory, T: Float>(
+    read: &'a [Option<Reading<'_, D, T>>; 5],
+) -> ConvBlockInputs<'a, D, T> {
+    let [input, weight, bias, scale, shift] = read.each_ref().map(|r| r.as_ref().map(|r| r.view()));
+    let (Some(input), Some(weight)) = (input, weight) else {
+        unreachable!("conv_block always gives an input and a weight")
+    };
+    ConvBlockInputs { input, weight, bias, affine: Affine { weight: scale, bias: shift } }
+}

@@ -1,0 +1,92 @@
+//! A hidden layer as one op: the fully connected layer, dropout and the rectifier.
+//!
+//! The order of the last two does not matter: dropout multiplies by nothing negative.
+
+mod cpu;
+mod cuda;
+mod plain;
+
+use crate::device::{Device, Memory};
+use crate::dtype::Float;
+use crate::ops::dropout::{DropoutMask, DropoutView};
+use crate::ops::linear::{LinearGeometry, LinearGradients};
+use crate::tape::Tape;
+use crate::{Result, Shape, Tensor};
+
+/// What a hidden layer asks of a device.
+pub trait LinearReluKernels<T: Float>: Memory {
+    /// `output = relu(dropout(input weight^T + bias))`, the elements to drop counted over
+    /// `[N, out_features]`.
+    fn linear_relu_forward(
+        &self,
+        geometry: &LinearGeometry,
+        input: Self::View<'_, T>,
+        weight: Self::View<'_, T>,
+        bias: Option<Self::View<'_, T>>,
+        drop: Option<DropoutView<'_, Self>>,
+        output: Self::ViewMut<'_, T>,
+    ) -> Result<()>;
+
+    /// The gradients. Where the output is positive (or NaN) the layer passed its value on, times
+    /// `scale` (dropout's, else 1); elsewhere nothing.
+    #[allow(clippy::too_many_arguments)]
+    fn linear_relu_backward(
+        &self,
+        geometry: &LinearGeometry,
+        scale: T,
+        input: Self::View<'_, T>,
+        weight: Self::View<'_, T>,
+        output: Self::View<'_, T>,
+        grad_output: Self::View<'_, T>,
+        gradients: LinearGradients<'_, Self, T>,
+    ) -> Result<()>;
+}
+
+/// `relu(dropout(linear(input, weight, bias)))`: input `[N, in_features]`, weight `[out_features,
+/// in_features]`, bias `[out_features]`, result `[N, out_features]`; without a `mask` nothing is
+/// dropped.
+///
+/// # Errors
+/// [`Error::Shape`](crate::Error::Shape) for other shapes.
+pub fn linear_relu<D: Device<T>, T: Float>(
+    input: &Tensor<D, T>,
+    weight: &Tensor<D, T>,
+    bias: Option<&Tensor<D, T>>,
+    mask: Option<&DropoutMask<D>>,
+) -> Result<Tensor<D, T>> {
+    let geometry = LinearGeometry::new("linear_relu", input, weight, bias)?;
+    let shape = Shape::from([geometry.rows as usize, geometry.out_features as usize]);
+    let device = input.device().clone();
+    let mut y = device.alloc(shape.numel())?;
+    {
+        let bias = bias.map(Tensor::read);
+        let step = mask.map(|mask| mask.step.read());
+        let drop = mask.zip(step.as_ref());
+        let drop = drop.map(|(mask, step)| mask.view(step));
+        device.linear_relu_forward(
+            &geometry,
+            input.read().view(),
+            weight.read().view(),
+            bias.as_ref().map(|bias| bias.view()),
+            drop,
+            D::view_mut(&mut y),
+        )?;
+    }
+    let output = Tensor::from_buffer(&device, y, shape);
+    let (x, w, y) = (input.detach(), weight.detach(), output.detach());
+    let scale = mask.map_or(T::one(), |mask| T::of(mask.geometry.scale));
+    Tape::record([Some(input), Some(weight), bias], output, move |nodes, gradient, gradients| {
+        let lengths = [x.numel(), w.numel(), geometry.out_features as usize];
+        let wanted = std::array::from_fn::<_, 3, _>(|i| (nodes[i], lengths[i]));
+        let [input, weight, bias] = gradients.outputs(wanted)?;
+        device.linear_relu_backward(
+            &geometry,
+            scale,
+            x.read().view(),
+            w.read().view(),
+            y.read().view(),
+            D::view(&gradient),
+            LinearGradients { input, weight, bias },
+        )
+    })
+}
