@@ -203,6 +203,23 @@ __device__ inline double column_sum(const T *x, unsigned columns, unsigned colum
   return total;
 }
 
+// Whether this block is the last of `blocks` to come here, in all its threads, which all must call:
+// what the others wrote before they came is then there to read. So the last block of a group can
+// combine the parts of all, in a fixed order, without a second launch. `counter` is 0 before and
+// after (Launch::counters in src/device/cuda/launch.rs).
+__device__ inline bool is_last_block(unsigned *counter, unsigned blocks) {
+  __shared__ bool last;
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0 && threadIdx.y == 0) {
+    last = atomicAdd(counter, 1u) + 1 == blocks;
+    if (last) *counter = 0;
+  }
+  __syncthreads();
+  if (last) __threadfence();
+  return last;
+}
+
 // ---------------------------------------------------------------------------------------------
 // Philox-4x32-10, bit for bit as src/rng.rs: four random words at `block` of (stream, step).
 

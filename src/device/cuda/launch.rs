@@ -16,6 +16,9 @@ use std::rc::Rc;
 const MAX_ARGUMENTS: usize = 32;
 const MAX_WORDS: usize = 128;
 
+/// The counters of [`Launch::counters`].
+pub(crate) const COUNTERS: u32 = 1 << 14;
+
 /// Dynamic shared memory that a kernel gets without asking the driver for more.
 const SHARED_WITHOUT_OPT_IN: u32 = 48 * 1024;
 
@@ -121,6 +124,17 @@ impl<'a> Launch<'a> {
         self.used_words += words;
         self.count += 1;
         self
+    }
+
+    /// `unsigned*`: as many counters, all 0, which the kernel must leave at 0. Kernels follow each
+    /// other on one stream, so all use the same ones.
+    pub fn counters(mut self, count: u32) -> Self {
+        if count > COUNTERS {
+            let message = format!("{}: {count} counters, there are {COUNTERS}", self.function.name);
+            self.problem.get_or_insert_with(|| self.device.error(message));
+        }
+        let address = self.device.counters();
+        self.value(address)
     }
 
     /// Bytes of dynamic shared memory for each block.

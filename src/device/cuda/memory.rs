@@ -2,6 +2,7 @@
 
 use super::Cuda;
 use super::error::device_error;
+use super::launch;
 use super::pool::Block;
 use crate::device::Memory;
 use crate::dtype::Element;
@@ -144,6 +145,19 @@ impl Cuda {
             }
             Err(error) => Err(self.allocation_error(bytes, error)),
         }
+    }
+
+    /// Allocates the counters of [`Launch::counters`](super::launch::Launch::counters), all 0.
+    pub(super) fn make_counters(&self) -> Result<()> {
+        let bytes = launch::COUNTERS as usize * size_of::<u32>();
+        self.bind()?;
+        // SAFETY: the size is not 0 and the context is current. `Inner` frees it when it goes.
+        let address = unsafe { result::malloc_sync(bytes) }
+            .map_err(self.driver_error(format_args!("allocating {bytes} bytes")))?;
+        self.0.counters.set(address);
+        // SAFETY: `bytes` bytes are there, and nobody else knows of them yet.
+        unsafe { result::memset_d8_async(address, 0, bytes, self.stream()) }
+            .map_err(self.driver_error("zeroing the counters"))
     }
 
     fn allocation_error(&self, bytes: usize, error: DriverError) -> Error {

@@ -48,13 +48,13 @@ pub use probe::{
 use super::{Device, Memory};
 use crate::dtype::Float;
 use crate::{Error, Result};
-use cudarc::driver::sys::{CUdevice_attribute as Attribute, CUstream};
-use cudarc::driver::{CudaContext, CudaStream, DriverError};
+use cudarc::driver::sys::{CUdevice_attribute as Attribute, CUdeviceptr, CUstream};
+use cudarc::driver::{CudaContext, CudaStream, DriverError, result};
 use kernels::Kernels;
 use nvrtc::Target;
 use pool::Pool;
 use profile::Profile;
-use std::cell::{RefCell, RefMut};
+use std::cell::{Cell, RefCell, RefMut};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -84,6 +84,8 @@ struct Inner {
     limits: Limits,
     kernels: Kernels,
     pool: RefCell<Pool>,
+    /// [`launch::COUNTERS`] numbers that kernels find and leave at 0.
+    counters: Cell<CUdeviceptr>,
     profile: Profile,
     // The stream goes before its context.
     stream: Arc<CudaStream>,
@@ -98,6 +100,10 @@ impl Drop for Inner {
         let _ = self.stream.synchronize();
         self.profile.clear();
         self.kernels.unload();
+        if self.counters.get() != 0 {
+            // SAFETY: the counters came from `cuMemAlloc`, and no kernel uses them any more.
+            let _ = unsafe { result::free_sync(self.counters.get()) };
+        }
         self.pool.get_mut().trim();
     }
 }
@@ -168,14 +174,16 @@ impl Cuda {
             limits,
             kernels,
             pool: RefCell::default(),
+            counters: Cell::new(0),
             profile: Profile::default(),
             stream,
             context,
         })))
     }
 
-    /// Compiles, loads and runs a kernel.
+    /// Makes the counters, and compiles, loads and runs a kernel.
     fn try_out(&self) -> Result<()> {
+        self.make_counters()?;
         let mut flag = self.alloc::<u32>(1)?;
         self.zero(Self::view_mut(&mut flag))?;
         self.kernel::<f32>(sources::PROBE.name, "probe")?
@@ -225,6 +233,10 @@ impl Cuda {
 
     fn limits(&self) -> Limits {
         self.0.limits
+    }
+
+    fn counters(&self) -> CUdeviceptr {
+        self.0.counters.get()
     }
 
     fn pool(&self) -> RefMut<'_, Pool> {
