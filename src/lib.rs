@@ -36,6 +36,7 @@
 //! | [`device`] | what a device is, and the two there are |
 //! | [`nn`], [`optim`] | layers, models, optimizers, schedules |
 //! | [`data`], [`train`], [`checkpoint`] | images, training runs, files |
+//! | [`onnx`] | models for inference elsewhere |
 //! | [`rng`] | random numbers |
 //! | [`gradcheck()`] | gradients against finite differences |
 #![warn(missing_docs)]
@@ -56,6 +57,7 @@ mod files;
 mod gradcheck;
 mod gradients;
 pub mod nn;
+pub mod onnx;
 pub mod ops;
 pub mod optim;
 pub mod rng;

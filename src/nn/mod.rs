@@ -37,6 +37,7 @@ pub use summary::{Summary, SummaryRow};
 
 use crate::device::Device;
 use crate::dtype::Float;
+use crate::onnx::Nodes;
 use crate::{Result, Shape, Tensor};
 
 /// Makes [`Layer`] and [`LayerModule`] from the names of the layers and of their modules.
@@ -64,6 +65,13 @@ macro_rules! table_of_layers {
             pub fn output_shape(&self, input: &Shape) -> Result<Shape> {
                 match self {
                     $(Self::$layer(layer) => layer.output_shape(input),)*
+                }
+            }
+
+            /// Adds its nodes to an ONNX graph.
+            pub(crate) fn onnx(&self, nodes: &mut Nodes<'_>) -> Result<()> {
+                match self {
+                    $(Self::$layer(layer) => layer.onnx(nodes),)*
                 }
             }
 

@@ -2,6 +2,7 @@ use super::{Conv2dGeometry, Conv2dOptions, conv2d};
 use crate::device::Device;
 use crate::dtype::Float;
 use crate::nn::{Init, Module, State};
+use crate::onnx::{Nodes, ints};
 use crate::{Result, Shape, Tensor};
 
 /// A size for rows and columns: one number for both, or `[rows, columns]`.
@@ -91,6 +92,21 @@ impl Conv2d {
 
     pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
         Ok(Conv2dGeometry::new(input, &self.weight_shape(), &self.options)?.output_shape())
+    }
+
+    /// Its node in an ONNX graph.
+    pub(crate) fn onnx(&self, nodes: &mut Nodes<'_>) -> Result<()> {
+        let mut values = vec![nodes.required("weight")?];
+        values.extend(nodes.value("bias")?);
+        let Conv2dOptions { stride, padding, dilation } = self.options;
+        let attributes = [
+            ints("kernel_shape", self.kernel_size),
+            ints("strides", stride),
+            ints("pads", [padding, padding].concat()),
+            ints("dilations", dilation),
+        ];
+        nodes.push("Conv", values, attributes);
+        Ok(())
     }
 }
 

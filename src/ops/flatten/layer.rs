@@ -2,6 +2,7 @@ use super::flattened;
 use crate::device::Device;
 use crate::dtype::Float;
 use crate::nn::{Init, Module};
+use crate::onnx::{Nodes, int};
 use crate::{Result, Shape, Tensor};
 
 /// `torch.nn.Flatten`: `[N, ..]` becomes `[N, features]`.
@@ -19,6 +20,12 @@ impl Flatten {
 
     pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
         flattened(input, 1)
+    }
+
+    /// Its node in an ONNX graph.
+    pub(crate) fn onnx(&self, nodes: &mut Nodes<'_>) -> Result<()> {
+        nodes.push("Flatten", [], [int("axis", 1)]);
+        Ok(())
     }
 }
 

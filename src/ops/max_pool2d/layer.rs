@@ -2,6 +2,7 @@ use super::{MaxPool2dGeometry, max_pool2d};
 use crate::device::Device;
 use crate::dtype::Float;
 use crate::nn::{Init, Module};
+use crate::onnx::{Nodes, int, ints};
 use crate::ops::conv2d::Size2;
 use crate::{Result, Shape, Tensor};
 
@@ -50,6 +51,18 @@ impl MaxPool2d {
 
     pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
         Ok(MaxPool2dGeometry::new(self, input)?.1)
+    }
+
+    /// Its node in an ONNX graph.
+    pub(crate) fn onnx(&self, nodes: &mut Nodes<'_>) -> Result<()> {
+        let attributes = [
+            ints("kernel_shape", self.kernel_size),
+            ints("strides", self.stride),
+            ints("pads", [self.padding, self.padding].concat()),
+            int("ceil_mode", usize::from(self.ceil_mode)),
+        ];
+        nodes.push("MaxPool", [], attributes);
+        Ok(())
     }
 }
 

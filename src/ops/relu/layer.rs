@@ -1,6 +1,7 @@
 use crate::device::Device;
 use crate::dtype::Float;
 use crate::nn::{Init, Module};
+use crate::onnx::Nodes;
 use crate::{Result, Shape, Tensor};
 
 /// `torch.nn.ReLU`: `max(x, 0)`.
@@ -18,6 +19,12 @@ impl ReLU {
 
     pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
         Ok(input.clone())
+    }
+
+    /// Its node in an ONNX graph.
+    pub(crate) fn onnx(&self, nodes: &mut Nodes<'_>) -> Result<()> {
+        nodes.push("Relu", [], []);
+        Ok(())
     }
 }
 

@@ -1,0 +1,83 @@
+//! Models as ONNX files, for inference elsewhere.
+//!
+//! Each layer says in its `layer.rs` which nodes it becomes (`onnx`); here is what they add them to
+//! ([`Nodes`]), and what makes a file of it ([`export`]). Dropout becomes nothing, batch
+//! normalisation uses its running statistics and can be folded into the convolution before it.
+
+mod fold;
+mod nodes;
+pub mod proto;
+
+pub use fold::fold_batch_norms;
+pub use nodes::{Nodes, float, int, ints};
+
+use crate::nn::{Layer, StateDict};
+use crate::{Error, Result, Shape};
+use prost::Message;
+use proto::dimension::Value as Size;
+
+/// The operator set that the nodes are of: that of ONNX 1.8, which every runtime knows.
+const OPSET: i64 = 13;
+/// The file format that goes with it.
+const IR_VERSION: i64 = 7;
+
+/// The model of `layers` with the values of `dict` (keys `0.weight`, …) as an ONNX file, for images
+/// `[batch, C, H, W]` where `image` is `[C, H, W]`. Its input is called `images` (pixels from 0 to
+/// 1), its output `logits`, `[batch, classes]`; `classes` are kept beside it as metadata, one a
+/// line.
+///
+/// # Errors
+/// [`Error::Shape`] when layers and image do not fit; [`Error::Argument`] when a value is missing,
+/// or a layer cannot be expressed.
+pub fn export(
+    layers: &[Layer],
+    dict: &StateDict,
+    image: [usize; 3],
+    classes: &[String],
+    fold: bool,
+) -> Result<Vec<u8>> {
+    let named: Vec<(usize, Layer)> = layers.iter().cloned().enumerate().collect();
+    let (named, dict) = if fold { fold_batch_norms(&named, dict)? } else { (named, dict.clone()) };
+    let [channels, height, width] = image;
+    let mut shape = Shape::from([1, channels, height, width]);
+    let mut nodes = Nodes::new(&dict, "images");
+    for (index, layer) in &named {
+        nodes.start_layer(*index, layer.name());
+        layer.onnx(&mut nodes)?;
+        shape = layer.output_shape(&shape)?;
+    }
+    let (node, initializer) = nodes.finish("logits");
+    let graph = proto::Graph {
+        node,
+        name: "signet".into(),
+        initializer,
+        input: vec![value_info("images", &[channels, height, width])],
+        output: vec![value_info("logits", &shape.dims()[1..])],
+    };
+    let model = proto::Model {
+        ir_version: IR_VERSION,
+        producer_name: "signet".into(),
+        producer_version: env!("CARGO_PKG_VERSION").into(),
+        graph: Some(graph),
+        opset_import: vec![proto::OperatorSet { domain: String::new(), version: OPSET }],
+        metadata_props: vec![proto::Entry { key: "classes".into(), value: classes.join("\n") }],
+    };
+    Ok(model.encode_to_vec())
+}
+
+/// A float tensor `[batch, dims..]`.
+fn value_info(name: &str, dims: &[usize]) -> proto::ValueInfo {
+    let sizes = dims.iter().map(|&size| Size::Size(size as i64));
+    let dim = std::iter::once(Size::Name("batch".into()))
+        .chain(sizes)
+        .map(|value| proto::Dimension { value: Some(value) })
+        .collect();
+    let shape = Some(proto::TensorShape { dim });
+    let tensor_type = Some(proto::TensorType { elem_type: proto::FLOAT, shape });
+    proto::ValueInfo { name: name.into(), r#type: Some(proto::Type { tensor_type }) }
+}
+
+/// The error for what ONNX's inference has no node for.
+pub(crate) fn unsupported(message: impl Into<String>) -> Error {
+    Error::argument("onnx", message)
+}

@@ -1,0 +1,130 @@
+//! The nodes of a graph that is a chain, as layers add them.
+
+use super::{proto, unsupported};
+use crate::Result;
+use crate::nn::StateDict;
+
+/// Nodes one after the other, and the values they use.
+pub struct Nodes<'a> {
+    dict: &'a StateDict,
+    nodes: Vec<proto::Node>,
+    initializers: Vec<proto::Tensor>,
+    /// The output of the last node.
+    last: String,
+    layer: CurrentLayer,
+}
+
+#[derive(Default)]
+struct CurrentLayer {
+    index: usize,
+    name: &'static str,
+}
+
+/// An attribute of whole numbers.
+pub fn ints(name: &str, values: impl IntoIterator<Item = usize>) -> proto::Attribute {
+    proto::Attribute {
+        name: name.into(),
+        ints: values.into_iter().map(|value| value as i64).collect(),
+        kind: proto::AttributeType::Ints.into(),
+        ..Default::default()
+    }
+}
+
+/// An attribute of one whole number.
+pub fn int(name: &str, value: usize) -> proto::Attribute {
+    proto::Attribute {
+        name: name.into(),
+        i: Some(value as i64),
+        kind: proto::AttributeType::Int.into(),
+        ..Default::default()
+    }
+}
+
+/// An attribute of one real number.
+pub fn float(name: &str, value: f64) -> proto::Attribute {
+    proto::Attribute {
+        name: name.into(),
+        f: Some(value as f32),
+        kind: proto::AttributeType::Float.into(),
+        ..Default::default()
+    }
+}
+
+impl<'a> Nodes<'a> {
+    /// No nodes; the first will read `input`.
+    pub(super) fn new(dict: &'a StateDict, input: &str) -> Self {
+        let (nodes, initializers) = (Vec::new(), Vec::new());
+        Self { dict, nodes, initializers, last: input.into(), layer: CurrentLayer::default() }
+    }
+
+    /// The nodes to come are of this layer, whose values have keys that begin with `index`.
+    pub(super) fn start_layer(&mut self, index: usize, name: &'static str) {
+        self.layer = CurrentLayer { index, name };
+    }
+
+    /// A value of the current layer, `weight` for `0.weight`, if the model has it.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) when its elements do not fill its shape.
+    pub fn value(&mut self, name: &str) -> Result<Option<String>> {
+        let key = format!("{}.{name}", self.layer.index);
+        let Some(value) = self.dict.get(&key) else { return Ok(None) };
+        let values: Vec<f32> = value.values.to_float();
+        if values.len() != value.shape.numel() {
+            return Err(unsupported(format!("{key} {} has {} values", value.shape, values.len())));
+        }
+        Ok(Some(self.initializer(key, value.shape.dims(), &values)))
+    }
+
+    /// [`Nodes::value`] that must be there.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) when it is not.
+    pub fn required(&mut self, name: &str) -> Result<String> {
+        let CurrentLayer { index, name: layer, .. } = self.layer;
+        let missing = || unsupported(format!("{layer} needs {index}.{name}, which is missing"));
+        self.value(name)?.ok_or_else(missing)
+    }
+
+    /// `len` times `value`, for a value that the layer has not.
+    pub fn constant(&mut self, name: &str, value: f32, len: usize) -> String {
+        let key = format!("{}.{name}", self.layer.index);
+        self.initializer(key, &[len], &vec![value; len])
+    }
+
+    fn initializer(&mut self, name: String, dims: &[usize], values: &[f32]) -> String {
+        self.initializers.push(proto::Tensor {
+            dims: dims.iter().map(|&size| size as i64).collect(),
+            data_type: proto::FLOAT,
+            name: name.clone(),
+            raw_data: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        });
+        name
+    }
+
+    /// Adds a node that reads the last one's output, and `values` after it.
+    pub fn push(
+        &mut self,
+        op_type: &str,
+        values: impl IntoIterator<Item = String>,
+        attribute: impl Into<Vec<proto::Attribute>>,
+    ) {
+        let output = format!("{}.output", self.layer.index);
+        let input = std::mem::replace(&mut self.last, output.clone());
+        self.nodes.push(proto::Node {
+            input: std::iter::once(input).chain(values).collect(),
+            output: vec![output],
+            name: format!("{}.{}", self.layer.index, self.layer.name),
+            op_type: op_type.into(),
+            attribute: attribute.into(),
+        });
+    }
+
+    /// The nodes and the values, the last output called `output`.
+    pub(super) fn finish(mut self, output: &str) -> (Vec<proto::Node>, Vec<proto::Tensor>) {
+        if let Some(last) = self.nodes.last_mut() {
+            last.output = vec![output.into()];
+        }
+        (self.nodes, self.initializers)
+    }
+}
