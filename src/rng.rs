@@ -15,6 +15,8 @@ pub mod stream {
     pub const SHUFFLE: u32 = 0xffff_0002;
     /// The synthetic data set; `step` is the image.
     pub const SYNTHETIC: u32 = 0xffff_0003;
+    /// How images are changed before a step trains on them; `step` is the training step.
+    pub const AUGMENT: u32 = 0xffff_0004;
 }
 
 /// A Philox-4x32-10 generator for one seed: a function from counters to random words.

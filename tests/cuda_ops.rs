@@ -14,6 +14,7 @@ use signet::device::{Memory, Output};
 use signet::dtype::{Element, Float};
 use signet::nn::MaxPool2d;
 use signet::ops::adam::AdamStep;
+use signet::ops::augment::AugmentGeometry;
 use signet::ops::batch_norm2d::{Affine, BatchNorm2dGradients, Running};
 use signet::ops::conv2d::{Conv2dGeometry, Conv2dOptions};
 use signet::ops::cross_entropy::CrossEntropyGeometry;
@@ -170,7 +171,7 @@ macro_rules! ops {
 }
 
 ops! {
-    adam, add, batch_norm2d, conv2d, cross_entropy, dropout, gather, matmul, max_pool2d, mul, relu,
+    adam, add, augment, batch_norm2d, conv2d, cross_entropy, dropout, gather, matmul, max_pool2d, mul, relu,
     sgd, sum,
 }
 
@@ -472,6 +473,37 @@ fn mul<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
             // Added to, the product may be fused with the sum.
             results.close(format!("mul {n}, {repeat}, {accumulate}"), bench.values(&y));
         }
+    }
+}
+
+fn augment<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+    let all = AugmentGeometry {
+        seed: 0x1234_5678_9abc_def0,
+        rotation: 0.5,
+        shift: 0.2,
+        zoom: 0.7,
+        zoom_range: 0.8,
+        brightness: 0.4,
+        contrast: 0.6,
+        light: 0.5,
+        flip: 1 << 31,
+        stream: 9,
+        batch: 0,
+        channels: 0,
+        height: 0,
+        width: 0,
+    };
+    let step = bench.field(&[1u64 << 33]);
+    for [batch, channels, height, width] in
+        [[0, 1, 3, 3], [3, 1, 28, 28], [2, 3, 7, 11], [1, 2, 1, 1], [2, 1, 1, 40]]
+    {
+        let g = AugmentGeometry { batch, channels, height, width, ..all };
+        let n = (batch * channels * height * width) as usize;
+        let values: Vec<T> = normal(n, 0).iter().map(|x| T::of(x.abs() % 1.0)).collect();
+        let x = bench.field(&values);
+        let mut y = bench.before(n, false);
+        bench.device.augment(&g, step.view(), x.view(), y.view_mut()).unwrap();
+        results.close(format!("augment {g:?}"), bench.values(&y));
     }
 }
 

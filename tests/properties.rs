@@ -13,11 +13,12 @@ use proptest::test_runner::{Config, FileFailurePersistence, TestCaseResult, Test
 use signet::nn::{
     BatchNorm2d, Conv2d, Dropout, Flatten, Layer, Linear, MaxPool2d, Module, ReLU, Sequential,
 };
+use signet::ops::augment::{AugmentOptions, Draw, augment};
 use signet::ops::batch_norm2d::{Statistics, Tracked, batch_norm2d};
 use signet::ops::conv2d::Conv2dOptions;
 use signet::ops::cross_entropy::{CrossEntropyOptions, cross_entropy};
 use signet::ops::dropout::DropoutGeometry;
-use signet::rng::Philox;
+use signet::rng::{Philox, stream};
 use signet::{GradcheckOptions, Shape, Tape, Tensor, gradcheck};
 use std::fmt::Debug;
 
@@ -27,6 +28,8 @@ on_every_device! {
     a_batch_norm_is_its_definition,
     a_linear_layer_is_its_definition,
     a_dropout_is_its_definition,
+    augmented_images_are_their_definition,
+    augmentation_by_nothing_changes_nothing,
     a_right_answer_is_the_first_largest_logit,
     gradients_of_random_geometries_agree_with_differences,
     what_does_not_fit_is_an_error_and_never_a_panic,
@@ -392,6 +395,103 @@ fn any_op() -> impl Strategy<Value = Op> {
         loss,
         Just(Op::Dropout(DropoutGeometry::new(0.5, 1, 3).unwrap(), 2)),
     ]
+}
+
+// --- augmentation ---
+
+/// Pixel by pixel, from the random words: `augment` as `AugmentKernels` puts it into words.
+fn augmented_images_are_their_definition<D: TestDevice>() {
+    let device = D::open();
+    let sizes = (1..4usize, 1..3usize, 1..12usize, 1..12usize);
+    let geometric = (0.0..180.0, 0.0..0.5, uniform2(0.3..3.0));
+    let drawn = (sizes, geometric, vec(0.0..1.0, 4), any::<(u64, u64)>());
+    for_all(96, drawn, |((n, c, h, w), (rotation, shift, [a, b]), light, (seed, step))| {
+        let zoom = [f64::min(a, b), f64::max(a, b)];
+        let (brightness, contrast, light, flip) = (light[0], light[1], light[2], light[3]);
+        let options = AugmentOptions { rotation, shift, zoom, flip, brightness, contrast, light };
+        let input = Fill::Normal(1.0).draw(&[n, c, h, w], seed, 0);
+        let values01: Vec<f64> = input.values.iter().map(|x| x.abs().min(1.0)).collect();
+        let input = HostTensor { values: values01, shape: input.shape };
+
+        let mut expected = Vec::new();
+        for (i, image) in input.values.chunks(c * h * w).enumerate() {
+            let block = |j| Philox::new(seed).block(stream::AUGMENT, step, 3 * i as u32 + j);
+            let draw = Draw::<f64>::new([block(0), block(1), block(2)]);
+            let angle = rotation.to_radians() * draw.rotation;
+            let zoom = zoom[0] + (zoom[1] - zoom[0]) * draw.zoom;
+            let mirrored = f64::from(draw.flip) < (flip * 2f64.powi(32)).floor();
+            let toward = std::f64::consts::TAU * draw.direction;
+            let (middle_x, middle_y) = ((w as f64 - 1.0) / 2.0, (h as f64 - 1.0) / 2.0);
+            let mut changed = Vec::new();
+            for channel in image.chunks(h * w) {
+                let pixel = |x: f64, y: f64| {
+                    let x = (x.max(0.0) as usize).min(w - 1);
+                    channel[(y.max(0.0) as usize).min(h - 1) * w + x]
+                };
+                for (row, column) in (0..h).flat_map(|row| (0..w).map(move |column| (row, column)))
+                {
+                    let (x, y) = (column as f64 - middle_x, row as f64 - middle_y);
+                    let from = if mirrored { -x } else { x };
+                    let at_x = (angle.cos() * from - angle.sin() * y) / zoom
+                        + middle_x
+                        + shift * w as f64 * draw.shift[0];
+                    let at_y = (angle.sin() * from + angle.cos() * y) / zoom
+                        + middle_y
+                        + shift * h as f64 * draw.shift[1];
+                    let at_x = at_x.clamp(0.0, w as f64 - 1.0);
+                    let at_y = at_y.clamp(0.0, h as f64 - 1.0);
+                    // The four pixels around, each by the area of the opposite corner.
+                    let (u, v) = (at_x - at_x.floor(), at_y - at_y.floor());
+                    let value = pixel(at_x, at_y) * (1.0 - u) * (1.0 - v)
+                        + pixel(at_x + 1.0, at_y) * u * (1.0 - v)
+                        + pixel(at_x, at_y + 1.0) * (1.0 - u) * v
+                        + pixel(at_x + 1.0, at_y + 1.0) * u * v;
+                    let side =
+                        toward.cos() * x / middle_x.max(1.0) + toward.sin() * y / middle_y.max(1.0);
+                    let lit = value
+                        * (1.0 + brightness * draw.brightness)
+                        * (1.0 + light * draw.light * side);
+                    changed.push(lit.clamp(0.0, 1.0));
+                }
+            }
+            let mean = changed.iter().sum::<f64>() / changed.len() as f64;
+            let factor = 1.0 + contrast * draw.contrast;
+            expected.extend(changed.iter().map(|x| (mean + (x - mean) * factor).clamp(0.0, 1.0)));
+        }
+        let step = Tensor::from_slice(&device, &[step], [1]).unwrap();
+        let output = augment::<D, f64>(&input.on(&device), &options, seed, &step).unwrap();
+        expect_close(&values(&output), &expected)
+    });
+}
+
+fn augmentation_by_nothing_changes_nothing<D: TestDevice>() {
+    let device = D::open();
+    let nothing = AugmentOptions {
+        rotation: 0.0,
+        shift: 0.0,
+        zoom: [1.0, 1.0],
+        flip: 0.0,
+        brightness: 0.0,
+        contrast: 0.0,
+        light: 0.0,
+    };
+    let values01: Vec<f32> = (0..2 * 5 * 7).map(|i| (i * 37 % 101) as f32 / 100.0).collect();
+    let images: Tensor<D, f32> = Tensor::from_slice(&device, &values01, [2, 1, 5, 7]).unwrap();
+    let step = Tensor::from_slice(&device, &[3], [1]).unwrap();
+    let run = |options| augment(&images, &options, 1, &step).map(|x| x.to_vec().unwrap());
+    let close = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6);
+    assert!(close(&run(nothing).unwrap(), &values01));
+    let mirrored = run(AugmentOptions { flip: 1.0, ..nothing }).unwrap();
+    let by_hand: Vec<f32> = values01.chunks(7).flat_map(|row| row.iter().rev().copied()).collect();
+    assert!(close(&mirrored, &by_hand));
+    for wrong in [
+        AugmentOptions { rotation: -1.0, ..nothing },
+        AugmentOptions { zoom: [1.2, 1.1], ..nothing },
+        AugmentOptions { light: f64::NAN, ..nothing },
+    ] {
+        assert!(run(wrong).is_err());
+    }
+    assert!(augment(&images.flatten(1).unwrap(), &nothing, 1, &step).is_err());
 }
 
 /// Any op on any three shapes, empty ones too: an error, or a whole result (a test build fills

@@ -20,6 +20,7 @@ use crate::ops;
 pub trait Device<T: Float>:
     Memory
     + ops::add::AddKernels<T>
+    + ops::augment::AugmentKernels<T>
     + ops::batch_norm2d::BatchNorm2dKernels<T>
     + ops::conv2d::Conv2dKernels<T>
     + ops::conv_block::ConvBlockKernels<T>

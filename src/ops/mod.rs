@@ -13,6 +13,7 @@
 
 pub mod adam;
 pub mod add;
+pub mod augment;
 pub mod batch_norm2d;
 pub mod conv2d;
 pub mod conv_block;

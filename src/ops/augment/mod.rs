@@ -1,0 +1,149 @@
+//! Random changes of images, so that a network sees each one differently in every epoch: rotation,
+//! shift, zoom, flip, brightness, contrast and light from a side.
+
+mod cpu;
+mod cuda;
+mod options;
+
+pub use options::AugmentOptions;
+
+use crate::device::{Device, Memory};
+use crate::dtype::Float;
+use crate::ops::{index32, numel32};
+use crate::rng::stream;
+use crate::{Result, Tensor};
+
+/// How one batch of images is changed. Image `i` takes the words of the Philox blocks
+/// `(seed, stream, step, 3 i)` to `3 i + 2`, see [`Draw`].
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct AugmentGeometry {
+    /// The run's seed.
+    pub seed: u64,
+    /// The largest angle, in radians.
+    pub rotation: f64,
+    /// The largest shift, as a share of width and height.
+    pub shift: f64,
+    /// The least magnification.
+    pub zoom: f64,
+    /// The greatest magnification less the least.
+    pub zoom_range: f64,
+    /// How much brighter or darker an image becomes at most: its values times `1 ± brightness`.
+    pub brightness: f64,
+    /// The same for differences from the image's mean.
+    pub contrast: f64,
+    /// How much brighter one edge becomes at most, and the opposite one darker.
+    pub light: f64,
+    /// `p * 2^32`; an image whose word is below it is mirrored left to right.
+    pub flip: u32,
+    /// The random stream.
+    pub stream: u32,
+    /// Images.
+    pub batch: u32,
+    /// Channels, all changed alike.
+    pub channels: u32,
+    /// Rows.
+    pub height: u32,
+    /// Columns.
+    pub width: u32,
+}
+
+/// What is drawn for one image, each from -1 to 1 but for `zoom` and `light` (0 to 1), `flip` and
+/// `direction` (a word each).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Draw<T> {
+    /// Of the angle.
+    pub rotation: T,
+    /// Of the shift, `[x, y]`.
+    pub shift: [T; 2],
+    /// Of the zoom's range.
+    pub zoom: T,
+    /// Decides over the mirroring.
+    pub flip: u32,
+    /// Of the brightness.
+    pub brightness: T,
+    /// Of the contrast.
+    pub contrast: T,
+    /// Of the light's strength.
+    pub light: T,
+    /// Where the light comes from, as a share of a turn.
+    pub direction: T,
+}
+
+impl<T: Float> Draw<T> {
+    /// From the words of three blocks.
+    pub fn new([a, b, c]: [[u32; 4]; 3]) -> Self {
+        // 24 bits: exact in f32, so that both precisions draw the same.
+        let unit = |word: u32| T::of(f64::from(word >> 8) / f64::from(1 << 24));
+        let both = |word| unit(word) + unit(word) - T::one();
+        Self {
+            rotation: both(a[0]),
+            shift: [both(a[1]), both(a[2])],
+            zoom: unit(a[3]),
+            flip: b[0],
+            brightness: both(b[1]),
+            contrast: both(b[2]),
+            light: unit(b[3]),
+            direction: unit(c[0]),
+        }
+    }
+}
+
+/// What augmentation asks of a device.
+pub trait AugmentKernels<T: Float>: Memory {
+    /// Output pixel `p`, measured from the image's centre, takes the input at
+    /// `rotate(mirror(p)) / zoom + shift`, between pixels linearly, outside the image from its edge.
+    /// That value times brightness and light is cut to 0..1; then its difference from the image's
+    /// mean is multiplied by the contrast, and cut to 0..1 again.
+    fn augment(
+        &self,
+        geometry: &AugmentGeometry,
+        step: Self::View<'_, u64>,
+        input: Self::View<'_, T>,
+        output: Self::ViewMut<'_, T>,
+    ) -> Result<()>;
+}
+
+/// `images [N, C, H, W]` (0 to 1), each changed in its own random way, which depends on `seed`, the
+/// training step (`[1]`, on the device) and its place in the batch.
+///
+/// # Errors
+/// [`Error::Shape`](crate::Error::Shape) for another rank,
+/// [`Error::Argument`](crate::Error::Argument) for a range that makes no sense.
+pub fn augment<D: Device<T>, T: Float>(
+    images: &Tensor<D, T>,
+    options: &AugmentOptions,
+    seed: u64,
+    step: &Tensor<D, u64>,
+) -> Result<Tensor<D, T>> {
+    const OP: &str = "augment";
+    options.check()?;
+    let shape = images.shape();
+    let sizes = shape.expect(OP, "[N, C, H, W]")?;
+    numel32(OP, shape)?;
+    for size in sizes {
+        index32(OP, size)?;
+    }
+    let [batch, channels, height, width] = sizes.map(|size| size as u32);
+    let geometry = AugmentGeometry {
+        seed,
+        rotation: options.rotation.to_radians(),
+        shift: options.shift,
+        zoom: options.zoom[0],
+        zoom_range: options.zoom[1] - options.zoom[0],
+        brightness: options.brightness,
+        contrast: options.contrast,
+        light: options.light,
+        flip: (options.flip * 2f64.powi(32)).min(f64::from(u32::MAX)) as u32,
+        stream: stream::AUGMENT,
+        batch,
+        channels,
+        height,
+        width,
+    };
+    let device = images.device();
+    let mut output = device.alloc(images.numel())?;
+    let view = D::view_mut(&mut output);
+    device.augment(&geometry, step.read().view(), images.read().view(), view)?;
+    Ok(Tensor::from_buffer(device, output, shape.clone()))
+}
