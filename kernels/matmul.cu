@@ -61,7 +61,7 @@ __device__ inline void matmul(GemmShared<MATMUL_ROWS, Product> &shared, const Ma
 // of k. With one slice the result is written to c itself; with several (c small and k large) each
 // becomes a partial sum, and matmul_reduce adds them in order. 2 * m * n * k FLOP; reads a once per
 // 64 columns and b once per 32 rows.
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     matmul_nn(MatmulGeometry g, unsigned slice,
               const T *__restrict__ a,    // [m, k]
               const T *__restrict__ b,    // [k, n]
@@ -73,7 +73,7 @@ extern "C" __global__ void __launch_bounds__(128)
 }
 
 // c = a b^T + bias, otherwise as matmul_nn.
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     matmul_nt(MatmulGeometry g, unsigned slice,
               const T *__restrict__ a,    // [m, k]
               const T *__restrict__ b,    // [n, k]
@@ -85,7 +85,7 @@ extern "C" __global__ void __launch_bounds__(128)
 }
 
 // c = a^T b + bias, otherwise as matmul_nn.
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     matmul_tn(MatmulGeometry g, unsigned slice,
               const T *__restrict__ a,    // [k, m]
               const T *__restrict__ b,    // [k, n]
@@ -97,7 +97,7 @@ extern "C" __global__ void __launch_bounds__(128)
 }
 
 // c = a^T b^T + bias, otherwise as matmul_nn.
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     matmul_tt(MatmulGeometry g, unsigned slice,
               const T *__restrict__ a,    // [k, m]
               const T *__restrict__ b,    // [n, k]
