@@ -6,34 +6,13 @@
 mod common;
 
 use common::compare::{Tolerance, assert_close};
-use common::cuda::is_sim;
 use common::device::TestDevice;
+use common::orders::{alone, in_every_order};
 use common::registry::Case;
 use common::registry::cases::{grid, sample};
 use common::registry::pass::Pass;
 use signet::dtype::Float;
 use signet::{Cpu, Cuda, Device, GradcheckOptions, gradcheck};
-
-/// Runs `work` in a process of its own; with `settings` of cusim, whose checks must find nothing.
-fn alone(test: &str, settings: &[(&str, &str)], work: impl FnOnce()) {
-    if !is_sim() {
-        return work();
-    }
-    let Some(child) = cusim::in_child(test, settings) else { return work() };
-    assert!(child.reports.is_empty(), "{:#?}", child.reports);
-    assert!(child.success, "{}", child.output);
-}
-
-/// Calls `work` once per order of blocks and threads. A GPU has no such setting and runs as it
-/// likes each time.
-fn in_every_order(mut work: impl FnMut()) {
-    for order in cusim::Order::ALL {
-        if is_sim() {
-            cusim::Sim::load().expect("cusim was built with this test").set_order(order);
-        }
-        work();
-    }
-}
 
 /// The same bits in every order, and the CPU's values to rounding.
 fn agrees<T: Float>(cuda: &Cuda, cpu: &Cpu, case: &Case)

@@ -127,6 +127,7 @@ impl Args {
         let Prepared { chosen, split, record, run, state } = job;
         if !self.quiet {
             note(format_args!("device: {chosen}"));
+            note(format_args!("precision: {}", record.precisions));
             note(format_args!("data: {}", record.data_source));
         }
         let device = chosen.device;
@@ -192,6 +193,7 @@ impl Args {
             data_sha256: split.digest(),
             classes: split.train.classes.clone(),
             device: chosen.device.describe(),
+            precisions: chosen.device.precisions(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         let run = RunFolder::create(&self.out, self.name.as_deref())?;
@@ -222,7 +224,12 @@ impl Args {
         if let Some(epochs) = self.epochs {
             grow(&mut record, epochs, state.epochs())?;
         }
+        if self.device.precision.is_none() {
+            // Where the device has the run's precision, the bits stay the same; else it has its own.
+            let _ = chosen.device.set_precisions(record.precisions);
+        }
         record.device = chosen.device.describe();
+        record.precisions = chosen.device.precisions();
         run.write_record(&record)?;
         Ok(Prepared { chosen, split, record, run, state: Some(state) })
     }

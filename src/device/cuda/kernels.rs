@@ -3,9 +3,10 @@
 use super::Cuda;
 use super::cache::{KernelCache, Key};
 use super::launch::Launch;
-use super::nvrtc::{self, CompileError, Scalar, Target};
+use super::nvrtc::{self, CompileError, Constants, Scalar, Target, Variant};
 use super::probe::has_driver_symbol;
-use super::sources::{self, Source};
+use super::sources::{self, Product, Source};
+use crate::device::Precision;
 use crate::dtype::Float;
 use crate::{Error, Result};
 use cudarc::driver::sys::{self, CUfunction_attribute};
@@ -63,7 +64,7 @@ pub(super) struct Kernels {
     target: Target,
     nvrtc: (u32, u32),
     cache: KernelCache,
-    modules: RefCell<HashMap<(&'static str, Scalar), Module>>,
+    modules: RefCell<HashMap<(&'static str, Variant), Module>>,
     statistics: Cell<KernelStatistics>,
     notice: RefCell<Option<Notice>>,
 }
@@ -89,17 +90,17 @@ impl Kernels {
     fn code(
         &self,
         source: &Source,
-        scalar: Scalar,
+        variant: &Variant,
         use_cache: bool,
     ) -> Result<(Vec<u8>, bool), String> {
-        let options = nvrtc::options(self.target, scalar);
+        let options = nvrtc::options(self.target, variant);
         let key = Key::new(source, sources::headers(), &options, self.nvrtc);
         if use_cache && let Some(code) = self.cache.get(&key) {
             return Ok((code, true));
         }
         self.announce();
         let compiled = nvrtc::compile(source, sources::headers(), self.target, &options)
-            .map_err(|error| compile_error(source, self.target, scalar, self.nvrtc, &error))?;
+            .map_err(|error| compile_error(source, self.target, variant, self.nvrtc, &error))?;
         self.cache.put(&key, &compiled.code);
         Ok((compiled.code, false))
     }
@@ -138,7 +139,37 @@ impl Cuda {
         file: &'static str,
         function: &'static str,
     ) -> Result<Launch<'_>> {
-        Ok(Launch::new(self, self.function(file, function, Scalar::of::<T>())?))
+        self.kernel_for::<T>(file, function, &[])
+    }
+
+    /// As [`Cuda::kernel`], from a module of its own whose `GEOMETRY` is `constants`, where the device
+    /// was asked to specialise.
+    ///
+    /// # Errors
+    /// As [`Cuda::kernel`].
+    pub(crate) fn kernel_for<T: Float>(
+        &self,
+        file: &'static str,
+        function: &'static str,
+        constants: &[u32],
+    ) -> Result<Launch<'_>> {
+        let variant = self.variant::<T>(file, constants)?;
+        Ok(Launch::new(self, self.function(file, function, variant)?))
+    }
+
+    /// What `file` is to be compiled for under this device's settings.
+    fn variant<T: Float>(&self, file: &str, constants: &[u32]) -> Result<Variant> {
+        let scalar = Scalar::of::<T>();
+        let precision = match (scalar, sources::product(file)) {
+            (Scalar::Double, _) | (_, None) => Precision::F32,
+            (Scalar::Float, Some(Product::Convolution)) => self.precisions().convolution,
+            (Scalar::Float, Some(Product::Matmul)) => self.precisions().matmul,
+        };
+        let constants = if self.0.specialise.get() { constants } else { &[] };
+        let constants = Constants::new(constants).ok_or_else(|| {
+            self.error(format!("kernels/{file}.cu: too many constants: {}", constants.len()))
+        })?;
+        Ok(Variant { scalar, precision, constants })
     }
 
     /// Has `notice` called before this device compiles its first kernel, with a line for the user:
@@ -156,9 +187,9 @@ impl Cuda {
         &self,
         file: &'static str,
         function: &'static str,
-        scalar: Scalar,
+        variant: Variant,
     ) -> Result<Rc<Function>> {
-        let key = (file, scalar);
+        let key = (file, variant);
         let modules = &self.kernels().modules;
         let known = modules
             .borrow()
@@ -173,7 +204,7 @@ impl Cuda {
         let module = match module {
             Some(module) => module,
             None => {
-                let loaded = self.load(file, scalar)?;
+                let loaded = self.load(file, &variant)?;
                 modules.borrow_mut().entry(key).or_insert(loaded).raw
             }
         };
@@ -184,13 +215,13 @@ impl Cuda {
         Ok(found)
     }
 
-    fn load(&self, file: &'static str, scalar: Scalar) -> Result<Module> {
+    fn load(&self, file: &'static str, variant: &Variant) -> Result<Module> {
         let source = sources::find(file).ok_or_else(|| {
             let known: Vec<_> = sources::sources().iter().map(|source| source.name).collect();
             self.error(format!("there is no kernels/{file}.cu; there are {}", known.join(", ")))
         })?;
         let kernels = self.kernels();
-        let code = |use_cache| kernels.code(&source, scalar, use_cache).map_err(|m| self.error(m));
+        let code = |use_cache| kernels.code(&source, variant, use_cache).map_err(|m| self.error(m));
         let (image, cached) = code(true)?;
         let mut loaded = load_image(image);
         let mut from_cache = cached;
@@ -239,7 +270,7 @@ impl Cuda {
 pub(super) fn compile_error(
     source: &Source,
     target: Target,
-    scalar: Scalar,
+    variant: &Variant,
     (major, minor): (u32, u32),
     CompileError { code, log }: &CompileError,
 ) -> String {
@@ -250,7 +281,7 @@ pub(super) fn compile_error(
          report it; --device cpu works meanwhile"
     };
     format!(
-        "cannot compile {} for {target} with SCALAR = {scalar}: NVRTC {major}.{minor} says \
+        "cannot compile {} for {target} with {variant}: NVRTC {major}.{minor} says \
          {code}\n{log}\n{advice}",
         source.file
     )
