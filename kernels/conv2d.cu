@@ -34,6 +34,16 @@ struct Conv2dGeometry {
   __device__ unsigned out_pixels() const { return out_height * out_width; }
 };
 
+// In a module that was compiled for one geometry, all but the batch is known to the compiler: it
+// turns divisions into multiplications, and leaves out what stride, padding or bounds rule out.
+__device__ inline Conv2dGeometry specialise(const Conv2dGeometry &g) {
+#ifdef GEOMETRY
+  return {g.batch, GEOMETRY};
+#else
+  return g;
+#endif
+}
+
 // Where something is in a tensor, and at which row and column of a plane: the sum of a pixel's
 // place and a tap's is the place of the input pixel under that tap. Numbers are negative in the
 // padding.
@@ -97,8 +107,9 @@ struct ForwardProduct {
 };
 
 template <int ROWS>
-__device__ inline void forward(GemmShared<ROWS, ForwardProduct> &shared, const Conv2dGeometry &g,
+__device__ inline void forward(GemmShared<ROWS, ForwardProduct> &shared, const Conv2dGeometry &any,
                                const T *input, const T *weight, const T *bias, T *output) {
+  const Conv2dGeometry g = specialise(any);
   const unsigned m = g.out_channels, n = g.batch * g.out_pixels();
   const unsigned row = tile_row(m, ROWS), col = tile_col(m, ROWS);
   T sum[4][4];
@@ -184,8 +195,9 @@ struct BackwardInputProduct {
 
 template <int ROWS>
 __device__ inline void backward_input(GemmShared<ROWS, BackwardInputProduct> &shared,
-                                      const Conv2dGeometry &g, const T *grad_output,
+                                      const Conv2dGeometry &any, const T *grad_output,
                                       const T *weight, T *grad_input, int accumulate) {
+  const Conv2dGeometry g = specialise(any);
   const unsigned m = g.in_channels, n = g.batch * g.in_pixels();
   const unsigned row = tile_row(m, ROWS), col = tile_col(m, ROWS);
   T sum[4][4];
@@ -252,8 +264,9 @@ struct BackwardWeightProduct {
 
 template <int ROWS>
 __device__ inline void backward_weight(GemmShared<ROWS, BackwardWeightProduct> &shared,
-                                       const Conv2dGeometry &g, unsigned slice, const T *input,
+                                       const Conv2dGeometry &any, unsigned slice, const T *input,
                                        const T *grad_output, T *grad_weight, int accumulate) {
+  const Conv2dGeometry g = specialise(any);
   const unsigned m = g.out_channels, n = g.in_channels * g.taps();
   const unsigned row = tile_row(m, ROWS), col = tile_col(m, ROWS);
   const unsigned pixels = g.batch * g.out_pixels();

@@ -30,7 +30,7 @@ impl<T: Float> Conv2dKernels<T> for Cuda {
         let pixels = geometry.batch * geometry.out_height * geometry.out_width;
         let (tiling, name) =
             tiling(geometry.out_channels, pixels, "conv2d_forward", "conv2d_forward_few");
-        self.kernel::<T>(FILE, name)?
+        self.kernel_for::<T>(FILE, name, geometry.constants())?
             .value(*geometry)
             .input(input)
             .input(weight)
@@ -53,7 +53,7 @@ impl<T: Float> Conv2dKernels<T> for Cuda {
             "conv2d_backward_input",
             "conv2d_backward_input_few",
         );
-        self.kernel::<T>(FILE, name)?
+        self.kernel_for::<T>(FILE, name, geometry.constants())?
             .value(*geometry)
             .input(grad_output)
             .input(weight)
@@ -76,7 +76,10 @@ impl<T: Float> Conv2dKernels<T> for Cuda {
             "conv2d_backward_weight_few",
         );
         let tiling = tiling.sliced(geometry.batch * geometry.out_height * geometry.out_width);
-        let product = self.kernel::<T>(FILE, name)?.value(*geometry).value(tiling.slice);
+        let product = self
+            .kernel_for::<T>(FILE, name, geometry.constants())?
+            .value(*geometry)
+            .value(tiling.slice);
         let product = product.input(input).input(grad_output);
         if tiling.slices == 1 {
             return product.gradient(grad_weight).launch(tiling.grid(), tiling.block());

@@ -122,6 +122,12 @@ impl Conv2dGeometry {
         })
     }
 
+    /// All but the batch, as `specialise` of `kernels/conv2d.cu` takes them: what kernels may be
+    /// compiled for.
+    pub(crate) fn constants(&self) -> &[u32] {
+        &bytemuck::cast_slice(std::slice::from_ref(self))[1..]
+    }
+
     /// `[N, O, OH, OW]`.
     pub fn output_shape(&self) -> Shape {
         Shape::from(
