@@ -124,6 +124,32 @@ __device__ inline void gemm(const Product &product, GemmShared<ROWS, Product> &s
   }
 }
 
+// The operands of a product on their way through shared memory, and after them its tile.
+template <int ROWS, class Product> union GemmTileShared {
+  GemmShared<ROWS, Product> operands;
+  __align__(16) T tile[ROWS][GEMM_COLS + 4]; // 4 keeps a Quad aligned and moves the banks
+};
+
+// As `gemm`, but leaves the tile in shared memory: an epilogue there reads it by row and column in
+// whatever order it likes, and need not know which thread computed what. Elements behind m and n
+// are 0. Tiles are of ROWS x GEMM_COLS; all threads of the block must call it.
+template <int ROWS, class Product>
+__device__ inline void gemm_tile(const Product &product, GemmTileShared<ROWS, Product> &shared,
+                                 unsigned m, unsigned n, unsigned row, unsigned col, unsigned begin,
+                                 unsigned end) {
+  T sum[4][4];
+  gemm(product, shared.operands, m, n, row, col, begin, end, sum);
+  __syncthreads(); // every thread is done with the operands, whose place the tile takes
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    Quad quad;
+#pragma unroll
+    for (int j = 0; j < 4; ++j) quad.v[j] = sum[i][j];
+    *(Quad *)&shared.tile[gemm_thread_row() + i][gemm_thread_col()] = quad;
+  }
+  __syncthreads();
+}
+
 // Writes 4 x 4 elements of c [m, n] from (row, col) on. Columns are pixels of images one after the
 // other, `pixels` each: element (row, col) belongs at [col / pixels, row, col % pixels] of the
 // output [n / pixels, m, pixels]. A plain matrix is one image of n pixels.
