@@ -311,6 +311,106 @@ __device__ inline void gemm_tile(const Product &product, GemmTileShared<ROWS, Pr
   __syncthreads();
 }
 
+// How a product is cut for `gemm_split` (src/ops/matmul/cuda.rs): into tiles of the result, and each
+// tile's sum over k into slices, a block for every slice of every tile.
+struct GemmSplit {
+  unsigned tiles;
+  unsigned slices; // at least 1
+  unsigned slice;  // elements of the sum in each
+  unsigned parts;  // of a tile that are written to be added up
+  unsigned groups; // in which they are added
+
+  __device__ unsigned blocks() const { return tiles * slices; }
+};
+
+// Slices that one block adds up.
+#define GEMM_GROUP 8u
+
+// The sum of a product's tile, over all slices, in shared memory: in the last block of the tile
+// alone, for which it is true. The other blocks have nothing left to do.
+//
+// Block `block` of split.blocks() computes a slice. Of every GEMM_GROUP slices the last block to
+// come adds up all, in order; of every GEMM_GROUP such sums the last adds up those, and so on, so
+// that no block waits and none adds many. Row and column of the tile are left in `row` and `col`.
+template <int ROWS, class Product>
+__device__ inline bool gemm_split(const Product &product, GemmTileShared<ROWS, Product> &shared,
+                                  const GemmSplit &split, unsigned block, unsigned m, unsigned n,
+                                  unsigned k, unsigned &row, unsigned &col,
+                                  T *partials,          // [tiles, parts, ROWS, GEMM_COLS]
+                                  unsigned *counters) { // [tiles, groups]
+  const unsigned tile = block % split.tiles, tiles_m = (m + ROWS - 1) / ROWS;
+  // Neighbouring blocks share their columns.
+  row = tile % tiles_m * ROWS;
+  col = tile / tiles_m * GEMM_COLS;
+  unsigned part = block / split.tiles, parts = split.slices;
+  const unsigned begin = part * split.slice;
+  gemm_tile(product, shared, m, n, row, col, begin, min(begin + split.slice, k));
+
+  const unsigned size = ROWS * GEMM_COLS, threads = ROWS * GEMM_COLS / 16;
+  const unsigned my_row = threadIdx.x / (GEMM_COLS / 4), my_col = threadIdx.x % (GEMM_COLS / 4) * 4;
+  T *level = partials + (size_t)tile * split.parts * size + 4 * threadIdx.x;
+  counters += tile * split.groups;
+  auto mine = [&](unsigned i) { return (Quad *)&shared.tile[my_row + i * (ROWS / 4)][my_col]; };
+  while (parts > 1) {
+    const unsigned group = part / GEMM_GROUP, groups = (parts - 1) / GEMM_GROUP + 1;
+    const unsigned first = group * GEMM_GROUP, end = min(first + GEMM_GROUP, parts);
+#pragma unroll
+    for (unsigned i = 0; i < 4; ++i) {
+      *(Quad *)(level + part * size + i * 4 * threads) = *mine(i);
+    }
+    if (!is_last_block(counters + group, end - first)) return false;
+#pragma unroll
+    for (unsigned i = 0; i < 4; ++i) {
+      Quad sum = {};
+      for (unsigned other = first; other < end; ++other) {
+        const Quad quad = *(const Quad *)(level + other * size + i * 4 * threads);
+#pragma unroll
+        for (unsigned j = 0; j < 4; ++j) sum.v[j] += quad.v[j];
+      }
+      *mine(i) = sum;
+    }
+    level += parts * size;
+    counters += groups;
+    part = group;
+    parts = groups;
+  }
+  __syncthreads();
+  return true;
+}
+
+// Writes a tile of c [m, n], one element after the other along a row: n is pixels of images one
+// after the other, `pixels` each, as in `gemm_store`. A `bias` [m] or null is added.
+template <int ROWS>
+__device__ inline void gemm_tile_store(const T (&tile)[ROWS][GEMM_STRIDE], unsigned m, unsigned n,
+                                       unsigned row, unsigned col, unsigned pixels, const T *bias,
+                                       T *output, int accumulate) {
+  const unsigned column = col + threadIdx.x % GEMM_COLS;
+  if (column >= n) return;
+  T *first = output + (column / pixels * m + row) * pixels + column % pixels;
+  for (unsigned i = threadIdx.x / GEMM_COLS; i < ROWS && row + i < m; i += blockDim.x / GEMM_COLS) {
+    const T value = tile[i][threadIdx.x % GEMM_COLS];
+    put(first + i * pixels, bias ? value + bias[row + i] : value, accumulate);
+  }
+}
+
+// Writes a tile of the gradients of a layer's parameters: columns below `weights` are the weight's
+// [m, weights], the one behind them is the bias's [m].
+template <int ROWS>
+__device__ inline void gemm_tile_store_parameters(const T (&tile)[ROWS][GEMM_STRIDE], unsigned m,
+                                                  unsigned weights, unsigned row, unsigned col,
+                                                  T *grad_weight, int accumulate_weight,
+                                                  T *grad_bias, int accumulate_bias) {
+  const unsigned column = col + threadIdx.x % GEMM_COLS;
+  for (unsigned i = threadIdx.x / GEMM_COLS; i < ROWS && row + i < m; i += blockDim.x / GEMM_COLS) {
+    const T value = tile[i][threadIdx.x % GEMM_COLS];
+    if (column < weights) {
+      put(grad_weight + (row + i) * weights + column, value, accumulate_weight);
+    } else if (column == weights && grad_bias) {
+      put(grad_bias + row + i, value, accumulate_bias);
+    }
+  }
+}
+
 // Writes 4 x 4 elements of c [m, n] from (row, col) on. Columns are pixels of images one after the
 // other, `pixels` each: element (row, col) belongs at [col / pixels, row, col % pixels] of the
 // output [n / pixels, m, pixels]. A plain matrix is one image of n pixels.

@@ -32,6 +32,15 @@ pub struct Precisions {
 }
 
 impl Precision {
+    /// Those that a GPU of `capability` can compute in.
+    pub fn of_capability(capability: (u32, u32)) -> &'static [Self] {
+        if capability < TENSOR_CORES_SINCE {
+            &[Self::F32]
+        } else {
+            &[Self::F32, Self::Tf32, Self::Bf16]
+        }
+    }
+
     /// The unit roundoff `u`: an operand `x` becomes `x (1 + d)` with `|d| <= u`, so a product of two
     /// is off by at most `(2 u + u^2) |a b|`. 0 where nothing is rounded.
     pub fn unit_roundoff(self) -> f64 {
@@ -58,16 +67,16 @@ impl Precisions {
     /// PyTorch's defaults on a GPU of `capability`: convolutions in tf32 where its tensor cores know
     /// it, all else in f32.
     pub fn of_capability(capability: (u32, u32)) -> Self {
-        let known = capability >= TENSOR_CORES_SINCE;
+        let known = Precision::of_capability(capability).contains(&Precision::Tf32);
         let convolution = if known { Precision::Tf32 } else { Precision::F32 };
         Self { convolution, matmul: Precision::F32 }
     }
 
     /// Checks that tensor cores of `capability` know them; `name` is the GPU's.
     pub(super) fn check(self, name: &str, capability: (u32, u32)) -> Result<()> {
-        let wanted = [self.convolution, self.matmul].into_iter().find(|&p| p != Precision::F32);
-        match wanted {
-            Some(precision) if capability < TENSOR_CORES_SINCE => {
+        let known = Precision::of_capability(capability);
+        match [self.convolution, self.matmul].into_iter().find(|wanted| !known.contains(wanted)) {
+            Some(precision) => {
                 let ((major, minor), since) = (capability, TENSOR_CORES_SINCE);
                 let message = format!(
                     "{precision} needs compute capability {}.{}, and {name} has {major}.{minor}; \
@@ -76,7 +85,7 @@ impl Precisions {
                 );
                 Err(Error::argument("--precision", message))
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 }

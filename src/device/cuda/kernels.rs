@@ -14,7 +14,10 @@ use cudarc::driver::{DriverError, result};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::CString;
+use std::panic::resume_unwind;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 /// A kernel, and what of it a launch must heed.
 #[derive(Debug)]
@@ -29,6 +32,20 @@ pub(super) struct Function {
     pub(super) static_shared: u32,
     /// The largest dynamic shared memory that the driver was asked for.
     pub(super) opted_in: Cell<u32>,
+}
+
+impl Function {
+    /// One that is never launched.
+    fn of_rehearsal(name: &'static str) -> Self {
+        Self {
+            name,
+            raw: std::ptr::null_mut(),
+            parameters: None,
+            max_threads: u32::MAX,
+            static_shared: 0,
+            opted_in: Cell::new(0),
+        }
+    }
 }
 
 /// How the kernels in use came about.
@@ -56,6 +73,26 @@ impl Drop for Module {
     }
 }
 
+/// What compiling needs beside a source, for any thread.
+#[derive(Debug, Clone, Copy)]
+struct Compiler {
+    target: Target,
+    nvrtc: (u32, u32),
+}
+
+impl Compiler {
+    fn key(&self, source: &Source, variant: &Variant) -> Key {
+        Key::new(source, sources::headers(), &nvrtc::options(self.target, variant), self.nvrtc)
+    }
+
+    fn compile(&self, source: &Source, variant: &Variant) -> Result<Vec<u8>, String> {
+        let options = nvrtc::options(self.target, variant);
+        nvrtc::compile(source, sources::headers(), self.target, &options)
+            .map(|compiled| compiled.code)
+            .map_err(|error| compile_error(source, self.target, variant, self.nvrtc, &error))
+    }
+}
+
 /// Told, with a line for the user, that compiling begins.
 type Notice = Box<dyn Fn(&str)>;
 
@@ -67,6 +104,10 @@ pub(super) struct Kernels {
     modules: RefCell<HashMap<(&'static str, Variant), Module>>,
     statistics: Cell<KernelStatistics>,
     notice: RefCell<Option<Notice>>,
+    /// In a rehearsal, what its launches will need.
+    rehearsal: RefCell<Option<Vec<(&'static str, Variant)>>>,
+    /// Code that a rehearsal compiled, until it is loaded.
+    ready: RefCell<HashMap<(&'static str, Variant), Vec<u8>>>,
 }
 
 impl Kernels {
@@ -78,6 +119,8 @@ impl Kernels {
             modules: RefCell::default(),
             statistics: Cell::default(),
             notice: RefCell::default(),
+            rehearsal: RefCell::default(),
+            ready: RefCell::default(),
         }
     }
 
@@ -93,16 +136,56 @@ impl Kernels {
         variant: &Variant,
         use_cache: bool,
     ) -> Result<(Vec<u8>, bool), String> {
-        let options = nvrtc::options(self.target, variant);
-        let key = Key::new(source, sources::headers(), &options, self.nvrtc);
-        if use_cache && let Some(code) = self.cache.get(&key) {
+        if let Some(code) = self.ready.borrow_mut().remove(&(source.name, *variant)) {
+            return Ok((code, false));
+        }
+        let compiler = self.compiler();
+        if use_cache && let Some(code) = self.cache.get(&compiler.key(source, variant)) {
             return Ok((code, true));
         }
         self.announce();
-        let compiled = nvrtc::compile(source, sources::headers(), self.target, &options)
-            .map_err(|error| compile_error(source, self.target, variant, self.nvrtc, &error))?;
-        self.cache.put(&key, &compiled.code);
-        Ok((compiled.code, false))
+        let code = compiler.compile(source, variant)?;
+        self.cache.put(&compiler.key(source, variant), &code);
+        Ok((code, false))
+    }
+
+    fn compiler(&self) -> Compiler {
+        Compiler { target: self.target, nvrtc: self.nvrtc }
+    }
+
+    /// Compiles what is neither loaded nor in the cache, side by side, and keeps it for `load`.
+    fn prepare(&self, modules: &[(&'static str, Variant)]) -> Result<(), String> {
+        let compiler = self.compiler();
+        let missing: Vec<_> = modules
+            .iter()
+            .filter(|module| !self.modules.borrow().contains_key(module))
+            .filter_map(|&(file, variant)| Some((sources::find(file)?, variant)))
+            .filter(|(source, variant)| self.cache.get(&compiler.key(source, variant)).is_none())
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.announce();
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut done = Vec::new();
+            while let Some((source, variant)) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+                done.push((source, *variant, compiler.compile(source, variant)));
+            }
+            done
+        };
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(missing.len());
+        let compiled: Vec<_> = thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            let joined = workers.into_iter().map(thread::ScopedJoinHandle::join);
+            joined.map(|done| done.unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        });
+        for (source, variant, code) in compiled.into_iter().flatten() {
+            let code = code?;
+            self.cache.put(&compiler.key(source, &variant), &code);
+            self.ready.borrow_mut().insert((source.name, variant), code);
+        }
+        Ok(())
     }
 
     /// Says once that compiling takes a moment.
@@ -154,7 +237,32 @@ impl Cuda {
         constants: &[u32],
     ) -> Result<Launch<'_>> {
         let variant = self.variant::<T>(file, constants)?;
+        if let Some(needed) = &mut *self.kernels().rehearsal.borrow_mut() {
+            if !needed.contains(&(file, variant)) {
+                needed.push((file, variant));
+            }
+            return Ok(Launch::new(self, Rc::new(Function::of_rehearsal(function))));
+        }
         Ok(Launch::new(self, self.function(file, function, variant)?))
+    }
+
+    /// Does `work` without running a kernel, and compiles all the kernels that it would have run,
+    /// side by side: those of a training step take as long as the slowest of them then, instead of
+    /// one after the other. What `work` computes is no number that means anything.
+    ///
+    /// # Errors
+    /// What `work` returns, and [`Error::Device`] when a file does not compile.
+    pub fn rehearse(&self, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        *self.kernels().rehearsal.borrow_mut() = Some(Vec::new());
+        let done = work();
+        let needed = self.kernels().rehearsal.take().unwrap_or_default();
+        done?;
+        self.kernels().prepare(&needed).map_err(|message| self.error(message))
+    }
+
+    /// Whether launches are noted and not made.
+    pub(super) fn rehearses(&self) -> bool {
+        self.kernels().rehearsal.borrow().is_some()
     }
 
     /// What `file` is to be compiled for under this device's settings.

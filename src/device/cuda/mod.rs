@@ -38,6 +38,7 @@ mod tests;
 pub use cache::{CacheSize, KernelCache};
 pub(crate) use grid::{THREADS, grid, pack_grid};
 pub use kernels::KernelStatistics;
+pub(crate) use launch::Launch;
 pub use memory::{CudaBuffer, CudaView, CudaViewMut};
 pub use pool::MemoryUse;
 pub use precompile::{CompiledFile, compile_all};

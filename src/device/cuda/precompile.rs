@@ -4,7 +4,7 @@ use super::kernels::compile_error;
 use super::nvrtc::{self, Scalar, Target, Variant};
 use super::probe::nvrtc_info;
 use super::sources;
-use crate::device::{Precision, TENSOR_CORES_SINCE};
+use crate::device::Precision;
 use crate::{Error, Result};
 
 /// A kernel file that compiled.
@@ -35,12 +35,12 @@ pub fn compile_all(arch: u32) -> Result<Vec<CompiledFile>> {
     let mut compiled = Vec::new();
     let float = Variant::of(Scalar::Float);
     for source in sources::sources() {
-        let mut variants = vec![float, Variant::of(Scalar::Double)];
-        if sources::product(source.name).is_some() && arch >= TENSOR_CORES_SINCE.0 * 10 {
-            let rounded = [Precision::Tf32, Precision::Bf16];
-            variants.extend(rounded.map(|precision| Variant { precision, ..float }));
-        }
-        for variant in variants {
+        let precisions = match sources::product(source.name) {
+            Some(_) => Precision::of_capability((arch / 10, arch % 10)),
+            None => &[Precision::F32],
+        };
+        let floats = precisions.iter().map(|&precision| Variant { precision, ..float });
+        for variant in floats.chain([Variant::of(Scalar::Double)]) {
             let mut options = nvrtc::options(target, &variant);
             options.push("--ptxas-options=-v".into());
             let result = nvrtc::compile(source, sources::headers(), target, &options)

@@ -10,7 +10,12 @@ const FILE: &str = "conv2d";
 
 /// The tiling of an `[m, n]` result, and the name of the kernel with such tiles: of 64 rows, or of
 /// 32 where those leave less of the last tile empty.
-fn tiling(m: u32, n: u32, many: &'static str, few: &'static str) -> (Tiling, &'static str) {
+pub(crate) fn tiling(
+    m: u32,
+    n: u32,
+    many: &'static str,
+    few: &'static str,
+) -> (Tiling, &'static str) {
     if m.next_multiple_of(32) < m.next_multiple_of(64) {
         (Tiling::new(32, m, n), few)
     } else {
@@ -88,7 +93,7 @@ impl<T: Float> Conv2dKernels<T> for Cuda {
         let mut partials = self.alloc::<T>(tiling.slices as usize * weights as usize)?;
         let output = Output { view: Self::view_mut(&mut partials), accumulate: false };
         product.gradient(output).launch(tiling.grid(), tiling.block())?;
-        self.kernel::<T>(FILE, "conv2d_backward_weight_reduce")?
+        self.kernel_for::<T>(FILE, "conv2d_backward_weight_reduce", geometry.constants())?
             .value(tiling.slices)
             .value(weights)
             .input(Self::view(&partials))

@@ -1,7 +1,7 @@
 //! Two-dimensional convolution (cross-correlation, as everywhere in deep learning).
 
 mod cpu;
-mod cuda;
+pub(crate) mod cuda;
 mod layer;
 
 pub use layer::{Conv2d, Conv2dModule, Size2};
