@@ -149,6 +149,12 @@ impl Kernels {
         Ok((code, false))
     }
 
+    /// Modules that a rehearsal compiled and nobody loaded yet.
+    #[cfg(test)]
+    pub(super) fn ready_count(&self) -> usize {
+        self.ready.borrow().len()
+    }
+
     fn compiler(&self) -> Compiler {
         Compiler { target: self.target, nvrtc: self.nvrtc }
     }

@@ -43,6 +43,11 @@ const TEST_SOURCES: &[Source] = &[
         text: include_str!("tests/launch.cu"),
     },
     Source {
+        name: "test_mma",
+        file: "src/device/cuda/tests/mma.cu",
+        text: include_str!("tests/mma.cu"),
+    },
+    Source {
         name: "test_broken",
         file: "src/device/cuda/tests/broken.cu",
         text: include_str!("tests/broken.cu"),
