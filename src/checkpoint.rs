@@ -106,7 +106,6 @@ mod tests {
         let largest = f32::from_bits(0x7f7f_0000);
         let wide = [1.0, -0.5, 3.140625, 0.0, largest, 1e-40];
         let bf16s: Vec<u8> = wide.iter().flat_map(|&x| bf16::from_f32(x).to_le_bytes()).collect();
-        // An odd number of bytes in front: nothing in the file is aligned.
         let file = file(&[
             ("bf16", Dtype::BF16, vec![6], bf16s),
             ("f16", Dtype::F16, vec![2, 3], f16s),

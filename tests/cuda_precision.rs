@@ -14,7 +14,6 @@ use common::registry::{Case, Op};
 use half::bf16;
 use signet::device::{Precision, Precisions};
 use signet::dtype::Float;
-use signet::nn::Module;
 use signet::ops::conv2d::Conv2dOptions;
 use signet::{Cpu, Cuda, Device, Tape, Tensor};
 
@@ -240,4 +239,54 @@ fn the_setting_is_one_of_the_device_and_of_a_kind_of_product() {
     // A clone of a handle is the same device.
     device.clone().set_precisions(Precision::F32).unwrap();
     assert_eq!(device.precisions(), Precision::F32.into());
+}
+
+/// A whole step, and ten. Every product is off by `d = 2 u` of its size or less, and at most ten lie
+/// between the pixels and a gradient, five forward and five backward: `10 d` to first order.
+///
+/// - The loss is continuous in that.
+/// - A gradient is not: a rectifier whose input lies within `10 d` of zero, or a maximum with a rival
+///   that near, may pass what it should not. These are about `10 d` of all, each as large as others,
+///   so the gradient moves by the root of `10 d` of its norm.
+#[test]
+fn the_network_learns_in_every_precision() {
+    let batch = Batch::random(9, 0);
+    let train = |precision: Precision| {
+        let mut training = Training::<Cuda, f32>::new(&cuda(precision), 7, narrow([0.0, 0.0]));
+        let mut losses = Vec::new();
+        let mut first = None;
+        for _ in 0..10 {
+            losses.push(values(&training.step(&batch).loss)[0]);
+            first.get_or_insert_with(|| gradients(&training.model));
+        }
+        (losses, first.expect("there was a step"))
+    };
+    let (expected, exact) = train(Precision::F32);
+    for precision in ROUNDED {
+        let off = 10.0 * 2.0 * precision.unit_roundoff();
+        let (losses, rounded) = train(precision);
+        assert_close(
+            format!("{precision}: loss"),
+            &losses[..1],
+            &expected[..1],
+            Tolerance::relative(off),
+        );
+        for (key, exact) in &exact {
+            if BIASES_BEFORE_BATCH_NORM.contains(&&**key) {
+                continue; // All of that is rounding.
+            }
+            let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
+            let difference = norm(&mut rounded[key].iter().zip(exact).map(|(a, b)| a - b));
+            let share = difference / norm(&mut exact.iter().copied());
+            println!("{precision} {key}: {share:e} of {:e}", off.sqrt());
+            assert!(share > 0.0 && share <= off.sqrt(), "{precision}: {key} is off by {share}");
+        }
+        let [learned, should] = [&losses, &expected].map(|losses| losses[0] - losses[9]);
+        println!("{precision}: {losses:?} {expected:?}");
+        assert!(should > 0.1, "{expected:?}");
+        assert!(
+            (learned - should).abs() <= off.sqrt() * should,
+            "{precision}: {losses:?}, {expected:?}"
+        );
+    }
 }

@@ -87,6 +87,46 @@ fn the_checks_find_nothing_in_any_op() {
     });
 }
 
+/// Kernels that know their sizes at compile time compute the same in the same order, and one module
+/// does for every batch size.
+#[test]
+fn specialised_kernels_have_the_bits_of_the_generic_ones() {
+    fn check<T: Float>(cases: &[&Case], modules: u64)
+    where
+        Cuda: Device<T>,
+    {
+        let (generic, specialised) = (<Cuda as TestDevice>::open(), <Cuda as TestDevice>::open());
+        specialised.set_specialise(true);
+        let loaded = |device: &Cuda| {
+            let statistics = device.kernel_statistics();
+            statistics.compiled + statistics.cached
+        };
+        let before = loaded(&specialised);
+        for case in cases {
+            let halved = Case { inputs: case.inputs.clone(), ..(*case).clone() };
+            let mut small = halved;
+            small.inputs[0].0[0] -= 1;
+            for case in [(*case).clone(), small] {
+                let bits = |device| Pass::of_case::<Cuda, T>(&case, device).bits();
+                assert!(bits(&specialised) == bits(&generic), "{} in {}", case.name(), T::NAME);
+            }
+        }
+        // Generic modules for what is not specialised come on top.
+        let more = loaded(&specialised) - before;
+        assert!(more >= modules && loaded(&generic) - before < more, "{more} modules");
+    }
+    let cases = sample();
+    let of = |folder: &str| -> Vec<&Case> {
+        let of_folder = |case: &&Case| case.op.folder() == folder && case.inputs[0].0[0] == 3;
+        cases.iter().filter(of_folder).collect()
+    };
+    let (convolutions, blocks) = (of("conv2d"), of("conv_block"));
+    // One with odd strides and dilations is the last.
+    let last = convolutions[convolutions.len() - 1];
+    check::<f32>(&[convolutions[0], last, blocks[0]], 4);
+    check::<f64>(&[last], 1);
+}
+
 fn smallest_of_each_op() -> Vec<Case> {
     let mut cases = sample();
     cases.sort_by_key(|case| (case.op.folder(), case.numel()));
