@@ -65,6 +65,14 @@ __device__ inline T patch(const Conv2dGeometry &g, const T *input, const Place &
   return y < g.height && x < g.width ? input[pixel.offset + tap.offset] : T(0);
 }
 
+// This block's tile: neighbouring blocks share their columns, so patches come from the cache.
+__device__ inline unsigned tile_row(unsigned m, unsigned rows) {
+  return blockIdx.x % ((m + rows - 1) / rows) * rows;
+}
+__device__ inline unsigned tile_col(unsigned m, unsigned rows) {
+  return blockIdx.x / ((m + rows - 1) / rows) * GEMM_COLS;
+}
+
 // ---------------------------------------------------------------------------------------------
 
 // output[o, (n,p)] = weight[o, (c,t)] * patches[(c,t), (n,p)]: see conv2d.cu.

@@ -15,14 +15,6 @@
 
 #include "conv.cuh"
 
-// This block's tile: neighbouring blocks share their columns, so patches come from the cache.
-__device__ inline unsigned tile_row(unsigned m, unsigned rows) {
-  return blockIdx.x % ((m + rows - 1) / rows) * rows;
-}
-__device__ inline unsigned tile_col(unsigned m, unsigned rows) {
-  return blockIdx.x / ((m + rows - 1) / rows) * GEMM_COLS;
-}
-
 // ---------------------------------------------------------------------------------------------
 
 template <int ROWS>

@@ -171,8 +171,10 @@ __device__ inline T window_maximum(const MaxPool2dGeometry &g, const T *convolve
 // Block (channel c, chunk h), numbered c * chunks + h, merges the parts of its channel, each block
 // of it in the same order; that of chunk 0 writes what becomes of them. Then a thread owns a window
 // at a time. Reads the convolution's output once, and the parts once per chunk; writes the output
-// and a byte an element. 5 FLOP an element of the convolution, and dropout's random numbers.
-extern "C" __global__ void __launch_bounds__(THREADS)
+// and a byte an element. 5 FLOP an element of the convolution, and dropout's random numbers. The
+// launch bounds ask for four blocks a multiprocessor: left alone, the compiler aims at eight, and
+// spills.
+extern "C" __global__ void __launch_bounds__(THREADS, 4)
     conv_block_pool(ConvBlockGeometry g, DropoutGeometry drop, unsigned chunks, T eps, T momentum,
                     const T *__restrict__ convolved,             // [N, O, OH, OW]
                     const double *__restrict__ parts,            // [O, tiles, 2] as Part, or null
