@@ -241,13 +241,17 @@ fn the_setting_is_one_of_the_device_and_of_a_kind_of_product() {
     assert_eq!(device.precisions(), Precision::F32.into());
 }
 
-/// A whole step, and ten. Every product is off by `d = 2 u` of its size or less, and at most ten lie
-/// between the pixels and a gradient, five forward and five backward: `10 d` to first order.
+/// A whole step, and ten. With `d = 2 u`, every product is off by `d` of its terms or less. To first
+/// order, of the input of the first rectifier and max-pool that is `d` of the values, of the second
+/// `2 d`, and so on up to `4 d` before the last rectifier.
 ///
-/// - The loss is continuous in that.
-/// - A gradient is not: a rectifier whose input lies within `10 d` of zero, or a maximum with a rival
-///   that near, may pass what it should not. These are about `10 d` of all, each as large as others,
-///   so the gradient moves by the root of `10 d` of its norm.
+/// - The loss is continuous in that: it moves by five products' worth.
+/// - A gradient is not. A rectifier whose input lies within that distance of zero, or a window with a
+///   rival so near its maximum (one of three), may pass what it should not: at each layer a share of
+///   the distance for the rectifier and of three times that for the pool, `(1 + 2 + 3) 4 d + 4 d = 28 d`
+///   in all. Each is as large as any other term, so the gradient moves by the root of that. Pixels are
+///   not centred: batch norm takes away the larger half of the terms of the first layer, but not of
+///   their errors. So twice that is allowed.
 #[test]
 fn the_network_learns_in_every_precision() {
     let batch = Batch::random(9, 0);
@@ -261,32 +265,26 @@ fn the_network_learns_in_every_precision() {
         }
         (losses, first.expect("there was a step"))
     };
+    let norm = |values: &[f64]| values.iter().map(|x| x * x).sum::<f64>().sqrt();
     let (expected, exact) = train(Precision::F32);
     for precision in ROUNDED {
-        let off = 10.0 * 2.0 * precision.unit_roundoff();
+        let d = 2.0 * precision.unit_roundoff();
         let (losses, rounded) = train(precision);
-        assert_close(
-            format!("{precision}: loss"),
-            &losses[..1],
-            &expected[..1],
-            Tolerance::relative(off),
-        );
-        for (key, exact) in &exact {
-            if BIASES_BEFORE_BATCH_NORM.contains(&&**key) {
-                continue; // All of that is rounding.
-            }
-            let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
-            let difference = norm(&mut rounded[key].iter().zip(exact).map(|(a, b)| a - b));
-            let share = difference / norm(&mut exact.iter().copied());
-            println!("{precision} {key}: {share:e} of {:e}", off.sqrt());
-            assert!(share > 0.0 && share <= off.sqrt(), "{precision}: {key} is off by {share}");
-        }
+        let loss = Tolerance::relative(5.0 * d);
+        assert_close(format!("{precision}: loss"), &losses[..1], &expected[..1], loss);
+        let shares = exact.iter().map(|(key, exact)| {
+            let difference: Vec<f64> =
+                rounded[key].iter().zip(exact).map(|(rounded, exact)| rounded - exact).collect();
+            (key, norm(&difference) / norm(exact))
+        });
+        // The true gradients of these are 0, and what is there is rounding.
+        let shares: Vec<_> =
+            shares.filter(|(key, _)| !BIASES_BEFORE_BATCH_NORM.contains(&key.as_str())).collect();
+        let allowed = (2.0 * 28.0 * d).sqrt();
+        let within = |&(_, share): &(_, f64)| share > 0.0 && share <= allowed;
+        assert!(shares.iter().all(within), "{precision}: {shares:?}, allowed {allowed}");
         let [learned, should] = [&losses, &expected].map(|losses| losses[0] - losses[9]);
-        println!("{precision}: {losses:?} {expected:?}");
-        assert!(should > 0.1, "{expected:?}");
-        assert!(
-            (learned - should).abs() <= off.sqrt() * should,
-            "{precision}: {losses:?}, {expected:?}"
-        );
+        assert!(should > 0.1, "f32 learns nothing: {expected:?}");
+        assert!((learned - should).abs() < 0.2 * should, "{precision}: {losses:?}, {expected:?}");
     }
 }
