@@ -4,7 +4,7 @@
 // a chunk, block (channel c, chunk h) numbered c * chunks + h. A single chunk finishes its channel
 // itself; of several, a second kernel combines what they found, in order.
 
-#include "common.cuh"
+#include "batch_norm.cuh"
 
 // What is known of a set of numbers.
 struct Moments {
@@ -23,10 +23,8 @@ __device__ inline Moments merge(const Moments &a, const Moments &b) {
           a.squares + b.squares + distance * distance * a.count * share};
 }
 
-__device__ inline T inverse_std(T variance, T eps) { return T(1) / sqrt(variance + eps); }
-
 // Writes one channel's statistics, and moves the running ones towards them. The batch is normalised
-// with the biased variance, the unbiased one is tracked.
+// with the biased variance.
 __device__ inline void finish_statistics(const Moments &all, T eps, T momentum, unsigned channel,
                                          T *mean, T *invstd, T *running_mean, T *running_var) {
   const T channel_mean = all.count > 0 ? (T)all.mean : NOT_A_NUMBER;
@@ -34,9 +32,7 @@ __device__ inline void finish_statistics(const Moments &all, T eps, T momentum, 
   mean[channel] = channel_mean;
   invstd[channel] = inverse_std(variance, eps);
   if (running_mean) {
-    const T unbias = (T)(all.count / (all.count - 1));
-    running_mean[channel] = (T(1) - momentum) * running_mean[channel] + momentum * channel_mean;
-    running_var[channel] = (T(1) - momentum) * running_var[channel] + momentum * (variance * unbias);
+    track(running_mean + channel, running_var + channel, momentum, channel_mean, variance, all.count);
   }
 }
 
@@ -126,15 +122,6 @@ extern "C" __global__ void batch_norm2d_invstd(unsigned channels, T eps,
   const unsigned channel = blockIdx.x * blockDim.x + threadIdx.x;
   if (channel < channels) invstd[channel] = inverse_std(var[channel], eps);
 }
-
-// What one channel's elements are normalised with.
-struct Normalisation {
-  T mean, scale;
-
-  __device__ Normalisation(const T *means, const T *invstd, const T *weight, unsigned channel)
-      : mean(means[channel]),
-        scale(weight ? invstd[channel] * weight[channel] : invstd[channel]) {}
-};
 
 // output = (input - mean) * invstd * weight + bias.
 //

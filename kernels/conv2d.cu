@@ -9,92 +9,13 @@
 //   backward_input    grad_x[c, (n,q)]  =  weight[c, (o,t)]    gathered grad_y[(o,t), (n,q)]
 //   backward_weight   grad_w[o, (c,t)]  =  grad_y[o, (n,p)]    patches[(n,p), (c,t)]
 //
-// The product itself, its tiles and its barriers are those of gemm.cuh. Each kernel has a twin
+// The products are those of conv.cuh, their tiles and barriers those of gemm.cuh. Each kernel has a twin
 // for few rows, `_few`, with tiles of 32 rows instead of 64. The launch bounds ask for two blocks a
 // multiprocessor: left alone, the compiler squeezes the registers until four fit, and spills.
 
-#include "gemm.cuh"
-
-// [rows, columns] for each pair: src/ops/conv2d/mod.rs.
-struct Conv2dGeometry {
-  unsigned batch;
-  unsigned in_channels;
-  unsigned height;
-  unsigned width;
-  unsigned out_channels;
-  unsigned out_height;
-  unsigned out_width;
-  unsigned kernel_size[2];
-  unsigned stride[2];
-  unsigned padding[2];
-  unsigned dilation[2];
-
-  __device__ unsigned taps() const { return kernel_size[0] * kernel_size[1]; }
-  __device__ unsigned in_pixels() const { return height * width; }
-  __device__ unsigned out_pixels() const { return out_height * out_width; }
-};
-
-// Where something is in a tensor, and at which row and column of a plane: the sum of a pixel's
-// place and a tap's is the place of the input pixel under that tap. Numbers are negative in the
-// padding.
-struct Place {
-  int offset, y, x;
-};
-
-// The input's place of the first tap of output pixel `pixel` of the batch, counted over [N, OH, OW].
-__device__ inline Place pixel_place(const Conv2dGeometry &g, unsigned pixel) {
-  const unsigned image = pixel / g.out_pixels(), inside = pixel % g.out_pixels();
-  const int y = (int)(inside / g.out_width * g.stride[0]) - (int)g.padding[0];
-  const int x = (int)(inside % g.out_width * g.stride[1]) - (int)g.padding[1];
-  const int offset = (int)(image * g.in_channels * g.in_pixels()) + y * (int)g.width + x;
-  return {offset, y, x};
-}
-
-// What tap `tap`, counted over [C, KH, KW], adds to the place of an output pixel.
-__device__ inline Place tap_place(const Conv2dGeometry &g, unsigned tap) {
-  const unsigned channel = tap / g.taps(), inside = tap % g.taps();
-  const int y = (int)(inside / g.kernel_size[1] * g.dilation[0]);
-  const int x = (int)(inside % g.kernel_size[1] * g.dilation[1]);
-  return {(int)(channel * g.in_pixels()) + y * (int)g.width + x, y, x};
-}
-
-// The input under `pixel` and `tap`, 0 in the padding.
-__device__ inline T patch(const Conv2dGeometry &g, const T *input, const Place &pixel,
-                          const Place &tap) {
-  const unsigned y = (unsigned)(pixel.y + tap.y), x = (unsigned)(pixel.x + tap.x);
-  return y < g.height && x < g.width ? input[pixel.offset + tap.offset] : T(0);
-}
-
-// This block's tile: neighbouring blocks share their columns, so patches come from the cache.
-__device__ inline unsigned tile_row(unsigned m, unsigned rows) {
-  return blockIdx.x % ((m + rows - 1) / rows) * rows;
-}
-__device__ inline unsigned tile_col(unsigned m, unsigned rows) {
-  return blockIdx.x / ((m + rows - 1) / rows) * GEMM_COLS;
-}
+#include "conv.cuh"
 
 // ---------------------------------------------------------------------------------------------
-
-struct ForwardProduct {
-  typedef unsigned Row; // where the filter starts
-  typedef Place Col;    // of the output pixel
-  struct Step {
-    Place tap;
-    unsigned k;
-  };
-  static const bool A_ALONG_K = true, B_ALONG_K = false;
-
-  const Conv2dGeometry &g;
-  const T *input, *weight;
-
-  __device__ Row row(unsigned o) const { return o * g.in_channels * g.taps(); }
-  __device__ Col col(unsigned pixel) const { return pixel_place(g, pixel); }
-  __device__ Step step(unsigned k) const { return {tap_place(g, k), k}; }
-  __device__ T a(Row filter, const Step &step) const { return weight[filter + step.k]; }
-  __device__ T b(const Col &pixel, const Step &step) const {
-    return patch(g, input, pixel, step.tap);
-  }
-};
 
 template <int ROWS>
 __device__ inline void forward(GemmShared<ROWS, ForwardProduct> &shared, const Conv2dGeometry &g,
@@ -127,7 +48,7 @@ extern "C" __global__ void __launch_bounds__(256, 2)
                    const T *__restrict__ bias,   // [O] or null
                    T *__restrict__ output) {     // [N, O, OH, OW]
   __shared__ GemmShared<64, ForwardProduct> shared;
-  forward(shared, g, input, weight, bias, output);
+  forward(shared, specialise(g), input, weight, bias, output);
 }
 
 // The same with tiles of 32 filters x 64 pixels, 128 threads.
@@ -138,7 +59,7 @@ extern "C" __global__ void __launch_bounds__(128)
                        const T *__restrict__ bias,   // [O] or null
                        T *__restrict__ output) {     // [N, O, OH, OW]
   __shared__ GemmShared<32, ForwardProduct> shared;
-  forward(shared, g, input, weight, bias, output);
+  forward(shared, specialise(g), input, weight, bias, output);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -208,7 +129,7 @@ extern "C" __global__ void __launch_bounds__(256, 2)
                           T *__restrict__ grad_input,        // [N, C, H, W]
                           int accumulate) {
   __shared__ GemmShared<64, BackwardInputProduct> shared;
-  backward_input(shared, g, grad_output, weight, grad_input, accumulate);
+  backward_input(shared, specialise(g), grad_output, weight, grad_input, accumulate);
 }
 
 // The same with tiles of 32 channels x 64 pixels, 128 threads.
@@ -219,36 +140,10 @@ extern "C" __global__ void __launch_bounds__(128)
                               T *__restrict__ grad_input,        // [N, C, H, W]
                               int accumulate) {
   __shared__ GemmShared<32, BackwardInputProduct> shared;
-  backward_input(shared, g, grad_output, weight, grad_input, accumulate);
+  backward_input(shared, specialise(g), grad_output, weight, grad_input, accumulate);
 }
 
 // ---------------------------------------------------------------------------------------------
-
-struct BackwardWeightProduct {
-  typedef unsigned Row; // where the output channel starts inside an image
-  typedef Place Col;    // of the tap
-  struct Step {
-    Place pixel;
-    unsigned output; // the pixel in the first channel of grad_output
-  };
-  static const bool A_ALONG_K = true, B_ALONG_K = true;
-
-  const Conv2dGeometry &g;
-  const T *input, *grad_output;
-
-  __device__ Row row(unsigned o) const { return o * g.out_pixels(); }
-  __device__ Col col(unsigned tap) const { return tap_place(g, tap); }
-  __device__ Step step(unsigned pixel) const {
-    const unsigned image = pixel / g.out_pixels(), inside = pixel % g.out_pixels();
-    return {pixel_place(g, pixel), image * g.out_channels * g.out_pixels() + inside};
-  }
-  __device__ T a(Row channel, const Step &step) const {
-    return grad_output[step.output + channel];
-  }
-  __device__ T b(const Col &tap, const Step &step) const {
-    return patch(g, input, step.pixel, tap);
-  }
-};
 
 template <int ROWS>
 __device__ inline void backward_weight(GemmShared<ROWS, BackwardWeightProduct> &shared,
@@ -281,7 +176,7 @@ extern "C" __global__ void __launch_bounds__(256, 2)
                            T *__restrict__ grad_weight,       // [slices, O, C, KH, KW]
                            int accumulate) {
   __shared__ GemmShared<64, BackwardWeightProduct> shared;
-  backward_weight(shared, g, slice, input, grad_output, grad_weight, accumulate);
+  backward_weight(shared, specialise(g), slice, input, grad_output, grad_weight, accumulate);
 }
 
 // The same with tiles of 32 filters x 64 taps, 128 threads.
@@ -293,7 +188,7 @@ extern "C" __global__ void __launch_bounds__(128)
                                T *__restrict__ grad_weight,       // [slices, O, C, KH, KW]
                                int accumulate) {
   __shared__ GemmShared<32, BackwardWeightProduct> shared;
-  backward_weight(shared, g, slice, input, grad_output, grad_weight, accumulate);
+  backward_weight(shared, specialise(g), slice, input, grad_output, grad_weight, accumulate);
 }
 
 // grad_weight[i] = the sum over slices of partials[slice, i], in double and in a fixed order.

@@ -1,67 +1,6 @@
 // Softmax and cross-entropy in one pass, from logits.
 
-#include "common.cuh"
-
-// src/ops/cross_entropy/mod.rs.
-struct CrossEntropyGeometry {
-  unsigned batch;
-  unsigned classes;
-  int ignore_index;
-  unsigned mean;
-  double label_smoothing;
-};
-
-// A logit and its class.
-struct Candidate {
-  T logit;
-  unsigned index;
-};
-
-// Whether b comes before a: NaN counts as the largest, and the first of equals wins. A total order,
-// so lanes may be compared in any.
-__device__ inline bool beats(const Candidate &b, const Candidate &a) {
-  if (isnan(a.logit) != isnan(b.logit)) return isnan(b.logit);
-  if (isnan(a.logit) || b.logit == a.logit) return b.index < a.index;
-  return b.logit > a.logit;
-}
-
-// Writes scale * (softmax - q) of one row of logits; returns its loss, and whether its largest
-// logit is the target's, in every lane.
-__device__ inline double row_loss(const CrossEntropyGeometry &g, const T *logits, unsigned target,
-                                  T scale, T *gradient, bool *hit) {
-  const unsigned lane = threadIdx.x % 32;
-  // The last of all in the order of `beats`: lanes without a class start with it.
-  Candidate best = {-INFINITE, 0xffffffffu};
-  for (unsigned i = lane; i < g.classes; i += 32) {
-    const Candidate other = {logits[i], i};
-    if (beats(other, best)) best = other;
-  }
-#pragma unroll
-  for (int distance = 16; distance > 0; distance /= 2) {
-    const Candidate other = {__shfl_xor_sync(0xffffffffu, best.logit, distance),
-                             __shfl_xor_sync(0xffffffffu, best.index, distance)};
-    if (beats(other, best)) best = other;
-  }
-  *hit = best.index == target;
-
-  // Shifted by the maximum, no exponential overflows.
-  T sum = 0;
-  for (unsigned i = lane; i < g.classes; i += 32) sum += exp(logits[i] - best.logit);
-  sum = warp_sum(sum);
-  // A class costs log_sum - (logit - maximum), never (log_sum + maximum) - logit: that would round
-  // the sum away at a large maximum.
-  const T log_sum = log(sum);
-
-  // Exponentials are taken again rather than kept: most networks have few classes.
-  const T smoothing = (T)g.label_smoothing, spread = smoothing / (T)g.classes;
-  double spread_loss = 0;
-  for (unsigned i = lane; i < g.classes; i += 32) {
-    const T q = i == target ? T(1) - smoothing + spread : spread;
-    gradient[i] = scale * (exp(logits[i] - best.logit) / sum - q);
-    if (smoothing > 0) spread_loss += spread * (log_sum - (logits[i] - best.logit));
-  }
-  return (T(1) - smoothing) * (log_sum - (logits[target] - best.logit)) + warp_sum(spread_loss);
-}
+#include "cross_entropy.cuh"
 
 // loss = the mean (or sum) of -sum q log softmax(logits) over the rows that count, grad_logits =
 // its gradient, correct = how many of these rows have their largest logit at the target. A target

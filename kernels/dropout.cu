@@ -1,14 +1,6 @@
 // Dropout, its mask drawn from Philox and never stored: the backward pass draws it anew.
 
-#include "common.cuh"
-
-// src/ops/dropout/mod.rs.
-struct DropoutGeometry {
-  unsigned long long seed;
-  double scale;
-  unsigned stream;
-  unsigned threshold;
-};
+#include "dropout.cuh"
 
 // y = x * scale where the element's random word is at least `threshold`, else 0: forward on
 // values, backward on gradients.

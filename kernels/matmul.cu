@@ -1,35 +1,7 @@
 // The matrix product, in the four forms of transposed and plain operands; the linear layer's
 // forward pass is `nt`, its gradients are `nn` and `tn`. Tiles and barriers are those of gemm.cuh.
 
-#include "gemm.cuh"
-
-// src/ops/matmul/mod.rs. The kernel's name says which operands lie transposed.
-struct MatmulGeometry {
-  unsigned m;
-  unsigned n;
-  unsigned k;
-  unsigned transpose_a;
-  unsigned transpose_b;
-};
-
-template <bool TRANSPOSE_A, bool TRANSPOSE_B> struct MatmulProduct {
-  typedef unsigned Row, Col, Step; // the indices themselves
-  // A plain a [m, k] is contiguous along k, a plain b [k, n] along n.
-  static const bool A_ALONG_K = !TRANSPOSE_A, B_ALONG_K = TRANSPOSE_B;
-
-  const MatmulGeometry &g;
-  const T *matrix_a, *matrix_b;
-
-  __device__ Row row(unsigned m) const { return m; }
-  __device__ Col col(unsigned n) const { return n; }
-  __device__ Step step(unsigned k) const { return k; }
-  __device__ T a(Row m, Step k) const {
-    return TRANSPOSE_A ? matrix_a[k * g.m + m] : matrix_a[m * g.k + k];
-  }
-  __device__ T b(Col n, Step k) const {
-    return TRANSPOSE_B ? matrix_b[n * g.k + k] : matrix_b[k * g.n + n];
-  }
-};
+#include "matmul.cuh"
 
 #define MATMUL_ROWS 32
 
@@ -61,7 +33,7 @@ __device__ inline void matmul(GemmShared<MATMUL_ROWS, Product> &shared, const Ma
 // of k. With one slice the result is written to c itself; with several (c small and k large) each
 // becomes a partial sum, and matmul_reduce adds them in order. 2 * m * n * k FLOP; reads a once per
 // 64 columns and b once per 32 rows.
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     matmul_nn(MatmulGeometry g, unsigned slice,
               const T *__restrict__ a,    // [m, k]
               const T *__restrict__ b,    // [k, n]
@@ -73,7 +45,7 @@ extern "C" __global__ void __launch_bounds__(128)
 }
 
 // c = a b^T + bias, otherwise as matmul_nn.
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     matmul_nt(MatmulGeometry g, unsigned slice,
               const T *__restrict__ a,    // [m, k]
               const T *__restrict__ b,    // [n, k]
@@ -85,7 +57,7 @@ extern "C" __global__ void __launch_bounds__(128)
 }
 
 // c = a^T b + bias, otherwise as matmul_nn.
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     matmul_tn(MatmulGeometry g, unsigned slice,
               const T *__restrict__ a,    // [k, m]
               const T *__restrict__ b,    // [k, n]
@@ -97,7 +69,7 @@ extern "C" __global__ void __launch_bounds__(128)
 }
 
 // c = a^T b^T + bias, otherwise as matmul_nn.
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     matmul_tt(MatmulGeometry g, unsigned slice,
               const T *__restrict__ a,    // [k, m]
               const T *__restrict__ b,    // [n, k]

@@ -1,19 +1,7 @@
 // Max pooling. Each window remembers where its maximum lay; backward, each input element looks at
 // the windows over it, so overlapping windows need no atomics.
 
-#include "common.cuh"
-
-// [rows, columns] for each pair: src/ops/max_pool2d/mod.rs.
-struct MaxPool2dGeometry {
-  unsigned planes;
-  unsigned height;
-  unsigned width;
-  unsigned out_height;
-  unsigned out_width;
-  unsigned kernel_size[2];
-  unsigned stride[2];
-  unsigned padding[2];
-};
+#include "max_pool2d.cuh"
 
 // first .. end of something along one axis.
 struct Range {

@@ -82,3 +82,53 @@ fn value(path: &Path, name: &str, view: &TensorView<'_>) -> Result<Value> {
 pub(crate) fn invalid(path: &Path, message: impl Into<String>) -> Error {
     Error::Checkpoint { path: path.to_path_buf(), message: message.into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use half::{bf16, f16};
+
+    fn file(tensors: &[(&str, Dtype, Vec<usize>, Vec<u8>)]) -> tempfile::NamedTempFile {
+        let views = tensors.iter().map(|(name, dtype, shape, bytes)| {
+            (*name, TensorView::new(*dtype, shape.clone(), bytes).unwrap())
+        });
+        let bytes = safetensors::serialize(views, None).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        file
+    }
+
+    /// Every number of both formats has a float32.
+    #[test]
+    fn half_precision_is_read_exactly() {
+        let values = [1.0, -0.5, 3.140625, 0.0, 6.103515625e-5, 5.960464477539063e-8];
+        let f16s: Vec<u8> = values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect();
+        let largest = f32::from_bits(0x7f7f_0000);
+        let wide = [1.0, -0.5, 3.140625, 0.0, largest, 1e-40];
+        let bf16s: Vec<u8> = wide.iter().flat_map(|&x| bf16::from_f32(x).to_le_bytes()).collect();
+        let file = file(&[
+            ("bf16", Dtype::BF16, vec![6], bf16s),
+            ("f16", Dtype::F16, vec![2, 3], f16s),
+            ("f32", Dtype::F32, vec![1], 0.1_f32.to_le_bytes().to_vec()),
+        ]);
+        let (dict, _) = load(file.path()).unwrap();
+        let value = |name| dict.get(name).unwrap();
+        assert_eq!(value("f16").shape, Shape::from([2, 3]));
+        assert_eq!(value("f16").values, Values::F32(values.to_vec()));
+        let wide = Values::F32([&wide[..5], &[bf16::from_f32(1e-40).to_f32()]].concat());
+        assert_eq!(value("bf16").values, wide);
+        assert_eq!(value("f32").values, Values::F32(vec![0.1]));
+    }
+
+    #[test]
+    fn another_type_is_named_with_its_tensor() {
+        for (dtype, name) in [(Dtype::U8, "U8"), (Dtype::I32, "I32"), (Dtype::F8_E4M3, "F8_E4M3")] {
+            let bytes = vec![0; 2 * dtype.bitsize() / 8];
+            let file = file(&[("layers.0.weight", dtype, vec![2], bytes)]);
+            let message = load(file.path()).unwrap_err().to_string();
+            for part in ["layers.0.weight", name, "F32, F64, F16, BF16 and I64 can be read"] {
+                assert!(message.contains(part), "{message}");
+            }
+        }
+    }
+}

@@ -50,6 +50,7 @@ fn a_gpu_is_listed_and_taken() {
     let [gpu] = &report["gpus"].as_array().unwrap()[..] else { panic!("{report}") };
     assert_eq!(gpu["device"], "cuda:0");
     assert_eq!(gpu["compute_capability"], "8.6");
+    assert_eq!(gpu["precisions"], serde_json::json!(["f32", "tf32", "bf16"]));
     assert_eq!(gpu["memory_bytes"], 8_u64 << 30);
     assert!(report["nvrtc"]["targets"].as_array().unwrap().contains(&"sm_90".into()));
 

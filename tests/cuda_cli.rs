@@ -99,6 +99,71 @@ fn a_run_resumed_on_a_gpu_has_the_bits_of_an_uninterrupted_one() {
     assert_eq!(place.metrics("whole"), place.metrics("parts"));
 }
 
+/// The precisions that a run's record holds, and what it said of them.
+fn precisions(place: &Place, name: &str, output: &Output) -> (String, [String; 2]) {
+    let record: serde_json::Value =
+        serde_json::from_slice(&place.file(name, "config.json")).unwrap();
+    let of = |kind: &str| record["precisions"][kind].as_str().unwrap().to_owned();
+    let said = lines(output, "precision: ").remove(0);
+    (said, [of("convolution"), of("matmul")])
+}
+
+#[test]
+fn a_precision_is_said_recorded_and_kept() {
+    let (machine, place) = (Machine::new(), place());
+    let train = |name, more: &[&str]| {
+        let output = machine.run_clean(&place.train(name, &with("cuda", &[&SHORT, more].concat())));
+        let (said, recorded) = precisions(&place, name, &output);
+        (said, recorded, place.file(name, "model.safetensors"))
+    };
+    let (said, recorded, as_pytorch) = train("default", &[]);
+    assert_eq!(said, "precision: tf32 in convolutions, f32 in matrix products");
+    assert_eq!(recorded, ["tf32", "f32"]);
+    let mut models = vec![as_pytorch];
+    for precision in ["f32", "tf32", "bf16"] {
+        let (said, recorded, model) = train(precision, &["--precision", precision]);
+        assert_eq!(said, format!("precision: {precision}"));
+        assert_eq!(recorded, [precision; 2]);
+        assert!(!models.contains(&model), "{precision} has the bits of another precision");
+        models.push(model);
+    }
+
+    // A resumed run goes on in its own precision.
+    machine.run_clean(&place.train(
+        "whole",
+        &with("cuda", &["--epochs", "2", "--batch-size", "4", "--precision", "bf16"]),
+    ));
+    let folder = place.run_folder("bf16");
+    let resume = ["train", "--resume", folder.to_str().unwrap(), "--epochs", "2"];
+    let rest = machine.run_clean(&[&resume[..], &["--device", "cuda"]].concat());
+    let expected = ("precision: bf16".to_owned(), ["bf16".to_owned(), "bf16".to_owned()]);
+    assert_eq!(precisions(&place, "bf16", &rest), expected);
+    let file = "model.safetensors";
+    assert!(place.file("whole", file) == place.file("bf16", file));
+}
+
+#[test]
+fn a_precision_that_the_device_lacks_is_refused() {
+    let place = place();
+    let refused = |machine: Machine, device, says: &[&str]| {
+        let args = with(device, &[&SHORT[..], &["--precision", "tf32"]].concat());
+        let output = machine.run(&place.train("refused", &args));
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        let [error] = &lines(&output, "error: ")[..] else { panic!("{}", stderr(&output)) };
+        for part in says {
+            assert!(error.contains(part), "{error}");
+        }
+        assert!(!place.run_folder("refused").exists());
+    };
+    refused(Machine::new(), "cpu", &["--precision", "CPU", "f32", "tf32"]);
+    let old = || Machine::new().with("CUSIM_CC", "7.5");
+    refused(old(), "cuda", &["--precision", "tf32", "cusim", "7.5", "8.0", "use f32"]);
+    // Without a word it computes in what it has.
+    let output = old().run_clean(&place.train("old", &with("cuda", &SHORT)));
+    let expected = ("precision: f32".to_owned(), ["f32".to_owned(), "f32".to_owned()]);
+    assert_eq!(precisions(&place, "old", &output), expected);
+}
+
 #[test]
 fn a_run_moves_between_devices() {
     let (machine, place) = (Machine::new(), place());

@@ -17,7 +17,7 @@ use signet::data::synthetic;
 use signet::nn::{Layer, Module, asl};
 use signet::optim::Optimizer;
 use signet::train::{Config, Outcome, Trainer};
-use signet::{Cpu, Cuda};
+use signet::{Cpu, Cuda, Tape};
 use std::collections::{BTreeMap, HashMap};
 
 const DROPOUT: [f64; 2] = [0.2, 0.3];
@@ -236,6 +236,35 @@ fn a_step_asks_for_no_memory_and_all_of_it_comes_back() {
     assert_eq!(device.memory_use().in_use, 0, "a buffer outlives the training");
     drop(device);
     assert_eq!((sim().allocated_bytes(), sim().allocations()), (0, 0));
+}
+
+/// Forward, loss, backward and Adam: 3 blocks of 2 launches, 1 for the hidden layer, 1 for the last
+/// one with the loss; 1 each for their gradients, 4 for a block's but 3 for the first, whose input
+/// needs none; 1 for Adam.
+#[test]
+fn a_fused_step_takes_22_launches() {
+    if in_parent("a_fused_step_takes_22_launches", &[]) {
+        return;
+    }
+    let launches = |fuse| {
+        let mut training = Training::<Cuda, f32>::new(&TestDevice::open(), 7, asl(24));
+        training.model.fuse(fuse);
+        let batch = Batch::random(32, 1);
+        let device = training.model.arena().device().clone();
+        let (pixels, labels) = (batch.pixels.on(&device), batch.labels.labels_on(&device));
+        let before = sim().calls("cuLaunchKernel");
+        let options = Default::default();
+        let input = Tape::new().input(&pixels);
+        let (loss, _) = training.model.cross_entropy(&input, &labels, &options).unwrap();
+        training.adam.zero_grad();
+        loss.backward().unwrap();
+        training.adam.step().unwrap();
+        sim().calls("cuLaunchKernel") - before
+    };
+    let plain = launches(false);
+    println!("a plain step takes {plain} launches");
+    assert_eq!(launches(true), 22);
+    assert!(plain > 44, "{plain}");
 }
 
 #[test]

@@ -16,10 +16,13 @@ use signet::nn::MaxPool2d;
 use signet::ops::adam::AdamStep;
 use signet::ops::augment::AugmentGeometry;
 use signet::ops::batch_norm2d::{Affine, BatchNorm2dGradients, Running};
+use signet::ops::conv_block::{ConvBlockGeometry, ConvBlockGradients, ConvBlockInputs, Normaliser};
 use signet::ops::conv2d::{Conv2dGeometry, Conv2dOptions};
 use signet::ops::cross_entropy::CrossEntropyGeometry;
-use signet::ops::dropout::DropoutGeometry;
+use signet::ops::dropout::{DropoutGeometry, DropoutView};
 use signet::ops::gather::GatherGeometry;
+use signet::ops::linear::{LinearGeometry, LinearGradients};
+use signet::ops::linear_cross_entropy::LinearCrossEntropyGeometry;
 use signet::ops::matmul::MatmulGeometry;
 use signet::ops::max_pool2d::MaxPool2dGeometry;
 use signet::ops::sgd::SgdStep;
@@ -34,8 +37,17 @@ struct Results(BTreeMap<String, Result>);
 
 struct Result {
     values: Vec<f64>,
-    /// Not a rounding apart.
-    exact: bool,
+    distance: Distance,
+}
+
+/// How far a device may be from the CPU.
+enum Distance {
+    /// Not a rounding.
+    None,
+    /// The rounding of sums.
+    Rounding,
+    /// The rounding of larger terms, of which little is left.
+    RoundingOfTerms,
 }
 
 /// How much to run: `Large` reaches every way of cutting a sum, `Small` is for the slow checks.
@@ -138,15 +150,19 @@ fn normal(n: usize, stream: u32) -> Vec<f64> {
 
 impl Results {
     fn close(&mut self, name: impl Into<String>, values: Vec<f64>) {
-        self.put(name.into(), values, false);
+        self.put(name.into(), values, Distance::Rounding);
+    }
+
+    fn close_to_terms(&mut self, name: impl Into<String>, values: Vec<f64>) {
+        self.put(name.into(), values, Distance::RoundingOfTerms);
     }
 
     fn exact(&mut self, name: impl Into<String>, values: Vec<f64>) {
-        self.put(name.into(), values, true);
+        self.put(name.into(), values, Distance::None);
     }
 
-    fn put(&mut self, name: String, values: Vec<f64>, exact: bool) {
-        let known = self.0.insert(name.clone(), Result { values, exact });
+    fn put(&mut self, name: String, values: Vec<f64>, distance: Distance) {
+        let known = self.0.insert(name.clone(), Result { values, distance });
         assert!(known.is_none(), "{name} came twice");
     }
 }
@@ -171,8 +187,8 @@ macro_rules! ops {
 }
 
 ops! {
-    adam, add, augment, batch_norm2d, conv2d, cross_entropy, dropout, gather, matmul, max_pool2d, mul, relu,
-    sgd, sum,
+    adam, add, augment, batch_norm2d, conv2d, conv_block, cross_entropy, dropout, gather,
+    linear_cross_entropy, linear_relu, matmul, max_pool2d, mul, relu, sgd, sum,
 }
 
 type Run<D> = fn(&Bench<'_, D>, &mut Results);
@@ -185,8 +201,13 @@ fn compare_with_cpu<T: Float>(on_cuda: Run<Cuda>, on_cpu: Run<Cpu>) {
         on_cpu(&Bench { device: &cpu, size: Size::Large, place }, &mut expected);
         assert!(actual.0.keys().eq(expected.0.keys()));
         let mut worst = (0.0, "");
-        for (name, Result { values, exact }) in &actual.0 {
-            let tolerance = if *exact { Tolerance::default() } else { Tolerance::of::<T>() };
+        for (name, Result { values, distance }) in &actual.0 {
+            let rounding = Tolerance::of::<T>();
+            let tolerance = match distance {
+                Distance::None => Tolerance::default(),
+                Distance::Rounding => rounding,
+                Distance::RoundingOfTerms => rounding.plus(1e4 * T::epsilon().as_f64()),
+            };
             let share = compare(values, &expected.0[name].values, tolerance)
                 .unwrap_or_else(|e| panic!("{name}, {}, {place:?}: {e}", T::NAME))
                 .share;
@@ -307,6 +328,238 @@ fn conv2d<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
             let out = dw.output(accumulate);
             bench.device.conv2d_backward_weight(&g, x.view(), dy.view(), out).unwrap();
             results.close(format!("{what}: grad_weight, {accumulate}"), bench.values(&dw));
+        }
+    }
+}
+
+/// Small whole numbers: a convolution of them is exact, so that both devices see the same maxima,
+/// ties among them, and nothing near the rectifier's kink by rounding alone.
+fn whole<T: Float>(n: usize, stream: u32) -> Vec<T> {
+    normal(n, stream).iter().map(|x| T::of(x.round())).collect()
+}
+
+/// A mask that drops 0.3 of the elements.
+fn some_dropped() -> DropoutGeometry {
+    DropoutGeometry::new(0.3, 0x1234_5678_9abc_def0, 7).expect("it is in 0..=1")
+}
+
+fn conv_block<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+    let plain = Conv2dOptions::default();
+    let padded = Conv2dOptions { padding: [1, 1], ..plain };
+    let all = Conv2dOptions { stride: [3, 2], padding: [1, 4], dilation: [2, 2] };
+    let two = MaxPool2d::new(2);
+    type Sizes = ([usize; 4], [usize; 3], Conv2dOptions, MaxPool2d);
+    let small: &[Sizes] = &[
+        ([3, 1, 8, 6], [5, 3, 3], padded, two),
+        ([2, 3, 7, 8], [33, 3, 2], all, MaxPool2d::new([1, 2])),
+        ([1, 2, 9, 7], [4, 3, 3], padded, two.stride([3, 4])),
+        // A channel's pooled elements are for two blocks.
+        ([2, 1, 23, 23], [2, 1, 1], plain, MaxPool2d::new(1)),
+        // Places in a window that no byte holds.
+        ([2, 1, 22, 42], [2, 3, 3], plain, MaxPool2d::new([20, 40])),
+    ];
+    let large: &[Sizes] = &[
+        ([33, 1, 28, 28], [25, 3, 3], padded, two),
+        ([33, 7, 14, 14], [50, 3, 3], padded, two),
+        ([3, 17, 9, 13], [130, 5, 3], padded, MaxPool2d::new([2, 3])),
+        ([1, 40, 8, 8], [3, 1, 1], plain, MaxPool2d::new(1)),
+        ([0, 2, 4, 4], [3, 3, 3], padded, two),
+    ];
+    let more = if bench.size == Size::Large { large } else { &[] };
+    for &(input, [o, kh, kw], options, pool) in small.iter().chain(more) {
+        let weight = [o, input[1], kh, kw];
+        let (input, weight) = (Shape::from(input), Shape::from(weight));
+        let conv = Conv2dGeometry::new(&input, &weight, &options).unwrap();
+        let (pool, output) = MaxPool2dGeometry::new(&pool, &conv.output_shape()).unwrap();
+        let g = ConvBlockGeometry { conv, pool };
+        let what = format!("conv_block of {input} by {weight}, {options:?}, {pool:?}");
+        let x = bench.field(&whole::<T>(input.numel(), 0));
+        let w = bench.field(&whole::<T>(weight.numel(), 1));
+        let b = bench.field(&whole::<T>(o, 2));
+        let (scale, shift) = (bench.normal(o, 3, 1.0), bench.normal(o, 4, 0.0));
+        let dy = bench.normal(output.numel(), 5, 0.25);
+        let (step, dropout) = (bench.field(&[1u64 << 33]), some_dropped());
+        for case in 0..8 {
+            if input.numel() > 1_000 && case > 3 {
+                continue;
+            }
+            // An empty batch has no statistics.
+            let batch = case % 4 != 3 && input.numel() > 0;
+            let tracked = case % 2 == 0;
+            let drop =
+                (case % 3 == 1).then(|| DropoutView { geometry: dropout, step: step.view() });
+            let inputs = || ConvBlockInputs {
+                input: x.view(),
+                weight: w.view(),
+                bias: (case != 2).then(|| b.view()),
+                affine: Affine {
+                    weight: (case != 1).then(|| scale.view()),
+                    bias: (case != 4).then(|| shift.view()),
+                },
+            };
+            let mut mean = bench.normal(o, 6, 0.0);
+            let mut var = bench.field(&vec![T::of(5.0); o]);
+            let normaliser = if !batch {
+                Normaliser::Running { mean: mean.view(), var: var.view() }
+            } else {
+                Normaliser::Batch(tracked.then(|| Running {
+                    mean: mean.view_mut(),
+                    var: var.view_mut(),
+                    momentum: T::of(0.1),
+                }))
+            };
+            let mut y = bench.before(output.numel(), false);
+            let keep = case != 7;
+            let saved = bench
+                .device
+                .conv_block_forward(&g, T::of(1e-3), inputs(), normaliser, drop, y.view_mut(), keep)
+                .unwrap();
+            results.close(format!("{what}, {case}: output"), bench.values(&y));
+            results.close(format!("{what}, {case}: running mean"), bench.values(&mean));
+            results.close(format!("{what}, {case}: running var"), bench.values(&var));
+            if !keep {
+                continue;
+            }
+            let accumulate = case % 2 == 1;
+            let mut dx = bench.before(input.numel(), accumulate);
+            let mut dw = bench.before(weight.numel(), !accumulate);
+            let mut db = bench.before(o, accumulate);
+            let mut dscale = bench.before(o, accumulate);
+            let mut dshift = bench.before(o, !accumulate);
+            let gradients = ConvBlockGradients {
+                // Each must work without the others.
+                input: (case < 5).then(|| dx.output(accumulate)),
+                weight: (case < 4).then(|| dw.output(!accumulate)),
+                bias: (case != 0 && case != 6).then(|| db.output(accumulate)),
+                scale: (case != 3 && case != 5).then(|| dscale.output(accumulate)),
+                shift: (case != 2 && case != 5).then(|| dshift.output(!accumulate)),
+            };
+            let drop =
+                (case % 3 == 1).then(|| DropoutView { geometry: dropout, step: step.view() });
+            let (y, dy) = (y.view(), dy.view());
+            let saved = saved.expect("it was to be kept");
+            bench.device.conv_block_backward(&g, inputs(), drop, saved, y, dy, gradients).unwrap();
+            for (name, field) in [
+                ("input", &dx),
+                ("weight", &dw),
+                ("bias", &db),
+                ("scale", &dscale),
+                ("shift", &dshift),
+            ] {
+                results.close_to_terms(format!("{what}, {case}: {name}"), bench.values(field));
+            }
+        }
+    }
+}
+
+/// The gradients of a fully connected layer, each wanted or not, added or not.
+fn linear_gradients<D: Device<T>, T: Float>(
+    bench: &Bench<'_, D>,
+    results: &mut Results,
+    what: &str,
+    g: &LinearGeometry,
+    run: impl Fn(LinearGradients<'_, D, T>),
+) {
+    let [rows, inner, columns] = [g.rows, g.in_features, g.out_features].map(|n| n as usize);
+    for case in 0..5 {
+        let accumulate = case % 2 == 1;
+        let mut dx = bench.before(rows * inner, accumulate);
+        let mut dw = bench.before(columns * inner, !accumulate);
+        let mut db = bench.before(columns, accumulate);
+        run(LinearGradients {
+            input: (case != 2).then(|| dx.output(accumulate)),
+            weight: (case != 3).then(|| dw.output(!accumulate)),
+            bias: (case != 4).then(|| db.output(accumulate)),
+        });
+        results.close(format!("{what}: input, {case}"), bench.values(&dx));
+        results.close(format!("{what}: weight, {case}"), bench.values(&dw));
+        results.close(format!("{what}: bias, {case}"), bench.values(&db));
+    }
+}
+
+fn linear_relu<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+    let small: &[[usize; 3]] = &[[1, 1, 1], [3, 200, 5], [33, 17, 66], [2, 600, 3], [4, 0, 8]];
+    // Sums in more slices than one block adds, forward and backward.
+    let large: &[[usize; 3]] =
+        &[[32, 675, 512], [33, 1500, 24], [700, 31, 70], [3, 40, 900], [0, 3, 4], [5, 4, 0]];
+    let more = if bench.size == Size::Large { large } else { &[] };
+    for &[rows, inner, columns] in small.iter().chain(more) {
+        let [rows32, in_features, out_features] = [rows, inner, columns].map(|n| n as u32);
+        let g = LinearGeometry { rows: rows32, in_features, out_features };
+        let x = bench.field(&whole::<T>(rows * inner, 0));
+        let w = bench.field(&whole::<T>(columns * inner, 1));
+        let b = bench.field(&whole::<T>(columns, 2));
+        let dy = bench.normal(rows * columns, 3, 0.0);
+        let (step, dropout) = (bench.field(&[1u64 << 33]), some_dropped());
+        for (with_bias, dropped) in [(false, true), (true, true), (true, false)] {
+            let what = format!("linear_relu {g:?}, {with_bias}, {dropped}");
+            let bias = with_bias.then(|| b.view());
+            let drop = dropped.then(|| DropoutView { geometry: dropout, step: step.view() });
+            let scale = if dropped { T::of(dropout.scale) } else { T::one() };
+            let mut y = bench.before(rows * columns, false);
+            let (x, w) = (x.view(), w.view());
+            bench.device.linear_relu_forward(&g, x, w, bias, drop, y.view_mut()).unwrap();
+            results.close(format!("{what}: output"), bench.values(&y));
+            linear_gradients(bench, results, &what, &g, |gradients| {
+                let (y, dy) = (y.view(), dy.view());
+                bench.device.linear_relu_backward(&g, scale, x, w, y, dy, gradients).unwrap();
+            });
+        }
+    }
+}
+
+fn linear_cross_entropy<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+    let small: &[[usize; 3]] = &[[1, 1, 1], [3, 6, 7], [33, 130, 24], [0, 3, 5], [2, 0, 3]];
+    let large: &[[usize; 3]] = &[[32, 512, 24], [1100, 9, 3], [9, 70, 1000], [4, 1500, 65]];
+    let more = if bench.size == Size::Large { large } else { &[] };
+    for &[rows, inner, classes] in small.iter().chain(more) {
+        // Whole numbers: two largest logits are not a rounding apart, but equal now and then.
+        let x = bench.field(&whole::<T>(rows * inner, 0));
+        let w = bench.field(&whole::<T>(classes * inner, 1));
+        let b = bench.field(&whole::<T>(classes, 2));
+        for case in 0..5 {
+            let ignored = |row| case == 4 || case > 1 && row % 4 == 1;
+            let target: Vec<i32> = (0..rows)
+                .map(|row| if ignored(row) { -100 } else { ((row * 5 + 1) % classes) as i32 })
+                .collect();
+            let t = bench.field(&target);
+            let loss = CrossEntropyGeometry {
+                batch: rows as u32,
+                classes: classes as u32,
+                ignore_index: -100,
+                mean: case % 2,
+                label_smoothing: [0.0, 0.0, 0.1, 0.3, 0.0][case as usize],
+            };
+            let g = LinearCrossEntropyGeometry::new(loss, inner as u32);
+            let what = format!("linear_cross_entropy {g:?}, {case}");
+            let mut loss = bench.before(1, false);
+            let mut saved = bench.before(rows * classes, false);
+            let mut correct = bench.zeros(1);
+            bench
+                .device
+                .linear_cross_entropy_forward(
+                    &g,
+                    x.view(),
+                    w.view(),
+                    (case != 1).then(|| b.view()),
+                    t.view(),
+                    loss.view_mut(),
+                    saved.view_mut(),
+                    correct.view_mut(),
+                )
+                .unwrap();
+            results.close(format!("{what}: loss"), bench.values(&loss));
+            results.close(format!("{what}: saved"), bench.values(&saved));
+            results.exact(format!("{what}: correct"), bench.integers(&correct));
+            let upstream = bench.normal(1, 4, 0.0);
+            let linear = g.linear();
+            linear_gradients(bench, results, &what, &linear, |gradients| {
+                let (x, w, saved) = (x.view(), w.view(), saved.view());
+                bench
+                    .device
+                    .linear_cross_entropy_backward(&g, x, w, saved, upstream.view(), gradients)
+                    .unwrap();
+            });
         }
     }
 }
@@ -800,10 +1053,30 @@ fn a_target_that_is_no_class_makes_the_loss_nan() {
                 correct.view_mut(),
             )
             .unwrap();
-            assert!(bench.values(&loss)[0].is_nan());
-            let nan_rows: Vec<_> =
-                (0..batch).filter(|row| bench.values(&saved)[row * 3].is_nan()).collect();
-            assert_eq!(nan_rows, [batch - 2]);
+            let found = |loss: &Field<Cuda, f32>, saved: &Field<Cuda, f32>| {
+                let saved = bench.values(saved);
+                let nan_rows = (0..batch).filter(|row| saved[row * 3].is_nan()).collect();
+                (bench.values(loss)[0].is_nan(), nan_rows)
+            };
+            let expected: (bool, Vec<_>) = (true, vec![batch - 2]);
+            assert_eq!(found(&loss, &saved), expected);
+
+            let g = LinearCrossEntropyGeometry::new(g, 3);
+            let mut loss = bench.field(&[0.0_f32]);
+            let weight = bench.normal(9, 1, 0.0);
+            signet::ops::linear_cross_entropy::LinearCrossEntropyKernels::linear_cross_entropy_forward(
+                &cuda,
+                &g,
+                x.view(),
+                weight.view(),
+                None,
+                t.view(),
+                loss.view_mut(),
+                saved.view_mut(),
+                correct.view_mut(),
+            )
+            .unwrap();
+            assert_eq!(found(&loss, &saved), expected, "of the fused op");
         }
     }
 }

@@ -6,34 +6,13 @@
 mod common;
 
 use common::compare::{Tolerance, assert_close};
-use common::cuda::is_sim;
 use common::device::TestDevice;
+use common::orders::{alone, in_every_order};
 use common::registry::Case;
 use common::registry::cases::{grid, sample};
 use common::registry::pass::Pass;
 use signet::dtype::Float;
 use signet::{Cpu, Cuda, Device, GradcheckOptions, gradcheck};
-
-/// Runs `work` in a process of its own; with `settings` of cusim, whose checks must find nothing.
-fn alone(test: &str, settings: &[(&str, &str)], work: impl FnOnce()) {
-    if !is_sim() {
-        return work();
-    }
-    let Some(child) = cusim::in_child(test, settings) else { return work() };
-    assert!(child.reports.is_empty(), "{:#?}", child.reports);
-    assert!(child.success, "{}", child.output);
-}
-
-/// Calls `work` once per order of blocks and threads. A GPU has no such setting and runs as it
-/// likes each time.
-fn in_every_order(mut work: impl FnMut()) {
-    for order in cusim::Order::ALL {
-        if is_sim() {
-            cusim::Sim::load().expect("cusim was built with this test").set_order(order);
-        }
-        work();
-    }
-}
 
 /// The same bits in every order, and the CPU's values to rounding.
 fn agrees<T: Float>(cuda: &Cuda, cpu: &Cpu, case: &Case)
@@ -106,6 +85,45 @@ fn the_checks_find_nothing_in_any_op() {
             Pass::of_case::<Cuda, f64>(&case, &device);
         }
     });
+}
+
+/// Kernels that know their sizes at compile time compute the same in the same order, and one module
+/// does for every batch size.
+#[test]
+fn specialised_kernels_have_the_bits_of_the_generic_ones() {
+    fn check<T: Float>(cases: &[&Case], modules: [u64; 2])
+    where
+        Cuda: Device<T>,
+    {
+        let (generic, specialised) = (<Cuda as TestDevice>::open(), <Cuda as TestDevice>::open());
+        specialised.set_specialise(true);
+        let loaded = |device: &Cuda| {
+            let statistics = device.kernel_statistics();
+            statistics.compiled + statistics.cached
+        };
+        let before = [&generic, &specialised].map(loaded);
+        for case in cases {
+            let mut small = (*case).clone();
+            small.inputs[0].0[0] -= 1;
+            for case in [(*case).clone(), small] {
+                let bits = |device| Pass::of_case::<Cuda, T>(&case, device).bits();
+                assert!(bits(&specialised) == bits(&generic), "{} in {}", case.name(), T::NAME);
+            }
+        }
+        let after = [&generic, &specialised].map(loaded);
+        assert_eq!([after[0] - before[0], after[1] - before[1]], modules, "{}", T::NAME);
+    }
+    let cases = sample();
+    let of = |folder: &str| -> Vec<&Case> {
+        let of_folder = |case: &&Case| case.op.folder() == folder && case.inputs[0].0[0] == 3;
+        cases.iter().filter(of_folder).collect()
+    };
+    let (convolutions, blocks) = (of("conv2d"), of("conv_block"));
+    // One with odd strides and dilations is the last.
+    let last = convolutions[convolutions.len() - 1];
+    // conv2d, conv_block and sum; or of these the first for three geometries, the second for one.
+    check::<f32>(&[convolutions[0], last, blocks[0]], [3, 5]);
+    check::<f64>(&[last], [2, 2]);
 }
 
 fn smallest_of_each_op() -> Vec<Case> {

@@ -10,7 +10,7 @@
 #![cfg(target_os = "linux")]
 
 use serde::{Deserialize, Serialize};
-use signet::device::cuda::{NoGpu, compile_all, nvrtc_info};
+use signet::device::cuda::{CompiledFile, NoGpu, compile_all, nvrtc_info};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -23,6 +23,8 @@ use std::{env, fs};
 
 /// Turing, A100, other Ampere, Hopper, and the two Blackwells, as ten times compute capability.
 const TARGETS: [u32; 6] = [75, 80, 86, 90, 100, 120];
+/// Those of them whose code is looked at, in files with products.
+const DISASSEMBLED: [u32; 3] = [80, 90, 120];
 /// Where the child leaves what it found.
 const RESULT: &str = "SIGNET_NVRTC_RESULT";
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -37,7 +39,7 @@ fn kernels_compile_without_a_warning_or_spill_or_are_skipped_without_nvrtc() {
     }
     let Some(compilation) = compilation() else { return };
     for file in &compilation.files {
-        let what = format!("{} in {} for sm_{}", file.file, file.scalar, file.target);
+        let what = file.name();
         // What was asked for comes from `ptxas`; all else is a complaint.
         let complaint = file
             .log
@@ -56,6 +58,44 @@ fn kernels_compile_without_a_warning_or_spill_or_are_skipped_without_nvrtc() {
                 assert_eq!(local, [0, 0], "{kernel} of {what}: bytes of stack, bytes spilled");
             } else if local != [0, 0] {
                 println!("{kernel} of {what}: {stack} bytes of stack, {spilled} spilled");
+            }
+        }
+    }
+}
+
+/// A tiled product in f32 multiplies 4 x 4 elements at 16 depths, 256 FFMA in a row; rounded, the
+/// tensor cores do that.
+#[test]
+fn products_are_on_tensor_cores_or_skipped_without_nvdisasm() {
+    const FFMA: usize = 256;
+    let Some(compilation) = compilation() else { return };
+    let counted: Vec<_> =
+        compilation.files.iter().filter_map(|file| Some((file, file.counts.as_ref()?))).collect();
+    if counted.is_empty() {
+        return skip("nothing was disassembled: there is no nvdisasm; run scripts/fetch-nvrtc");
+    }
+    let mut products = BTreeSet::new();
+    for (file, counts) in &counted {
+        let exact = counted.iter().find(|(other, _)| {
+            let kind = |f: &File| (f.target, f.file.clone(), f.scalar.clone());
+            kind(other) == kind(file) && other.precision == "f32"
+        });
+        let (_, exact) = exact.expect("every file is compiled for f32 too");
+        for (kernel, count) in *counts {
+            let is_product = file.scalar == "float" && exact[kernel].ffma >= FFMA;
+            let on_tensor_cores = is_product && file.precision != "f32";
+            let what = format!("{kernel} of {}: {count:?}", file.name());
+            assert_eq!(count.hmma > 0, on_tensor_cores, "{what}");
+            assert!(!on_tensor_cores || count.ffma < FFMA / 4, "{what}");
+            if on_tensor_cores {
+                products.insert((&*file.precision, file.target, &**kernel));
+            }
+        }
+    }
+    for precision in ["tf32", "bf16"] {
+        for target in DISASSEMBLED {
+            for kernel in ["conv2d_forward", "conv2d_backward_weight_few", "matmul_nt"] {
+                assert!(products.contains(&(precision, target, kernel)), "{products:?}");
             }
         }
     }
@@ -98,7 +138,7 @@ ptxas info    : Compiling entry function 'second' for 'sm_120'
 ptxas info    : Function properties for second
     0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
 ptxas info    : Used 14 registers, used 0 barriers, 400 bytes cmem[0]";
-    let file = File { target: 120, file: String::new(), scalar: String::new(), log: log.into() };
+    let file = File { target: 120, log: log.into(), ..File::default() };
     let expected = [
         ("first", Use { registers: 64, shared: 384, stack: 8, spilled: 52 }),
         ("second", Use { registers: 14, shared: 0, stack: 0, spilled: 0 }),
@@ -127,14 +167,27 @@ struct Compilation {
 }
 
 /// One file for one kind of GPU.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 struct File {
     target: u32,
     /// `kernels/conv2d.cu`.
     file: String,
     /// `float` or `double`.
     scalar: String,
+    /// `f32`, `tf32` or `bf16`: what operands of products are rounded to.
+    precision: String,
     log: String,
+    /// By kernel, where there is an nvdisasm and it was asked.
+    counts: Option<BTreeMap<String, Counts>>,
+}
+
+/// Instructions of a kernel.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+struct Counts {
+    /// Multiply and add.
+    ffma: usize,
+    /// On tensor cores.
+    hmma: usize,
 }
 
 /// What a kernel uses: registers of a thread, bytes of shared memory of a block, bytes of local
@@ -246,8 +299,10 @@ impl Compilation {
                 let files = files.unwrap_or_else(|error| panic!("{error}"));
                 files.into_iter().map(move |file| File {
                     target,
+                    counts: counts(target, &file),
                     file: file.file.into(),
                     scalar: file.scalar.into(),
+                    precision: file.precision.to_string(),
                     log: file.log,
                 })
             });
@@ -303,7 +358,9 @@ impl Compilation {
             let source = fs::read_to_string(Path::new(ROOT).join(name)).unwrap();
             let by_target = TARGETS.map(|target| {
                 let mut files = self.files.iter().filter(|file| file.target == target);
-                let file = files.find(|file| file.file == name && file.scalar == scalar);
+                let file = files.find(|file| {
+                    file.file == name && file.scalar == scalar && file.precision == "f32"
+                });
                 file.expect("every file was compiled").uses()
             });
             rows.extend(kernels_of(&source).into_iter().map(|(kernel, computes)| Row {
@@ -348,7 +405,49 @@ fn wheel(library: &Path) -> Option<String> {
     })
 }
 
+/// The fetched nvdisasm; `None` without.
+fn nvdisasm() -> Option<PathBuf> {
+    let fetched = Path::new(env!("CARGO_TARGET_TMPDIR")).parent()?.join("nvrtc/nvidia");
+    let folders = fs::read_dir(fetched).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    folders.map(|folder| folder.join("bin/nvdisasm")).find(|file| file.exists())
+}
+
+/// What the kernels of a file are made of, as far as it matters and can be known.
+fn counts(target: u32, file: &CompiledFile) -> Option<BTreeMap<String, Counts>> {
+    let text = fs::read_to_string(Path::new(ROOT).join(file.file)).unwrap();
+    let with_products = ["gemm.cuh", "conv.cuh", "matmul.cuh", "linear.cuh"];
+    if !DISASSEMBLED.contains(&target)
+        || !with_products.iter().any(|header| text.contains(&format!("#include \"{header}\"")))
+    {
+        return None;
+    }
+    let nvdisasm = nvdisasm()?;
+    let mut cubin = tempfile::NamedTempFile::new().unwrap();
+    cubin.write_all(&file.code).unwrap();
+    let output = Command::new(nvdisasm).arg("--print-code").arg(cubin.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut counts = BTreeMap::<String, Counts>::new();
+    let mut kernel = String::new();
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        if let Some(section) = line.strip_prefix(".text.") {
+            kernel = section.trim_end_matches(':').to_owned();
+            counts.entry(kernel.clone()).or_default();
+        } else if line.contains(" FFMA") || line.contains(" HMMA") {
+            let of_kernel = counts.get_mut(&kernel).expect("code is in a section");
+            of_kernel.ffma += usize::from(line.contains(" FFMA"));
+            of_kernel.hmma += usize::from(line.contains(" HMMA"));
+        }
+    }
+    Some(counts)
+}
+
 impl File {
+    /// What a failure is named by.
+    fn name(&self) -> String {
+        let Self { target, file, scalar, precision, .. } = self;
+        format!("{file} in {scalar}, {precision}, for sm_{target}")
+    }
+
     /// What each kernel uses, from the compiler's log.
     fn uses(&self) -> BTreeMap<&str, Use> {
         let mut uses = BTreeMap::new();

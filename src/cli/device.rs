@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::note;
 use crate::Result;
-use crate::device::{AnyDevice, Chosen, KernelTime, choose};
+use crate::device::{AnyDevice, Chosen, KernelTime, Precision, choose};
 
 /// Where to compute; flatten it into the arguments of a subcommand.
 #[derive(Debug, Clone, clap::Args)]
@@ -16,15 +16,23 @@ pub struct DeviceArgs {
     /// Threads of the CPU, one per core if not given; they change the speed and no result
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+
+    /// What a GPU's tensor cores round the operands of products to [default: tf32 in convolutions
+    /// from compute capability 8.0 on, else f32]
+    #[arg(long, value_enum)]
+    pub precision: Option<Precision>,
 }
 
 impl DeviceArgs {
     /// The device asked for, and why.
     ///
     /// # Errors
-    /// If there is no such device.
+    /// If there is no such device, or it has no such precision.
     pub fn choose(&self) -> Result<Chosen> {
         let chosen = choose(self.device.parse()?, self.threads)?;
+        if let Some(precision) = self.precision {
+            chosen.device.set_precisions(precision)?;
+        }
         if let AnyDevice::Cuda(cuda) = &chosen.device {
             cuda.on_compile(|line| note(format_args!("{line}")));
         }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{note, print};
 use crate::device::cuda::{self, KernelCache, NoGpu};
-use crate::device::{DeviceChoice, choose};
+use crate::device::{DeviceChoice, Precision, choose};
 use crate::{Error, Result};
 
 /// Show the devices, and what is missing for a GPU
@@ -73,6 +73,8 @@ struct GpuReport {
     device: String,
     name: String,
     compute_capability: String,
+    /// What `--precision` may ask for.
+    precisions: Vec<Precision>,
     memory_bytes: u64,
     multiprocessors: u32,
 }
@@ -125,6 +127,7 @@ impl Report {
             device: format!("cuda:{}", gpu.ordinal),
             name: gpu.name,
             compute_capability: dotted(gpu.capability),
+            precisions: Precision::of_capability(gpu.capability).to_vec(),
             memory_bytes: gpu.memory,
             multiprocessors: gpu.multiprocessors,
         });
@@ -178,8 +181,10 @@ impl Report {
             let gib = gpu.memory_bytes as f64 / f64::from(1 << 30);
             lines.push(format!("{:<14}{}", gpu.device, gpu.name));
             lines.push(format!(
-                "  {gib:.1} GiB, compute capability {}, {} multiprocessors",
-                gpu.compute_capability, gpu.multiprocessors
+                "  {gib:.1} GiB, compute capability {}, {} multiprocessors, {}",
+                gpu.compute_capability,
+                gpu.multiprocessors,
+                gpu.precisions.iter().map(Precision::to_string).collect::<Vec<_>>().join(" ")
             ));
         }
         lines.push(format!("CUDA driver   {driver}"));

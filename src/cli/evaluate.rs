@@ -63,7 +63,11 @@ impl Args {
         let chosen = self.device.choose()?;
         let split = self.data.load()?;
         let source = split.source.to_string();
-        note(format_args!("model: {}\ndata: {source}\ndevice: {chosen}", path.display(),));
+        note(format_args!(
+            "model: {}\ndata: {source}\ndevice: {chosen}\nprecision: {}",
+            path.display(),
+            chosen.device.precisions()
+        ));
         let work = Job { dict: &dict, data: &split.valid, batch_size: self.batch_size };
         let evaluation = chosen.device.run(work).map_err(|error| match error {
             Error::Shape { op: "load_state_dict", message } => checkpoint::invalid(&path, message),

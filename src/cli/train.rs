@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::bar::EpochBar;
 use super::device::profile_table;
 use super::{DataArgs, DeviceArgs, note, print};
-use crate::data::Split;
-use crate::device::{Chosen, Device, OnDevice};
-use crate::nn::Sequential;
+use crate::data::{DataLoader, Split};
+use crate::device::{AnyDevice, Chosen, Cuda, Device, OnDevice};
+use crate::nn::{Module, Sequential, asl};
+use crate::ops::cross_entropy::cross_entropy;
 use crate::train::{
     Config, EpochMetrics, OptimizerKind, Outcome, Record, RunFolder, ScheduleKind, State, Trainer,
 };
-use crate::{Error, Result};
+use crate::{Error, Result, Tape};
 
 /// The exit code of a program that a signal stopped, as shells give it for Ctrl-C.
 const INTERRUPTED: u8 = 130;
@@ -127,6 +128,7 @@ impl Args {
         let Prepared { chosen, split, record, run, state } = job;
         if !self.quiet {
             note(format_args!("device: {chosen}"));
+            note(format_args!("precision: {}", record.precisions));
             note(format_args!("data: {}", record.data_source));
         }
         let device = chosen.device;
@@ -139,6 +141,10 @@ impl Args {
             }
         })
         .map_err(|e| Error::argument("signal handler", e.to_string()))?;
+        if let AnyDevice::Cuda(cuda) = &device {
+            cuda.set_specialise(true);
+            cuda.rehearse(|| rehearse_step(cuda, &record.config, &split))?;
+        }
         if self.profile {
             device.start_profile();
         }
@@ -192,6 +198,7 @@ impl Args {
             data_sha256: split.digest(),
             classes: split.train.classes.clone(),
             device: chosen.device.describe(),
+            precisions: chosen.device.precisions(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         let run = RunFolder::create(&self.out, self.name.as_deref())?;
@@ -222,10 +229,33 @@ impl Args {
         if let Some(epochs) = self.epochs {
             grow(&mut record, epochs, state.epochs())?;
         }
+        if self.device.precision.is_none() {
+            // Where the device has the run's precision, the bits stay the same; else it has its own.
+            let _ = chosen.device.set_precisions(record.precisions);
+        }
         record.device = chosen.device.describe();
+        record.precisions = chosen.device.precisions();
         run.write_record(&record)?;
         Ok(Prepared { chosen, split, record, run, state: Some(state) })
     }
+}
+
+/// A step as training makes it, for [`Cuda::rehearse`]; its model and all else of it are thrown away.
+fn rehearse_step(device: &Cuda, config: &Config, split: &Split) -> Result<()> {
+    let layers = asl(split.train.classes.len());
+    let model = Sequential::<_, f32>::new(device, config.seed, layers)?;
+    let mut optimizer = config.optimizer(model.arena())?;
+    let images = DataLoader::new(device, &split.train, config.batch_size, Some(config.seed))?;
+    for batch in images.epoch(0, 0)?.take(1) {
+        let (pixels, labels) = batch?;
+        let tape = Tape::new();
+        let output = model.forward(&tape.input(&pixels))?;
+        let (loss, _correct) = cross_entropy(&output, &labels, &Default::default())?;
+        optimizer.zero_grad();
+        loss.backward()?;
+        optimizer.step()?;
+    }
+    Ok(())
 }
 
 /// Sets another number of epochs for a run of which `done` are done.

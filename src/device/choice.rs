@@ -1,7 +1,7 @@
 //! Which device a program runs on: what the user asked for, and what there is.
 
 use super::cuda::{KernelCache, NoGpu};
-use super::{Cpu, Cuda, Device, KernelTime, Memory};
+use super::{Cpu, Cuda, Device, KernelTime, Memory, Precision, Precisions};
 use crate::{Error, Result};
 use std::fmt;
 use std::str::FromStr;
@@ -107,6 +107,30 @@ impl AnyDevice {
             Self::Cpu(cpu) if cpu.threads() == 1 => "cpu (1 thread)".into(),
             Self::Cpu(cpu) => format!("cpu ({} threads)", cpu.threads()),
             Self::Cuda(cuda) => format!("{} ({})", cuda.name(), cuda.info()),
+        }
+    }
+
+    /// What it rounds operands of products to.
+    pub fn precisions(&self) -> Precisions {
+        match self {
+            Self::Cpu(_) => Precision::F32.into(),
+            Self::Cuda(cuda) => cuda.precisions(),
+        }
+    }
+
+    /// As [`Cuda::set_precisions`]; the CPU rounds nothing.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the device cannot round so.
+    pub fn set_precisions(&self, precisions: impl Into<Precisions>) -> Result<()> {
+        let precisions = precisions.into();
+        match self {
+            Self::Cuda(cuda) => cuda.set_precisions(precisions),
+            Self::Cpu(_) if precisions == Precision::F32.into() => Ok(()),
+            Self::Cpu(_) => {
+                let message = format!("the CPU computes in f32, not in {precisions}");
+                Err(Error::argument("--precision", message))
+            }
         }
     }
 

@@ -7,11 +7,13 @@ mod choice;
 pub(crate) mod cpu;
 pub mod cuda;
 mod memory;
+mod precision;
 
 pub use choice::{AnyDevice, Chosen, DeviceChoice, OnDevice, choose};
 pub use cpu::{Cpu, KernelTime};
 pub use cuda::Cuda;
 pub use memory::{Memory, Output};
+pub use precision::{Precision, Precisions, TENSOR_CORES_SINCE};
 
 use crate::dtype::Float;
 use crate::ops;

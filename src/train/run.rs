@@ -1,6 +1,7 @@
 //! The folder of a run: `config.json`, `metrics.jsonl`, the models, and the state to go on from.
 
 use super::{Config, State};
+use crate::device::Precisions;
 use crate::files::write_atomic;
 use crate::{Error, Result, checkpoint};
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,9 @@ pub struct Record {
     pub classes: Vec<String>,
     /// The device, in words.
     pub device: String,
+    /// What the device rounds operands of products to.
+    #[serde(default)]
+    pub precisions: Precisions,
     /// The program's version.
     pub version: String,
 }

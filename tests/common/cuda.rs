@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses some of it")]
 
 use signet::Cuda;
+use signet::device::Precision;
 use signet::device::cuda::KernelCache;
 
 /// Whether the tests run on cusim.
@@ -22,13 +23,19 @@ pub fn device() -> Option<Cuda> {
     if is_sim() {
         load_sim();
         // cusim keeps what it compiled by itself, and its code has no place in the user's cache.
-        return Some(Cuda::open(0, KernelCache::none()).expect("cusim is a device"));
+        return Some(in_f32(Cuda::open(0, KernelCache::none()).expect("cusim is a device")));
     }
     if std::env::var("SIGNET_TEST_CUDA").is_ok_and(|chosen| chosen == "real") {
-        return Some(Cuda::new(0).expect("SIGNET_TEST_CUDA=real asks for a GPU"));
+        return Some(in_f32(Cuda::new(0).expect("SIGNET_TEST_CUDA=real asks for a GPU")));
     }
     eprintln!("SKIPPED: a CUDA test, as SIGNET_TEST_CUDA is neither sim nor real");
     None
+}
+
+/// The bounds of most tests are those of f32.
+fn in_f32(device: Cuda) -> Cuda {
+    device.set_precisions(Precision::F32).expect("every device has f32");
+    device
 }
 
 /// Puts cusim where cudarc will look, which must come before its first call.

@@ -3,9 +3,10 @@
 use super::Cuda;
 use super::cache::{KernelCache, Key};
 use super::launch::Launch;
-use super::nvrtc::{self, CompileError, Scalar, Target};
+use super::nvrtc::{self, CompileError, Constants, Scalar, Target, Variant};
 use super::probe::has_driver_symbol;
-use super::sources::{self, Source};
+use super::sources::{self, Product, Source};
+use crate::device::Precision;
 use crate::dtype::Float;
 use crate::{Error, Result};
 use cudarc::driver::sys::{self, CUfunction_attribute};
@@ -13,7 +14,10 @@ use cudarc::driver::{DriverError, result};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::CString;
+use std::panic::resume_unwind;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 /// A kernel, and what of it a launch must heed.
 #[derive(Debug)]
@@ -28,6 +32,20 @@ pub(super) struct Function {
     pub(super) static_shared: u32,
     /// The largest dynamic shared memory that the driver was asked for.
     pub(super) opted_in: Cell<u32>,
+}
+
+impl Function {
+    /// One that is never launched.
+    fn of_rehearsal(name: &'static str) -> Self {
+        Self {
+            name,
+            raw: std::ptr::null_mut(),
+            parameters: None,
+            max_threads: u32::MAX,
+            static_shared: 0,
+            opted_in: Cell::new(0),
+        }
+    }
 }
 
 /// How the kernels in use came about.
@@ -55,6 +73,26 @@ impl Drop for Module {
     }
 }
 
+/// What compiling needs beside a source, for any thread.
+#[derive(Debug, Clone, Copy)]
+struct Compiler {
+    target: Target,
+    nvrtc: (u32, u32),
+}
+
+impl Compiler {
+    fn key(&self, source: &Source, variant: &Variant) -> Key {
+        Key::new(source, sources::headers(), &nvrtc::options(self.target, variant), self.nvrtc)
+    }
+
+    fn compile(&self, source: &Source, variant: &Variant) -> Result<Vec<u8>, String> {
+        let options = nvrtc::options(self.target, variant);
+        nvrtc::compile(source, sources::headers(), self.target, &options)
+            .map(|compiled| compiled.code)
+            .map_err(|error| compile_error(source, self.target, variant, self.nvrtc, &error))
+    }
+}
+
 /// Told, with a line for the user, that compiling begins.
 type Notice = Box<dyn Fn(&str)>;
 
@@ -63,9 +101,13 @@ pub(super) struct Kernels {
     target: Target,
     nvrtc: (u32, u32),
     cache: KernelCache,
-    modules: RefCell<HashMap<(&'static str, Scalar), Module>>,
+    modules: RefCell<HashMap<(&'static str, Variant), Module>>,
     statistics: Cell<KernelStatistics>,
     notice: RefCell<Option<Notice>>,
+    /// In a rehearsal, what its launches will need.
+    rehearsal: RefCell<Option<Vec<(&'static str, Variant)>>>,
+    /// Code that a rehearsal compiled, until it is loaded.
+    ready: RefCell<HashMap<(&'static str, Variant), Vec<u8>>>,
 }
 
 impl Kernels {
@@ -77,6 +119,8 @@ impl Kernels {
             modules: RefCell::default(),
             statistics: Cell::default(),
             notice: RefCell::default(),
+            rehearsal: RefCell::default(),
+            ready: RefCell::default(),
         }
     }
 
@@ -89,19 +133,65 @@ impl Kernels {
     fn code(
         &self,
         source: &Source,
-        scalar: Scalar,
+        variant: &Variant,
         use_cache: bool,
     ) -> Result<(Vec<u8>, bool), String> {
-        let options = nvrtc::options(self.target, scalar);
-        let key = Key::new(source, sources::headers(), &options, self.nvrtc);
-        if use_cache && let Some(code) = self.cache.get(&key) {
+        if let Some(code) = self.ready.borrow_mut().remove(&(source.name, *variant)) {
+            return Ok((code, false));
+        }
+        let compiler = self.compiler();
+        if use_cache && let Some(code) = self.cache.get(&compiler.key(source, variant)) {
             return Ok((code, true));
         }
         self.announce();
-        let compiled = nvrtc::compile(source, sources::headers(), self.target, &options)
-            .map_err(|error| compile_error(source, self.target, scalar, self.nvrtc, &error))?;
-        self.cache.put(&key, &compiled.code);
-        Ok((compiled.code, false))
+        let code = compiler.compile(source, variant)?;
+        self.cache.put(&compiler.key(source, variant), &code);
+        Ok((code, false))
+    }
+
+    /// Modules that a rehearsal compiled and nobody loaded yet.
+    #[cfg(test)]
+    pub(super) fn ready_count(&self) -> usize {
+        self.ready.borrow().len()
+    }
+
+    fn compiler(&self) -> Compiler {
+        Compiler { target: self.target, nvrtc: self.nvrtc }
+    }
+
+    /// Compiles what is neither loaded nor in the cache, side by side, and keeps it for `load`.
+    fn prepare(&self, modules: &[(&'static str, Variant)]) -> Result<(), String> {
+        let compiler = self.compiler();
+        let missing: Vec<_> = modules
+            .iter()
+            .filter(|module| !self.modules.borrow().contains_key(module))
+            .filter_map(|&(file, variant)| Some((sources::find(file)?, variant)))
+            .filter(|(source, variant)| self.cache.get(&compiler.key(source, variant)).is_none())
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.announce();
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut done = Vec::new();
+            while let Some((source, variant)) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+                done.push((source, *variant, compiler.compile(source, variant)));
+            }
+            done
+        };
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(missing.len());
+        let compiled: Vec<_> = thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            let joined = workers.into_iter().map(thread::ScopedJoinHandle::join);
+            joined.map(|done| done.unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        });
+        for (source, variant, code) in compiled.into_iter().flatten() {
+            let code = code?;
+            self.cache.put(&compiler.key(source, &variant), &code);
+            self.ready.borrow_mut().insert((source.name, variant), code);
+        }
+        Ok(())
     }
 
     /// Says once that compiling takes a moment.
@@ -138,7 +228,62 @@ impl Cuda {
         file: &'static str,
         function: &'static str,
     ) -> Result<Launch<'_>> {
-        Ok(Launch::new(self, self.function(file, function, Scalar::of::<T>())?))
+        self.kernel_for::<T>(file, function, &[])
+    }
+
+    /// As [`Cuda::kernel`], from a module of its own whose `GEOMETRY` is `constants`, where the device
+    /// was asked to specialise.
+    ///
+    /// # Errors
+    /// As [`Cuda::kernel`].
+    pub(crate) fn kernel_for<T: Float>(
+        &self,
+        file: &'static str,
+        function: &'static str,
+        constants: &[u32],
+    ) -> Result<Launch<'_>> {
+        let variant = self.variant::<T>(file, constants)?;
+        if let Some(needed) = &mut *self.kernels().rehearsal.borrow_mut() {
+            if !needed.contains(&(file, variant)) {
+                needed.push((file, variant));
+            }
+            return Ok(Launch::new(self, Rc::new(Function::of_rehearsal(function))));
+        }
+        Ok(Launch::new(self, self.function(file, function, variant)?))
+    }
+
+    /// Does `work` without running a kernel, and compiles all the kernels that it would have run,
+    /// side by side: those of a training step take as long as the slowest of them then, instead of
+    /// one after the other. What `work` computes is no number that means anything.
+    ///
+    /// # Errors
+    /// What `work` returns, and [`Error::Device`] when a file does not compile.
+    pub fn rehearse(&self, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        *self.kernels().rehearsal.borrow_mut() = Some(Vec::new());
+        let done = work();
+        let needed = self.kernels().rehearsal.take().unwrap_or_default();
+        done?;
+        self.kernels().prepare(&needed).map_err(|message| self.error(message))
+    }
+
+    /// Whether launches are noted and not made.
+    pub(super) fn rehearses(&self) -> bool {
+        self.kernels().rehearsal.borrow().is_some()
+    }
+
+    /// What `file` is to be compiled for under this device's settings.
+    fn variant<T: Float>(&self, file: &str, constants: &[u32]) -> Result<Variant> {
+        let scalar = Scalar::of::<T>();
+        let precision = match (scalar, sources::product(file)) {
+            (Scalar::Double, _) | (_, None) => Precision::F32,
+            (Scalar::Float, Some(Product::Convolution)) => self.precisions().convolution,
+            (Scalar::Float, Some(Product::Matmul)) => self.precisions().matmul,
+        };
+        let constants = if self.0.specialise.get() { constants } else { &[] };
+        let constants = Constants::new(constants).ok_or_else(|| {
+            self.error(format!("kernels/{file}.cu: too many constants: {}", constants.len()))
+        })?;
+        Ok(Variant { scalar, precision, constants })
     }
 
     /// Has `notice` called before this device compiles its first kernel, with a line for the user:
@@ -156,9 +301,9 @@ impl Cuda {
         &self,
         file: &'static str,
         function: &'static str,
-        scalar: Scalar,
+        variant: Variant,
     ) -> Result<Rc<Function>> {
-        let key = (file, scalar);
+        let key = (file, variant);
         let modules = &self.kernels().modules;
         let known = modules
             .borrow()
@@ -173,7 +318,7 @@ impl Cuda {
         let module = match module {
             Some(module) => module,
             None => {
-                let loaded = self.load(file, scalar)?;
+                let loaded = self.load(file, &variant)?;
                 modules.borrow_mut().entry(key).or_insert(loaded).raw
             }
         };
@@ -184,13 +329,13 @@ impl Cuda {
         Ok(found)
     }
 
-    fn load(&self, file: &'static str, scalar: Scalar) -> Result<Module> {
+    fn load(&self, file: &'static str, variant: &Variant) -> Result<Module> {
         let source = sources::find(file).ok_or_else(|| {
             let known: Vec<_> = sources::sources().iter().map(|source| source.name).collect();
             self.error(format!("there is no kernels/{file}.cu; there are {}", known.join(", ")))
         })?;
         let kernels = self.kernels();
-        let code = |use_cache| kernels.code(&source, scalar, use_cache).map_err(|m| self.error(m));
+        let code = |use_cache| kernels.code(&source, variant, use_cache).map_err(|m| self.error(m));
         let (image, cached) = code(true)?;
         let mut loaded = load_image(image);
         let mut from_cache = cached;
@@ -239,7 +384,7 @@ impl Cuda {
 pub(super) fn compile_error(
     source: &Source,
     target: Target,
-    scalar: Scalar,
+    variant: &Variant,
     (major, minor): (u32, u32),
     CompileError { code, log }: &CompileError,
 ) -> String {
@@ -250,7 +395,7 @@ pub(super) fn compile_error(
          report it; --device cpu works meanwhile"
     };
     format!(
-        "cannot compile {} for {target} with SCALAR = {scalar}: NVRTC {major}.{minor} says \
+        "cannot compile {} for {target} with {variant}: NVRTC {major}.{minor} says \
          {code}\n{log}\n{advice}",
         source.file
     )

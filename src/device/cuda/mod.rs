@@ -38,6 +38,7 @@ mod tests;
 pub use cache::{CacheSize, KernelCache};
 pub(crate) use grid::{THREADS, grid, pack_grid};
 pub use kernels::KernelStatistics;
+pub(crate) use launch::Launch;
 pub use memory::{CudaBuffer, CudaView, CudaViewMut};
 pub use pool::MemoryUse;
 pub use precompile::{CompiledFile, compile_all};
@@ -45,7 +46,7 @@ pub use probe::{
     GpuInfo, MINIMUM_CAPABILITY, NoGpu, NvrtcInfo, driver_version, gpus, nvrtc_info, probe,
 };
 
-use super::{Device, Memory};
+use super::{Device, Memory, Precisions};
 use crate::dtype::Float;
 use crate::{Error, Result};
 use cudarc::driver::sys::{CUdevice_attribute as Attribute, CUdeviceptr, CUstream};
@@ -82,6 +83,8 @@ struct Inner {
     id: u64,
     info: GpuInfo,
     limits: Limits,
+    precisions: Cell<Precisions>,
+    specialise: Cell<bool>,
     kernels: Kernels,
     pool: RefCell<Pool>,
     /// [`launch::COUNTERS`] numbers that kernels find and leave at 0.
@@ -170,6 +173,8 @@ impl Cuda {
         };
         Ok(Self(Rc::new(Inner {
             id: IDS.fetch_add(1, Ordering::Relaxed),
+            precisions: Cell::new(Precisions::of_capability(info.capability)),
+            specialise: Cell::new(false),
             info,
             limits,
             kernels,
@@ -219,6 +224,30 @@ impl Cuda {
     /// The `N` of `cuda:N`.
     pub fn ordinal(&self) -> usize {
         self.0.info.ordinal
+    }
+
+    /// What operands of products are rounded to: at first PyTorch's defaults,
+    /// [`Precisions::of_capability`].
+    pub fn precisions(&self) -> Precisions {
+        self.0.precisions.get()
+    }
+
+    /// Sets what operands of products are rounded to from now on; a [`Precision`](super::Precision)
+    /// is for all kinds of products. Like PyTorch's, it is a setting of the device, not of a tensor.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when this GPU's tensor cores know no such format.
+    pub fn set_precisions(&self, precisions: impl Into<Precisions>) -> Result<()> {
+        let precisions = precisions.into();
+        precisions.check(&self.info().name, self.info().capability)?;
+        self.0.precisions.set(precisions);
+        Ok(())
+    }
+
+    /// Whether kernels that can be are compiled for the very sizes they are used with. That takes a
+    /// compilation for each geometry, and changes no bit of a result. At first they are not.
+    pub fn set_specialise(&self, specialise: bool) {
+        self.0.specialise.set(specialise);
     }
 
     /// Bytes in use, pooled, and at the peak.

@@ -5,6 +5,7 @@
 //! NVRTC does not know yet gets PTX, which its driver compiles further.
 
 use super::sources::{Header, Source};
+use crate::device::Precision;
 use crate::dtype::Float;
 use cudarc::nvrtc::sys;
 use std::any::TypeId;
@@ -32,6 +33,55 @@ impl fmt::Display for Scalar {
             Self::Float => "float",
             Self::Double => "double",
         })
+    }
+}
+
+/// How many constants a module may be compiled for.
+const MAX_CONSTANTS: usize = 20;
+
+/// The sizes that a specialised module is compiled for, or none. A copy allocates nothing, so that
+/// a launch can look its module up by it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(super) struct Constants {
+    values: [u32; MAX_CONSTANTS],
+    count: usize,
+}
+
+impl Constants {
+    /// `None` when there are too many.
+    pub(super) fn new(constants: &[u32]) -> Option<Self> {
+        let mut values = [0; MAX_CONSTANTS];
+        values.get_mut(..constants.len())?.copy_from_slice(constants);
+        Some(Self { values, count: constants.len() })
+    }
+}
+
+/// What a file is compiled for, beside the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Variant {
+    pub(super) scalar: Scalar,
+    /// [`Precision::F32`] for doubles, and for files without products.
+    pub(super) precision: Precision,
+    pub(super) constants: Constants,
+}
+
+impl Variant {
+    /// For any sizes, rounding nothing.
+    pub(super) fn of(scalar: Scalar) -> Self {
+        Self { scalar, precision: Precision::F32, constants: Constants::default() }
+    }
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SCALAR = {}", self.scalar)?;
+        if self.precision != Precision::F32 {
+            write!(f, ", in {}", self.precision)?;
+        }
+        match self.constants.count {
+            0 => Ok(()),
+            count => write!(f, ", GEOMETRY = {:?}", &self.constants.values[..count]),
+        }
     }
 }
 
@@ -68,7 +118,8 @@ impl fmt::Display for Target {
 ///
 /// Rounding is spelled out though these are the defaults: what a kernel computes must not hang on a
 /// default, and nothing here is "fast math". Contraction to fused multiply-adds is on.
-pub(super) fn options(target: Target, scalar: Scalar) -> Vec<String> {
+pub(super) fn options(target: Target, variant: &Variant) -> Vec<String> {
+    let Variant { scalar, precision, constants } = variant;
     let mut options = vec![
         format!("--gpu-architecture={target}"),
         "--std=c++17".into(),
@@ -78,8 +129,19 @@ pub(super) fn options(target: Target, scalar: Scalar) -> Vec<String> {
         "--prec-sqrt=true".into(),
         format!("-DSCALAR={scalar}"),
     ];
-    if scalar == Scalar::Double {
+    if *scalar == Scalar::Double {
         options.push("-DSCALAR_IS_DOUBLE".into());
+    }
+    // The names of `mma.cuh`.
+    match precision {
+        Precision::F32 => {}
+        Precision::Tf32 => options.push("-DPRECISION=PRECISION_TF32".into()),
+        Precision::Bf16 => options.push("-DPRECISION=PRECISION_BF16".into()),
+    }
+    if constants.count > 0 {
+        let values: Vec<_> =
+            constants.values[..constants.count].iter().map(u32::to_string).collect();
+        options.push(format!("-DGEOMETRY={}", values.join(",")));
     }
     options
 }
@@ -224,13 +286,23 @@ mod tests {
             all
         };
         assert_eq!(
-            options(Target::Cubin(90), Scalar::Float),
+            options(Target::Cubin(90), &Variant::of(Scalar::Float)),
             expected("sm_90", &["-DSCALAR=float"])
         );
         assert_eq!(
-            options(Target::Ptx(121), Scalar::Double),
+            options(Target::Ptx(121), &Variant::of(Scalar::Double)),
             expected("compute_121", &["-DSCALAR=double", "-DSCALAR_IS_DOUBLE"])
         );
+        let float = Variant::of(Scalar::Float);
+        let constants = Constants::new(&[25, 28, 0]).unwrap();
+        for (precision, name) in [(Precision::Tf32, "TF32"), (Precision::Bf16, "BF16")] {
+            let precision_is = format!("-DPRECISION=PRECISION_{name}");
+            assert_eq!(
+                options(Target::Cubin(80), &Variant { precision, constants, ..float }),
+                expected("sm_80", &["-DSCALAR=float", &precision_is, "-DGEOMETRY=25,28,0"])
+            );
+        }
+        assert_eq!(Constants::new(&[1; MAX_CONSTANTS + 1]), None);
     }
 
     #[test]

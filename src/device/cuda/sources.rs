@@ -3,6 +3,8 @@
 //! `build.rs` puts everything in `kernels/` into the binary: a `signet` that was copied to another
 //! machine still has its kernels, and adding one means adding a file.
 
+use std::sync::OnceLock;
+
 /// One translation unit: a `.cu` file and the headers it may include.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Source {
@@ -41,6 +43,11 @@ const TEST_SOURCES: &[Source] = &[
         text: include_str!("tests/launch.cu"),
     },
     Source {
+        name: "test_mma",
+        file: "src/device/cuda/tests/mma.cu",
+        text: include_str!("tests/mma.cu"),
+    },
+    Source {
         name: "test_broken",
         file: "src/device/cuda/tests/broken.cu",
         text: include_str!("tests/broken.cu"),
@@ -61,7 +68,7 @@ struct Edited {
 #[cfg(debug_assertions)]
 fn edited() -> Option<&'static Edited> {
     use std::path::Path;
-    static EDITED: std::sync::OnceLock<Option<Edited>> = std::sync::OnceLock::new();
+    static EDITED: OnceLock<Option<Edited>> = OnceLock::new();
     let read = |folder: &Path, name: &str| -> &'static str {
         let path = folder.join(name);
         let text = std::fs::read_to_string(&path)
@@ -101,10 +108,56 @@ pub(super) fn sources() -> &'static [Source] {
     edited().map_or(SOURCES, |edited| &edited.sources)
 }
 
+/// What kind of product a file computes, which decides what its operands are rounded to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Product {
+    /// In files whose names begin with `conv`.
+    Convolution,
+    /// In all others.
+    Matmul,
+}
+
+/// The kind of product in the file called `name`; `None` where there is none, or no such file.
+pub(super) fn product(name: &str) -> Option<Product> {
+    static WITH_PRODUCTS: OnceLock<Vec<&str>> = OnceLock::new();
+    let with_products = WITH_PRODUCTS.get_or_init(|| {
+        sources().iter().filter(|source| includes_mma(source.text)).map(|s| s.name).collect()
+    });
+    let product = if name.starts_with("conv") { Product::Convolution } else { Product::Matmul };
+    with_products.contains(&name).then_some(product)
+}
+
+/// Whether a text includes `mma.cuh`, itself or through other headers.
+fn includes_mma(text: &str) -> bool {
+    let names = text.lines().filter_map(|line| line.strip_prefix("#include \"")?.split('"').next());
+    names.into_iter().any(|name| {
+        let included = headers().iter().find(|header| header.name == name);
+        name == "mma.cuh" || included.is_some_and(|header| includes_mma(header.text))
+    })
+}
+
 /// The file called `name`.
 pub(super) fn find(name: &str) -> Option<Source> {
     let found = sources().iter().copied().chain([PROBE]).find(|source| source.name == name);
     #[cfg(test)]
     let found = found.or_else(|| TEST_SOURCES.iter().copied().find(|source| source.name == name));
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_are_in_the_files_that_include_them() {
+        for (name, expected) in [
+            ("conv2d", Some(Product::Convolution)),
+            ("matmul", Some(Product::Matmul)),
+            ("relu", None),
+            ("probe", None),
+            ("nothing", None),
+        ] {
+            assert_eq!(product(name), expected, "{name}");
+        }
+    }
 }

@@ -10,7 +10,12 @@ const FILE: &str = "conv2d";
 
 /// The tiling of an `[m, n]` result, and the name of the kernel with such tiles: of 64 rows, or of
 /// 32 where those leave less of the last tile empty.
-fn tiling(m: u32, n: u32, many: &'static str, few: &'static str) -> (Tiling, &'static str) {
+pub(crate) fn tiling(
+    m: u32,
+    n: u32,
+    many: &'static str,
+    few: &'static str,
+) -> (Tiling, &'static str) {
     if m.next_multiple_of(32) < m.next_multiple_of(64) {
         (Tiling::new(32, m, n), few)
     } else {
@@ -30,7 +35,7 @@ impl<T: Float> Conv2dKernels<T> for Cuda {
         let pixels = geometry.batch * geometry.out_height * geometry.out_width;
         let (tiling, name) =
             tiling(geometry.out_channels, pixels, "conv2d_forward", "conv2d_forward_few");
-        self.kernel::<T>(FILE, name)?
+        self.kernel_for::<T>(FILE, name, geometry.constants())?
             .value(*geometry)
             .input(input)
             .input(weight)
@@ -53,7 +58,7 @@ impl<T: Float> Conv2dKernels<T> for Cuda {
             "conv2d_backward_input",
             "conv2d_backward_input_few",
         );
-        self.kernel::<T>(FILE, name)?
+        self.kernel_for::<T>(FILE, name, geometry.constants())?
             .value(*geometry)
             .input(grad_output)
             .input(weight)
@@ -76,7 +81,10 @@ impl<T: Float> Conv2dKernels<T> for Cuda {
             "conv2d_backward_weight_few",
         );
         let tiling = tiling.sliced(geometry.batch * geometry.out_height * geometry.out_width);
-        let product = self.kernel::<T>(FILE, name)?.value(*geometry).value(tiling.slice);
+        let product = self
+            .kernel_for::<T>(FILE, name, geometry.constants())?
+            .value(*geometry)
+            .value(tiling.slice);
         let product = product.input(input).input(grad_output);
         if tiling.slices == 1 {
             return product.gradient(grad_weight).launch(tiling.grid(), tiling.block());
@@ -85,7 +93,7 @@ impl<T: Float> Conv2dKernels<T> for Cuda {
         let mut partials = self.alloc::<T>(tiling.slices as usize * weights as usize)?;
         let output = Output { view: Self::view_mut(&mut partials), accumulate: false };
         product.gradient(output).launch(tiling.grid(), tiling.block())?;
-        self.kernel::<T>(FILE, "conv2d_backward_weight_reduce")?
+        self.kernel_for::<T>(FILE, "conv2d_backward_weight_reduce", geometry.constants())?
             .value(tiling.slices)
             .value(weights)
             .input(Self::view(&partials))

@@ -1,7 +1,7 @@
 //! Two-dimensional convolution (cross-correlation, as everywhere in deep learning).
 
 mod cpu;
-mod cuda;
+pub(crate) mod cuda;
 mod layer;
 
 pub use layer::{Conv2d, Conv2dModule, Size2};
@@ -120,6 +120,12 @@ impl Conv2dGeometry {
             padding: padding.map(|size| size as u32),
             dilation: dilation.map(|size| size as u32),
         })
+    }
+
+    /// All but the batch, as `specialise` of `kernels/conv2d.cu` takes them: what kernels may be
+    /// compiled for.
+    pub(crate) fn constants(&self) -> &[u32] {
+        &bytemuck::cast_slice(std::slice::from_ref(self))[1..]
     }
 
     /// `[N, O, OH, OW]`.

@@ -78,6 +78,16 @@ pub struct DropoutView<'a, D: Memory> {
     pub step: D::View<'a, u64>,
 }
 
+impl<'a, D: Memory> DropoutView<'a, D> {
+    /// For a kernel that drops only where there is a step.
+    pub(crate) fn parts(drop: Option<Self>) -> (DropoutGeometry, Option<D::View<'a, u64>>) {
+        match drop {
+            Some(Self { geometry, step }) => (geometry, Some(step)),
+            None => (bytemuck::Zeroable::zeroed(), None),
+        }
+    }
+}
+
 /// What dropout asks of a device.
 pub trait DropoutKernels<T: Float>: Memory {
     /// `y = x * scale` where an element is kept, else 0: forward on values, backward on gradients,

@@ -1,33 +1,59 @@
-use super::{LinearCrossEntropyGeometry, LinearCrossEntropyKernels, plain};
+use super::{LinearCrossEntropyGeometry, LinearCrossEntropyKernels};
 use crate::Result;
+use crate::device::cuda::{CudaView, CudaViewMut, THREADS};
 use crate::device::{Cuda, Memory};
 use crate::dtype::Float;
 use crate::ops::linear::LinearGradients;
+use crate::ops::linear::cuda::backward;
+
+const FILE: &str = "linear_cross_entropy";
+
+/// The most blocks, each of which takes a row at a time.
+const MAX_BLOCKS: u32 = 1024;
 
 impl<T: Float> LinearCrossEntropyKernels<T> for Cuda {
     fn linear_cross_entropy_forward(
         &self,
         geometry: &LinearCrossEntropyGeometry,
-        input: <Self as Memory>::View<'_, T>,
-        weight: <Self as Memory>::View<'_, T>,
-        bias: Option<<Self as Memory>::View<'_, T>>,
-        target: <Self as Memory>::View<'_, i32>,
-        loss: <Self as Memory>::ViewMut<'_, T>,
-        grad_logits: <Self as Memory>::ViewMut<'_, T>,
-        correct: <Self as Memory>::ViewMut<'_, i32>,
+        input: CudaView<'_, T>,
+        weight: CudaView<'_, T>,
+        bias: Option<CudaView<'_, T>>,
+        target: CudaView<'_, i32>,
+        loss: CudaViewMut<'_, T>,
+        grad_logits: CudaViewMut<'_, T>,
+        correct: CudaViewMut<'_, i32>,
     ) -> Result<()> {
-        plain::forward(self, geometry, input, weight, bias, target, loss, grad_logits, correct)
+        // One block at least: the loss of no rows is written too.
+        let blocks = geometry.loss.batch.clamp(1, MAX_BLOCKS);
+        let mut partial_loss = self.alloc::<f64>(blocks as usize)?;
+        let mut partial_correct = self.alloc::<i32>(blocks as usize)?;
+        self.kernel::<T>(FILE, "linear_cross_entropy_forward")?
+            .value(*geometry)
+            .input(input)
+            .input(weight)
+            .optional(bias)
+            .input(target)
+            .output(Self::view_mut(&mut partial_loss))
+            .output(Self::view_mut(&mut partial_correct))
+            .counters(1)
+            .output(loss)
+            .output(grad_logits)
+            .output(correct)
+            .launch([blocks, 1, 1], [THREADS, 1, 1])
     }
 
     fn linear_cross_entropy_backward(
         &self,
         geometry: &LinearCrossEntropyGeometry,
-        input: <Self as Memory>::View<'_, T>,
-        weight: <Self as Memory>::View<'_, T>,
-        grad_logits: <Self as Memory>::View<'_, T>,
-        gradient: <Self as Memory>::View<'_, T>,
+        input: CudaView<'_, T>,
+        weight: CudaView<'_, T>,
+        grad_logits: CudaView<'_, T>,
+        gradient: CudaView<'_, T>,
         gradients: LinearGradients<'_, Self, T>,
     ) -> Result<()> {
-        plain::backward(self, geometry, input, weight, grad_logits, gradient, gradients)
+        let linear = geometry.linear();
+        let launch = self.kernel::<T>(FILE, "linear_cross_entropy_backward")?.value(linear);
+        let launch = launch.input(input).input(weight).input(grad_logits).input(gradient);
+        backward(self, launch, &linear, gradients)
     }
 }

@@ -23,6 +23,11 @@ pub struct LinearCrossEntropyGeometry {
 }
 
 impl LinearCrossEntropyGeometry {
+    /// The loss behind a layer with so many inputs.
+    pub fn new(loss: CrossEntropyGeometry, in_features: u32) -> Self {
+        Self { loss, in_features, padding: 0 }
+    }
+
     /// The layer alone.
     pub fn linear(&self) -> LinearGeometry {
         let CrossEntropyGeometry { batch, classes, .. } = self.loss;
@@ -78,7 +83,7 @@ pub fn linear_cross_entropy<D: Device<T>, T: Float>(
         LinearGeometry::new(OP, input, weight, bias)?;
     let (rows, classes) = (rows as usize, out_features as usize);
     let loss = CrossEntropyGeometry::new(OP, rows, classes, target, options)?;
-    let geometry = LinearCrossEntropyGeometry { loss, in_features, padding: 0 };
+    let geometry = LinearCrossEntropyGeometry::new(loss, in_features);
 
     let device = input.device().clone();
     let (mut loss, mut correct) = (device.alloc(1)?, device.alloc(1)?);

@@ -55,6 +55,52 @@ impl Tiling {
     }
 }
 
+/// Slices that one block adds up, `GEMM_GROUP` of `gemm.cuh`.
+const GROUP: u32 = 8;
+
+/// A [`Tiling`] whose slices the same kernel adds up, `GemmSplit` of `gemm.cuh`. The default is a
+/// product that is not wanted: it has no blocks.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
+pub(crate) struct Split {
+    tiles: u32,
+    slices: u32,
+    slice: u32,
+    /// Sums that are written for each tile, to be added up.
+    parts: u32,
+    /// Groups in which they are, a counter each.
+    groups: u32,
+}
+
+impl Split {
+    /// Blocks of the product.
+    pub(crate) fn blocks(&self) -> u32 {
+        self.tiles * self.slices
+    }
+
+    /// Counters that the product needs.
+    pub(crate) fn counters(&self) -> u32 {
+        self.tiles * self.groups
+    }
+
+    /// Elements that the product needs for partial sums, 16 for each of a block's `threads`.
+    pub(crate) fn partials(&self, threads: u32) -> usize {
+        (self.tiles * self.parts) as usize * (16 * threads) as usize
+    }
+}
+
+impl From<Tiling> for Split {
+    fn from(Tiling { tiles, slices, slice, .. }: Tiling) -> Self {
+        let (mut parts, mut groups, mut level) = (0, 0, slices);
+        while level > 1 {
+            parts += level;
+            level = level.div_ceil(GROUP);
+            groups += level;
+        }
+        Self { tiles, slices, slice, parts, groups }
+    }
+}
+
 /// The grid that adds the slices of a result of `elements` with blocks of [`COLUMN_BLOCK`].
 pub(crate) fn reduce_grid(elements: u32) -> [u32; 3] {
     [elements.div_ceil(COLUMN_BLOCK[0]), 1, 1]

@@ -332,6 +332,9 @@ fn blocks() -> Vec<Case> {
         block([3, 4, 6, 7], 5, [1, 1], (square(1, 0, 1), MaxPool2d::new(2).stride(3)), 3, train),
         block([3, 2, 7, 5], 3, [3, 3], (square(1, 1, 1), MaxPool2d::new(1)), 3, train),
         block([2, 3, 8, 8], 4, [3, 2], (square(1, 1, 1), MaxPool2d::new(2)), 3, train),
+        // More filters than a tile has rows, and more pixels than are summed in one piece.
+        block([3, 1, 4, 2], 66, [1, 1], (square(1, 0, 1), MaxPool2d::new(2)), 3, train),
+        block([37, 1, 4, 4], 3, [3, 3], usual(), 3, (false, Some(0.2))),
     ];
     cases.into_iter().map(|case| case.expect("the filter fits")).collect()
 }
@@ -366,7 +369,8 @@ fn block_grid() -> Vec<Case> {
 
 /// `[rows, inner, columns]` as linear layers with a rectifier, dropout or not.
 fn hidden_layers() -> Vec<Case> {
-    let sizes = [[1, 7, 5], [3, 17, 13], [33, 9, 24], [7, 1, 5], [33, 19, 1], [32, 75, 66]];
+    let sizes =
+        [[1, 7, 5], [3, 17, 13], [33, 9, 24], [7, 1, 5], [33, 19, 1], [32, 75, 66], [2, 600, 1]];
     let layer = |[m, k, n]: [usize; 3], drop| {
         let (x, w, b) = (normal(&[m, k]), normal(&[n, k]), normal(&[n]));
         let op = Op::LinearRelu { drop };

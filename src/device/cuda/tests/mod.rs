@@ -2,6 +2,7 @@
 
 #[path = "../../../../tests/common/cuda.rs"]
 mod common;
+mod mma;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod sim;
 
@@ -287,6 +288,48 @@ fn a_file_is_loaded_once_per_type() {
     }
     let after = device.kernel_statistics();
     assert_eq!(after.compiled + after.cached, before.compiled + before.cached + 2);
+}
+
+/// Nothing runs in a rehearsal; what it compiled is taken from it.
+#[test]
+fn a_rehearsal_compiles_and_runs_nothing() {
+    let Some(device) = device() else { return };
+    let mut out = device.upload(&[7_f32; 2]).unwrap();
+    let before = device.kernel_statistics();
+    let mut launch = |device: &Cuda| {
+        let input = device.upload(&[1_f32; 4])?;
+        device
+            .kernel::<f32>("test_launch", "block_sum")?
+            .shared(8)
+            .input(Cuda::view(&input))
+            .output(Cuda::view_mut(&mut out))
+            .launch([2, 1, 1], [2, 1, 1])?;
+        device.read(Cuda::view(&out))
+    };
+    device
+        .rehearse(|| {
+            assert_eq!(launch(&device)?, [7.0; 2]);
+            // Another file, and a type that is needed twice.
+            device.kernel::<f64>("test_launch", "halve").map(|_| ())?;
+            device.kernel::<f64>("test_launch", "block_sum").map(|_| ())
+        })
+        .unwrap();
+    assert_eq!(device.kernel_statistics(), before, "a rehearsal loads nothing");
+    assert_eq!(device.kernels().ready_count(), 2);
+    assert_eq!(launch(&device).unwrap(), [2.0; 2]);
+    assert_eq!(device.kernels().ready_count(), 1);
+    assert_eq!(device.kernel_statistics().compiled, before.compiled + 1);
+    // What is loaded is not compiled again.
+    device.rehearse(|| device.kernel::<f32>("test_launch", "halve").map(|_| ())).unwrap();
+    assert_eq!(device.kernels().ready_count(), 1);
+
+    let text =
+        message(device.rehearse(|| device.kernel::<f32>("test_broken", "broken").map(|_| ())));
+    assert_says(&text, &["broken.cu", "undeclared"]);
+    // And after a rehearsal that failed all is as before.
+    let text = message(device.rehearse(|| Err(device.error("no"))));
+    assert_says(&text, &["no"]);
+    assert_eq!(launch(&device).unwrap(), [2.0; 2]);
 }
 
 #[test]

@@ -5,8 +5,8 @@ use super::super::{
 };
 use super::common::{is_sim, load_sim};
 use super::{assert_says, block_sum, halve, message};
-use crate::device::{AnyDevice, DeviceChoice, Memory, choose};
-use crate::{Cuda, Error};
+use crate::device::{AnyDevice, DeviceChoice, Memory, Precision, Precisions, choose};
+use crate::{Cuda, Error, Tensor};
 use cusim::{Report, Sim, in_child};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -151,6 +151,35 @@ fn an_old_device_is_refused() {
     assert!(matches!(chosen.device, AnyDevice::Cpu(_)));
     assert_says(&chosen.to_string(), &["cpu (1 thread), as there is no GPU: ", "Turing"]);
     assert!(choose(DeviceChoice::Cuda(0), None).is_err());
+}
+
+#[test]
+fn an_older_device_has_no_tensor_cores() {
+    if is_parent("an_older_device_has_no_tensor_cores", &[("CUSIM_CC", "7.5")]) {
+        return;
+    }
+    let device = open().unwrap();
+    assert_eq!(device.precisions(), Precision::F32.into());
+    for precision in [Precision::Tf32, Precision::Bf16] {
+        let text = message(device.set_precisions(precision));
+        let name = precision.to_string();
+        assert_says(&text, &["--precision", &name, "cusim", "7.5", "8.0", "f32"]);
+        let matmul = Precisions { convolution: Precision::F32, matmul: precision };
+        assert!(device.set_precisions(matmul).is_err());
+    }
+    assert_eq!(device.precisions(), Precision::F32.into());
+    // `mma.cuh` is left out of its build.
+    let [a, b] = [[2_f32; 4], [3.0; 4]].map(|x| Tensor::from_slice(&device, &x, [2, 2]).unwrap());
+    assert_eq!(a.matmul(&b).unwrap().to_vec().unwrap(), [12.0; 4]);
+}
+
+#[test]
+fn a_newer_device_starts_with_pytorchs_precisions() {
+    if is_parent("a_newer_device_starts_with_pytorchs_precisions", &[("CUSIM_CC", "8.0")]) {
+        return;
+    }
+    let expected = Precisions { convolution: Precision::Tf32, matmul: Precision::F32 };
+    assert_eq!(open().unwrap().precisions(), expected);
 }
 
 #[test]

@@ -1,0 +1,69 @@
+// Softmax and cross-entropy of one row of logits.
+
+#pragma once
+
+#include "common.cuh"
+
+// src/ops/cross_entropy/mod.rs.
+struct CrossEntropyGeometry {
+  unsigned batch;
+  unsigned classes;
+  int ignore_index;
+  unsigned mean;
+  double label_smoothing;
+};
+
+// A logit and its class.
+struct Candidate {
+  T logit;
+  unsigned index;
+};
+
+// Whether b comes before a: NaN counts as the largest, and the first of equals wins. A total order,
+// so lanes may be compared in any.
+__device__ inline bool beats(const Candidate &b, const Candidate &a) {
+  if (isnan(a.logit) != isnan(b.logit)) return isnan(b.logit);
+  if (isnan(a.logit) || b.logit == a.logit) return b.index < a.index;
+  return b.logit > a.logit;
+}
+
+// Writes scale * (softmax - q) of one row of logits; returns its loss, and whether its largest
+// logit is the target's, in every lane. A warp's work; the gradient may take the place of the
+// logits, for each lane writes where it alone still reads.
+__device__ inline double row_loss(const CrossEntropyGeometry &g, const T *logits, unsigned target,
+                                  T scale, T *gradient, bool *hit) {
+  const unsigned lane = threadIdx.x % 32;
+  // The last of all in the order of `beats`: lanes without a class start with it.
+  Candidate best = {-INFINITE, 0xffffffffu};
+  for (unsigned i = lane; i < g.classes; i += 32) {
+    const Candidate other = {logits[i], i};
+    if (beats(other, best)) best = other;
+  }
+#pragma unroll
+  for (int distance = 16; distance > 0; distance /= 2) {
+    const Candidate other = {__shfl_xor_sync(0xffffffffu, best.logit, distance),
+                             __shfl_xor_sync(0xffffffffu, best.index, distance)};
+    if (beats(other, best)) best = other;
+  }
+  *hit = best.index == target;
+  const T at_target = logits[target] - best.logit;
+
+  // Shifted by the maximum, no exponential overflows.
+  T sum = 0;
+  for (unsigned i = lane; i < g.classes; i += 32) sum += exp(logits[i] - best.logit);
+  sum = warp_sum(sum);
+  // A class costs log_sum - (logit - maximum), never (log_sum + maximum) - logit: that would round
+  // the sum away at a large maximum.
+  const T log_sum = log(sum);
+
+  // Exponentials are taken again rather than kept: most networks have few classes.
+  const T smoothing = (T)g.label_smoothing, spread = smoothing / (T)g.classes;
+  double spread_loss = 0;
+  for (unsigned i = lane; i < g.classes; i += 32) {
+    const T q = i == target ? T(1) - smoothing + spread : spread;
+    const T logit = logits[i] - best.logit;
+    gradient[i] = scale * (exp(logit) / sum - q);
+    if (smoothing > 0) spread_loss += spread * (log_sum - logit);
+  }
+  return (T(1) - smoothing) * (log_sum - at_target) + warp_sum(spread_loss);
+}

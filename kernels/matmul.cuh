@@ -1,0 +1,33 @@
+// Matrix products of matrices that lie in memory, as rules for gemm.cuh.
+
+#pragma once
+
+#include "gemm.cuh"
+
+// src/ops/matmul/mod.rs. The kernel's name says which operands lie transposed.
+struct MatmulGeometry {
+  unsigned m;
+  unsigned n;
+  unsigned k;
+  unsigned transpose_a;
+  unsigned transpose_b;
+};
+
+template <bool TRANSPOSE_A, bool TRANSPOSE_B> struct MatmulProduct {
+  typedef unsigned Row, Col, Step; // the indices themselves
+  // A plain a [m, k] is contiguous along k, a plain b [k, n] along n.
+  static const bool A_ALONG_K = !TRANSPOSE_A, B_ALONG_K = TRANSPOSE_B;
+
+  const MatmulGeometry &g;
+  const T *matrix_a, *matrix_b;
+
+  __device__ Row row(unsigned m) const { return m; }
+  __device__ Col col(unsigned n) const { return n; }
+  __device__ Step step(unsigned k) const { return k; }
+  __device__ T a(Row m, Step k) const {
+    return TRANSPOSE_A ? matrix_a[k * g.m + m] : matrix_a[m * g.k + k];
+  }
+  __device__ T b(Col n, Step k) const {
+    return TRANSPOSE_B ? matrix_b[n * g.k + k] : matrix_b[k * g.n + n];
+  }
+};
