@@ -14,6 +14,10 @@
 //   T a(Row, Step), b(Col, Step) one element; only asked for inside the matrices;
 //   A_ALONG_K, B_ALONG_K         whether neighbours in memory are neighbours along k: neighbouring
 //                                threads then fetch along k, so that their loads coalesce.
+//
+// `gemm` leaves a tile in registers, `gemm_tile` in shared memory, where what a kernel does with it
+// is free to choose its threads. `gemm_split` cuts long sums into slices for several blocks, and
+// adds them up in the same launch.
 
 #pragma once
 
