@@ -154,8 +154,8 @@ __device__ inline void gemm_tile(const Product &product, GemmTileShared<ROWS, Pr
   __syncthreads();
 }
 
-// How a product is cut for `gemm_split` (src/ops/matmul/cuda.rs): into tiles of the result, and each
-// tile's sum over k into slices, a block for every slice of every tile.
+// How a product is cut for `gemm_split` (src/ops/matmul/cuda.rs): into tiles of the result, and
+// each tile's sum over k into slices, a block for every slice of every tile.
 struct GemmSplit {
   unsigned tiles;
   unsigned slices; // at least 1
