@@ -9,9 +9,10 @@
 //   backward_input    grad_x[c, (n,q)]  =  weight[c, (o,t)]    gathered grad_y[(o,t), (n,q)]
 //   backward_weight   grad_w[o, (c,t)]  =  grad_y[o, (n,p)]    patches[(n,p), (c,t)]
 //
-// The products are those of conv.cuh, their tiles and barriers those of gemm.cuh. Each kernel has a twin
-// for few rows, `_few`, with tiles of 32 rows instead of 64. The launch bounds ask for two blocks a
-// multiprocessor: left alone, the compiler squeezes the registers until four fit, and spills.
+// The products are those of conv.cuh, their tiles and barriers those of gemm.cuh. Each kernel has a
+// twin for few rows, `_few`, with tiles of 32 rows instead of 64. The launch bounds ask for two
+// blocks a multiprocessor: left alone, the compiler squeezes the registers until four fit, and
+// spills.
 
 #include "conv.cuh"
 

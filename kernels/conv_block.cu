@@ -83,8 +83,8 @@ __device__ inline void convolve(GemmTileShared<ROWS, ForwardProduct> &shared,
 //
 // Block x owns the 64 filters x 64 output pixels of tile x, its thread 4 x 4 of them; then four
 // lanes have a filter's pixels each. 2 * N * O * OH * OW * C * KH * KW FLOP, and 5 a pixel and
-// filter. Reads the input about ceil(O / 64) * KH * KW times, mostly from cache, and the weight once
-// per 64 pixels; writes the output once, and 16 bytes per filter and 64 pixels.
+// filter. Reads the input about ceil(O / 64) * KH * KW times, mostly from cache, and the weight
+// once per 64 pixels; writes the output once, and 16 bytes per filter and 64 pixels.
 extern "C" __global__ void __launch_bounds__(256, 2)
     conv_block_conv(Conv2dGeometry g,
                     const T *__restrict__ input,  // [N, C, H, W]
@@ -108,8 +108,8 @@ extern "C" __global__ void __launch_bounds__(128)
   convolve(shared, specialise(g), input, weight, bias, convolved, (Part *)parts);
 }
 
-// The mean and the biased variance of `count` elements in tiles of GEMM_COLS, in every thread of the
-// block. The mean first, then the squares around it: nothing cancels.
+// The mean and the biased variance of `count` elements in tiles of GEMM_COLS, in every thread of
+// the block. The mean first, then the squares around it: nothing cancels.
 __device__ inline void merge_parts(const Part *parts, unsigned count, T *mean, T *variance) {
   const unsigned tiles = (count + GEMM_COLS - 1) / GEMM_COLS;
   double sum = 0, squares = 0;
@@ -140,8 +140,8 @@ struct Pooled {
   }
 };
 
-// The maximum of a window of KH x KW (of any size if these are 0) that starts at element `start`, and
-// its place in the window, row-major: the first maximum, or the last NaN.
+// The maximum of a window of KH x KW (of any size if these are 0) that starts at element `start`,
+// and its place in the window, row-major: the first maximum, or the last NaN.
 template <unsigned KH, unsigned KW>
 __device__ inline T window_maximum(const MaxPool2dGeometry &g, const T *convolved, unsigned start,
                                    T mean, T scale, T shift, DropoutMask &mask, unsigned *best) {
@@ -164,9 +164,9 @@ __device__ inline T window_maximum(const MaxPool2dGeometry &g, const T *convolve
   return maximum;
 }
 
-// output = max_pool(dropout(relu((convolved - mean) * invstd * scale + shift))) and where each window
-// has its maximum, with the statistics that `parts` says, or the running ones without it. The
-// running statistics step as in batch_norm2d.cu.
+// output = max_pool(dropout(relu((convolved - mean) * invstd * scale + shift))) and where each
+// window has its maximum, with the statistics that `parts` says, or the running ones without it.
+// The running statistics step as in batch_norm2d.cu.
 //
 // Block (channel c, chunk h), numbered c * chunks + h, merges the parts of its channel, each block
 // of it in the same order; that of chunk 0 writes what becomes of them. Then a thread owns a window
@@ -208,16 +208,18 @@ extern "C" __global__ void __launch_bounds__(THREADS, 4)
     }
   }
 
-  const T factor = scale ? inverse * scale[channel] : inverse, offset = shift ? shift[channel] : T(0);
+  const T factor = scale ? inverse * scale[channel] : inverse;
+  const T offset = shift ? shift[channel] : T(0);
   const bool small = g.pool.kernel_size[0] == 2 && g.pool.kernel_size[1] == 2;
   DropoutMask mask(drop, step);
   const unsigned elements = g.conv.batch * g.pooled_pixels();
   for (unsigned i = chunk * THREADS + threadIdx.x; i < elements; i += chunks * THREADS) {
     const Pooled pooled(g, channel, i);
     unsigned best = 0;
-    output[pooled.at] =
-        small ? window_maximum<2, 2>(g.pool, convolved, pooled.window, around, factor, offset, mask, &best)
-              : window_maximum<0, 0>(g.pool, convolved, pooled.window, around, factor, offset, mask, &best);
+    output[pooled.at] = small ? window_maximum<2, 2>(g.pool, convolved, pooled.window, around,
+                                                     factor, offset, mask, &best)
+                              : window_maximum<0, 0>(g.pool, convolved, pooled.window, around,
+                                                     factor, offset, mask, &best);
     if (!argmax) continue;
     if (g.in_bytes()) {
       argmax[pooled.at] = (unsigned char)best;
@@ -247,8 +249,9 @@ struct Pooling {
   }
 };
 
-// With g the gradient that passes: grad_shift = the sum of g, grad_scale = the sum of g * xhat, xhat
-// = (convolved - mean) * invstd; and both as `sums` for conv_block_unpool. g is 0 but for maxima.
+// With g the gradient that passes: grad_shift = the sum of g, grad_scale = the sum of g * xhat,
+// xhat = (convolved - mean) * invstd; and both as `sums` for conv_block_unpool. g is 0 but for
+// maxima.
 //
 // Blocks as those of conv_block_pool, a thread owns a pooled element at a time; the last block of a
 // channel adds the sums of all, in order. Reads output, grad_output and argmax once, and of the
@@ -314,8 +317,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 // windows.
 //
 // A thread owns WIDTH neighbouring elements, mostly of one row. Reads the convolution's output once
-// and pooled elements about KW times, but for the first from cache; writes the gradient once. 5 FLOP
-// an element.
+// and pooled elements about KW times, but for the first from cache; writes the gradient once. 5
+// FLOP an element.
 extern "C" __global__ void __launch_bounds__(THREADS)
     conv_block_unpool(ConvBlockGeometry g,
                       T factor,                                 // dropout's, or 1
@@ -406,13 +409,13 @@ __device__ inline void backward_parameters(GemmTileShared<ROWS, ParametersProduc
   }
 }
 
-// grad_weight[o, c, tap] = sum over the batch's output pixels of grad_convolved * the input under the
-// tap, grad_bias[o] = sum of grad_convolved; a null one is not computed.
+// grad_weight[o, c, tap] = sum over the batch's output pixels of grad_convolved * the input under
+// the tap, grad_bias[o] = sum of grad_convolved; a null one is not computed.
 //
 // Block b of split.blocks() computes a slice of the pixels for a tile of 64 filters x 64 taps, its
-// thread 4 x 4 of them; the last block of a tile adds the slices in order (`gemm_split`). 2 * N * O *
-// OH * OW * (C * KH * KW + 1) FLOP; reads grad_convolved once per 64 taps and the input about KH *
-// KW times per 64 filters, mostly from cache; writes and reads each partial sum once.
+// thread 4 x 4 of them; the last block of a tile adds the slices in order (`gemm_split`). 2 * N *
+// O * OH * OW * (C * KH * KW + 1) FLOP; reads grad_convolved once per 64 taps and the input about
+// KH * KW times per 64 filters, mostly from cache; writes and reads each partial sum once.
 extern "C" __global__ void __launch_bounds__(256, 2)
     conv_block_weight(Conv2dGeometry g, GemmSplit split,
                       const T *__restrict__ input,          // [N, C, H, W]

@@ -18,6 +18,10 @@
 //   T a(Row, Step), b(Col, Step) one element; only asked for inside the matrices;
 //   A_ALONG_K, B_ALONG_K         whether neighbours in memory are neighbours along k: neighbouring
 //                                threads then fetch along k, so that their loads coalesce.
+//
+// `gemm` leaves a tile in registers, `gemm_tile` in shared memory, where what a kernel does with it
+// is free to choose its threads. `gemm_split` cuts long sums into slices for several blocks, and
+// adds them up in the same launch.
 
 #pragma once
 
@@ -311,8 +315,8 @@ __device__ inline void gemm_tile(const Product &product, GemmTileShared<ROWS, Pr
   __syncthreads();
 }
 
-// How a product is cut for `gemm_split` (src/ops/matmul/cuda.rs): into tiles of the result, and each
-// tile's sum over k into slices, a block for every slice of every tile.
+// How a product is cut for `gemm_split` (src/ops/matmul/cuda.rs): into tiles of the result, and
+// each tile's sum over k into slices, a block for every slice of every tile.
 struct GemmSplit {
   unsigned tiles;
   unsigned slices; // at least 1

@@ -14,7 +14,7 @@ const FILE: &str = "conv_block";
 /// Pixels of which the convolution leaves a mean and squares: columns of a tile of `gemm.cuh`.
 const TILE: u32 = 64;
 /// Pooled elements of a channel that are worth a block.
-const CHUNK: u32 = 1024;
+const CHUNK: u32 = 512;
 /// Blocks beyond which channels are not cut any more.
 const ENOUGH_BLOCKS: u32 = 1024;
 
