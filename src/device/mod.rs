@@ -11,7 +11,7 @@ mod memory;
 pub use choice::{AnyDevice, Chosen, DeviceChoice, OnDevice, choose};
 pub use cpu::{Cpu, KernelTime};
 pub use cuda::Cuda;
-pub use memory::{Memory, Output};
+pub use memory::{Memory, Output, Pending};
 
 use crate::dtype::Float;
 use crate::ops;
@@ -24,6 +24,7 @@ pub trait Device<T: Float>:
     + ops::conv2d::Conv2dKernels<T>
     + ops::conv_block::ConvBlockKernels<T>
     + ops::cross_entropy::CrossEntropyKernels<T>
+    + ops::cross_entropy_rows::CrossEntropyRowsKernels<T>
     + ops::dropout::DropoutKernels<T>
     + ops::gather::GatherKernels<T>
     + ops::linear_cross_entropy::LinearCrossEntropyKernels<T>
@@ -31,6 +32,7 @@ pub trait Device<T: Float>:
     + ops::matmul::MatmulKernels<T>
     + ops::max_pool2d::MaxPool2dKernels<T>
     + ops::mul::MulKernels<T>
+    + ops::record::RecordKernels<T>
     + ops::relu::ReluKernels<T>
     + ops::sum::SumKernels<T>
     + ops::adam::AdamKernels<T>
