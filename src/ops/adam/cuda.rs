@@ -29,6 +29,7 @@ impl<T: Float> AdamKernels<T> for Cuda {
             .output(exp_avg)
             .output(exp_avg_sq)
             .optional_output(max_exp_avg_sq)
-            .launch(pack_grid::<T>(n), [THREADS, 1, 1])
+            // One block at least, which counts the step.
+            .launch(pack_grid::<T>(n.max(1)), [THREADS, 1, 1])
     }
 }

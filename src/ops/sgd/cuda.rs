@@ -25,6 +25,7 @@ impl<T: Float> SgdKernels<T> for Cuda {
             .output(parameters)
             .input(gradients)
             .optional_output(velocity)
-            .launch(pack_grid::<T>(n), [THREADS, 1, 1])
+            // One block at least, which counts the step.
+            .launch(pack_grid::<T>(n.max(1)), [THREADS, 1, 1])
     }
 }
