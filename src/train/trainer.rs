@@ -102,12 +102,15 @@ impl<D: Device<f32>> Trainer<D> {
         let model = Sequential::new(device, config.seed, asl(classes))?;
         let train = DataLoader::new(device, &split.train, config.batch_size, Some(config.seed))?;
         let valid = DataLoader::new(device, &split.valid, config.batch_size, None)?;
+        let records = Tensor::zeros(device, [2 * train.batches()])?;
+        // Makes room on the host, so that no step has to.
+        device.read_later(records.read().view())?.wait()?;
         Ok(Self {
             optimizer: config.optimizer(model.arena())?,
             on_device: OnDevice {
                 order: Tensor::zeros(device, [train.rows()])?,
                 clock: Tensor::zeros(device, [2])?,
-                records: Tensor::zeros(device, [2 * train.batches()])?,
+                records,
                 one: Tensor::from_slice(device, &[1.0], Shape::default())?,
             },
             config,
@@ -253,8 +256,9 @@ impl<D: Device<f32>> Trainer<D> {
         let (model, optimizer, train) = (&self.model, &mut self.optimizer, &self.train);
         let is_whole = rows == train.batch_size();
         let repeated = if is_whole { &mut self.whole } else { &mut self.last };
-        model.context().follow(step, clock.rows(0, 1));
         repeated.run(model, &mut self.graphs, || {
+            // Should a capture fail, the step begins once more.
+            model.context().follow(step, clock.rows(0, 1));
             let (images, targets) = train.gather_batch(order, &clock.rows(1, 1), rows)?;
             let images = Tape::new().input(&images);
             let (loss, correct) = model.cross_entropy(&images, &targets, &Default::default())?;
