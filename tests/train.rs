@@ -22,7 +22,7 @@ on_every_device! {
 
 /// Three steps an epoch, the last of a smaller batch.
 fn trainer<D: TestDevice>(optimizer: OptimizerKind, graphs: bool) -> Trainer<D> {
-    let config = Config { batch_size: 4, epochs: 4, optimizer, ..Config::default() };
+    let config = Config { batch_size: 4, epochs: 3, optimizer, ..Config::default() };
     let mut trainer = Trainer::new(&D::open(), config, &synthetic(3, 11, 5)).unwrap();
     trainer.use_graphs(graphs);
     trainer.on_notice(|line| panic!("{line}"));
@@ -31,7 +31,7 @@ fn trainer<D: TestDevice>(optimizer: OptimizerKind, graphs: bool) -> Trainer<D> 
 
 /// Trains to the end, or in `epoch` up to `step`.
 fn run<D: TestDevice>(trainer: &mut Trainer<D>, stop: Option<(u64, usize)>) {
-    while trainer.epoch() < 4 {
+    while trainer.epoch() < 3 {
         let outcome = trainer.run_epoch(|at| stop != Some((at.epoch, at.step))).unwrap();
         if outcome == Outcome::Interrupted {
             return;
@@ -54,19 +54,17 @@ fn assert_same(what: &str, one: &State, other: &State) {
 }
 
 fn graphs_change_no_bit<D: TestDevice>() {
-    for optimizer in [OptimizerKind::Adam, OptimizerKind::Sgd] {
-        for fuse in [true, false] {
-            let [graphs, eager] = [true, false].map(|graphs| {
-                let mut trainer = trainer::<D>(optimizer, graphs);
-                trainer.model().fuse(fuse);
-                run(&mut trainer, None);
-                trainer.state().unwrap()
-            });
-            assert_same(&format!("{optimizer:?}, fused: {fuse}"), &graphs, &eager);
-            // Every batch was counted, replayed or not.
-            let count = graphs.model.get("1.num_batches_tracked").unwrap().values.to_float::<f64>();
-            assert_eq!((count, graphs.optimizer.step), (vec![12.0], 12));
-        }
+    for (optimizer, fuse) in [(OptimizerKind::Adam, true), (OptimizerKind::Sgd, false)] {
+        let [graphs, eager] = [true, false].map(|graphs| {
+            let mut trainer = trainer::<D>(optimizer, graphs);
+            trainer.model().fuse(fuse);
+            run(&mut trainer, None);
+            trainer.state().unwrap()
+        });
+        assert_same(&format!("{optimizer:?}, fused: {fuse}"), &graphs, &eager);
+        // Every batch was counted, replayed or not.
+        let count = graphs.model.get("1.num_batches_tracked").unwrap().values.to_float::<f64>();
+        assert_eq!((count, graphs.optimizer.step), (vec![9.0], 9));
     }
 }
 
@@ -76,8 +74,8 @@ fn a_run_goes_on_with_the_same_bits_wherever_it_stopped<D: TestDevice>() {
         run(&mut trainer, None);
         trainer.state().unwrap()
     };
-    // Before anything is captured, between, and when everything is; on with graphs or without.
-    for (stop, graphs) in [((0, 1), true), ((1, 2), false), ((3, 1), true)] {
+    // Before anything is captured, and when everything is; on with graphs or without.
+    for (stop, graphs) in [((0, 1), false), ((2, 1), true)] {
         let mut first = trainer::<D>(OptimizerKind::Adam, true);
         run(&mut first, Some(stop));
         let state = first.state().unwrap();
@@ -93,27 +91,21 @@ fn a_run_goes_on_with_the_same_bits_wherever_it_stopped<D: TestDevice>() {
 
 fn a_loss_that_is_no_number_stops_the_run_soon<D: TestDevice>() {
     let config = Config { batch_size: 1, epochs: 1, lr: 1e30, ..Config::default() };
-    let stopped = [true, false].map(|graphs| {
-        let split = synthetic(3, 90, 1);
-        let mut trainer = Trainer::new(&D::open(), config.clone(), &split).unwrap();
-        trainer.use_graphs(graphs);
-        let mut steps = 0;
-        let outcome = trainer.run_epoch(|progress| {
-            steps = progress.step;
-            true
-        });
-        let Err(Error::NonFinite(text)) = outcome else { panic!("{outcome:?}") };
-        assert!(steps < 60, "only after {steps} steps: {text}");
-        text
+    let mut trainer = Trainer::new(&D::open(), config, &synthetic(3, 90, 1)).unwrap();
+    let mut steps = 0;
+    let outcome = trainer.run_epoch(|progress| {
+        steps = progress.step;
+        true
     });
-    assert_eq!(stopped[0], stopped[1]);
-    assert!(stopped[0].contains(" at step 1 of epoch 0"), "{}", stopped[0]);
+    let Err(Error::NonFinite(text)) = outcome else { panic!("{outcome:?}") };
+    assert!(text.contains(" at step 1 of epoch 0"), "{text}");
+    assert!(steps < 60, "only after {steps} steps");
 }
 
 /// Against a loop as users write it, on more images than go through the model at once.
 fn an_evaluation_sums_the_means_of_its_batches<D: TestDevice>() {
     fn check<D: Device<T>, T: Float>(device: &D, tolerance: f64) {
-        let data = synthetic(5, 1, 1100).valid;
+        let data = synthetic(5, 1, 300).valid;
         let model = Sequential::<D, T>::new(device, 3, narrow([0.2, 0.3])).unwrap();
         let loader = DataLoader::new(device, &data, 32, None).unwrap();
         let evaluation = evaluate(&model, &loader, 24).unwrap();
@@ -129,7 +121,7 @@ fn an_evaluation_sums_the_means_of_its_batches<D: TestDevice>() {
         }
         let measured = evaluation.measured;
         assert_close("loss", &[measured.loss], &[loss], Tolerance::relative(tolerance));
-        assert_eq!(measured.accuracy, f64::from(hits) / 1100.0);
+        assert_eq!(measured.accuracy, f64::from(hits) / 300.0);
         let of_class = |class| data.labels.iter().filter(|&&label| label == class).count();
         let counts: Vec<_> = evaluation.classes.iter().map(|&(images, _)| images).collect();
         assert_eq!(counts, (0..24).map(of_class).collect::<Vec<_>>());

@@ -7,9 +7,10 @@ use crate::nn::{Module, Sequential};
 use crate::ops::cross_entropy_rows::cross_entropy_rows;
 use crate::{Error, Result, Tensor};
 
-/// Images that go through a model at once. Larger batches than those of training keep a GPU busy;
-/// the losses are those of the loader's batches all the same.
-const ROWS: usize = 1024;
+/// Images that go through a model at once: more than in training, to keep a GPU busy, and few enough
+/// that their activations stay below 100 MB. The losses are those of the loader's batches all the
+/// same.
+const ROWS: usize = 256;
 
 /// A model on a data set.
 #[derive(Debug, Clone, PartialEq)]

@@ -201,6 +201,7 @@ impl<D: Device<f32>> Trainer<D> {
         let done_before = self.partial.seconds;
         let start = Instant::now();
         let first = self.partial.losses.len();
+        self.pending = None;
         let first_of_epoch = epoch * steps as u64;
         self.on_device.order.set(&self.train.order(epoch))?;
         self.on_device.clock.set(&[first_of_epoch + first as u64, first as u64])?;

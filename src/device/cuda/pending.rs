@@ -92,9 +92,11 @@ impl<E: Element> Pending<E> for CudaPending<E> {
 
     fn wait(mut self) -> Result<Vec<E>> {
         let mut values = vec![E::zeroed(); self.len];
+        let is_ready = self.is_ready()?;
         let Some(landing) = self.landing.take() else { return Ok(values) };
-        self.device.bind()?;
-        landing.arrived.wait().map_err(self.device.driver_error("waiting for the device"))?;
+        if !is_ready {
+            landing.arrived.wait().map_err(self.device.driver_error("waiting for the device"))?;
+        }
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut values);
         // SAFETY: the memory holds as many bytes, which the device has written and does not touch
         // any more.
