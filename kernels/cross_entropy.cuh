@@ -3,6 +3,7 @@
 #pragma once
 
 #include "common.cuh"
+#include "softmax.cuh"
 
 // src/ops/cross_entropy/mod.rs.
 struct CrossEntropyGeometry {
@@ -13,45 +14,17 @@ struct CrossEntropyGeometry {
   double label_smoothing;
 };
 
-// A logit and its class.
-struct Candidate {
-  T logit;
-  unsigned index;
-};
-
-// Whether b comes before a: NaN counts as the largest, and the first of equals wins. A total order,
-// so lanes may be compared in any.
-__device__ inline bool beats(const Candidate &b, const Candidate &a) {
-  if (isnan(a.logit) != isnan(b.logit)) return isnan(b.logit);
-  if (isnan(a.logit) || b.logit == a.logit) return b.index < a.index;
-  return b.logit > a.logit;
-}
-
 // Writes scale * (softmax - q) of one row of logits; returns its loss, and whether its largest
 // logit is the target's, in every lane. A warp's work; the gradient may take the place of the
 // logits, for each lane writes where it alone still reads.
 __device__ inline double row_loss(const CrossEntropyGeometry &g, const T *logits, unsigned target,
                                   T scale, T *gradient, bool *hit) {
   const unsigned lane = threadIdx.x % 32;
-  // The last of all in the order of `beats`: lanes without a class start with it.
-  Candidate best = {-INFINITE, 0xffffffffu};
-  for (unsigned i = lane; i < g.classes; i += 32) {
-    const Candidate other = {logits[i], i};
-    if (beats(other, best)) best = other;
-  }
-#pragma unroll
-  for (int distance = 16; distance > 0; distance /= 2) {
-    const Candidate other = {__shfl_xor_sync(0xffffffffu, best.logit, distance),
-                             __shfl_xor_sync(0xffffffffu, best.index, distance)};
-    if (beats(other, best)) best = other;
-  }
+  const Candidate best = largest_of_row(logits, g.classes);
   *hit = best.index == target;
   const T at_target = logits[target] - best.logit;
 
-  // Shifted by the maximum, no exponential overflows.
-  T sum = 0;
-  for (unsigned i = lane; i < g.classes; i += 32) sum += exp(logits[i] - best.logit);
-  sum = warp_sum(sum);
+  const T sum = sum_of_exponentials(logits, g.classes, best.logit);
   // A class costs log_sum - (logit - maximum), never (log_sum + maximum) - logit: that would round
   // the sum away at a large maximum.
   const T log_sum = log(sum);

@@ -6,28 +6,32 @@
 struct GatherGeometry {
   unsigned rows;
   unsigned width;
+  unsigned batch_size;
 };
 
 #define GATHER_BYTES 4u
 
-// images[i] = pixels[order[i]] / 255, targets[i] = labels[order[i]].
+// images[i] = pixels[order[k]] / 255, targets[i] = labels[order[k]] with
+// k = batch[0] * batch_size + i, or k = i without a batch.
 //
 // A thread owns 4 neighbouring elements of one row; the first thread of a row brings the label.
-// Reads B * width bytes and writes as many elements. The division is a true one: a product with
+// Reads rows * width bytes and writes as many elements. The division is a true one: a product with
 // 1 / 255 would round differently from the CPU.
 extern "C" __global__ void gather(GatherGeometry g,
                                   const unsigned char *__restrict__ pixels, // [N, width]
                                   const int *__restrict__ labels,           // [N]
-                                  const unsigned *__restrict__ order,       // [B]
-                                  T *__restrict__ images,                   // [B, width]
-                                  int *__restrict__ targets) {              // [B]
+                                  const unsigned *__restrict__ order,       // [>= k]
+                                  const unsigned long long *batch,          // [1] or null
+                                  T *__restrict__ images,                   // [rows, width]
+                                  int *__restrict__ targets) {              // [rows]
   const unsigned thread = blockIdx.x * blockDim.x + threadIdx.x;
   // A row of no bytes still has its label.
   const unsigned threads_per_row = max(1u, (g.width + GATHER_BYTES - 1) / GATHER_BYTES);
   const unsigned row = thread / threads_per_row;
   const unsigned column = thread % threads_per_row * GATHER_BYTES;
   if (row >= g.rows) return;
-  const unsigned source = order[row];
+  const unsigned first = batch ? (unsigned)*batch * g.batch_size : 0;
+  const unsigned source = order[first + row];
   if (column == 0) targets[row] = labels[source];
 
   const unsigned char *from = pixels + (size_t)source * g.width + column;
@@ -43,10 +47,10 @@ extern "C" __global__ void gather(GatherGeometry g,
     }
   }
 #pragma unroll
-  for (unsigned first = 0; first < GATHER_BYTES; first += WIDTH) {
+  for (unsigned byte = 0; byte < GATHER_BYTES; byte += WIDTH) {
     Pack pack;
 #pragma unroll
-    for (unsigned j = 0; j < WIDTH; ++j) pack.v[j] = (T)bytes[first + j] / T(255);
-    if (column + first < g.width) store_pack(to, first, g.width - column, pack);
+    for (unsigned j = 0; j < WIDTH; ++j) pack.v[j] = (T)bytes[byte + j] / T(255);
+    if (column + byte < g.width) store_pack(to, byte, g.width - column, pack);
   }
 }

@@ -149,11 +149,6 @@ impl<D: Memory, E: Element> Tensor<D, E> {
         self.device.write(self.write().view_mut(), values)
     }
 
-    /// Overwrites the values with those of `source`, which has as many and other memory.
-    pub(crate) fn copy_from(&self, source: &Self) -> Result<()> {
-        self.device.copy(source.read().view(), self.write().view_mut())
-    }
-
     /// Borrows the memory for kernels to read.
     pub(crate) fn read(&self) -> Reading<'_, D, E> {
         Reading { buffer: self.data.borrow(), offset: self.offset, len: self.numel() }

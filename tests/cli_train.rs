@@ -120,6 +120,21 @@ fn a_profile_names_the_kernels() {
     }
 }
 
+/// On a CPU there are no graphs to leave out; the plain layers compute the same to rounding.
+#[test]
+fn graphs_and_fusion_can_be_left_out() {
+    let place = Place::new(64, 20);
+    for (name, flags) in [("a", &[][..]), ("b", &["--no-graph"]), ("c", &["--no-fuse"])] {
+        let output = run(&place.train(name, &[&["--epochs", "1", "-q"], flags].concat()));
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert_eq!(stderr(&output), "");
+    }
+    let model = |name| place.file(name, "model.safetensors");
+    assert_eq!(model("a"), model("b"));
+    let loss = |name| place.metrics(name)[0]["train_loss"].as_f64().unwrap();
+    assert!((loss("a") - loss("c")).abs() < 1e-3 * loss("a"), "{} and {}", loss("a"), loss("c"));
+}
+
 /// Wrong use exits with 2, says `message`, and leaves no run behind.
 fn refused(place: &Place, args: &[&str], message: &str) {
     let output = run(&place.train("refused", args));

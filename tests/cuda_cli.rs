@@ -165,6 +165,43 @@ fn a_precision_that_the_device_lacks_is_refused() {
 }
 
 #[test]
+fn graphs_and_fusion_can_be_left_out() {
+    let (machine, place) = (Machine::new(), place());
+    let settings = ["--device", "cuda", "--batch-size", "4", "--epochs", "3", "-q"];
+    let graph_launches = || machine.calls().iter().filter(|call| *call == "cuGraphLaunch").count();
+    machine.run_clean(&place.train("graph", &settings));
+    // One of both steps and of the validation in the second epoch, and again in the third.
+    assert_eq!(graph_launches(), 6);
+    machine.forget();
+    machine.run_clean(&place.train("eager", &[&settings[..], &["--no-graph"]].concat()));
+    assert_eq!(graph_launches(), 0);
+    for file in ["model.safetensors", "best.safetensors"] {
+        assert!(place.file("graph", file) == place.file("eager", file), "{file}");
+    }
+    assert_eq!(place.metrics("graph"), place.metrics("eager"));
+    // They are no part of what a run is: one begun without them goes on with them.
+    let folder = place.run_folder("eager");
+    let resume = ["train", "--resume", folder.to_str().unwrap(), "--epochs", "4", "-q"];
+    machine.run_clean(&[&resume[..], &["--device", "cuda", "--no-fuse"]].concat());
+    let plain = machine.run_clean(&place.train("plain", &[&settings[..], &["--no-fuse"]].concat()));
+    assert_eq!(stderr(&plain), "");
+    let [fused, plain] =
+        ["graph", "plain"].map(|name| place.metrics(name)[0]["train_loss"].as_f64());
+    assert!((fused.unwrap() - plain.unwrap()).abs() < 1e-3, "{fused:?} and {plain:?}");
+}
+
+#[test]
+fn a_driver_without_graphs_is_a_line_on_stderr() {
+    let fault = "cuStreamBeginCapture:1+:CUDA_ERROR_NOT_SUPPORTED";
+    let (machine, place) = (Machine::new().with("CUSIM_FAULT", fault), place());
+    let settings = ["--device", "cuda", "--batch-size", "4", "--epochs", "3"];
+    let output = machine.run_clean(&place.train("a", &settings));
+    let notices = lines(&output, "going on without CUDA graphs");
+    assert!(notices.len() == 1 && notices[0].contains("CUDA_ERROR_NOT_SUPPORTED"), "{notices:?}");
+    check_printed(&output, 3);
+}
+
+#[test]
 fn a_run_moves_between_devices() {
     let (machine, place) = (Machine::new(), place());
     machine.run_clean(&place.train("a", &with("cpu", &SHORT)));

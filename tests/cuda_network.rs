@@ -18,7 +18,9 @@ use signet::nn::{Layer, Module, asl};
 use signet::optim::Optimizer;
 use signet::train::{Config, Outcome, Trainer};
 use signet::{Cpu, Cuda, Tape};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 
 const DROPOUT: [f64; 2] = [0.2, 0.3];
 
@@ -196,7 +198,7 @@ const ASKING: [&str; 9] = [
     "cuEventCreate",
     "cuStreamCreate",
     "cuModuleLoadData",
-    "cuGraphInstantiate",
+    "cuGraphInstantiateWithFlags",
 ];
 
 /// How often each was called so far.
@@ -204,7 +206,8 @@ fn asked() -> HashMap<&'static str, u64> {
     ASKING.iter().map(|&function| (function, sim().calls(function))).collect()
 }
 
-/// Three epochs of the real trainer: nine steps and a smaller one each, validation, a checkpoint.
+/// Four epochs of the real trainer: nine steps and a smaller one each, validation, a checkpoint.
+/// Steps run as they are in the first, the rest of which is captured by the second.
 #[test]
 fn a_step_asks_for_no_memory_and_all_of_it_comes_back() {
     let leaks = [("CUSIM_LEAKS", "1")];
@@ -212,7 +215,7 @@ fn a_step_asks_for_no_memory_and_all_of_it_comes_back() {
         return;
     }
     let device = <Cuda as TestDevice>::open();
-    let config = Config { batch_size: 2, epochs: 3, ..Config::default() };
+    let config = Config { batch_size: 2, epochs: 4, ..Config::default() };
     let mut trainer = Trainer::new(&device, config, &synthetic(3, 19, 5)).unwrap();
     let mut after_step = Vec::new();
     let mut epoch = |trainer: &mut Trainer<Cuda>| {
@@ -227,15 +230,171 @@ fn a_step_asks_for_no_memory_and_all_of_it_comes_back() {
     let first = epoch(&mut trainer);
     assert!(first["cuMemAlloc"] > 10 && first["cuModuleLoadData"] > 5, "{first:?}");
     let second = epoch(&mut trainer);
-    assert_eq!(second, first, "the second epoch");
-    assert_eq!(epoch(&mut trainer), first, "the third epoch");
-    for step in 3..9 {
-        assert_eq!(after_step[step], after_step[2], "step {}", step + 1);
+    // Whole steps, the smaller last one, the validation.
+    assert_eq!(second["cuGraphInstantiateWithFlags"], 3);
+    assert_eq!(epoch(&mut trainer), second, "the third epoch");
+    assert_eq!(epoch(&mut trainer), second, "the fourth epoch");
+    for step in 2..9 {
+        assert_eq!(after_step[step], after_step[1], "step {}", step + 1);
     }
     drop(trainer);
     assert_eq!(device.memory_use().in_use, 0, "a buffer outlives the training");
     drop(device);
     assert_eq!((sim().allocated_bytes(), sim().allocations()), (0, 0));
+    assert_eq!(sim().calls("cuMemHostAlloc"), sim().calls("cuMemFreeHost"));
+    assert_eq!(sim().calls("cuGraphInstantiateWithFlags"), sim().calls("cuGraphExecDestroy"));
+}
+
+/// All that a step in the middle of an epoch may ask the driver for, beside the launch of its graph:
+/// the current context, and a copy of losses that nobody waits for.
+const OF_A_STEP: [&str; 6] = [
+    "cuGraphLaunch",
+    "cuCtxGetCurrent",
+    "cuCtxSetCurrent",
+    "cuEventQuery",
+    "cuEventRecord",
+    "cuMemcpyDtoHAsync",
+];
+
+#[test]
+fn a_step_is_one_launch_of_a_graph_and_nothing_that_waits() {
+    if in_parent("a_step_is_one_launch_of_a_graph_and_nothing_that_waits", &[]) {
+        return;
+    }
+    let config = Config { batch_size: 1, epochs: 2, ..Config::default() };
+    let device = <Cuda as TestDevice>::open();
+    let mut trainer = Trainer::new(&device, config, &synthetic(3, 40, 2)).unwrap();
+    let calls = || {
+        let named = OF_A_STEP.map(|function| sim().calls(function));
+        (sim().calls("*"), named)
+    };
+    for epoch in 0..2 {
+        let mut after_step = Vec::new();
+        let outcome = trainer.run_epoch(|_| {
+            after_step.push(calls());
+            true
+        });
+        assert!(matches!(outcome, Ok(Outcome::Finished(_))));
+        // The first two steps of a run prepare; an epoch's last waits for the losses.
+        let steady = &after_step[if epoch == 0 { 1 } else { 0 }..39];
+        let mut copies = 0;
+        for (step, pair) in steady.windows(2).enumerate() {
+            let [(all_before, before), (all_after, after)] = pair else { unreachable!() };
+            let new: Vec<u64> =
+                after.iter().zip(before).map(|(after, before)| after - before).collect();
+            assert_eq!(new[0], 1, "graphs in step {step} of those of epoch {epoch}");
+            assert_eq!(
+                new.iter().sum::<u64>(),
+                all_after - all_before,
+                "other calls in step {step}"
+            );
+            copies += new[5];
+        }
+        assert_eq!(copies, 1, "one for each 32 steps");
+    }
+}
+
+/// The most kernels that a fused step may launch.
+const MOST_LAUNCHES: u64 = 24;
+
+/// How many kernels the graph of a step at batch 32 has.
+fn launches_of_a_step(fuse: bool) -> u64 {
+    let config = Config { epochs: 1, ..Config::default() };
+    let device = <Cuda as TestDevice>::open();
+    let mut trainer = Trainer::new(&device, config, &synthetic(3, 64, 1)).unwrap();
+    trainer.model().fuse(fuse);
+    let mut after_step = Vec::new();
+    let outcome = trainer.run_epoch(|_| {
+        after_step.push(["cuLaunchKernel", "cuGraphLaunch"].map(|function| sim().calls(function)));
+        true
+    });
+    assert!(matches!(outcome, Ok(Outcome::Finished(_))));
+    // The second step is collected, not run, and launched as a whole.
+    let [[kernels, graphs], [kernels_then, graphs_then]] = after_step[..] else {
+        panic!("two steps")
+    };
+    assert_eq!(graphs_then - graphs, 1);
+    kernels_then - kernels
+}
+
+#[test]
+fn a_fused_step_launches_few_kernels() {
+    if in_parent("a_fused_step_launches_few_kernels", &[]) {
+        return;
+    }
+    let [fused, plain] = [true, false].map(launches_of_a_step);
+    println!("kernels of a step: {fused} fused, {plain} plain");
+    assert!(fused <= MOST_LAUNCHES, "{fused} launches in a fused step");
+    assert!(fused <= plain, "{fused} launches fused, {plain} plain");
+}
+
+/// What a short run leaves behind, bit by bit, and the notices that it gave. `fault` is armed after
+/// the first step.
+fn short_run(graphs: bool, fault: &str) -> (Vec<Vec<f64>>, Vec<String>) {
+    let config = Config { batch_size: 3, epochs: 2, ..Config::default() };
+    let device = <Cuda as TestDevice>::open();
+    let mut trainer = Trainer::new(&device, config, &synthetic(3, 8, 2)).unwrap();
+    trainer.use_graphs(graphs);
+    let notices = Rc::new(RefCell::new(Vec::new()));
+    let kept = Rc::clone(&notices);
+    trainer.on_notice(move |line| kept.borrow_mut().push(line.to_owned()));
+    for _ in 0..2 {
+        let outcome = trainer.run_epoch(|progress| {
+            if (progress.epoch, progress.step) == (0, 1) {
+                sim().arm(fault);
+            }
+            true
+        });
+        assert!(matches!(outcome, Ok(Outcome::Finished(_))), "{fault}: {outcome:?}");
+    }
+    sim().arm("");
+    let state = trainer.state().unwrap();
+    let mut values: Vec<_> = state.model.iter().map(|(_, value)| value.values.to_float()).collect();
+    let moments = state.optimizer.moments.iter();
+    values.extend(moments.map(|(_, values)| values.iter().map(|&x| f64::from(x)).collect()));
+    values.push(state.history.iter().map(|epoch| epoch.train_loss + epoch.valid_loss).collect());
+    let notices = notices.borrow().clone();
+    (values, notices)
+}
+
+#[test]
+fn a_capture_that_fails_costs_the_graphs_and_nothing_else() {
+    if in_parent("a_capture_that_fails_costs_the_graphs_and_nothing_else", &[]) {
+        return;
+    }
+    let (eager, notices) = short_run(false, "");
+    assert_eq!((sim().calls("cuStreamBeginCapture"), notices), (0, vec![]));
+    let (replayed, notices) = short_run(true, "");
+    assert_eq!(notices, [""; 0]);
+    assert!(sim().calls("cuGraphLaunch") > 0 && replayed == eager);
+    // What fails, what the notice says of it, and whether the driver collects all the same.
+    for (fault, says) in [
+        ("cuStreamBeginCapture:1:CUDA_ERROR_NOT_SUPPORTED", "beginning to capture a graph"),
+        ("cuStreamEndCapture:1:CUDA_ERROR_STREAM_CAPTURE_INVALIDATED", "capturing a graph"),
+        ("cuGraphInstantiateWithFlags:1:CUDA_ERROR_OUT_OF_MEMORY", "instantiating a graph"),
+        ("cuLaunchKernel:1:CUDA_ERROR_NOT_SUPPORTED", "launching gather"),
+        // In the backward pass, with half of the batches counted.
+        ("cuLaunchKernel:25:CUDA_ERROR_NOT_SUPPORTED", "launching "),
+    ] {
+        let before = sim().calls("cuGraphLaunch");
+        let (run, notices) = short_run(true, fault);
+        let [notice] = &notices[..] else { panic!("{fault}: {notices:?}") };
+        assert!(notice.contains("without CUDA graphs") && notice.contains(says), "{notice}");
+        assert_eq!(sim().calls("cuGraphLaunch"), before, "{fault}: a graph all the same");
+        assert!(run == eager, "{fault}: other results");
+    }
+}
+
+#[test]
+fn the_order_of_threads_changes_no_bit_of_a_replayed_run() {
+    if in_parent("the_order_of_threads_changes_no_bit_of_a_replayed_run", &[]) {
+        return;
+    }
+    let [forward, reverse, shuffled] = Order::ALL.map(|order| {
+        sim().set_order(order);
+        short_run(true, "").0
+    });
+    assert!(forward == reverse && forward == shuffled);
 }
 
 /// Forward, loss, backward and Adam: 3 blocks of 2 launches, 1 for the hidden layer, 1 for the last
@@ -276,8 +435,11 @@ fn checks_have_nothing_to_report_on_a_training_step() {
     let device = <Cuda as TestDevice>::open();
     training_bits::<_, f32>(&device, 7, narrow(DROPOUT), 2, 3);
     training_bits::<_, f64>(&device, 7, narrow(DROPOUT), 2, 3);
-    // The real one: gathering, counting, validation.
-    let config = Config { batch_size: 2, epochs: 1, ..Config::default() };
+    // The real one: gathering, counting, validation, all of it replayed in the third epoch.
+    let config = Config { batch_size: 2, epochs: 3, ..Config::default() };
     let mut trainer = Trainer::new(&device, config, &synthetic(3, 3, 1)).unwrap();
-    trainer.run_epoch(|_| true).unwrap();
+    for _ in 0..3 {
+        trainer.run_epoch(|_| true).unwrap();
+    }
+    assert_eq!(sim().calls("cuGraphLaunch"), 6);
 }

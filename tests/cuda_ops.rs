@@ -13,12 +13,14 @@ use common::device::TestDevice;
 use signet::device::{Memory, Output};
 use signet::dtype::{Element, Float};
 use signet::nn::MaxPool2d;
+use signet::ops::UpdateState;
 use signet::ops::adam::AdamStep;
 use signet::ops::augment::AugmentGeometry;
 use signet::ops::batch_norm2d::{Affine, BatchNorm2dGradients, Running};
 use signet::ops::conv_block::{ConvBlockGeometry, ConvBlockGradients, ConvBlockInputs, Normaliser};
 use signet::ops::conv2d::{Conv2dGeometry, Conv2dOptions};
 use signet::ops::cross_entropy::CrossEntropyGeometry;
+use signet::ops::cross_entropy_rows::RowsGeometry;
 use signet::ops::dropout::{DropoutGeometry, DropoutView};
 use signet::ops::gather::GatherGeometry;
 use signet::ops::linear::{LinearGeometry, LinearGradients};
@@ -140,6 +142,11 @@ impl<D: Memory> Bench<'_, D> {
         let values = self.device.read(field.view()).expect("the kernels ran");
         values.into_iter().map(f64::from).collect()
     }
+
+    fn counts(&self, field: &Field<D, u64>) -> Vec<f64> {
+        let values = self.device.read(field.view()).expect("the kernels ran");
+        values.into_iter().map(|count| count as f64).collect()
+    }
 }
 
 fn normal(n: usize, stream: u32) -> Vec<f64> {
@@ -187,8 +194,8 @@ macro_rules! ops {
 }
 
 ops! {
-    adam, add, augment, batch_norm2d, conv2d, conv_block, cross_entropy, dropout, gather,
-    linear_cross_entropy, linear_relu, matmul, max_pool2d, mul, relu, sgd, sum,
+    adam, add, augment, batch_norm2d, conv2d, conv_block, cross_entropy, cross_entropy_rows, dropout,
+    gather, linear_cross_entropy, linear_relu, matmul, max_pool2d, mul, record, relu, sgd, sum,
 }
 
 type Run<D> = fn(&Bench<'_, D>, &mut Results);
@@ -935,26 +942,92 @@ fn gather<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
         let pixels: Vec<u8> = (0..rows * width).map(|i| (i * 89 % 256) as u8).collect();
         let labels: Vec<i32> = (0..rows as i32).map(|row| row * 3).collect();
         for order in [&[][..], &[10], &[3, 0, 10, 3, 7]] {
-            let g = GatherGeometry { rows: order.len() as u32, width: width as u32 };
-            let pixels = bench.field::<u8>(&pixels);
-            let labels = bench.field::<i32>(&labels);
-            let picked = bench.field::<u32>(order);
-            let mut images = bench.before(order.len() * width, false);
-            let mut targets = bench.zeros(order.len());
-            bench
-                .device
-                .gather(
-                    &g,
-                    pixels.view(),
-                    labels.view(),
-                    picked.view(),
-                    images.view_mut(),
-                    targets.view_mut(),
-                )
-                .unwrap();
-            results.exact(format!("{g:?}: images"), bench.values(&images));
-            results.exact(format!("{g:?}: targets"), bench.integers(&targets));
+            // All of it, and batches of two, the last of which has one row.
+            let whole = (order.len(), 0, None);
+            let batches =
+                (0..order.len().div_ceil(2)).map(|b| (2.min(order.len() - 2 * b), 2, Some(b)));
+            for (count, batch_size, number) in std::iter::once(whole).chain(batches) {
+                let g = GatherGeometry { rows: count as u32, width: width as u32, batch_size };
+                let pixels = bench.field::<u8>(&pixels);
+                let labels = bench.field::<i32>(&labels);
+                let picked = bench.field::<u32>(order);
+                let batch = number.map(|number| bench.field::<u64>(&[number as u64]));
+                let mut images = bench.before(count * width, false);
+                let mut targets = bench.zeros(count);
+                bench
+                    .device
+                    .gather(
+                        &g,
+                        pixels.view(),
+                        labels.view(),
+                        picked.view(),
+                        batch.as_ref().map(Field::view),
+                        images.view_mut(),
+                        targets.view_mut(),
+                    )
+                    .unwrap();
+                let what = format!("{g:?}, {order:?}, {number:?}");
+                results.exact(format!("{what}: images"), bench.values(&images));
+                results.exact(format!("{what}: targets"), bench.integers(&targets));
+            }
         }
+    }
+}
+
+fn record<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+    // Into the middle, the last place, and none.
+    for batch in [1, 2, 3] {
+        let loss = bench.normal(1, 0, 0.0);
+        let correct = bench.field::<i32>(&[29]);
+        let mut records = bench.before(6, true);
+        let mut clock = bench.field::<u64>(&[u64::from(u32::MAX), batch]);
+        bench
+            .device
+            .record(loss.view(), correct.view(), records.view_mut(), clock.view_mut())
+            .unwrap();
+        results.exact(format!("batch {batch}: records"), bench.values(&records));
+        results.exact(format!("batch {batch}: clock"), bench.counts(&clock));
+    }
+}
+
+fn cross_entropy_rows<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+    for [rows, classes] in [[1, 1], [3, 7], [33, 24], [9, 70], [0, 5]] {
+        let mut logits: Vec<T> = normal(rows * classes, 0).iter().map(|x| T::of(4.0 * x)).collect();
+        // Ties, and one row far from 0, where the sum must not be rounded away.
+        logits.iter_mut().step_by(5).for_each(|x| *x = T::of(9.0));
+        logits.iter_mut().take(classes).for_each(|x| *x += T::of(1e4));
+        let mut target: Vec<i32> = (0..rows).map(|row| (row * 5 % classes) as i32).collect();
+        if rows > 4 {
+            // No class, and a row whose largest logit is NaN.
+            (target[2], target[3]) = (classes as i32, -1);
+            logits[4 * classes + 1] = T::nan();
+        }
+        let (x, t) = (bench.field(&logits), bench.field(&target));
+        let mut losses = bench.before(rows, false);
+        let mut predicted = bench.zeros(rows);
+        let g = RowsGeometry { rows: rows as u32, classes: classes as u32 };
+        bench
+            .device
+            .cross_entropy_rows(&g, x.view(), t.view(), losses.view_mut(), predicted.view_mut())
+            .unwrap();
+        results.close(format!("{g:?}: losses"), bench.values(&losses));
+        results.exact(format!("{g:?}: predicted"), bench.integers(&predicted));
+    }
+}
+
+/// A learning rate and steps made, as optimizers keep them.
+struct Steps<D: Memory> {
+    lr: Field<D, f64>,
+    made: Field<D, u64>,
+}
+
+impl<D: Memory> Steps<D> {
+    fn new(bench: &Bench<'_, D>, lr: f64, made: u64) -> Self {
+        Self { lr: bench.field(&[lr]), made: bench.field(&[made]) }
+    }
+
+    fn update(&mut self, is_last: bool) -> UpdateState<'_, D> {
+        UpdateState { lr: self.lr.view(), steps: self.made.view_mut(), is_last }
     }
 }
 
@@ -962,21 +1035,22 @@ fn sgd<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
     for n in [0, 1, 7, 1030] {
         for case in 0..5_u32 {
             let step = SgdStep {
-                lr: 0.1,
                 momentum: 0.9,
                 dampening: if case == 2 { 0.25 } else { 0.0 },
                 weight_decay: if case > 1 { 0.01 } else { 0.0 },
-                nesterov: u32::from(case == 3),
-                first: u32::from(case == 4),
+                nesterov: u64::from(case == 3),
             };
+            let mut steps = Steps::new(bench, 0.1, if case == 4 { 0 } else { 7 });
             let mut p = bench.normal(n, 0, 0.0);
             let g = bench.normal(n, 1, 0.0);
             // On the first step there is no velocity yet: whatever lies there must not matter.
-            let mut velocity = bench.before(n, step.first == 0);
+            let mut velocity = bench.before(n, case != 4);
             let wanted = (case > 0).then(|| velocity.view_mut());
-            bench.device.sgd(&step, p.view_mut(), g.view(), wanted).unwrap();
+            let state = steps.update(case != 1);
+            bench.device.sgd(&step, state, p.view_mut(), g.view(), wanted).unwrap();
             results.close(format!("sgd {case} of {n}: parameters"), bench.values(&p));
             results.close(format!("sgd {case} of {n}: velocity"), bench.values(&velocity));
+            results.exact(format!("sgd {case} of {n}: steps"), bench.counts(&steps.made));
         }
     }
 }
@@ -984,15 +1058,12 @@ fn sgd<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
 fn adam<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
     for n in [0, 1, 7, 1030] {
         for case in 0..4_u64 {
-            let t = 1 + case as i32 * 100;
+            let mut steps = Steps::new(bench, 1e-3, case * 100);
             let step = AdamStep {
-                lr: 1e-3,
                 beta1: 0.9,
                 beta2: 0.999,
                 eps: 1e-8,
                 weight_decay: if case > 0 { 0.05 } else { 0.0 },
-                bias_correction1: 1.0 - 0.9_f64.powi(t),
-                bias_correction2_sqrt: (1.0 - 0.999_f64.powi(t)).sqrt(),
                 decoupled: u64::from(case == 2),
             };
             let mut gradients: Vec<T> = normal(n, 1).into_iter().map(T::of).collect();
@@ -1011,10 +1082,12 @@ fn adam<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
             let (mut m, mut v) = (bench.field(&first), bench.field(&second));
             let mut largest = bench.field(&squares(4));
             let wanted = (case == 3).then(|| largest.view_mut());
+            let state = steps.update(case != 1);
             bench
                 .device
-                .adam(&step, p.view_mut(), g.view(), m.view_mut(), v.view_mut(), wanted)
+                .adam(&step, state, p.view_mut(), g.view(), m.view_mut(), v.view_mut(), wanted)
                 .unwrap();
+            results.exact(format!("adam {case} of {n}: steps"), bench.counts(&steps.made));
             results.close(format!("adam {case} of {n}: parameters"), bench.values(&p));
             results.close(format!("adam {case} of {n}: exp_avg"), bench.values(&m));
             results.close(format!("adam {case} of {n}: exp_avg_sq"), bench.values(&v));

@@ -5,14 +5,15 @@ mod common;
 use common::compare::{Tolerance, assert_close};
 use common::device::TestDevice;
 use common::fixture::{Fixture, FixtureCase};
-use common::host::{HostTensor, values};
+use common::host::{Fill, HostTensor, values};
 use common::models::{named_state, state_dict};
 use common::registry::Op;
 use signet::dtype::Float;
 use signet::nn::{BatchNorm2d, Conv2d, Dropout, Layer, Linear, MaxPool2d, Module, Sequential};
 use signet::ops::conv2d::Conv2dOptions;
-use signet::ops::cross_entropy::{CrossEntropyOptions, Reduction};
-use signet::ops::gather::gather;
+use signet::ops::cross_entropy::{CrossEntropyOptions, Reduction, cross_entropy};
+use signet::ops::cross_entropy_rows::cross_entropy_rows;
+use signet::ops::gather::{gather, gather_batch};
 use signet::ops::max_pool2d::max_pool2d;
 use signet::optim::{Adam, AdamOptions, Optimizer, Schedule, Sgd, SgdOptions};
 use signet::{Arena, Device, Result, Tape, Tensor, layers};
@@ -24,6 +25,7 @@ on_every_device! {
     max_pool2d_agrees_with_pytorch,
     linear_agrees_with_pytorch,
     cross_entropy_agrees_with_pytorch,
+    cross_entropy_rows_agree_with_cross_entropy,
     add_mul_and_matmul_agree_with_pytorch,
     sum_and_mean_agree_with_pytorch,
     flatten_and_reshape_agree_with_pytorch,
@@ -360,6 +362,37 @@ fn parameters_start_inside_pytorchs_bounds<D: TestDevice>() {
     }
 }
 
+/// Row by row, to the last bit.
+fn cross_entropy_rows_agree_with_cross_entropy<D: TestDevice>() {
+    fn check<D: Device<T>, T: Float>(device: &D) {
+        let logits = Fill::Normal(3.0).draw(&[9, 7], 4, 0);
+        let target: Vec<i32> = (0..9).map(|row| row * 5 % 7).collect();
+        let targets = Tensor::from_slice(device, &target, [9]).unwrap();
+        let losses = Tensor::<D, T>::zeros(device, [9]).unwrap();
+        let predicted = Tensor::zeros(device, [9]).unwrap();
+        let on_device: Tensor<D, T> = logits.on(device);
+        cross_entropy_rows(&on_device, &targets, &losses, &predicted).unwrap();
+        let (losses, predicted) = (losses.to_vec().unwrap(), predicted.to_vec().unwrap());
+        let mut hits = 0;
+        for row in 0..9 {
+            let one = logits.rows(row..row + 1).on(device);
+            let expected = Tensor::from_slice(device, &target[row..row + 1], [1]).unwrap();
+            let (loss, correct) =
+                cross_entropy::<D, T>(&one, &expected, &Default::default()).unwrap();
+            assert_eq!(losses[row], loss.item().unwrap(), "row {row}");
+            let correct = correct.item().unwrap();
+            assert_eq!(i32::from(predicted[row] == target[row]), correct, "row {row}");
+            hits += correct;
+        }
+        assert!(0 < hits && hits < 9, "{hits} tell nothing");
+        let refused = cross_entropy_rows(&on_device, &targets, &on_device, &targets);
+        assert!(refused.is_err(), "losses of another shape");
+    }
+    let device = D::open();
+    check::<D, f64>(&device);
+    check::<D, f32>(&device);
+}
+
 /// The pixels of a fixture out of order, some of them twice.
 fn gather_picks_and_scales_as_the_fixtures_do<D: TestDevice>() {
     fn one<D: Device<T>, T: Float>(device: &D, pixels: &HostTensor, labels: &HostTensor) {
@@ -377,7 +410,15 @@ fn gather_picks_and_scales_as_the_fixtures_do<D: TestDevice>() {
             picked(pixels).into_iter().map(|byte| (T::of(byte) / T::of(255.0)).as_f64()).collect();
         assert_eq!(values(&images), expected);
         let targets = targets.to_vec().unwrap().into_iter().map(f64::from);
-        assert_eq!(targets.collect::<Vec<_>>(), picked(labels));
+        let picked_labels = picked(labels);
+        assert_eq!(targets.collect::<Vec<_>>(), picked_labels);
+        // The last batch of two is the last row.
+        let (batch, labels) =
+            (Tensor::from_slice(device, &[2], [1]).unwrap(), labels.labels_on(device));
+        let (last, target) = gather_batch::<D, T>(&data, &labels, &rows, &batch, [1, 2]).unwrap();
+        assert_eq!(values(&last), expected[4 * 784..]);
+        assert_eq!(target.to_vec().unwrap(), [picked_labels[4] as i32]);
+        assert!(gather_batch::<D, T>(&data, &labels, &rows, &batch, [6, 6]).is_err());
     }
     let (device, fixture) = (D::open(), Fixture::load("narrow_step"));
     one::<D, f64>(&device, fixture.tensor("pixels"), fixture.tensor("labels"));

@@ -5,6 +5,7 @@ mod common;
 
 use common::device::TestDevice;
 use common::host::{Fill, values};
+use signet::ops::record::record;
 use signet::optim::{Adam, AdamOptions, Optimizer, Schedule, Sgd, SgdOptions};
 use signet::{Arena, Device, Error, Result, Tape, Tensor};
 
@@ -18,6 +19,8 @@ on_every_device! {
     not_a_number_is_not_hidden,
     a_growing_arena_keeps_values_and_gradients,
     hyper_parameters_outside_their_range_are_errors,
+    steps_are_counted_once_whatever_has_a_gradient,
+    a_recorded_step_moves_the_clock_on,
 }
 
 /// Makes an optimizer of an arena.
@@ -128,6 +131,41 @@ fn a_parameter_without_a_gradient_stays_as_it_is<D: TestDevice>() {
     }
 }
 
+/// A gap in the arena makes two updates of a step; without any gradient there is none.
+fn steps_are_counted_once_whatever_has_a_gradient<D: TestDevice>() {
+    let device = D::open();
+    for make in all_optimizers::<D>() {
+        let arena = Arena::new(&device).unwrap();
+        let parameters = [5usize, 40, 3].map(|n| arena.parameter(&vec![1.5f32; n], [n]).unwrap());
+        let mut optimizer = make(&arena);
+        for (given, expected) in [(&[0, 1, 2][..], 1), (&[0, 2], 2), (&[], 2), (&[1], 3)] {
+            optimizer.zero_grad();
+            for p in given.iter().map(|&i| &parameters[i]) {
+                give(p, &Tensor::from_slice(&device, &vec![1.0; p.numel()], p.dims()).unwrap());
+            }
+            optimizer.step().unwrap();
+            assert_eq!(optimizer.state().unwrap().step, expected, "gradients of {given:?}");
+        }
+    }
+}
+
+fn a_recorded_step_moves_the_clock_on<D: TestDevice>() {
+    let device = D::open();
+    let records = Tensor::from_slice(&device, &[-1.0f32; 6], [6]).unwrap();
+    let clock = Tensor::from_slice(&device, &[40_u64, 1], [2]).unwrap();
+    for (loss, correct) in [(0.5f32, 7), (0.25, 9), (9.0, 9)] {
+        let loss = Tensor::from_slice(&device, &[loss], [1]).unwrap();
+        let correct = Tensor::from_slice(&device, &[correct], [1]).unwrap();
+        record(&loss, &correct, &records, &clock).unwrap();
+    }
+    // The third step is beyond what there is room for.
+    assert_eq!(records.to_vec().unwrap(), [-1.0, -1.0, 0.5, 7.0, 0.25, 9.0]);
+    assert_eq!(clock.to_vec().unwrap(), [43, 4]);
+    let correct = Tensor::from_slice(&device, &[1, 2], [2]).unwrap();
+    let refused = record(&records, &correct, &records, &clock);
+    assert!(matches!(refused, Err(Error::Shape { op: "record", .. })), "{refused:?}");
+}
+
 /// The velocity starts as the gradient itself; PyTorch's fixtures have no dampening.
 fn dampening_spares_the_first_step<D: TestDevice>() {
     let (arena, parameter) = parameter(&D::open());
@@ -150,10 +188,10 @@ fn the_learning_rate_can_be_set<D: TestDevice>() {
         let (arena, parameter) = parameter(&device);
         let mut optimizer = make(&arena);
         let before = parameter.to_vec().unwrap();
-        optimizer.set_lr(0.0);
+        optimizer.set_lr(0.0).unwrap();
         steps(&mut *optimizer, &parameter, 0..2);
         assert_eq!(parameter.to_vec().unwrap(), before);
-        optimizer.set_lr(0.1);
+        optimizer.set_lr(0.1).unwrap();
         steps(&mut *optimizer, &parameter, 2..3);
         assert_ne!(parameter.to_vec().unwrap(), before);
     }

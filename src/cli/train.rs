@@ -110,9 +110,17 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 
-    /// Print the time of each kernel at the end
+    /// Print the time of each kernel at the end, which takes launching them one by one
     #[arg(long)]
     profile: bool,
+
+    /// Launch each kernel by itself instead of a whole step as one CUDA graph; same results
+    #[arg(long)]
+    no_graph: bool,
+
+    /// Compute each layer by itself instead of several by one op; same results to rounding
+    #[arg(long)]
+    no_fuse: bool,
 }
 
 impl Args {
@@ -157,6 +165,8 @@ impl Args {
             interrupted: &interrupted,
             quiet: self.quiet,
             json: self.json,
+            graphs: !self.no_graph,
+            fuse: !self.no_fuse,
         };
         let result = device.run(work);
         if self.profile && result.is_ok() {
@@ -295,6 +305,8 @@ struct Job<'a> {
     interrupted: &'a AtomicBool,
     quiet: bool,
     json: bool,
+    graphs: bool,
+    fuse: bool,
 }
 
 impl OnDevice for Job<'_> {
@@ -302,6 +314,9 @@ impl OnDevice for Job<'_> {
 
     fn run<D: Device<f32>>(self, device: &D) -> Result<ExitCode> {
         let mut trainer = Trainer::new(device, self.config.clone(), self.split)?;
+        trainer.use_graphs(self.graphs);
+        trainer.on_notice(|line| note(format_args!("{line}")));
+        trainer.model().fuse(self.fuse);
         if !self.quiet && !self.json {
             summary(trainer.model(), self.config.batch_size, self.split)?;
         }

@@ -3,14 +3,16 @@
 use super::Dataset;
 use crate::device::Device;
 use crate::dtype::Float;
-use crate::ops::gather::gather;
+pub use crate::ops::gather::Batch;
+use crate::ops::gather::{gather, gather_batch};
 use crate::rng::{Philox, stream};
 use crate::{Error, Result, Tensor};
 use std::marker::PhantomData;
 
 /// `torch.utils.data.DataLoader`: the images stay on the device as bytes, a batch is gathered and
-/// scaled to 0..1 there. The last batch is smaller when the rows do not divide.
-#[derive(Debug)]
+/// scaled to 0..1 there. The last batch is smaller when the rows do not divide. Clones share the
+/// images.
+#[derive(Debug, Clone)]
 pub struct DataLoader<D: Device<T>, T: Float> {
     pixels: Tensor<D, u8>,
     labels: Tensor<D, i32>,
@@ -19,9 +21,6 @@ pub struct DataLoader<D: Device<T>, T: Float> {
     shuffle: Option<Philox>,
     dtype: PhantomData<T>,
 }
-
-/// Images `[B, C, H, W]` and their classes `[B]`.
-pub type Batch<D, T> = (Tensor<D, T>, Tensor<D, i32>);
 
 impl<D: Device<T>, T: Float> DataLoader<D, T> {
     /// Batches of `batch_size` images, in another random order each epoch when there is a seed to
@@ -61,42 +60,80 @@ impl<D: Device<T>, T: Float> DataLoader<D, T> {
         self.rows.div_ceil(self.batch_size)
     }
 
+    /// The images of a whole batch.
+    pub fn batch_size(&self) -> usize {
+        self.batch_size
+    }
+
+    /// The images of batch number `batch`, counted from 0: only the last may have fewer.
+    pub fn rows_of(&self, batch: usize) -> usize {
+        self.batch_size.min(self.rows.saturating_sub(batch * self.batch_size))
+    }
+
+    /// The labels of all images, in the data set's order.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub(crate) fn labels(&self) -> Result<Vec<i32>> {
+        self.labels.to_vec()
+    }
+
+    /// The order in which `epoch` visits the images.
+    pub(crate) fn order(&self, epoch: u64) -> Vec<u32> {
+        match self.shuffle {
+            Some(philox) => philox.permutation(stream::SHUFFLE, epoch, self.rows),
+            None => (0..self.rows as u32).collect(),
+        }
+    }
+
+    /// The images `order [B]`.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub(crate) fn gather(&self, order: &Tensor<D, u32>) -> Result<Batch<D, T>> {
+        gather(&self.pixels, &self.labels, order)
+    }
+
+    /// The batch of `order [N]` whose number lies in `batch [1]`, and which has `rows` images.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub(crate) fn gather_batch(
+        &self,
+        order: &Tensor<D, u32>,
+        batch: &Tensor<D, u64>,
+        rows: usize,
+    ) -> Result<Batch<D, T>> {
+        gather_batch(&self.pixels, &self.labels, order, batch, [rows, self.batch_size])
+    }
+
     /// The batches of `epoch`, from batch `first` on.
     ///
     /// # Errors
     /// When the device fails.
-    pub fn epoch(&self, epoch: u64, first: usize) -> Result<Batches<D, T>> {
-        let order = match self.shuffle {
-            Some(philox) => philox.permutation(stream::SHUFFLE, epoch, self.rows),
-            None => (0..self.rows as u32).collect(),
-        };
-        let order = Tensor::from_slice(self.pixels.device(), &order, [self.rows])?;
-        let Self { pixels, labels, batch_size, dtype, .. } = self;
-        let (pixels, labels) = (pixels.clone(), labels.clone());
-        Ok(Batches { pixels, labels, order, batch_size: *batch_size, next: first, dtype: *dtype })
+    pub fn epoch(&self, epoch: u64, first: usize) -> Result<Batches<'_, D, T>> {
+        let order = Tensor::from_slice(self.pixels.device(), &self.order(epoch), [self.rows])?;
+        Ok(Batches { loader: self, order, next: first })
     }
 }
 
 /// The batches of one epoch.
-pub struct Batches<D: Device<T>, T: Float> {
-    pixels: Tensor<D, u8>,
-    labels: Tensor<D, i32>,
+pub struct Batches<'a, D: Device<T>, T: Float> {
+    loader: &'a DataLoader<D, T>,
     order: Tensor<D, u32>,
-    batch_size: usize,
     next: usize,
-    dtype: PhantomData<T>,
 }
 
-impl<D: Device<T>, T: Float> Iterator for Batches<D, T> {
+impl<D: Device<T>, T: Float> Iterator for Batches<'_, D, T> {
     type Item = Result<Batch<D, T>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (start, rows) = (self.next * self.batch_size, self.order.numel());
-        if start >= rows {
+        let rows = self.loader.rows_of(self.next);
+        if rows == 0 {
             return None;
         }
+        let start = self.next * self.loader.batch_size;
         self.next += 1;
-        let order = self.order.rows(start, self.batch_size.min(rows - start));
-        Some(gather(&self.pixels, &self.labels, &order))
+        Some(self.loader.gather(&self.order.rows(start, rows)))
     }
 }

@@ -17,6 +17,10 @@ pub trait Memory: Clone + Debug + 'static {
     type View<'a, E: Element>: Copy;
     /// Exclusive access to a run of a buffer.
     type ViewMut<'a, E: Element>;
+    /// Work that was captured, to be run again as a whole.
+    type Graph;
+    /// A copy of device memory that is on its way to the host.
+    type Pending<E: Element>: Pending<E>;
 
     /// The device as `--device` names it: `cpu`, `cuda:0`.
     fn name(&self) -> String;
@@ -49,6 +53,13 @@ pub trait Memory: Clone + Debug + 'static {
     /// When the device fails, also by an earlier kernel.
     fn read<E: Element>(&self, source: Self::View<'_, E>) -> Result<Vec<E>>;
 
+    /// The values that `source` has when all work so far is done, on the host at some later time.
+    /// Waits for nothing, and `source` may be written or dropped right away.
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn read_later<E: Element>(&self, source: Self::View<'_, E>) -> Result<Self::Pending<E>>;
+
     /// Copies `source` over `target`, which must have its length.
     ///
     /// # Errors
@@ -70,6 +81,33 @@ pub trait Memory: Clone + Debug + 'static {
     /// # Errors
     /// When any of it failed.
     fn synchronize(&self) -> Result<()>;
+
+    /// Has `work` done later and as often as asked, as one thing: what it gives to the device is
+    /// collected instead of run, and [`Memory::replay`] runs all of it. `None`, and `work` is not
+    /// called, where a device has no such thing or cannot do it at present.
+    ///
+    /// A replay does what was collected to the very memory: what `work` read or wrote and did not
+    /// allocate itself must be kept as long as the graph, and what changes between replays must lie
+    /// in device memory. The graph owns what `work` allocates. All kernels should have run before,
+    /// so that none has to be compiled meanwhile.
+    ///
+    /// # Errors
+    /// Those of `work`, and when it asks for what cannot be collected: the host's reading, writing
+    /// or waiting. Nothing has run then, and the device works as before.
+    fn capture(&self, work: impl FnOnce() -> Result<()>) -> Result<Option<Self::Graph>>;
+
+    /// Runs what was captured, behind all work so far.
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn replay(&self, graph: &Self::Graph) -> Result<()>;
+
+    /// An error while a graph is captured: for work that is told by value what changes from one
+    /// run to the next.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device), saying that `what` cannot be part of a graph.
+    fn refuse_in_graph(&self, what: &str) -> Result<()>;
 
     /// The number of elements of `buffer`.
     fn len<E: Element>(buffer: &Self::Buffer<E>) -> usize;
@@ -100,6 +138,21 @@ pub trait Memory: Clone + Debug + 'static {
         let (head, _) = Self::split_at(view, range.end);
         Self::split_at(head, range.start).1
     }
+}
+
+/// Values on their way to the host, of [`Memory::read_later`].
+pub trait Pending<E: Element> {
+    /// Whether [`Pending::wait`] would not wait.
+    ///
+    /// # Errors
+    /// When the device failed.
+    fn is_ready(&self) -> Result<bool>;
+
+    /// The values.
+    ///
+    /// # Errors
+    /// When the device failed.
+    fn wait(self) -> Result<Vec<E>>;
 }
 
 /// Where a kernel writes a gradient.

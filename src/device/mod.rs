@@ -12,7 +12,7 @@ mod precision;
 pub use choice::{AnyDevice, Chosen, DeviceChoice, OnDevice, choose};
 pub use cpu::{Cpu, KernelTime};
 pub use cuda::Cuda;
-pub use memory::{Memory, Output};
+pub use memory::{Memory, Output, Pending};
 pub use precision::{Precision, Precisions, TENSOR_CORES_SINCE};
 
 use crate::dtype::Float;
@@ -27,6 +27,7 @@ pub trait Device<T: Float>:
     + ops::conv2d::Conv2dKernels<T>
     + ops::conv_block::ConvBlockKernels<T>
     + ops::cross_entropy::CrossEntropyKernels<T>
+    + ops::cross_entropy_rows::CrossEntropyRowsKernels<T>
     + ops::dropout::DropoutKernels<T>
     + ops::gather::GatherKernels<T>
     + ops::linear_cross_entropy::LinearCrossEntropyKernels<T>
@@ -34,6 +35,7 @@ pub trait Device<T: Float>:
     + ops::matmul::MatmulKernels<T>
     + ops::max_pool2d::MaxPool2dKernels<T>
     + ops::mul::MulKernels<T>
+    + ops::record::RecordKernels<T>
     + ops::relu::ReluKernels<T>
     + ops::sum::SumKernels<T>
     + ops::adam::AdamKernels<T>

@@ -67,7 +67,7 @@ impl<'a, D: Device<T>, T: Float> Fused<'a, D, T> {
                     scale: norm.weight.as_ref(),
                     shift: norm.bias.as_ref(),
                 };
-                let (statistics, mask) = (norm.statistics(), mask(dropout)?);
+                let (statistics, mask) = (norm.statistics()?, mask(dropout)?);
                 let output = conv_block(input, &parameters, statistics, mask.as_ref(), &options)?;
                 norm.count_batch();
                 Ok(output)

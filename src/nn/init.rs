@@ -17,8 +17,8 @@ pub struct Context<D: Memory>(Rc<Shared<D>>);
 struct Shared<D: Memory> {
     seed: u64,
     step: Cell<u64>,
-    /// The step once more, `[1]`, for kernels. Another step gets memory of its own: a tape may hold
-    /// this one.
+    /// The step once more, `[1]`, for kernels. Another step gets memory of its own, as a tape may
+    /// hold this one, unless a training loop keeps it.
     step_on_device: RefCell<Tensor<D, u64>>,
     /// How often a step was set: layers tell one forward pass from the next by it.
     pass: Cell<u64>,
@@ -63,6 +63,14 @@ impl<D: Memory> Context<D> {
         self.0.step.set(step);
         self.0.pass.set(self.0.pass.get() + 1);
         Ok(())
+    }
+
+    /// Goes to training step `step`, which lies in `on_device [1]`. That may change in place between
+    /// two steps: a step that was captured as a graph finds the next one there.
+    pub(crate) fn follow(&self, step: u64, on_device: Tensor<D, u64>) {
+        self.0.step.set(step);
+        self.0.step_on_device.replace(on_device);
+        self.0.pass.set(self.0.pass.get() + 1);
     }
 
     /// The step in device memory, `[1]`.

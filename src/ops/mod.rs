@@ -18,6 +18,7 @@ pub mod batch_norm2d;
 pub mod conv2d;
 pub mod conv_block;
 pub mod cross_entropy;
+pub mod cross_entropy_rows;
 pub mod dropout;
 pub mod flatten;
 pub mod gather;
@@ -27,11 +28,24 @@ pub mod linear_relu;
 pub mod matmul;
 pub mod max_pool2d;
 pub mod mul;
+pub mod record;
 pub mod relu;
 pub mod sgd;
 pub mod sum;
 
+use crate::device::Memory;
 use crate::{Error, Result, Shape};
+
+/// What an optimizer's update finds in device memory, where it changes from step to step: a step
+/// that was captured as a graph takes it from there.
+pub struct UpdateState<'a, D: Memory> {
+    /// The learning rate, `[1]`.
+    pub lr: D::View<'a, f64>,
+    /// The steps made so far, `[1]`.
+    pub steps: D::ViewMut<'a, u64>,
+    /// Whether this update ends its step, and so adds 1 to `steps`.
+    pub is_last: bool,
+}
 
 /// `value` as the 32-bit number that kernels index with.
 pub(crate) fn index32(op: &'static str, value: usize) -> Result<u32> {

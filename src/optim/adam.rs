@@ -1,4 +1,4 @@
-use super::{Optimizer, OptimizerState, decay_rate, not_negative, zeros};
+use super::{Optimizer, OptimizerState, StepState, decay_rate, not_negative, zeros};
 use crate::Result;
 use crate::arena::Arena;
 use crate::device::Device;
@@ -45,7 +45,7 @@ impl AdamOptions {
 pub struct Adam<D: Device<T>, T: Float> {
     arena: Arena<D, T>,
     options: AdamOptions,
-    step: u64,
+    state: StepState<D>,
     exp_avg: D::Buffer<T>,
     exp_avg_sq: D::Buffer<T>,
     max_exp_avg_sq: Option<D::Buffer<T>>,
@@ -65,7 +65,7 @@ impl<D: Device<T>, T: Float> Adam<D, T> {
         Ok(Self {
             arena: arena.clone(),
             options,
-            step: 0,
+            state: StepState::new(arena.device(), options.lr)?,
             exp_avg: zeros(arena)?,
             exp_avg_sq: zeros(arena)?,
             max_exp_avg_sq: options.amsgrad.then(|| zeros(arena)).transpose()?,
@@ -75,23 +75,17 @@ impl<D: Device<T>, T: Float> Adam<D, T> {
 
 impl<D: Device<T>, T: Float> Optimizer<D, T> for Adam<D, T> {
     fn step(&mut self) -> Result<()> {
-        self.step += 1;
-        let AdamOptions { lr, betas: (beta1, beta2), eps, weight_decay, .. } = self.options;
-        let step = AdamStep {
-            lr,
-            beta1,
-            beta2,
-            eps,
-            weight_decay,
-            bias_correction1: 1.0 - beta1.powf(self.step as f64),
-            bias_correction2_sqrt: (1.0 - beta2.powf(self.step as f64)).sqrt(),
-            decoupled: u64::from(self.options.decoupled_weight_decay),
-        };
+        let AdamOptions { betas: (beta1, beta2), eps, weight_decay, .. } = self.options;
+        let decoupled = u64::from(self.options.decoupled_weight_decay);
+        let step = AdamStep { beta1, beta2, eps, weight_decay, decoupled };
         let mut values = self.arena.values_mut();
         let gradients = self.arena.gradients();
-        for run in self.arena.runs_with_grad() {
+        let runs = self.arena.runs_with_grad();
+        let last = runs.len().saturating_sub(1);
+        for (i, run) in runs.into_iter().enumerate() {
             self.arena.device().adam(
                 &step,
+                self.state.update(i == last),
                 D::slice_mut(D::view_mut(&mut values), run.clone()),
                 D::slice(D::view(&gradients), run.clone()),
                 D::slice_mut(D::view_mut(&mut self.exp_avg), run.clone()),
@@ -106,8 +100,8 @@ impl<D: Device<T>, T: Float> Optimizer<D, T> for Adam<D, T> {
         self.arena.zero_grad();
     }
 
-    fn set_lr(&mut self, lr: f64) {
-        self.options.lr = lr;
+    fn set_lr(&mut self, lr: f64) -> Result<()> {
+        self.state.set_lr(lr)
     }
 
     fn state(&self) -> Result<OptimizerState<T>> {
@@ -116,7 +110,7 @@ impl<D: Device<T>, T: Float> Optimizer<D, T> for Adam<D, T> {
             ("exp_avg_sq", Some(&self.exp_avg_sq)),
             ("max_exp_avg_sq", self.max_exp_avg_sq.as_ref()),
         ];
-        OptimizerState::read(self.arena.device(), self.step, &moments)
+        OptimizerState::read(self.arena.device(), self.state.steps()?, &moments)
     }
 
     fn load_state(&mut self, state: &OptimizerState<T>) -> Result<()> {
@@ -126,7 +120,6 @@ impl<D: Device<T>, T: Float> Optimizer<D, T> for Adam<D, T> {
             ("max_exp_avg_sq", self.max_exp_avg_sq.as_mut()),
         ];
         state.write(self.arena.device(), moments)?;
-        self.step = state.step;
-        Ok(())
+        self.state.set_steps(state.step)
     }
 }

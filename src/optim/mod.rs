@@ -11,6 +11,7 @@ pub use sgd::{Sgd, SgdOptions};
 use crate::arena::Arena;
 use crate::device::{Device, Memory};
 use crate::dtype::{Element, Float};
+use crate::ops::UpdateState;
 use crate::{Error, Result};
 
 /// Something that moves parameters along their gradients.
@@ -25,7 +26,10 @@ pub trait Optimizer<D: Device<T>, T: Float> {
     fn zero_grad(&self);
 
     /// Sets the learning rate of the next step.
-    fn set_lr(&mut self, lr: f64);
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the device fails.
+    fn set_lr(&mut self, lr: f64) -> Result<()>;
 
     /// A copy of what it remembers, for a checkpoint.
     ///
@@ -80,6 +84,47 @@ impl<T: Float> OptimizerState<T> {
             device.write(D::view_mut(buffer), values)?;
         }
         Ok(())
+    }
+}
+
+/// What changes between steps. It lies on the device, where a captured step finds it.
+struct StepState<D: Memory> {
+    device: D,
+    /// As on the device.
+    lr: f64,
+    /// `[1]`.
+    lr_on_device: D::Buffer<f64>,
+    /// The steps made, `[1]`.
+    steps: D::Buffer<u64>,
+}
+
+impl<D: Memory> StepState<D> {
+    /// Before the first step.
+    fn new(device: &D, lr: f64) -> Result<Self> {
+        let (lr_on_device, steps) = (device.upload(&[lr])?, device.upload(&[0])?);
+        Ok(Self { device: device.clone(), lr, lr_on_device, steps })
+    }
+
+    /// For a kernel.
+    fn update(&mut self, is_last: bool) -> UpdateState<'_, D> {
+        let (lr, steps) = (D::view(&self.lr_on_device), D::view_mut(&mut self.steps));
+        UpdateState { lr, steps, is_last }
+    }
+
+    fn set_lr(&mut self, lr: f64) -> Result<()> {
+        if lr.to_bits() != self.lr.to_bits() {
+            self.device.write(D::view_mut(&mut self.lr_on_device), &[lr])?;
+            self.lr = lr;
+        }
+        Ok(())
+    }
+
+    fn steps(&self) -> Result<u64> {
+        Ok(self.device.read(D::view(&self.steps))?[0])
+    }
+
+    fn set_steps(&mut self, steps: u64) -> Result<()> {
+        self.device.write(D::view_mut(&mut self.steps), &[steps])
     }
 }
 

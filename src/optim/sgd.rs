@@ -1,4 +1,4 @@
-use super::{Optimizer, OptimizerState, not_negative, zeros};
+use super::{Optimizer, OptimizerState, StepState, not_negative, zeros};
 use crate::arena::Arena;
 use crate::device::Device;
 use crate::dtype::Float;
@@ -31,7 +31,7 @@ impl SgdOptions {
 pub struct Sgd<D: Device<T>, T: Float> {
     arena: Arena<D, T>,
     options: SgdOptions,
-    step: u64,
+    state: StepState<D>,
     velocity: Option<D::Buffer<T>>,
 }
 
@@ -49,21 +49,24 @@ impl<D: Device<T>, T: Float> Sgd<D, T> {
             return Err(Error::argument("nesterov", "needs a momentum and no dampening"));
         }
         let velocity = (options.momentum != 0.0).then(|| zeros(arena)).transpose()?;
-        Ok(Self { arena: arena.clone(), options, step: 0, velocity })
+        let state = StepState::new(arena.device(), options.lr)?;
+        Ok(Self { arena: arena.clone(), options, state, velocity })
     }
 }
 
 impl<D: Device<T>, T: Float> Optimizer<D, T> for Sgd<D, T> {
     fn step(&mut self) -> Result<()> {
-        self.step += 1;
-        let SgdOptions { lr, momentum, dampening, weight_decay, nesterov } = self.options;
-        let (nesterov, first) = (u32::from(nesterov), u32::from(self.step == 1));
-        let step = SgdStep { lr, momentum, dampening, weight_decay, nesterov, first };
+        let SgdOptions { momentum, dampening, weight_decay, nesterov, .. } = self.options;
+        let nesterov = u64::from(nesterov);
+        let step = SgdStep { momentum, dampening, weight_decay, nesterov };
         let mut values = self.arena.values_mut();
         let gradients = self.arena.gradients();
-        for run in self.arena.runs_with_grad() {
+        let runs = self.arena.runs_with_grad();
+        let last = runs.len().saturating_sub(1);
+        for (i, run) in runs.into_iter().enumerate() {
             self.arena.device().sgd(
                 &step,
+                self.state.update(i == last),
                 D::slice_mut(D::view_mut(&mut values), run.clone()),
                 D::slice(D::view(&gradients), run.clone()),
                 self.velocity.as_mut().map(|v| D::slice_mut(D::view_mut(v), run)),
@@ -76,19 +79,18 @@ impl<D: Device<T>, T: Float> Optimizer<D, T> for Sgd<D, T> {
         self.arena.zero_grad();
     }
 
-    fn set_lr(&mut self, lr: f64) {
-        self.options.lr = lr;
+    fn set_lr(&mut self, lr: f64) -> Result<()> {
+        self.state.set_lr(lr)
     }
 
     fn state(&self) -> Result<OptimizerState<T>> {
         let moments = [("momentum_buffer", self.velocity.as_ref())];
-        OptimizerState::read(self.arena.device(), self.step, &moments)
+        OptimizerState::read(self.arena.device(), self.state.steps()?, &moments)
     }
 
     fn load_state(&mut self, state: &OptimizerState<T>) -> Result<()> {
         let moments = vec![("momentum_buffer", self.velocity.as_mut())];
         state.write(self.arena.device(), moments)?;
-        self.step = state.step;
-        Ok(())
+        self.state.set_steps(state.step)
     }
 }

@@ -1,10 +1,16 @@
 use super::Measured;
+use super::repeated::{Graphs, Repeated};
 use crate::data::DataLoader;
 use crate::device::Device;
 use crate::dtype::Float;
 use crate::nn::{Module, Sequential};
-use crate::ops::cross_entropy::{argmax, cross_entropy};
-use crate::{Error, Result};
+use crate::ops::cross_entropy_rows::cross_entropy_rows;
+use crate::{Error, Result, Tensor};
+
+/// Images that go through a model at once: more than in training, to keep a GPU busy, and few enough
+/// that their activations stay below 100 MB. The losses are those of the loader's batches all the
+/// same.
+const ROWS: usize = 256;
 
 /// A model on a data set.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,7 +21,7 @@ pub struct Evaluation {
     pub classes: Vec<(usize, usize)>,
 }
 
-/// Runs `model` in evaluation mode over the batches of `loader`, and puts it back into its mode.
+/// Runs `model` in evaluation mode over the images of `loader`, and puts it back into its mode.
 ///
 /// # Errors
 /// [`Error::Shape`] when the images do not fit the model or it has fewer outputs than there are
@@ -25,37 +31,90 @@ pub fn evaluate<D: Device<T>, T: Float>(
     loader: &DataLoader<D, T>,
     classes: usize,
 ) -> Result<Evaluation> {
-    let training = model.context().training();
-    model.eval();
-    let result = in_evaluation_mode(model, loader, classes);
-    model.context().train(training);
-    result
+    let device = model.arena().device();
+    Validation::new(device, loader.clone(), classes)?.run(model, &mut Graphs::default())
 }
 
-fn in_evaluation_mode<D: Device<T>, T: Float>(
-    model: &Sequential<D, T>,
-    loader: &DataLoader<D, T>,
+/// What [`evaluate`] does, as often as asked and as one graph.
+pub(super) struct Validation<D: Device<T>, T: Float> {
+    loader: DataLoader<D, T>,
+    /// The images' labels in the order of `order`.
+    labels: Vec<i32>,
     classes: usize,
-) -> Result<Evaluation> {
-    let mut per_class = vec![(0, 0); classes];
-    let mut loss = 0.0;
-    for batch in loader.epoch(0, 0)? {
-        let (images, targets) = batch?;
-        let logits = model.forward(&images)?;
-        loss += cross_entropy(&logits, &targets, &Default::default())?.0.item()?.as_f64();
-        let [_, outputs] = logits.shape().expect("evaluate", "[N, classes] from the model")?;
-        if outputs < classes {
-            let message =
-                format!("the model tells {outputs} classes apart, the data has {classes}");
-            return Err(Error::shape("evaluate", message));
-        }
-        for (logits, target) in logits.to_vec()?.chunks_exact(outputs).zip(targets.to_vec()?) {
-            let (images, hits) = &mut per_class[target as usize];
-            *images += 1;
-            *hits += usize::from(argmax(logits) == target as usize);
-        }
+    /// `[N]`, as all that follows.
+    order: Tensor<D, u32>,
+    losses: Tensor<D, T>,
+    predicted: Tensor<D, i32>,
+    pass: Repeated<D>,
+}
+
+impl<D: Device<T>, T: Float> Validation<D, T> {
+    /// On the images of `loader`, which are of so many `classes`.
+    pub(super) fn new(device: &D, loader: DataLoader<D, T>, classes: usize) -> Result<Self> {
+        let (order, labels, rows) = (loader.order(0), loader.labels()?, loader.rows());
+        Ok(Self {
+            labels: order.iter().map(|&row| labels[row as usize]).collect(),
+            order: Tensor::from_slice(device, &order, [rows])?,
+            losses: Tensor::zeros(device, [rows])?,
+            predicted: Tensor::zeros(device, [rows])?,
+            pass: Repeated::New,
+            loader,
+            classes,
+        })
     }
-    let hits: usize = per_class.iter().map(|&(_, hits)| hits).sum();
-    let accuracy = hits as f64 / loader.rows() as f64;
-    Ok(Evaluation { measured: Measured { loss, accuracy }, classes: per_class })
+
+    pub(super) fn run(
+        &mut self,
+        model: &Sequential<D, T>,
+        graphs: &mut Graphs,
+    ) -> Result<Evaluation> {
+        let training = model.context().training();
+        model.eval();
+        let result = self.pass(model, graphs);
+        model.context().train(training);
+        result?;
+        self.results()
+    }
+
+    /// Leaves the loss and the class of every image on the device.
+    fn pass(&mut self, model: &Sequential<D, T>, graphs: &mut Graphs) -> Result<()> {
+        let Self { loader, order, losses, predicted, classes, pass, .. } = self;
+        let (rows, classes) = (loader.rows(), *classes);
+        pass.run(model, graphs, || {
+            for start in (0..rows).step_by(ROWS) {
+                let count = ROWS.min(rows - start);
+                let (images, targets) = loader.gather(&order.rows(start, count))?;
+                let logits = model.forward(&images)?;
+                let [_, outputs] =
+                    logits.shape().expect("evaluate", "[N, classes] from the model")?;
+                if outputs < classes {
+                    let message =
+                        format!("the model tells {outputs} classes apart, the data has {classes}");
+                    return Err(Error::shape("evaluate", message));
+                }
+                let (losses, predicted) = (losses.rows(start, count), predicted.rows(start, count));
+                cross_entropy_rows(&logits, &targets, &losses, &predicted)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn results(&self) -> Result<Evaluation> {
+        let (losses, predicted) = (self.losses.to_vec()?, self.predicted.to_vec()?);
+        // The mean of a batch, rounded as `cross_entropy` does.
+        let mean = |losses: &[T]| {
+            let total: f64 = losses.iter().map(|loss| loss.as_f64()).sum();
+            (T::of(total) * (T::one() / T::of(losses.len() as f64))).as_f64()
+        };
+        let loss = losses.chunks(self.loader.batch_size()).map(mean).sum();
+        let mut classes = vec![(0, 0); self.classes];
+        for (&label, &predicted) in self.labels.iter().zip(&predicted) {
+            let (images, hits) = &mut classes[label as usize];
+            *images += 1;
+            *hits += usize::from(predicted == label);
+        }
+        let hits: usize = classes.iter().map(|&(_, hits)| hits).sum();
+        let accuracy = hits as f64 / self.labels.len() as f64;
+        Ok(Evaluation { measured: Measured { loss, accuracy }, classes })
+    }
 }

@@ -6,12 +6,14 @@
 //! | `metrics.rs` | what an epoch achieved, and the notebook's three lines |
 //! | `trainer.rs` | the loop: epochs of steps, interrupted and continued with the same bits |
 //! | `evaluate.rs` | a model on a data set, also per class |
+//! | `repeated.rs` | a step, or a whole validation, as one graph |
 //! | `state.rs` | everything a run needs to go on, as one file |
 //! | `run.rs` | the run's folder |
 
 mod config;
 mod evaluate;
 mod metrics;
+mod repeated;
 mod run;
 mod state;
 mod trainer;

@@ -1,30 +1,54 @@
-use super::{Config, EpochMetrics, Measured, State, evaluate};
+use super::evaluate::Validation;
+use super::repeated::{Graphs, Repeated};
+use super::{Config, EpochMetrics, Measured, State};
 use crate::data::{DataLoader, Split};
-use crate::device::Device;
+use crate::device::{Device, Pending};
 use crate::nn::{Module, Sequential, asl};
+use crate::ops::record::record;
 use crate::optim::Optimizer;
-use crate::{Error, Result, Tape, Tensor};
+use crate::{Error, Result, Shape, Tape, Tensor};
 use std::time::Instant;
 
-/// Steps between two looks at the losses. A look waits for the device, so it is taken now and then:
-/// often enough for a live display and for stopping at a loss that is no number.
+/// Steps whose losses are fetched together: few enough for a live display and for stopping soon at
+/// a loss that is no number.
 const STEPS_PER_LOOK: usize = 32;
 
 /// The training of the ASL network on a device: model, optimizer, data, and how far it is.
+///
+/// All that a step works on lies on the device, also what changes from step to step: the epoch's
+/// order, the number of the batch in it, the number of the step, which picks dropout's masks, and
+/// the learning rate. So the device can run a whole step as one graph, and the host waits for
+/// nothing before the end of an epoch.
 pub struct Trainer<D: Device<f32>> {
     config: Config,
     model: Sequential<D, f32>,
     optimizer: Box<dyn Optimizer<D, f32>>,
     train: DataLoader<D, f32>,
-    valid: DataLoader<D, f32>,
-    classes: usize,
+    validation: Validation<D, f32>,
     history: Vec<EpochMetrics>,
     best_model: Option<crate::nn::StateDict>,
-    /// The part of the current epoch that is done.
+    /// The part of the current epoch that is done, as far as its losses are known.
     partial: Partial,
-    /// Where the steps of an epoch leave their losses and hits, on the device.
-    losses: Tensor<D, f32>,
-    correct: Tensor<D, i32>,
+    on_device: OnDevice<D>,
+    /// Losses on their way.
+    pending: Option<D::Pending<f32>>,
+    /// A step of a whole batch.
+    whole: Repeated<D>,
+    /// A step of a last batch that is smaller.
+    last: Repeated<D>,
+    graphs: Graphs,
+}
+
+/// What steps share on the device. Its addresses stay, as graphs know them.
+struct OnDevice<D: Device<f32>> {
+    /// The epoch's order of the images, `[N]`.
+    order: Tensor<D, u32>,
+    /// The number of the step in the run and that of its batch in the epoch, `[2]`.
+    clock: Tensor<D, u64>,
+    /// Each step's loss and hits, `[steps of an epoch * 2]`.
+    records: Tensor<D, f32>,
+    /// The gradient of a loss by itself, a scalar.
+    one: Tensor<D, f32>,
 }
 
 /// The part of an epoch that is done.
@@ -33,6 +57,12 @@ pub(super) struct Partial {
     pub losses: Vec<f32>,
     pub correct: u64,
     pub seconds: f64,
+}
+
+impl Partial {
+    fn total_loss(&self) -> f64 {
+        self.losses.iter().map(|&loss| f64::from(loss)).sum()
+    }
 }
 
 /// How far the current epoch is.
@@ -48,7 +78,7 @@ pub struct Progress {
     pub images: usize,
     /// Images of it.
     pub images_in_all: usize,
-    /// The mean loss so far; NaN before the first look.
+    /// The mean of the losses that are known so far, NaN before any is: they come some steps late.
     pub loss: f64,
 }
 
@@ -72,19 +102,42 @@ impl<D: Device<f32>> Trainer<D> {
         let model = Sequential::new(device, config.seed, asl(classes))?;
         let train = DataLoader::new(device, &split.train, config.batch_size, Some(config.seed))?;
         let valid = DataLoader::new(device, &split.valid, config.batch_size, None)?;
+        let records = Tensor::zeros(device, [2 * train.batches()])?;
+        // Makes room on the host, so that no step has to.
+        device.read_later(records.read().view())?.wait()?;
         Ok(Self {
             optimizer: config.optimizer(model.arena())?,
-            losses: Tensor::zeros(device, [train.batches()])?,
-            correct: Tensor::zeros(device, [train.batches()])?,
+            on_device: OnDevice {
+                order: Tensor::zeros(device, [train.rows()])?,
+                clock: Tensor::zeros(device, [2])?,
+                records,
+                one: Tensor::from_slice(device, &[1.0], Shape::default())?,
+            },
             config,
             model,
             train,
-            valid,
-            classes,
+            validation: Validation::new(device, valid, classes)?,
             history: Vec::new(),
             best_model: None,
             partial: Partial::default(),
+            pending: None,
+            whole: Repeated::New,
+            last: Repeated::New,
+            graphs: Graphs { enabled: true, notice: None },
         })
+    }
+
+    /// Whether steps and validations are captured as graphs, as they are from the start on a device
+    /// that has such: the results are the same to the last bit, and without graphs it takes longer.
+    /// To be called before the first step.
+    pub fn use_graphs(&mut self, enabled: bool) {
+        self.graphs.enabled = enabled;
+    }
+
+    /// Has `notice` called, with a line for the user, should work not be captured for a reason that
+    /// is no error: it then goes on without graphs.
+    pub fn on_notice(&mut self, notice: impl Fn(&str) + 'static) {
+        self.graphs.notice = Some(Box::new(notice));
     }
 
     /// Goes on from a state, bit for bit as if there had been no interruption.
@@ -142,31 +195,31 @@ impl<D: Device<f32>> Trainer<D> {
     pub fn run_epoch(&mut self, mut watch: impl FnMut(Progress) -> bool) -> Result<Outcome> {
         let epoch = self.epoch();
         let lr = self.config.schedule().lr(self.config.lr, epoch);
-        self.optimizer.set_lr(lr);
+        self.optimizer.set_lr(lr)?;
         self.model.train();
         let steps = self.train.batches();
         let done_before = self.partial.seconds;
         let start = Instant::now();
         let first = self.partial.losses.len();
-        for (batch, step) in self.train.epoch(epoch, first)?.zip(first..) {
-            let (images, targets) = batch?;
-            self.step(epoch * steps as u64 + step as u64, step, &images, &targets)?;
+        self.pending = None;
+        let first_of_epoch = epoch * steps as u64;
+        self.on_device.order.set(&self.train.order(epoch))?;
+        self.on_device.clock.set(&[first_of_epoch + first as u64, first as u64])?;
+        let mut total_loss = self.partial.total_loss();
+        for step in first..steps {
+            self.step(first_of_epoch + step as u64, self.train.rows_of(step))?;
             let done = step + 1;
-            let look = done.is_multiple_of(STEPS_PER_LOOK) || done == steps;
-            if look {
-                self.look(done)?;
-            }
-            let known = &self.partial.losses;
+            total_loss += self.look(done, done == steps)?;
             let progress = Progress {
                 epoch,
                 step: done,
                 steps,
                 images: (done * self.config.batch_size).min(self.train.rows()),
                 images_in_all: self.train.rows(),
-                loss: known.iter().map(|&loss| f64::from(loss)).sum::<f64>() / known.len() as f64,
+                loss: total_loss / self.partial.losses.len() as f64,
             };
             if !watch(progress) && done < steps {
-                self.look(done)?;
+                self.look(done, true)?;
                 self.partial.seconds = done_before + start.elapsed().as_secs_f64();
                 return Ok(Outcome::Interrupted);
             }
@@ -174,14 +227,12 @@ impl<D: Device<f32>> Trainer<D> {
         let train_seconds = done_before + start.elapsed().as_secs_f64();
 
         let start = Instant::now();
-        let valid = evaluate(&self.model, &self.valid, self.classes)?.measured;
+        let valid = self.validation.run(&self.model, &mut self.graphs)?.measured;
         let valid_seconds = start.elapsed().as_secs_f64();
-        let Partial { losses, correct, .. } = std::mem::take(&mut self.partial);
+        let partial = std::mem::take(&mut self.partial);
         let rows = self.train.rows() as f64;
-        let train = Measured {
-            loss: losses.iter().map(|&loss| f64::from(loss)).sum(),
-            accuracy: correct as f64 / rows,
-        };
+        let train =
+            Measured { loss: partial.total_loss(), accuracy: partial.correct as f64 / rows };
         let metrics = EpochMetrics {
             epoch,
             train_loss: train.loss,
@@ -200,41 +251,63 @@ impl<D: Device<f32>> Trainer<D> {
         Ok(Outcome::Finished(metrics))
     }
 
-    /// One step of the notebook's loop; `global` numbers it in the run, `step` in its epoch.
-    fn step(
-        &mut self,
-        global: u64,
-        step: usize,
-        images: &Tensor<D, f32>,
-        targets: &Tensor<D, i32>,
-    ) -> Result<()> {
-        self.model.context().set_step(global)?;
-        let tape = Tape::new();
-        let images = tape.input(images);
-        let (loss, correct) = self.model.cross_entropy(&images, targets, &Default::default())?;
-        self.optimizer.zero_grad();
-        loss.backward()?;
-        self.optimizer.step()?;
-        self.losses.rows(step, 1).copy_from(&loss)?;
-        self.correct.rows(step, 1).copy_from(&correct)
+    /// One step of the notebook's loop, number `step` of the run, on a batch of `rows` images.
+    fn step(&mut self, step: u64, rows: usize) -> Result<()> {
+        let OnDevice { order, clock, records, one } = &self.on_device;
+        let (model, optimizer, train) = (&self.model, &mut self.optimizer, &self.train);
+        let is_whole = rows == train.batch_size();
+        let repeated = if is_whole { &mut self.whole } else { &mut self.last };
+        repeated.run(model, &mut self.graphs, || {
+            // Should a capture fail, the step begins once more.
+            model.context().follow(step, clock.rows(0, 1));
+            let (images, targets) = train.gather_batch(order, &clock.rows(1, 1), rows)?;
+            let images = Tape::new().input(&images);
+            let (loss, correct) = model.cross_entropy(&images, &targets, &Default::default())?;
+            optimizer.zero_grad();
+            loss.backward_with(one)?;
+            optimizer.step()?;
+            record(&loss, &correct, records, clock)
+        })
     }
 
-    /// Fetches the losses and hits of the steps since the last look.
-    fn look(&mut self, done: usize) -> Result<()> {
+    /// Takes in the losses and hits that have arrived of the `done` steps, and sends for more; with
+    /// `wait` it waits for those of all steps. The sum of the losses that are known now and were not
+    /// before.
+    fn look(&mut self, done: usize, wait: bool) -> Result<f64> {
+        let mut total = 0.0;
+        loop {
+            if let Some(pending) = self.pending.take() {
+                if !wait && !pending.is_ready()? {
+                    self.pending = Some(pending);
+                    return Ok(total);
+                }
+                total += self.learn(&pending.wait()?)?;
+            }
+            let seen = self.partial.losses.len();
+            let unseen = done - seen;
+            if unseen < if wait { 1 } else { STEPS_PER_LOOK } {
+                return Ok(total);
+            }
+            let records = self.on_device.records.rows(2 * seen, 2 * unseen);
+            self.pending = Some(records.device().read_later(records.read().view())?);
+        }
+    }
+
+    /// Takes in the losses and hits of the next steps, `[steps * 2]`; the sum of the losses.
+    fn learn(&mut self, records: &[f32]) -> Result<f64> {
         let seen = self.partial.losses.len();
-        let losses = self.losses.rows(seen, done - seen).to_vec()?;
-        let correct = self.correct.rows(seen, done - seen).to_vec()?;
-        if let Some(i) = losses.iter().position(|loss| !loss.is_finite()) {
+        let steps = records.chunks_exact(2);
+        if let Some(i) = steps.clone().position(|step| !step[0].is_finite()) {
             return Err(Error::NonFinite(format!(
                 "the loss is {} at step {} of epoch {}; try a smaller --lr",
-                losses[i],
+                records[2 * i],
                 seen + i,
                 self.epoch()
             )));
         }
-        self.partial.losses.extend(losses);
-        self.partial.correct += correct.iter().map(|&hits| hits as u64).sum::<u64>();
-        Ok(())
+        self.partial.losses.extend(steps.clone().map(|step| step[0]));
+        self.partial.correct += steps.clone().map(|step| step[1] as u64).sum::<u64>();
+        Ok(steps.map(|step| f64::from(step[0])).sum())
     }
 }
 

@@ -19,11 +19,12 @@ pub(crate) use gemm::{Matrix, MatrixMut, gemm};
 pub(crate) use parallel::{BLOCK, lane_sum, put};
 pub use profile::KernelTime;
 
-use super::{Device, Memory};
+use super::{Device, Memory, Pending};
 use crate::dtype::{Element, Float};
 use crate::{Error, Result};
 use buffer::Pool;
 use profile::Profile;
+use std::convert::Infallible;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -96,6 +97,8 @@ impl Memory for Cpu {
     type Buffer<E: Element> = CpuBuffer<E>;
     type View<'a, E: Element> = &'a [E];
     type ViewMut<'a, E: Element> = &'a mut [E];
+    type Graph = Infallible;
+    type Pending<E: Element> = Vec<E>;
 
     fn name(&self) -> String {
         "cpu".into()
@@ -114,6 +117,10 @@ impl Memory for Cpu {
         Ok(source.to_vec())
     }
 
+    fn read_later<E: Element>(&self, source: &[E]) -> Result<Vec<E>> {
+        self.read(source)
+    }
+
     fn copy<E: Element>(&self, source: &[E], target: &mut [E]) -> Result<()> {
         target.copy_from_slice(source);
         Ok(())
@@ -125,6 +132,19 @@ impl Memory for Cpu {
     }
 
     fn synchronize(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// There are none: a call of a function costs nothing that a graph would save.
+    fn capture(&self, _work: impl FnOnce() -> Result<()>) -> Result<Option<Infallible>> {
+        Ok(None)
+    }
+
+    fn replay(&self, graph: &Infallible) -> Result<()> {
+        match *graph {}
+    }
+
+    fn refuse_in_graph(&self, _what: &str) -> Result<()> {
         Ok(())
     }
 
@@ -153,6 +173,16 @@ impl Memory for Cpu {
         at: usize,
     ) -> (Self::ViewMut<'a, E>, Self::ViewMut<'a, E>) {
         view.split_at_mut(at)
+    }
+}
+
+impl<E: Element> Pending<E> for Vec<E> {
+    fn is_ready(&self) -> Result<bool> {
+        Ok(true)
+    }
+
+    fn wait(self) -> Result<Vec<E>> {
+        Ok(self)
     }
 }
 

@@ -2,8 +2,10 @@
 
 use super::Cuda;
 use super::error::device_error;
+use super::graph::{CudaGraph, GraphMemory};
 use super::launch;
-use super::pool::Block;
+use super::pending::CudaPending;
+use super::pool::{Block, block_size};
 use crate::device::Memory;
 use crate::dtype::Element;
 use crate::{Error, Result};
@@ -12,6 +14,7 @@ use cudarc::driver::{DriverError, result};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::rc::Rc;
 
 /// Memory of a [`Cuda`] device: `len` elements, aligned to 256 bytes.
 ///
@@ -21,6 +24,8 @@ pub struct CudaBuffer<E> {
     block: Block,
     len: usize,
     device: Cuda,
+    /// Whose the block is, where it was allocated for a graph.
+    graph: Option<Rc<GraphMemory>>,
     element: PhantomData<E>,
 }
 
@@ -45,7 +50,12 @@ pub struct CudaViewMut<'a, E> {
 
 impl<E> Drop for CudaBuffer<E> {
     fn drop(&mut self) {
-        self.device.pool().give(self.block);
+        match (&self.graph, self.device.capturing()) {
+            (Some(graph), _) => graph.give(self.block),
+            // The graph being captured may use it, so nobody else may before that is gone.
+            (None, Some(graph)) => graph.own(self.block),
+            (None, None) => self.device.pool().give(self.block),
+        }
     }
 }
 
@@ -126,25 +136,30 @@ impl Cuda {
             .map_err(self.driver_error("waiting for the device"))
     }
 
-    /// A block of at least `bytes` bytes, from the pool or the driver.
-    fn take(&self, bytes: usize) -> Result<Block> {
+    /// A block of at least `bytes` bytes: of the graph being captured, the pool or the driver.
+    fn take(&self, bytes: usize) -> Result<(Block, Option<Rc<GraphMemory>>)> {
+        let graph = self.capturing();
+        if let Some(block) = graph.as_ref().and_then(|graph| graph.reuse(block_size(bytes))) {
+            return Ok((block, graph));
+        }
         let allocate = |size| {
             // SAFETY: the size is not 0 (the pool sees to that) and the context is current.
             unsafe { result::malloc_sync(size) }
         };
         self.bind()?;
-        let first = self.pool().take(bytes, allocate);
-        match first {
-            Ok(block) => Ok(block),
-            Err(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => {
-                // The blocks that lie in the pool may be what is missing.
-                self.synchronize()?;
-                self.pool().trim();
-                let second = self.pool().take(bytes, allocate);
-                second.map_err(|error| self.allocation_error(bytes, error))
-            }
-            Err(error) => Err(self.allocation_error(bytes, error)),
+        let mut taken = self.pool().take(bytes, allocate);
+        let full = Err(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY));
+        if taken == full && graph.is_none() {
+            // The blocks that lie in the pool may be what is missing.
+            self.synchronize()?;
+            self.pool().trim();
+            taken = self.pool().take(bytes, allocate);
         }
+        let block = taken.map_err(|error| self.allocation_error(bytes, error))?;
+        if let Some(graph) = &graph {
+            graph.own(block);
+        }
+        Ok((block, graph))
     }
 
     /// Allocates the counters of [`Launch::counters`](super::launch::Launch::counters), all 0.
@@ -188,6 +203,8 @@ impl Memory for Cuda {
     type Buffer<E: Element> = CudaBuffer<E>;
     type View<'a, E: Element> = CudaView<'a, E>;
     type ViewMut<'a, E: Element> = CudaViewMut<'a, E>;
+    type Graph = CudaGraph;
+    type Pending<E: Element> = CudaPending<E>;
 
     fn name(&self) -> String {
         format!("cuda:{}", self.ordinal())
@@ -197,8 +214,8 @@ impl Memory for Cuda {
         let bytes = len.checked_mul(size_of::<E>()).ok_or_else(|| {
             device_error(self.ordinal(), format!("{len} elements are more than fit in memory"))
         })?;
-        let block = self.take(bytes)?;
-        let buffer = CudaBuffer { block, len, device: self.clone(), element: PhantomData };
+        let (block, graph) = self.take(bytes)?;
+        let buffer = CudaBuffer { block, len, device: self.clone(), graph, element: PhantomData };
         if cfg!(debug_assertions) && bytes > 0 {
             // All ones is a NaN in either float type: a kernel that leaves a hole is seen.
             // SAFETY: the block holds `block.size` bytes and belongs to `buffer`; on the stream the
@@ -212,6 +229,7 @@ impl Memory for Cuda {
     fn write<E: Element>(&self, target: CudaViewMut<'_, E>, host: &[E]) -> Result<()> {
         self.check_owner(target.owner)?;
         check_lengths("write", host.len(), target.len)?;
+        self.refuse_while_capturing("copying from the host")?;
         if host.is_empty() {
             return Ok(());
         }
@@ -230,6 +248,7 @@ impl Memory for Cuda {
 
     fn read<E: Element>(&self, source: CudaView<'_, E>) -> Result<Vec<E>> {
         self.check_owner(source.owner)?;
+        self.refuse_while_capturing("copying to the host")?;
         let mut host = vec![E::zeroed(); source.len];
         self.bind()?;
         if !host.is_empty() {
@@ -242,6 +261,10 @@ impl Memory for Cuda {
         }
         self.wait()?;
         Ok(host)
+    }
+
+    fn read_later<E: Element>(&self, source: CudaView<'_, E>) -> Result<CudaPending<E>> {
+        self.start_reading(source)
     }
 
     fn copy<E: Element>(&self, source: CudaView<'_, E>, target: CudaViewMut<'_, E>) -> Result<()> {
@@ -273,8 +296,21 @@ impl Memory for Cuda {
     }
 
     fn synchronize(&self) -> Result<()> {
+        self.refuse_while_capturing("waiting for the device")?;
         self.bind()?;
         self.wait()
+    }
+
+    fn capture(&self, work: impl FnOnce() -> Result<()>) -> Result<Option<CudaGraph>> {
+        self.capture_graph(work)
+    }
+
+    fn replay(&self, graph: &CudaGraph) -> Result<()> {
+        self.replay_graph(graph)
+    }
+
+    fn refuse_in_graph(&self, what: &str) -> Result<()> {
+        self.refuse_while_capturing(what)
     }
 
     fn len<E: Element>(buffer: &CudaBuffer<E>) -> usize {

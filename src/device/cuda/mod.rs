@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `probe.rs` | which GPUs there are, or why there is none |
 //! | `memory.rs`, `pool.rs` | buffers, views and copies; memory kept for reuse |
+//! | `graph.rs` | work captured as a CUDA graph, and the memory that a graph owns |
+//! | `pending.rs`, `event.rs` | copies to the host that nobody waits for; points of the stream |
 //! | `sources.rs` | the kernels' source text, which `build.rs` put into the binary |
 //! | `nvrtc.rs`, `cache.rs` | compiling it for the very device, once per machine |
 //! | `kernels.rs` | compiled kernels, loaded when first used |
@@ -22,11 +24,14 @@
 
 mod cache;
 mod error;
+mod event;
+mod graph;
 mod grid;
 mod kernels;
 mod launch;
 mod memory;
 mod nvrtc;
+mod pending;
 mod pool;
 mod precompile;
 mod probe;
@@ -36,10 +41,12 @@ mod sources;
 mod tests;
 
 pub use cache::{CacheSize, KernelCache};
+pub use graph::CudaGraph;
 pub(crate) use grid::{THREADS, grid, pack_grid};
 pub use kernels::KernelStatistics;
 pub(crate) use launch::Launch;
 pub use memory::{CudaBuffer, CudaView, CudaViewMut};
+pub use pending::CudaPending;
 pub use pool::MemoryUse;
 pub use precompile::{CompiledFile, compile_all};
 pub use probe::{
@@ -51,8 +58,10 @@ use crate::dtype::Float;
 use crate::{Error, Result};
 use cudarc::driver::sys::{CUdevice_attribute as Attribute, CUdeviceptr, CUstream};
 use cudarc::driver::{CudaContext, CudaStream, DriverError, result};
+use graph::GraphMemory;
 use kernels::Kernels;
 use nvrtc::Target;
+use pending::Landing;
 use pool::Pool;
 use profile::Profile;
 use std::cell::{Cell, RefCell, RefMut};
@@ -87,6 +96,10 @@ struct Inner {
     specialise: Cell<bool>,
     kernels: Kernels,
     pool: RefCell<Pool>,
+    /// The memory of the graph that is being captured.
+    capture: RefCell<Option<Rc<GraphMemory>>>,
+    /// Memory of the host for copies to come.
+    landings: RefCell<Vec<Landing>>,
     /// [`launch::COUNTERS`] numbers that kernels find and leave at 0.
     counters: Cell<CUdeviceptr>,
     profile: Profile,
@@ -102,6 +115,7 @@ impl Drop for Inner {
         let _ = self.context.bind_to_thread();
         let _ = self.stream.synchronize();
         self.profile.clear();
+        self.landings.get_mut().clear();
         self.kernels.unload();
         if self.counters.get() != 0 {
             // SAFETY: the counters came from `cuMemAlloc`, and no kernel uses them any more.
@@ -179,6 +193,8 @@ impl Cuda {
             limits,
             kernels,
             pool: RefCell::default(),
+            capture: RefCell::default(),
+            landings: RefCell::default(),
             counters: Cell::new(0),
             profile: Profile::default(),
             stream,

@@ -11,7 +11,7 @@ const GRANULE: usize = 256;
 /// Bytes of device memory, as [`Cuda::memory_use`](super::Cuda::memory_use) reports them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MemoryUse {
-    /// In buffers that are alive.
+    /// In buffers that are alive, and in graphs.
     pub in_use: usize,
     /// Free, kept for the next buffer of the same size.
     pub pooled: usize,
@@ -21,15 +21,19 @@ pub struct MemoryUse {
     pub driver_allocations: u64,
 }
 
-/// Free blocks by their size.
+/// The device's blocks that are free, and how much there is of all.
 ///
 /// A training step asks for the same sizes again and again. Taking them from here costs a look-up;
 /// asking the driver costs microseconds, and a free waits for the whole device.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
-    free: HashMap<usize, Vec<CUdeviceptr>>,
+    free: FreeBlocks,
     usage: MemoryUse,
 }
+
+/// Free blocks by their size.
+#[derive(Debug, Default)]
+pub(super) struct FreeBlocks(HashMap<usize, Vec<CUdeviceptr>>);
 
 /// A run of device memory that its holder gives back with [`Pool::give`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +44,23 @@ pub(super) struct Block {
     pub(super) size: usize,
 }
 
+/// The bytes of a block of at least `bytes`.
+pub(super) fn block_size(bytes: usize) -> usize {
+    bytes.next_multiple_of(GRANULE)
+}
+
+impl FreeBlocks {
+    /// One of exactly `size` bytes.
+    pub(super) fn take(&mut self, size: usize) -> Option<Block> {
+        let address = self.0.get_mut(&size)?.pop()?;
+        Some(Block { address, size })
+    }
+
+    pub(super) fn give(&mut self, block: Block) {
+        self.0.entry(block.size).or_default().push(block.address);
+    }
+}
+
 impl Pool {
     /// A block of at least `bytes`: a free one or, failing that, a new one from `allocate`.
     pub(super) fn take<E>(
@@ -47,23 +68,23 @@ impl Pool {
         bytes: usize,
         allocate: impl FnOnce(usize) -> Result<CUdeviceptr, E>,
     ) -> Result<Block, E> {
-        let size = bytes.next_multiple_of(GRANULE);
+        let size = block_size(bytes);
         if size == 0 {
             return Ok(Block { address: 0, size });
         }
-        let address = match self.free.get_mut(&size).and_then(Vec::pop) {
-            Some(address) => {
+        let block = match self.free.take(size) {
+            Some(block) => {
                 self.usage.pooled -= size;
-                address
+                block
             }
             None => {
                 self.usage.driver_allocations += 1;
-                allocate(size)?
+                Block { address: allocate(size)?, size }
             }
         };
         self.usage.in_use += size;
         self.usage.peak = self.usage.peak.max(self.usage.in_use);
-        Ok(Block { address, size })
+        Ok(block)
     }
 
     /// Takes back a block of [`Pool::take`].
@@ -73,7 +94,7 @@ impl Pool {
         }
         self.usage.in_use -= block.size;
         self.usage.pooled += block.size;
-        self.free.entry(block.size).or_default().push(block.address);
+        self.free.give(block);
     }
 
     pub(super) fn usage(&self) -> MemoryUse {
@@ -83,7 +104,7 @@ impl Pool {
     /// Gives the free blocks back to the driver. The caller has waited for the stream, so that no
     /// kernel uses them any more.
     pub(super) fn trim(&mut self) {
-        for address in self.free.drain().flat_map(|(_, blocks)| blocks) {
+        for address in self.free.0.drain().flat_map(|(_, blocks)| blocks) {
             // SAFETY: a block in `free` came from `cuMemAlloc`, nobody holds it, and it leaves the
             // list here, so it is freed once. An error means that the context is already lost, and
             // its memory with it.

@@ -3,50 +3,77 @@ use crate::Result;
 use crate::device::Cpu;
 use crate::device::cpu::BLOCK;
 use crate::dtype::Float;
+use crate::ops::UpdateState;
 use rayon::prelude::*;
 
 impl<T: Float> AdamKernels<T> for Cpu {
     fn adam(
         &self,
         step: &AdamStep,
+        state: UpdateState<'_, Self>,
         parameters: &mut [T],
         gradients: &[T],
         exp_avg: &mut [T],
         exp_avg_sq: &mut [T],
         max_exp_avg_sq: Option<&mut [T]>,
     ) -> Result<()> {
+        let scalars = Scalars::new(step, state.lr[0], state.steps[0] + 1);
         self.kernel("adam", || {
             let blocks = parameters
                 .par_chunks_mut(BLOCK)
                 .zip(gradients.par_chunks(BLOCK))
                 .zip(exp_avg.par_chunks_mut(BLOCK).zip(exp_avg_sq.par_chunks_mut(BLOCK)));
             match max_exp_avg_sq {
-                None => blocks.for_each(|((p, g), (m, v))| update(step, p, g, m, v, None)),
+                None => blocks.for_each(|((p, g), (m, v))| update(&scalars, p, g, m, v, None)),
                 Some(max) => blocks
                     .zip(max.par_chunks_mut(BLOCK))
-                    .for_each(|(((p, g), (m, v)), max)| update(step, p, g, m, v, Some(max))),
+                    .for_each(|(((p, g), (m, v)), max)| update(&scalars, p, g, m, v, Some(max))),
             }
         });
+        state.steps[0] += u64::from(state.is_last);
         Ok(())
     }
 }
 
+/// What an update multiplies with, rounded once from `f64`.
+struct Scalars<T> {
+    shrink: T,
+    decay: T,
+    rate1: T,
+    rate2: T,
+    beta2: T,
+    step_size: T,
+    correction2: T,
+    eps: T,
+}
+
+impl<T: Float> Scalars<T> {
+    /// For step `t`, counted from 1.
+    fn new(step: &AdamStep, lr: f64, t: u64) -> Self {
+        let decoupled = step.decoupled == 1;
+        let correction = |beta: f64| 1.0 - beta.powf(t as f64);
+        Self {
+            shrink: T::of(if decoupled { 1.0 - lr * step.weight_decay } else { 1.0 }),
+            decay: T::of(if decoupled { 0.0 } else { step.weight_decay }),
+            rate1: T::of(1.0 - step.beta1),
+            rate2: T::of(1.0 - step.beta2),
+            beta2: T::of(step.beta2),
+            step_size: T::of(lr / correction(step.beta1)),
+            correction2: T::of(correction(step.beta2).sqrt()),
+            eps: T::of(step.eps),
+        }
+    }
+}
+
 fn update<T: Float>(
-    step: &AdamStep,
+    scalars: &Scalars<T>,
     parameters: &mut [T],
     gradients: &[T],
     exp_avg: &mut [T],
     exp_avg_sq: &mut [T],
     mut max_exp_avg_sq: Option<&mut [T]>,
 ) {
-    let decoupled = step.decoupled == 1;
-    let shrink = T::of(if decoupled { 1.0 - step.lr * step.weight_decay } else { 1.0 });
-    let decay = T::of(if decoupled { 0.0 } else { step.weight_decay });
-    let (rate1, rate2) = (T::of(1.0 - step.beta1), T::of(1.0 - step.beta2));
-    let beta2 = T::of(step.beta2);
-    let step_size = T::of(step.lr / step.bias_correction1);
-    let correction2 = T::of(step.bias_correction2_sqrt);
-    let eps = T::of(step.eps);
+    let &Scalars { shrink, decay, rate1, rate2, beta2, step_size, correction2, eps } = scalars;
     let tiny = T::min_positive_value();
     let flush = |x: T| if x.abs() < tiny { T::zero() } else { x };
     let moments = exp_avg.iter_mut().zip(exp_avg_sq);

@@ -9,13 +9,12 @@ mod cuda;
 use crate::Result;
 use crate::device::Memory;
 use crate::dtype::Float;
+use crate::ops::UpdateState;
 
-/// The numbers of one update.
+/// The numbers that are the same for every step.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct AdamStep {
-    /// Learning rate.
-    pub lr: f64,
     /// Decay of the first moment.
     pub beta1: f64,
     /// Decay of the second moment.
@@ -24,10 +23,6 @@ pub struct AdamStep {
     pub eps: f64,
     /// Weight decay.
     pub weight_decay: f64,
-    /// `1 - beta1^t`.
-    pub bias_correction1: f64,
-    /// `sqrt(1 - beta2^t)`.
-    pub bias_correction2_sqrt: f64,
     /// 1: the decay shrinks the parameters (AdamW); 0: it adds to the gradients (Adam).
     pub decoupled: u64,
 }
@@ -37,11 +32,14 @@ pub trait AdamKernels<T: Float>: Memory {
     /// For every element, with gradient `g` (plus `weight_decay * p` unless decoupled):
     /// `m += (1 - beta1) (g - m)`, `v = beta2 v + (1 - beta2) g^2`, both flushed to zero below the
     /// smallest normal number, then
-    /// `p = p (1 - lr weight_decay if decoupled) - lr / bias_correction1 * m / (sqrt(v) /
-    /// bias_correction2_sqrt + eps)`; with `max_exp_avg_sq` the largest `v` so far takes its place.
+    /// `p = p (1 - lr weight_decay if decoupled) - lr / (1 - beta1^t) * m / (sqrt(v) /
+    /// sqrt(1 - beta2^t) + eps)` in step `t`, counted from 1; with `max_exp_avg_sq` the largest `v`
+    /// so far takes its place.
+    #[allow(clippy::too_many_arguments)]
     fn adam(
         &self,
         step: &AdamStep,
+        state: UpdateState<'_, Self>,
         parameters: Self::ViewMut<'_, T>,
         gradients: Self::View<'_, T>,
         exp_avg: Self::ViewMut<'_, T>,

@@ -135,17 +135,27 @@ impl<D: Device<T>, T: Float> BatchNorm2dModule<D, T> {
     }
 
     /// What a forward pass in the present mode normalises with.
-    pub(crate) fn statistics(&self) -> Statistics<'_, D, T> {
+    ///
+    /// # Errors
+    /// While a graph is captured, without a momentum: each batch has another share then.
+    pub(crate) fn statistics(&self) -> Result<Statistics<'_, D, T>> {
         let running = self.running_mean.as_ref().zip(self.running_var.as_ref());
-        match (self.context.training(), running) {
+        Ok(match (self.context.training(), running) {
             (false, Some((mean, var))) => Statistics::Running(mean, var),
             (true, Some((mean, var))) => {
                 let batches = self.num_batches_tracked.as_ref().map_or(0, |n| n.get() + 1);
-                let momentum = self.momentum.unwrap_or(1.0 / batches as f64);
+                let momentum = match self.momentum {
+                    Some(momentum) => momentum,
+                    None => {
+                        let what = "batch normalisation that averages all batches alike";
+                        mean.device().refuse_in_graph(what)?;
+                        1.0 / batches as f64
+                    }
+                };
                 Statistics::Batch { running: Some(Tracked { mean, var, momentum }) }
             }
             (_, None) => Statistics::Batch { running: None },
-        }
+        })
     }
 
     /// Counts a batch that the running statistics saw.
@@ -160,7 +170,7 @@ impl<D: Device<T>, T: Float> BatchNorm2dModule<D, T> {
 impl<D: Device<T>, T: Float> Module<D, T> for BatchNorm2dModule<D, T> {
     fn forward(&self, input: &Tensor<D, T>) -> Result<Tensor<D, T>> {
         let (weight, bias) = (self.weight.as_ref(), self.bias.as_ref());
-        let output = batch_norm2d(input, weight, bias, self.statistics(), self.eps)?;
+        let output = batch_norm2d(input, weight, bias, self.statistics()?, self.eps)?;
         self.count_batch();
         Ok(output)
     }

@@ -11,10 +11,13 @@ impl<T: Float> GatherKernels<T> for Cpu {
         pixels: &[u8],
         labels: &[i32],
         order: &[u32],
+        batch: Option<&[u64]>,
         images: &mut [T],
         targets: &mut [i32],
     ) -> Result<()> {
         let width = geometry.width as usize;
+        let start = batch.map_or(0, |batch| batch[0] as usize * geometry.batch_size as usize);
+        let order = &order[start..];
         let scaled: [T; 256] = std::array::from_fn(|byte| T::of(byte as f64) / T::of(255.0));
         self.kernel("gather", || {
             let rows = images.par_chunks_mut(width.max(1)).zip(order).zip(targets);

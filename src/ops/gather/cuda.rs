@@ -14,6 +14,7 @@ impl<T: Float> GatherKernels<T> for Cuda {
         pixels: CudaView<'_, u8>,
         labels: CudaView<'_, i32>,
         order: CudaView<'_, u32>,
+        batch: Option<CudaView<'_, u64>>,
         images: CudaViewMut<'_, T>,
         targets: CudaViewMut<'_, i32>,
     ) -> Result<()> {
@@ -23,6 +24,7 @@ impl<T: Float> GatherKernels<T> for Cuda {
             .input(pixels)
             .input(labels)
             .input(order)
+            .optional(batch)
             .output(images)
             .output(targets)
             .launch(grid(geometry.rows as usize * threads_per_row), [THREADS, 1, 1])

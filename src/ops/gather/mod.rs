@@ -16,25 +16,33 @@ pub struct GatherGeometry {
     pub rows: u32,
     /// Bytes of a row.
     pub width: u32,
+    /// Rows of a whole batch: batch `b` begins at `order[b * batch_size]`.
+    pub batch_size: u32,
 }
 
 /// What a gather asks of a device.
 pub trait GatherKernels<T: Float>: Memory {
-    /// `images[i, j] = pixels[order[i], j] / 255` and `targets[i] = labels[order[i]]`. Every index
-    /// must be a row.
+    /// `images[i, j] = pixels[order[k], j] / 255` and `targets[i] = labels[order[k]]`, with
+    /// `k = batch[0] * batch_size + i`, or `k = i` without a `batch`. Every `k` must be in the
+    /// order, and every index a row.
+    #[allow(clippy::too_many_arguments)]
     fn gather(
         &self,
         geometry: &GatherGeometry,
         pixels: Self::View<'_, u8>,
         labels: Self::View<'_, i32>,
         order: Self::View<'_, u32>,
+        batch: Option<Self::View<'_, u64>>,
         images: Self::ViewMut<'_, T>,
         targets: Self::ViewMut<'_, i32>,
     ) -> Result<()>;
 }
 
-/// The rows `order [B]` of `pixels [N, ..]`, scaled to 0..1 as `[B, ..]`, and their labels `[B]`.
-/// The caller sees to it that every index is less than `N`.
+/// Images `[B, ..]` scaled to 0..1, and their labels `[B]`.
+pub type Batch<D, T> = (Tensor<D, T>, Tensor<D, i32>);
+
+/// The rows `order [B]` of `pixels [N, ..]`, scaled to 0..1, and their labels. The caller sees to it
+/// that every index is less than `N`.
 ///
 /// # Errors
 /// [`Error::Shape`] when labels do not fit pixels.
@@ -42,9 +50,36 @@ pub fn gather<D: Device<T>, T: Float>(
     pixels: &Tensor<D, u8>,
     labels: &Tensor<D, i32>,
     order: &Tensor<D, u32>,
-) -> Result<(Tensor<D, T>, Tensor<D, i32>)> {
+) -> Result<Batch<D, T>> {
+    rows(pixels, labels, order, None, [order.numel(); 2])
+}
+
+/// The first `rows` rows of a batch of `pixels [N, ..]`: batch `b` of `order` begins at its element
+/// `b * batch_size`, and `batch [1]` tells `b` in device memory, so that a captured graph gathers
+/// another batch each time it is replayed. The caller sees to it that the batch is in the order, and
+/// every index less than `N`.
+///
+/// # Errors
+/// [`Error::Shape`] when labels do not fit pixels or a batch is longer than the order.
+pub fn gather_batch<D: Device<T>, T: Float>(
+    pixels: &Tensor<D, u8>,
+    labels: &Tensor<D, i32>,
+    order: &Tensor<D, u32>,
+    batch: &Tensor<D, u64>,
+    [rows, batch_size]: [usize; 2],
+) -> Result<Batch<D, T>> {
+    self::rows(pixels, labels, order, Some(batch), [rows, batch_size])
+}
+
+fn rows<D: Device<T>, T: Float>(
+    pixels: &Tensor<D, u8>,
+    labels: &Tensor<D, i32>,
+    order: &Tensor<D, u32>,
+    batch: Option<&Tensor<D, u64>>,
+    [rows, batch_size]: [usize; 2],
+) -> Result<Batch<D, T>> {
     const OP: &str = "gather";
-    let (&[all, ref row @ ..], &[rows]) = (pixels.dims(), order.dims()) else {
+    let (&[all, ref row @ ..], 1) = (pixels.dims(), order.shape().rank()) else {
         let message = format!(
             "pixels {} and order {}: expected [N, ..] and [B]",
             pixels.shape(),
@@ -55,17 +90,27 @@ pub fn gather<D: Device<T>, T: Float>(
     if labels.dims() != [all] {
         return Err(Error::shape(OP, format!("labels {} for {all} images", labels.shape())));
     }
+    if rows > order.numel() || batch.is_some_and(|batch| batch.numel() != 1) {
+        let message = format!("{rows} rows of an order of {}", order.numel());
+        return Err(Error::shape(OP, message));
+    }
     index32(OP, pixels.numel())?;
     let width = row.iter().product::<usize>();
-    let geometry = GatherGeometry { rows: index32(OP, rows)?, width: index32(OP, width)? };
+    let geometry = GatherGeometry {
+        rows: index32(OP, rows)?,
+        width: index32(OP, width)?,
+        batch_size: index32(OP, batch_size)?,
+    };
     index32(OP, rows * width)?;
     let device = pixels.device();
     let (mut images, mut targets) = (device.alloc(rows * width)?, device.alloc(rows)?);
+    let batch = batch.map(Tensor::read);
     device.gather(
         &geometry,
         pixels.read().view(),
         labels.read().view(),
         order.read().view(),
+        batch.as_ref().map(|batch| batch.view()),
         D::view_mut(&mut images),
         D::view_mut(&mut targets),
     )?;

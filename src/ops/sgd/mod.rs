@@ -6,13 +6,12 @@ mod cuda;
 use crate::Result;
 use crate::device::Memory;
 use crate::dtype::Float;
+use crate::ops::UpdateState;
 
-/// The numbers of one update.
+/// The numbers that are the same for every step.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct SgdStep {
-    /// Learning rate.
-    pub lr: f64,
     /// Decay of the velocity.
     pub momentum: f64,
     /// The share of a gradient that does not enter the velocity.
@@ -20,9 +19,7 @@ pub struct SgdStep {
     /// Added to gradients, times the parameter.
     pub weight_decay: f64,
     /// 1: look ahead along the velocity.
-    pub nesterov: u32,
-    /// 1: the first step, on which the velocity is the gradient itself.
-    pub first: u32,
+    pub nesterov: u64,
 }
 
 /// What SGD asks of a device.
@@ -33,6 +30,7 @@ pub trait SgdKernels<T: Float>: Memory {
     fn sgd(
         &self,
         step: &SgdStep,
+        state: UpdateState<'_, Self>,
         parameters: Self::ViewMut<'_, T>,
         gradients: Self::View<'_, T>,
         velocity: Option<Self::ViewMut<'_, T>>,

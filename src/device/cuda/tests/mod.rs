@@ -2,6 +2,7 @@
 
 #[path = "../../../../tests/common/cuda.rs"]
 mod common;
+mod graph;
 mod mma;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod sim;

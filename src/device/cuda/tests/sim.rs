@@ -5,7 +5,7 @@ use super::super::{
 };
 use super::common::{is_sim, load_sim};
 use super::{assert_says, block_sum, halve, message};
-use crate::device::{AnyDevice, DeviceChoice, Memory, Precision, Precisions, choose};
+use crate::device::{AnyDevice, DeviceChoice, Memory, Pending, Precision, Precisions, choose};
 use crate::{Cuda, Error, Tensor};
 use cusim::{Report, Sim, in_child};
 use std::cell::RefCell;
@@ -50,7 +50,7 @@ fn open() -> Result<Cuda, NoGpu> {
     Cuda::open(0, KernelCache::none())
 }
 
-/// A step with every kind of call: memory, launches, copies both ways.
+/// A step with every kind of call: memory, launches, copies both ways, a graph.
 fn step(device: &Cuda) -> crate::Result<()> {
     let out = halve(device, [64, 2], &[2_f32; 128], Some(&[1.0; 64]), &[0.0; 64], false)?;
     assert_eq!(out, [2.0; 64]);
@@ -60,6 +60,14 @@ fn step(device: &Cuda) -> crate::Result<()> {
     device.zero(Cuda::view_mut(&mut buffer))?;
     assert_eq!(device.read(Cuda::view(&buffer))?, [0.0; 64]);
     assert_eq!(block_sum(device, 2, 32, 60 * 1024)?, [32.0; 2]);
+    if let Some(graph) =
+        device.capture(|| device.copy(Cuda::view(&other), Cuda::view_mut(&mut buffer)))?
+    {
+        device.replay(&graph)?;
+        let later = device.read_later(Cuda::view(&buffer))?;
+        assert!(later.is_ready()?);
+        assert_eq!(later.wait()?, [3.0; 64]);
+    }
     device.synchronize()
 }
 
@@ -69,6 +77,7 @@ fn everything_is_freed_with_the_last_handle() {
         return;
     }
     let device = open().unwrap();
+    step(&device).unwrap();
     device.start_profile();
     step(&device).unwrap();
     let kept = device.upload(&[1_f32; 1000]).unwrap();
@@ -80,6 +89,9 @@ fn everything_is_freed_with_the_last_handle() {
     assert_eq!(sim().calls("cuEventCreate"), sim().calls("cuEventDestroy"));
     assert_eq!(sim().calls("cuModuleLoadData"), sim().calls("cuModuleUnload"));
     assert_eq!(sim().calls("cuStreamCreate"), sim().calls("cuStreamDestroy"));
+    assert_eq!(sim().calls("cuGraphInstantiateWithFlags"), 1);
+    assert_eq!((sim().calls("cuGraphExecDestroy"), sim().calls("cuGraphDestroy")), (1, 1));
+    assert_eq!((sim().calls("cuMemHostAlloc"), sim().calls("cuMemFreeHost")), (1, 1));
     assert_eq!(sim().calls("cuDevicePrimaryCtxRetain"), sim().calls("cuDevicePrimaryCtxRelease"));
 }
 
@@ -255,6 +267,7 @@ fn no_failing_call_is_a_panic_or_a_leak() {
     }
     let run = || -> crate::Result<()> {
         let device = Cuda::open(0, KernelCache::none()).map_err(|r| r.into_error(0))?;
+        step(&device)?;
         device.start_profile();
         step(&device)?;
         device.profile()?;

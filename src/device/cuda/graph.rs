@@ -1,0 +1,197 @@
+//! Work captured as a CUDA graph: many launches that cost the host one.
+//!
+//! While a graph is captured, the device's stream collects its work and runs none of it. The
+//! addresses in it are fixed from then on, so buffers come from memory that belongs to the graph:
+//! it starts with nothing, takes free blocks of the device's pool, or new ones of the driver, and
+//! keeps them. Within the graph they are used again and again as in the pool, whose order of
+//! events is that of the graph.
+
+use super::Cuda;
+use super::pool::{Block, FreeBlocks};
+use crate::Result;
+use cudarc::driver::sys::{
+    self, CUgraph, CUgraphExec, CUgraphInstantiate_flags, CUstreamCaptureMode,
+    CUstreamCaptureStatus,
+};
+use cudarc::driver::{DriverError, result};
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+
+/// A captured graph, ready to be launched; see [`Memory::capture`](crate::device::Memory::capture).
+pub struct CudaGraph {
+    executable: CUgraphExec,
+    // Behind the executable, which uses it.
+    memory: Rc<GraphMemory>,
+}
+
+/// The blocks of a graph. They go back to the device's pool when the graph and all buffers that
+/// were allocated during its capture are gone.
+pub(super) struct GraphMemory {
+    device: Cuda,
+    owned: RefCell<Vec<Block>>,
+    free: RefCell<FreeBlocks>,
+}
+
+impl GraphMemory {
+    /// A free block of `size` bytes that is the graph's already.
+    pub(super) fn reuse(&self, size: usize) -> Option<Block> {
+        self.free.borrow_mut().take(size)
+    }
+
+    /// Makes a block the graph's.
+    pub(super) fn own(&self, block: Block) {
+        self.owned.borrow_mut().push(block);
+    }
+
+    /// Takes back a block of the graph.
+    pub(super) fn give(&self, block: Block) {
+        self.free.borrow_mut().give(block);
+    }
+}
+
+impl Drop for GraphMemory {
+    fn drop(&mut self) {
+        // Launches of the graph may be queued. Whoever gets the blocks next is queued behind them.
+        let mut pool = self.device.pool();
+        self.owned.get_mut().drain(..).for_each(|block| pool.give(block));
+    }
+}
+
+impl CudaGraph {
+    /// Bytes of device memory that it owns.
+    pub fn memory(&self) -> usize {
+        self.memory.owned.borrow().iter().map(|block| block.size).sum()
+    }
+}
+
+impl Drop for CudaGraph {
+    fn drop(&mut self) {
+        let _ = self.memory.device.bind();
+        // SAFETY: the executable came from `cuGraphInstantiate` and is destroyed once; the driver
+        // lets launches that are queued finish. An error means that the context is lost.
+        let _ = unsafe { result::graph::exec_destroy(self.executable) };
+    }
+}
+
+impl fmt::Debug for CudaGraph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let device = self.memory.device.ordinal();
+        write!(f, "CudaGraph({} bytes, cuda:{device})", self.memory())
+    }
+}
+
+/// A capture under way, ended on drop too: should the work panic, the stream still works.
+struct Capture<'a> {
+    device: &'a Cuda,
+    is_over: bool,
+}
+
+impl<'a> Capture<'a> {
+    fn begin(device: &'a Cuda, memory: &Rc<GraphMemory>) -> Result<Self, DriverError> {
+        // Relaxed: other threads, and allocations here, are free to go on meanwhile.
+        let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
+        // SAFETY: the stream lives as long as the device.
+        unsafe { result::stream::begin_capture(device.stream(), mode) }?;
+        device.0.capture.replace(Some(Rc::clone(memory)));
+        Ok(Self { device, is_over: false })
+    }
+
+    fn end(mut self) -> Result<Graph, DriverError> {
+        self.finish()
+    }
+
+    fn finish(&mut self) -> Result<Graph, DriverError> {
+        self.is_over = true;
+        self.device.0.capture.take();
+        let stream = self.device.stream();
+        // SAFETY: the stream lives as long as the device, and the graph is this value's own.
+        let end = || unsafe { result::stream::end_capture(stream) }.map(Graph);
+        let ended = end();
+        // SAFETY: as above.
+        let status = || unsafe { result::stream::is_capturing(stream) };
+        let none = CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE;
+        if ended.is_err() && status().is_ok_and(|status| status != none) {
+            // It must end, or whatever comes next would be captured too and never run.
+            drop(end());
+        }
+        ended
+    }
+}
+
+impl Drop for Capture<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            drop(self.finish());
+        }
+    }
+}
+
+/// A graph that cannot be launched yet, destroyed on drop.
+struct Graph(CUgraph);
+
+impl Graph {
+    fn instantiate(&self) -> Result<CUgraphExec, DriverError> {
+        // SAFETY: the graph is alive.
+        unsafe { result::graph::instantiate(self.0, CUgraphInstantiate_flags(0)) }
+    }
+}
+
+impl Drop for Graph {
+    fn drop(&mut self) {
+        // The capture of no work at all may be no graph.
+        if !self.0.is_null() {
+            // SAFETY: the graph came from `cuStreamEndCapture` and is destroyed once.
+            let _ = unsafe { sys::cuGraphDestroy(self.0) };
+        }
+    }
+}
+
+impl Cuda {
+    /// [`Memory::capture`](crate::device::Memory::capture).
+    pub(super) fn capture_graph(
+        &self,
+        work: impl FnOnce() -> Result<()>,
+    ) -> Result<Option<CudaGraph>> {
+        self.refuse_while_capturing("capturing another graph")?;
+        if self.is_profiled() {
+            return Ok(None);
+        }
+        self.bind()?;
+        let (owned, free) = Default::default();
+        let memory = Rc::new(GraphMemory { device: self.clone(), owned, free });
+        let capture = Capture::begin(self, &memory)
+            .map_err(self.driver_error("beginning to capture a graph"))?;
+        let worked = work();
+        let graph = capture.end();
+        // The reason, rather than that the capture is spoilt.
+        worked?;
+        let graph = graph.map_err(self.driver_error("capturing a graph"))?;
+        let executable = graph.instantiate().map_err(self.driver_error("instantiating a graph"))?;
+        Ok(Some(CudaGraph { executable, memory }))
+    }
+
+    /// [`Memory::replay`](crate::device::Memory::replay).
+    pub(super) fn replay_graph(&self, graph: &CudaGraph) -> Result<()> {
+        self.check_owner(graph.memory.device.id())?;
+        self.refuse_while_capturing("launching another graph")?;
+        self.bind()?;
+        // SAFETY: the executable is alive, and so is the memory that it owns; that what else it
+        // uses is kept is the promise of whoever captured it. The stream lives as long as the device.
+        unsafe { result::graph::launch(graph.executable, self.stream()) }
+            .map_err(self.driver_error("launching a graph"))
+    }
+
+    /// The memory of the graph being captured, if one is.
+    pub(super) fn capturing(&self) -> Option<Rc<GraphMemory>> {
+        self.0.capture.borrow().clone()
+    }
+
+    /// An error while a graph is captured.
+    pub(super) fn refuse_while_capturing(&self, what: &str) -> Result<()> {
+        match &*self.0.capture.borrow() {
+            None => Ok(()),
+            Some(_) => Err(self.error(format!("{what} cannot be part of a CUDA graph"))),
+        }
+    }
+}

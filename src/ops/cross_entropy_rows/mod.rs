@@ -1,0 +1,70 @@
+//! The cross-entropy of each row by itself, and the class that it is taken for: what a validation
+//! asks of a model, without gradients.
+
+mod cpu;
+mod cuda;
+
+use crate::device::{Device, Memory};
+use crate::dtype::Float;
+use crate::ops::index32;
+use crate::{Error, Result, Tensor};
+
+/// Sizes of logits.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct RowsGeometry {
+    /// Rows.
+    pub rows: u32,
+    /// Columns.
+    pub classes: u32,
+}
+
+/// What it asks of a device.
+pub trait CrossEntropyRowsKernels<T: Float>: Memory {
+    /// Of each row `losses = -log softmax(logits)[target]`, rounded as in
+    /// [`cross_entropy`](crate::ops::cross_entropy), and `predicted`, the index of the first of the
+    /// largest logits. The loss of a target that is no class is NaN.
+    fn cross_entropy_rows(
+        &self,
+        geometry: &RowsGeometry,
+        logits: Self::View<'_, T>,
+        target: Self::View<'_, i32>,
+        losses: Self::ViewMut<'_, T>,
+        predicted: Self::ViewMut<'_, i32>,
+    ) -> Result<()>;
+}
+
+/// Writes the cross-entropy of each row of `logits [N, classes]` against `target [N]` to
+/// `losses [N]` and the class of its largest logit to `predicted [N]`:
+/// `torch.nn.functional.cross_entropy(reduction="none")` and `torch.argmax`.
+///
+/// # Errors
+/// [`Error::Shape`] when shapes do not fit; [`Error::Device`] when the device fails.
+pub fn cross_entropy_rows<D: Device<T>, T: Float>(
+    logits: &Tensor<D, T>,
+    target: &Tensor<D, i32>,
+    losses: &Tensor<D, T>,
+    predicted: &Tensor<D, i32>,
+) -> Result<()> {
+    const OP: &str = "cross_entropy_rows";
+    let [rows, classes] = logits.shape().expect(OP, "[N, classes]")?;
+    if [target.dims(), losses.dims(), predicted.dims()] != [&[rows]; 3] || classes == 0 {
+        let message = format!(
+            "logits {}, target {}, losses {} and predicted {}: expected [N, classes] and three [N]",
+            logits.shape(),
+            target.shape(),
+            losses.shape(),
+            predicted.shape()
+        );
+        return Err(Error::shape(OP, message));
+    }
+    index32(OP, logits.numel())?;
+    let geometry = RowsGeometry { rows: rows as u32, classes: classes as u32 };
+    logits.device().cross_entropy_rows(
+        &geometry,
+        logits.read().view(),
+        target.read().view(),
+        losses.write().view_mut(),
+        predicted.write().view_mut(),
+    )
+}

@@ -1,0 +1,56 @@
+//! The end of a training step: its loss is put away and the clock goes on.
+//!
+//! Both lie on the device, so that a step that was captured as a graph leaves its loss in another
+//! place, and begins the next step, each time it is replayed.
+
+mod cpu;
+mod cuda;
+
+use crate::device::{Device, Memory};
+use crate::dtype::Float;
+use crate::ops::index32;
+use crate::{Error, Result, Tensor};
+
+/// What recording asks of a device.
+pub trait RecordKernels<T: Float>: Memory {
+    /// With `clock = [step, batch]`: `records[batch] = [loss, correct]`, then both count on. A
+    /// batch that is beyond `records [batches, 2]` leaves it as it is.
+    fn record(
+        &self,
+        loss: Self::View<'_, T>,
+        correct: Self::View<'_, i32>,
+        records: Self::ViewMut<'_, T>,
+        clock: Self::ViewMut<'_, u64>,
+    ) -> Result<()>;
+}
+
+/// Ends a step: leaves its `loss` and how many it got right, `correct [1]`, in row `batch` of
+/// `records [batches * 2]`, and moves `clock [2]`, which is `[step, batch]`, on by one. A count below
+/// 2^24 is exact in either float type.
+///
+/// # Errors
+/// [`Error::Shape`] when shapes do not fit; [`Error::Device`] when the device fails.
+pub fn record<D: Device<T>, T: Float>(
+    loss: &Tensor<D, T>,
+    correct: &Tensor<D, i32>,
+    records: &Tensor<D, T>,
+    clock: &Tensor<D, u64>,
+) -> Result<()> {
+    const OP: &str = "record";
+    let rows_of_two = records.numel().is_multiple_of(2);
+    if loss.numel() != 1 || correct.numel() != 1 || clock.numel() != 2 || !rows_of_two {
+        let message = format!(
+            "loss {}, correct {}, records {} and clock {}: expected 1, 1, 2 per batch and 2 values",
+            loss.shape(),
+            correct.shape(),
+            records.shape(),
+            clock.shape()
+        );
+        return Err(Error::shape(OP, message));
+    }
+    index32(OP, records.numel())?;
+    let (loss, correct) = (loss.read(), correct.read());
+    let (mut records, mut clock_of) = (records.write(), clock.write());
+    let device = clock.device();
+    device.record(loss.view(), correct.view(), records.view_mut(), clock_of.view_mut())
+}
