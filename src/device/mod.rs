@@ -7,11 +7,13 @@ mod choice;
 pub(crate) mod cpu;
 pub mod cuda;
 mod memory;
+mod trace;
 
 pub use choice::{AnyDevice, Chosen, DeviceChoice, OnDevice, choose};
 pub use cpu::{Cpu, KernelTime};
 pub use cuda::Cuda;
 pub use memory::{Memory, Output};
+pub use trace::{Cost, KernelRun, LaunchShape};
 
 use crate::dtype::Float;
 use crate::ops;

@@ -3,12 +3,10 @@
 //! Host clocks would time the queueing, not the work. Two events around each launch are read only
 //! when somebody asks, or when many have gathered, so that measuring adds no wait.
 
-use super::Cuda;
-use super::probe::has_driver_symbol;
+use super::{Cuda, Event};
 use crate::Result;
 use crate::device::{KernelTime, Memory};
-use cudarc::driver::sys::{self, CUevent_flags};
-use cudarc::driver::{DriverError, result};
+use cudarc::driver::DriverError;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -32,49 +30,6 @@ struct Measured {
     name: &'static str,
     start: Event,
     end: Event,
-}
-
-/// A point of the stream, destroyed on drop.
-#[derive(Debug)]
-struct Event(sys::CUevent);
-
-impl Event {
-    fn record(stream: sys::CUstream) -> Result<Self, DriverError> {
-        let event = Self(result::event::create(CUevent_flags::CU_EVENT_DEFAULT)?);
-        // SAFETY: the event was just made, and the caller's stream is alive.
-        unsafe { result::event::record(event.0, stream) }?;
-        Ok(event)
-    }
-
-    /// The time from `self` to `end`, both done.
-    fn until(&self, end: &Self) -> Result<Duration, DriverError> {
-        let mut milliseconds = 0.0_f32;
-        // The second version came with CUDA 12.8, and cudarc has it alone.
-        if has_driver_symbol("cuEventElapsedTime_v2") {
-            // SAFETY: both events are alive and were recorded, and the pointer is valid for writes.
-            unsafe { sys::cuEventElapsedTime_v2(&mut milliseconds, self.0, end.0) }.result()?;
-        } else {
-            type ElapsedTime =
-                unsafe extern "C" fn(*mut f32, sys::CUevent, sys::CUevent) -> sys::CUresult;
-            // SAFETY: the library is loaded, as it made the events; the type is that of the
-            // function in NVIDIA's header.
-            let elapsed = unsafe { sys::culib().get::<ElapsedTime>(b"cuEventElapsedTime") };
-            let Ok(elapsed) = elapsed else {
-                return Err(DriverError(sys::CUresult::CUDA_ERROR_NOT_SUPPORTED));
-            };
-            // SAFETY: as above.
-            unsafe { elapsed(&mut milliseconds, self.0, end.0) }.result()?;
-        }
-        Ok(Duration::from_secs_f64(f64::from(milliseconds.max(0.0)) / 1e3))
-    }
-}
-
-impl Drop for Event {
-    fn drop(&mut self) {
-        // SAFETY: the event was made by `record` and is destroyed once. An error means that the
-        // context is already lost, and the event with it.
-        let _ = unsafe { result::event::destroy(self.0) };
-    }
 }
 
 impl Times {
@@ -130,11 +85,9 @@ impl Cuda {
     ) -> Result<()> {
         let mut times = self.profile_cell().0.borrow_mut();
         let Some(times) = times.as_mut() else { return launch() };
-        let event =
-            || Event::record(self.stream()).map_err(self.driver_error("recording a kernel's time"));
-        let start = event()?;
+        let start = self.event()?;
         launch()?;
-        times.pending.push(Measured { name, start, end: event()? });
+        times.pending.push(Measured { name, start, end: self.event()? });
         if times.pending.len() >= PENDING {
             self.synchronize()?;
             times.read_pending().map_err(self.driver_error("reading kernel times"))?;

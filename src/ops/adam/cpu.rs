@@ -15,7 +15,8 @@ impl<T: Float> AdamKernels<T> for Cpu {
         exp_avg_sq: &mut [T],
         max_exp_avg_sq: Option<&mut [T]>,
     ) -> Result<()> {
-        self.kernel("adam", || {
+        let cost = super::cost::<T>(parameters.len(), max_exp_avg_sq.is_some());
+        self.kernel("adam", cost, || {
             let blocks = parameters
                 .par_chunks_mut(BLOCK)
                 .zip(gradients.par_chunks(BLOCK))

@@ -16,6 +16,7 @@ impl<T: Float> AdamKernels<T> for Cuda {
     ) -> Result<()> {
         let n = parameters.len();
         self.kernel::<T>("adam", "adam")?
+            .cost(super::cost::<T>(n, max_exp_avg_sq.is_some()))
             .value(*step)
             .value(n as u32)
             .output(parameters)

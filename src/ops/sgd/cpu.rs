@@ -15,7 +15,8 @@ impl<T: Float> SgdKernels<T> for Cpu {
     ) -> Result<()> {
         let [lr, momentum, decay, rate] =
             [step.lr, step.momentum, step.weight_decay, 1.0 - step.dampening].map(T::of);
-        self.kernel("sgd", || {
+        let cost = super::cost::<T>(parameters.len(), velocity.is_some());
+        self.kernel("sgd", cost, || {
             let elements = parameters.par_iter_mut().zip(gradients).with_min_len(BLOCK);
             match velocity {
                 None => elements.for_each(|(p, &g)| *p -= lr * (g + decay * *p)),

@@ -4,7 +4,7 @@ mod cpu;
 mod cuda;
 
 use crate::Result;
-use crate::device::Memory;
+use crate::device::{Cost, Memory};
 use crate::dtype::Float;
 
 /// The numbers of one update.
@@ -23,6 +23,13 @@ pub struct SgdStep {
     pub nesterov: u32,
     /// 1: the first step, on which the velocity is the gradient itself.
     pub first: u32,
+}
+
+/// Of an update of so many parameters: reads parameter and gradient and writes the parameter, 4 FLOP
+/// each; with a velocity that is read and written too, 8.
+pub(crate) fn cost<T>(parameters: usize, velocity: bool) -> Cost {
+    let (moved, flops) = if velocity { (5, 8) } else { (3, 4) };
+    Cost::elementwise::<T>(parameters, moved, flops)
 }
 
 /// What SGD asks of a device.
