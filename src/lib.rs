@@ -37,6 +37,7 @@
 //! | [`nn`], [`optim`] | layers, models, optimizers, schedules |
 //! | [`data`], [`train`], [`checkpoint`] | images, training runs, files |
 //! | [`rng`] | random numbers |
+//! | [`bench`] | kernel throughput |
 //! | [`gradcheck()`] | gradients against finite differences |
 #![warn(missing_docs)]
 
@@ -45,6 +46,7 @@
 extern crate self as signet;
 
 mod arena;
+pub mod bench;
 pub mod checkpoint;
 #[cfg(feature = "cli")]
 pub mod cli;

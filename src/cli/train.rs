@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::bar::EpochBar;
 use super::device::profile_table;
+use super::explain::explain;
 use super::{DataArgs, DeviceArgs, note, print};
 use crate::data::Split;
 use crate::device::{Chosen, Device, OnDevice};
@@ -112,6 +113,10 @@ pub struct Args {
     /// Print the time of each kernel at the end
     #[arg(long)]
     profile: bool,
+
+    /// Print the kernels of one training step, with their cost and estimated time, and do not train
+    #[arg(long, conflicts_with_all = ["resume", "json", "profile"])]
+    explain: bool,
 }
 
 impl Args {
@@ -120,6 +125,13 @@ impl Args {
     /// # Errors
     /// For wrong settings, unusable data, an unwritable folder, and a loss that is no number.
     pub fn run(self) -> Result<ExitCode> {
+        if self.explain {
+            let config = self.config()?;
+            let chosen = self.device.choose()?;
+            note(format_args!("device: {chosen}"));
+            print(explain(&chosen.device, &config)?)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let job = match &self.resume {
             Some(folder) => self.resumed(folder)?,
             None => self.new_run()?,
@@ -167,7 +179,8 @@ impl Args {
         }
     }
 
-    fn new_run(&self) -> Result<Prepared> {
+    /// The settings of a new run.
+    fn config(&self) -> Result<Config> {
         let config = Config {
             epochs: self.epochs.unwrap_or(Config::default().epochs),
             batch_size: self.batch_size,
@@ -182,6 +195,11 @@ impl Args {
             seed: self.data.seed,
         };
         config.check()?;
+        Ok(config)
+    }
+
+    fn new_run(&self) -> Result<Prepared> {
+        let config = self.config()?;
         let chosen = self.device.choose()?;
         let split = self.data.load()?;
         let record = Record {
