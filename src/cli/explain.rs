@@ -2,26 +2,41 @@
 
 use std::fmt::Write as _;
 
-use crate::Result;
+use serde::Serialize;
+
 use crate::bench::{Effort, Measured, Peaks, trace_step};
 use crate::device::{AnyDevice, Cost, KernelRun, LaunchShape};
 use crate::train::Config;
+use crate::{Error, Result};
 
-/// The plan of a step with these settings on `device`, as a table.
+/// The plan of a step with these settings on `device`, as a table or as JSON.
 ///
 /// It makes one step on synthetic hands, whose kernels are recorded as they are launched, and measures
 /// the device's peaks, from which the estimated times come.
-pub fn explain(device: &AnyDevice, config: &Config) -> Result<String> {
+pub fn explain(device: &AnyDevice, config: &Config, json: bool) -> Result<String> {
     match device {
-        AnyDevice::Cpu(cpu) => cpu.install(|| plan(cpu, config)),
-        AnyDevice::Cuda(cuda) => plan(cuda, config),
+        AnyDevice::Cpu(cpu) => cpu.install(|| plan(cpu, config, json)),
+        AnyDevice::Cuda(cuda) => plan(cuda, config, json),
     }
 }
 
-fn plan<D: Measured>(device: &D, config: &Config) -> Result<String> {
-    let runs = trace_step(device, config)?;
-    let peaks = device.peaks(Effort::Full)?;
-    Ok(table(&runs, peaks, config.batch_size))
+/// A plan as JSON.
+#[derive(Serialize)]
+struct Plan {
+    batch: usize,
+    peaks: Peaks,
+    /// In order.
+    kernels: Vec<KernelRun>,
+}
+
+fn plan<D: Measured>(device: &D, config: &Config, json: bool) -> Result<String> {
+    let kernels = trace_step(device, config)?;
+    let plan = Plan { batch: config.batch_size, peaks: device.peaks(Effort::Full)?, kernels };
+    if json {
+        return serde_json::to_string(&plan)
+            .map_err(|e| Error::argument("--json", format!("cannot be written: {e}")));
+    }
+    Ok(table(&plan.kernels, plan.peaks, plan.batch))
 }
 
 fn table(runs: &[KernelRun], peaks: Peaks, batch: usize) -> String {

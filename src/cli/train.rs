@@ -106,7 +106,7 @@ pub struct Args {
     #[arg(long, short)]
     quiet: bool,
 
-    /// Print one JSON object an epoch
+    /// Print one JSON object an epoch, or of a plan (--explain)
     #[arg(long)]
     json: bool,
 
@@ -115,7 +115,7 @@ pub struct Args {
     profile: bool,
 
     /// Print the kernels of one training step, with their cost and estimated time, and do not train
-    #[arg(long, conflicts_with_all = ["resume", "json", "profile"])]
+    #[arg(long, conflicts_with_all = ["resume", "profile"])]
     explain: bool,
 }
 
@@ -129,7 +129,7 @@ impl Args {
             let config = self.config()?;
             let chosen = self.device.choose()?;
             note(format_args!("device: {chosen}"));
-            print(explain(&chosen.device, &config)?)?;
+            print(explain(&chosen.device, &config, self.json)?)?;
             return Ok(ExitCode::SUCCESS);
         }
         let job = match &self.resume {

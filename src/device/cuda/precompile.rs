@@ -1,7 +1,7 @@
 //! Compiling every kernel for any target, which needs neither GPU nor driver.
 
 use super::kernels::compile_error;
-use super::nvrtc::{self, Scalar, Target};
+use super::nvrtc::{self, Compiled, Scalar, Target};
 use super::probe::nvrtc_info;
 use super::sources;
 use crate::{Error, Result};
@@ -13,8 +13,8 @@ pub struct CompiledFile {
     pub file: &'static str,
     /// What `SCALAR` was: `float` or `double`.
     pub scalar: &'static str,
-    /// Bytes of the CUBIN.
-    pub bytes: usize,
+    /// The CUBIN.
+    pub code: Vec<u8>,
     /// The compiler's log: registers, spills and shared memory of each kernel, and warnings.
     pub log: String,
 }
@@ -36,8 +36,8 @@ pub fn compile_all(target: u32) -> Result<Vec<CompiledFile>> {
             let result = nvrtc::compile(source, sources::headers(), target, &options)
                 .map_err(|e| compile_error(source, target, scalar, nvrtc.version, &e));
             let result = result.map_err(failed)?;
-            let (bytes, log) = (result.code.len(), result.log);
-            compiled.push(CompiledFile { file: source.file, scalar: name, bytes, log });
+            let Compiled { code, log } = result;
+            compiled.push(CompiledFile { file: source.file, scalar: name, code, log });
         }
     }
     Ok(compiled)
