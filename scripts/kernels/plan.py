@@ -46,14 +46,13 @@ def resources(document):
 
 
 def occupancy(target, registers, shared, threads):
-    """The share of a multiprocessor's 64 warps that fit at once, and what limits it."""
+    """The share of a multiprocessor's 64 warps that fit at once."""
     warps = math.ceil(threads / 32)
     of_warp = math.ceil(registers * 32 / 256) * 256
     by_registers = 65536 // of_warp // 4 * 4 // warps
     by_shared = SHARED[target] * 1024 // (math.ceil(shared / 128) * 128 + 1024)
     blocks = min(32, 64 // warps, by_registers, by_shared)
-    limit = "registers" if blocks == by_registers else "shared memory" if blocks == by_shared else "threads"
-    return blocks * warps / 64, limit
+    return blocks * warps / 64
 
 
 def dimensions(sizes):
@@ -62,25 +61,30 @@ def dimensions(sizes):
     return "x".join(map(str, sizes))
 
 
-def remark(run, loop, share, limit):
-    """What looks poor, and what would mend it; nothing where nothing does."""
-    grid, block, cost = run["launch"]["grid"], run["launch"]["block"], run["cost"]
-    blocks, threads = math.prod(grid), math.prod(block)
+# What looks poor, by a word, and what would mend it.
+REMARKS = {
+    "launch": "its bytes and FLOP take less than a launch; computed in a neighbour's kernel it would cost none",
+    "blocks": "fewer blocks than multiprocessors: cutting the result or the sum finer would give work to all",
+    "reuse": "under half of the inner loop multiplies: more results a thread would share loads and addresses",
+    "narrow": "most loads from shared memory are of one value: operands side by side would be loaded together",
+    "warps": "under a quarter of the warps that a multiprocessor holds: fewer registers or less shared memory a "
+    "block would hide more latency",
+}
+
+
+def remarks(run, loop, share):
+    blocks, cost = math.prod(run["launch"]["grid"]), run["cost"]
     work = max(cost["bytes"] / H100["bytes"], cost["flops"] / H100["flops"])
-    words = []
-    if work < H100["launch"]:
-        words.append("its work is shorter than a launch: computing it in a neighbour's kernel would save the launch")
-    if cost["flops"] > 1e7 and blocks < H100["multiprocessors"]:
-        words.append(f"{blocks} blocks leave multiprocessors without work: cut the result or the sum finer")
-    if cost["flops"] > 1e7 and loop.math_share < 0.5:
-        words.append(
-            f"{loop.math_share:.0%} of the inner loop multiplies: more results a thread would share loads and addresses"
-        )
-    if loop.shared_loads and not loop.wide and cost["flops"] > 1e7:
-        words.append("narrow shared loads: a layout in which a thread's operands are neighbours would widen them")
-    if share < 0.25 and blocks * threads > H100["multiprocessors"] * 512:
-        words.append(f"few warps at once, for its {limit}: less of that a thread would hide more latency")
-    return "; ".join(words)
+    # Where the arithmetic decides.
+    product = cost["flops"] > 16 * cost["bytes"] / 4 and work >= H100["launch"]
+    holds = {
+        "launch": work < H100["launch"],
+        "blocks": work >= H100["launch"] and blocks < H100["multiprocessors"],
+        "reuse": product and loop.math_share < 0.5,
+        "narrow": product and not loop.wide,
+        "warps": work >= H100["launch"] and share < 0.25,
+    }
+    return ", ".join(word for word in REMARKS if holds[word])
 
 
 def plan(work, nvdisasm, document):
@@ -92,27 +96,34 @@ def plan(work, nvdisasm, document):
     start = next(i for i in range(len(counted)) if counted[i : i + len(names)] == names)
     uses, loops = resources(document), {}
     total = {key: sum(run["cost"][key] for run in kernels) for key in ("flops", "bytes")}
-    all_touched = sum(one["touched"] for one in touched[start : start + len(names)])
+    moved = sum(one["read"] + one["written"] for one in touched[start : start + len(names)])
     lines = [
         HEAD,
         "",
         f"The {len(kernels)} kernels of one step at batch {batch} in single precision, in order, as",
         "`signet train --explain` has them. FLOP and bytes are what the kernel declares; bytes touched are",
-        "those of global memory that [cusim](../cusim/README.md) saw it read or write, each counted once.",
-        "Occupancy is the share of a multiprocessor's warps that its registers, shared memory and threads",
-        "leave room for. The inner loop is that of its machine code for `sm_90`, disassembled: how many",
-        "instructions, which share of them multiplies (FFMA, or HMMA on tensor cores), and its loads from",
-        "shared memory by their width in bits. Where a kernel looks poor the last column says what would",
-        "mend it; times there are estimates from an H100's data sheet, not measurements.",
+        "those of global memory that [cusim](../cusim/README.md) saw it read and those that it saw it write,",
+        "each counted once. Occupancy is the share of a multiprocessor's warps that registers, shared memory",
+        "and threads leave room for. The inner loop is that of the machine code for `sm_90`, disassembled:",
+        "how many instructions, which of them multiply (FFMA, or HMMA on tensor cores), and the loads from",
+        "shared memory by their width in bits. Behind each kernel that looks poor stands why:",
         "",
-        f"Sum: {total['flops']:,} FLOP, {total['bytes']:,} bytes declared, {all_touched:,} touched.",
+        *(f"- **{word}**: {words}." for word, words in REMARKS.items()),
+        "",
+        "For these a launch counts 2 us and an H100 as its data sheet has it (132 multiprocessors, 3.35 TB/s,",
+        "50 TFLOP/s in practice): estimates, not measurements.",
+        "",
+        f"Sum: {total['flops']:,} FLOP, {total['bytes']:,} bytes declared, {moved:,} touched.",
         "",
         "| kernel | grid x block | FLOP | bytes | touched | registers sm_80, sm_90 | shared | occupancy sm_80, sm_90 "
-        "| inner loop | multiplies | shared loads | would be mended by |",
+        "| inner loop | multiplies | shared loads | poor for |",
         "|---|---|--:|--:|--:|---|--:|---|--:|---|---|---|",
     ]
     for run, seen in zip(kernels, touched[start:]):
-        name, launch, use = run["name"], run["launch"], uses[run["name"]]
+        name, launch = run["name"], run["launch"]
+        if name not in uses:
+            raise SystemExit(f"plan.py: {DOCUMENT} knows no kernel {name}")
+        use = uses[name]
         if name not in loops:
             loops[name] = sass.inner_loop(nvdisasm, work / f"{use['file']}.float.sm_90.cubin", name)
         loop, threads = loops[name], math.prod(launch["block"])
@@ -125,14 +136,14 @@ def plan(work, nvdisasm, document):
             f"{dimensions(launch['grid'])} x {dimensions(launch['block'])}",
             run["cost"]["flops"],
             run["cost"]["bytes"],
-            seen["touched"],
+            seen["read"] + seen["written"],
             ", ".join(str(registers) for registers in use["registers"].values()),
             shared,
-            ", ".join(f"{share:.0%}" for share, _ in shares.values()),
+            ", ".join(f"{share:.0%}" for share in shares.values()),
             f"{loop.length} instructions" if loop.is_loop else f"none; {loop.length} in all",
             loop.multiplies(),
             loop.loads(),
-            remark(run, loop, *shares[90]),
+            remarks(run, loop, shares[90]),
         )
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines) + "\n"

@@ -20,7 +20,7 @@ impl<T: Float> AddKernels<T> for Cpu {
 
     fn accumulate(&self, x: &[T], y: Output<'_, Self, T>) -> Result<()> {
         let Output { view, accumulate } = y;
-        let cost = Cost::elementwise::<T>(x.len(), 2, 0);
+        let cost = Cost::elementwise::<T>(x.len(), 2 + u64::from(accumulate), 0);
         self.kernel("accumulate", cost, || {
             view.par_iter_mut()
                 .zip(x)

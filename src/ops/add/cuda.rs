@@ -20,7 +20,7 @@ impl<T: Float> AddKernels<T> for Cuda {
     fn accumulate(&self, x: CudaView<'_, T>, y: Output<'_, Self, T>) -> Result<()> {
         let n = x.len();
         self.kernel::<T>("add", "accumulate")?
-            .cost(Cost::elementwise::<T>(n, 2, 0))
+            .cost(Cost::elementwise::<T>(n, 2 + u64::from(y.accumulate), 0))
             .value(n as u32)
             .input(x)
             .gradient(y)
