@@ -38,6 +38,7 @@
 //! | [`data`], [`train`], [`checkpoint`] | images, training runs, files |
 //! | [`onnx`] | models for inference elsewhere |
 //! | [`rng`] | random numbers |
+//! | [`bench`] | kernel throughput |
 //! | [`gradcheck()`] | gradients against finite differences |
 #![warn(missing_docs)]
 
@@ -46,6 +47,7 @@
 extern crate self as signet;
 
 mod arena;
+pub mod bench;
 pub mod checkpoint;
 #[cfg(feature = "cli")]
 pub mod cli;

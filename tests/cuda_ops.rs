@@ -182,6 +182,8 @@ macro_rules! ops {
         }
 
         mod agrees_with_the_cpu {
+            use signet::bench::{Effort, Measured};
+
             $(
                 #[test]
                 fn $op() {
@@ -189,6 +191,14 @@ macro_rules! ops {
                     super::compare_with_cpu::<f32>(super::$op::<_, f32>, super::$op::<_, f32>);
                 }
             )*
+
+            /// The kernels that measure a GPU's peaks, whose results the measurement itself checks.
+            #[test]
+            fn peak() {
+                let cuda = <signet::Cuda as super::TestDevice>::open();
+                let peaks = cuda.peaks(Effort::Quick).unwrap();
+                assert!(peaks.bytes_per_second > 0.0 && peaks.flops_per_second > 0.0, "{peaks:?}");
+            }
         }
     };
 }

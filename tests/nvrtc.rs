@@ -29,6 +29,8 @@ const DISASSEMBLED: [u32; 3] = [80, 90, 120];
 const RESULT: &str = "SIGNET_NVRTC_RESULT";
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const TABLE: &str = "docs/kernels.md";
+/// Where another part of it begins.
+const PLAN: &str = "## The plan of a training step";
 
 #[test]
 fn kernels_compile_without_a_warning_or_spill_or_are_skipped_without_nvrtc() {
@@ -113,12 +115,16 @@ fn the_table_is_current_or_is_skipped_with_another_nvrtc() {
     }
     let table = compilation.table(&pinned);
     let path = Path::new(ROOT).join(TABLE);
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    // Behind it comes the plan of a step, which tests/bench.rs knows.
+    let (written, plan) = written.split_at(written.find(PLAN).unwrap_or(written.len()));
     if env::var_os("UPDATE_KERNEL_TABLE").is_some() {
         fs::create_dir_all(path.parent().expect("it is in a folder")).unwrap();
-        fs::write(path, table).unwrap();
+        fs::write(path, table + "\n" + plan).unwrap();
         return;
     }
-    let written = fs::read_to_string(path).unwrap_or_default();
+    let written = written.trim_end();
+    let table = table.trim_end();
     let differs = written.lines().zip(table.lines()).find(|(written, is)| written != is);
     if let Some((written, is)) = differs {
         panic!("{TABLE} says\n{written}\nand it is\n{is}\n`scripts/kernel-table` writes it anew");
@@ -297,6 +303,7 @@ impl Compilation {
             let results = threads.into_iter().map(|thread| thread.join().unwrap());
             let files = results.flat_map(|(target, files)| {
                 let files = files.unwrap_or_else(|error| panic!("{error}"));
+                files.iter().for_each(|file| keep(file, target));
                 files.into_iter().map(move |file| File {
                     target,
                     counts: counts(target, &file),
@@ -391,6 +398,14 @@ fn by_value(values: [u32; TARGETS.len()]) -> String {
         }
     }
     text
+}
+
+/// Leaves the CUBIN in the folder `SIGNET_CUBINS`, if there is one: `conv2d.float.sm_90.cubin`.
+fn keep(file: &CompiledFile, target: u32) {
+    let Some(folder) = env::var_os("SIGNET_CUBINS") else { return };
+    let stem = Path::new(file.file).file_stem().and_then(|stem| stem.to_str()).unwrap();
+    let name = format!("{stem}.{}.sm_{target}.cubin", file.scalar);
+    fs::write(Path::new(&folder).join(name), &file.code).unwrap();
 }
 
 /// The version of the Python package that brought `library`.

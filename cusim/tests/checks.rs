@@ -513,3 +513,27 @@ fn leaks_are_counted() {
     assert_eq!(report.kind, "leak");
     assert_eq!(report.text, "leak: 40 bytes in 1 allocations");
 }
+
+#[test]
+fn bytes_are_counted_once_however_often_they_are_touched() {
+    let name = "bytes_are_counted_once_however_often_they_are_touched";
+    let file = std::env::temp_dir().join(format!("cusim-touched-{}", std::process::id()));
+    let path = file.to_str().expect("a temporary folder has a plain name");
+    let Some(child) = in_child(name, &[CHECK, ("CUSIM_TOUCHED", path)]) else {
+        // Two blocks read the first 32 numbers; of the other 32, 8 are written and 4 read as well.
+        let source = r#"extern "C" __global__ void k(float* out, int n) {
+            __shared__ float s[32];
+            s[threadIdx.x] = out[threadIdx.x];
+            __syncthreads();
+            if (threadIdx.x < 4 && blockIdx.x == 0) out[32 + threadIdx.x] += s[threadIdx.x];
+            if (threadIdx.x < 4 && blockIdx.x == 0) out[60 + threadIdx.x] = s[threadIdx.x];
+        }"#;
+        run("touched.cu", source, config(2, 32, 0)).unwrap();
+        return;
+    };
+    assert!(child.success, "{}", child.output);
+    let lines = std::fs::read_to_string(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let expected = r#"{"kernel":"k","grid":[2, 1, 1],"block":[32, 1, 1],"read":144,"written":32,"touched":160}"#;
+    assert_eq!(lines.trim(), expected);
+}

@@ -19,7 +19,7 @@ def write(folder, results):
 def verdict(name, part):
     if part["ok"] is None:
         return f"skipped: {part['skipped']}"
-    passed = "measured" if name == "pytorch" else "passed"
+    passed = "measured" if name in ("bench", "pytorch") else "passed"
     return passed if part["ok"] else "FAILED"
 
 
@@ -34,7 +34,7 @@ def markdown(results):
     lines += machine_table(results)
     if results.get("stopped"):
         lines += [f"Stopped: {results['stopped']}", ""]
-    writers = {"tests": tests, "train": train, "pytorch": pytorch, "sanitizer": sanitizer}
+    writers = {"tests": tests, "train": train, "bench": bench, "pytorch": pytorch, "sanitizer": sanitizer}
     for name, part in results["parts"].items():
         lines += [f"## {name}: {verdict(name, part)}", ""]
         if part["ok"] is not None:
@@ -87,6 +87,28 @@ def train(part):
     lines += table(head, rows)
     rows = [(one["name"], "ok" if one["ok"] else "FAILED", one["detail"]) for one in part["checks"]]
     return lines + table(("check", "", ""), rows)
+
+
+def bench(part):
+    if not part["ok"]:
+        return [part["problem"], ""]
+    document = part["document"]
+    peaks, reference = document["peaks"], document["reference"]
+    lines = [
+        f"Peaks: {peaks['bytes_per_second'] / 1e9:.0f} GB/s, {peaks['flops_per_second'] / 1e9:.0f} GFLOP/s, "
+        f"{peaks['launch_seconds'] * 1e6:.2f} us a launch. Beside: {reference or part['problem']}.",
+        "",
+    ]
+    rows = [
+        (
+            row["name"], row["kernels"], *(f"{row[key] * 1e6:.1f}" for key in ("median_seconds", "p10_seconds", "p90_seconds")),
+            f"{row['gflops']:.0f}", f"{row['gigabytes_per_second']:.0f}", f"{row['percent_of_roofline']:.0f}%", row["limit"],
+            "" if row["ratio"] is None else f"{row['ratio']:.2f}",
+        )
+        for row in document["rows"]
+    ]
+    head = ("row", "kernels", "median us", "p10", "p90", "GFLOP/s", "GB/s", "roofline", "limit", "PyTorch's time / this")
+    return lines + table(head, rows)
 
 
 def pytorch(part):

@@ -5,7 +5,7 @@
   python3 run.py --only tests,train       some parts
   python3 run.py --data DIR               train on your sign_mnist_train.csv and sign_mnist_valid.csv
 
-Parts: tests, train, pytorch, sanitizer. Results go to $OUT, or ./gpu-check-results: results.md,
+Parts: tests, train, bench, pytorch, sanitizer. Results go to $OUT, or ./gpu-check-results: results.md,
 results.json, and log.txt with all that was said. Exit code 0: all that was asked for passed;
 1: something failed or was not finished; 2: there is no GPU to check, or wrong use.
 """
@@ -21,6 +21,7 @@ import tempfile
 
 sys.dont_write_bytecode = True
 
+import bench
 import machine
 import pytorch
 import report
@@ -31,7 +32,7 @@ from commands import Commands
 
 ROOT = os.path.dirname(os.path.abspath(__file__))
 # In this order; the number says how the time that is left is shared among those still to come.
-PARTS = {"tests": 4, "train": 2, "pytorch": 2, "sanitizer": 2}
+PARTS = {"tests": 4, "train": 2, "bench": 3, "pytorch": 2, "sanitizer": 2}
 # Kept back for ending and writing.
 RESERVE_SECONDS = 15
 
@@ -113,9 +114,10 @@ def check(given, commands, scratch):
     # What cannot run takes no time from the others.
     tools = {}
     for part, module in (("pytorch", pytorch), ("sanitizer", sanitizer)):
-        if part in given.only:
+        # The benchmarks compare with PyTorch too, where there is one.
+        if part in given.only or (part == "pytorch" and "bench" in given.only):
             tools[part], reason = module.find(commands, given.python)
-            if reason:
+            if reason and part in given.only:
                 print(f"{part}: skipped: {reason}", flush=True)
                 results["parts"][part] = {"ok": None, "skipped": reason}
     trainer = train.Trainer(commands, signet, environment, given.data, scratch)
@@ -124,6 +126,7 @@ def check(given, commands, scratch):
     parts = {
         "tests": lambda: tests.run(commands, folder, bundle["tests"], environment),
         "train": lambda: train.run(trainer, given.epochs),
+        "bench": lambda: bench.run(trainer, os.path.join(ROOT, "bench-pytorch"), tools["pytorch"], scratch),
         "pytorch": lambda: pytorch.run(trainer, script, tools["pytorch"], given.steps, given.rounds, scratch),
         "sanitizer": lambda: sanitizer.run(commands, tools["sanitizer"], folder, environment),
     }

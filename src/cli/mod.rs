@@ -6,16 +6,19 @@
 //! - A closed pipe (`signet … | head`) is no error.
 
 mod bar;
+mod bench;
 mod contact_sheet;
 mod data;
 mod data_args;
 mod device;
 mod devices;
 mod evaluate;
+mod explain;
 mod export;
 mod output;
 mod train;
 
+use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
 
@@ -44,16 +47,23 @@ enum Command {
     /// Look at the data set, or download it
     Data(data::Args),
     Devices(devices::Args),
+    Bench(bench::Args),
 }
 
 /// Runs the program with the arguments of this process.
 pub fn run() -> ExitCode {
-    let result = match Cli::parse().command {
+    run_with(std::env::args_os())
+}
+
+/// Runs the program with other arguments, the first of which is its name.
+pub fn run_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let result = match Cli::parse_from(args).command {
         Command::Train(args) => args.run(),
         Command::Evaluate(args) => args.run(),
         Command::Export(args) => args.run(),
         Command::Data(args) => args.run(),
         Command::Devices(args) => args.run(),
+        Command::Bench(args) => args.run(),
     };
     result.unwrap_or_else(|error| report(&error))
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::bar::EpochBar;
 use super::device::profile_table;
+use super::explain::explain;
 use super::{DataArgs, DeviceArgs, note, print};
 use crate::data::{DataLoader, Split};
 use crate::device::{AnyDevice, Chosen, Cuda, Device, OnDevice};
@@ -106,7 +107,7 @@ pub struct Args {
     #[arg(long, short)]
     quiet: bool,
 
-    /// Print one JSON object an epoch
+    /// Print one JSON object an epoch, or of a plan (--explain)
     #[arg(long)]
     json: bool,
 
@@ -121,6 +122,10 @@ pub struct Args {
     /// Compute each layer by itself instead of several by one op; same results to rounding
     #[arg(long)]
     no_fuse: bool,
+
+    /// Print the kernels of one training step, with their cost and estimated time, and do not train
+    #[arg(long, conflicts_with_all = ["resume", "profile"])]
+    explain: bool,
 }
 
 impl Args {
@@ -129,6 +134,13 @@ impl Args {
     /// # Errors
     /// For wrong settings, unusable data, an unwritable folder, and a loss that is no number.
     pub fn run(self) -> Result<ExitCode> {
+        if self.explain {
+            let config = self.config()?;
+            let chosen = self.device.choose()?;
+            note(format_args!("device: {chosen}"));
+            print(explain(&chosen.device, &config, self.json)?)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let job = match &self.resume {
             Some(folder) => self.resumed(folder)?,
             None => self.new_run()?,
@@ -183,7 +195,8 @@ impl Args {
         }
     }
 
-    fn new_run(&self) -> Result<Prepared> {
+    /// The settings of a new run.
+    fn config(&self) -> Result<Config> {
         let config = Config {
             epochs: self.epochs.unwrap_or(Config::default().epochs),
             batch_size: self.batch_size,
@@ -198,6 +211,11 @@ impl Args {
             seed: self.data.seed,
         };
         config.check()?;
+        Ok(config)
+    }
+
+    fn new_run(&self) -> Result<Prepared> {
+        let config = self.config()?;
         let chosen = self.device.choose()?;
         let split = self.data.load()?;
         let record = Record {

@@ -8,12 +8,14 @@ pub(crate) mod cpu;
 pub mod cuda;
 mod memory;
 mod precision;
+mod trace;
 
 pub use choice::{AnyDevice, Chosen, DeviceChoice, OnDevice, choose};
 pub use cpu::{Cpu, KernelTime};
 pub use cuda::Cuda;
 pub use memory::{Memory, Output, Pending};
 pub use precision::{Precision, Precisions, TENSOR_CORES_SINCE};
+pub use trace::{Cost, KernelRun, LaunchShape};
 
 use crate::dtype::Float;
 use crate::ops;

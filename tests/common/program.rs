@@ -44,6 +44,11 @@ pub fn finish(mut child: Child) -> Output {
     child.wait_with_output().expect("it has ended")
 }
 
+/// Runs a command that takes minutes.
+pub fn finish_late(mut command: Command) -> Output {
+    command.output().expect("it can be started")
+}
+
 /// What it wrote as results.
 pub fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()

@@ -5,7 +5,7 @@
 //! | `buffer.rs` | aligned buffers and the pool they return to |
 //! | `gemm.rs` | the matrix product, behind one function |
 //! | `parallel.rs` | splitting work between threads without changing its result |
-//! | `profile.rs` | time per kernel |
+//! | `profile.rs` | time per kernel, and a record of those that ran |
 //!
 //! The kernels themselves stand with their ops, in `src/ops/<op>/cpu.rs`.
 
@@ -19,7 +19,7 @@ pub(crate) use gemm::{Matrix, MatrixMut, gemm};
 pub(crate) use parallel::{BLOCK, lane_sum, put};
 pub use profile::KernelTime;
 
-use super::{Device, Memory, Pending};
+use super::{Cost, Device, KernelRun, Memory, Pending};
 use crate::dtype::{Element, Float};
 use crate::{Error, Result};
 use buffer::Pool;
@@ -81,8 +81,24 @@ impl Cpu {
         self.profile.times()
     }
 
-    /// Runs one kernel: on the pool, under its name in the profile.
-    pub(crate) fn kernel<R: Send>(&self, name: &'static str, work: impl FnOnce() -> R + Send) -> R {
+    /// Starts to record every kernel that runs.
+    pub fn start_trace(&self) {
+        self.profile.start_trace();
+    }
+
+    /// The kernels since [`Cpu::start_trace`], in order; recording ends.
+    pub fn take_trace(&self) -> Vec<KernelRun> {
+        self.profile.take_trace()
+    }
+
+    /// Runs one kernel: on the pool, under its name in the profile, with what it has to do.
+    pub(crate) fn kernel<R: Send>(
+        &self,
+        name: &'static str,
+        cost: Cost,
+        work: impl FnOnce() -> R + Send,
+    ) -> R {
+        self.profile.note(KernelRun { name, launch: None, cost });
         self.profile.measure(name, || self.threads.install(work))
     }
 }

@@ -1,8 +1,9 @@
-//! Time per kernel, for `--profile`.
+//! Time per kernel, for `--profile`, and a record of those that ran, for `--explain`.
 
+use crate::device::KernelRun;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long one kernel took in all.
@@ -20,6 +21,8 @@ pub struct KernelTime {
 pub(super) struct Profile {
     on: AtomicBool,
     times: Mutex<BTreeMap<&'static str, (u64, Duration)>>,
+    tracing: AtomicBool,
+    trace: Mutex<Vec<KernelRun>>,
 }
 
 impl Profile {
@@ -38,6 +41,27 @@ impl Profile {
         let entry = times.entry(name).or_default();
         *entry = (entry.0 + 1, entry.1 + elapsed);
         result
+    }
+
+    pub(super) fn start_trace(&self) {
+        self.runs().clear();
+        self.tracing.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn take_trace(&self) -> Vec<KernelRun> {
+        self.tracing.store(false, Ordering::Relaxed);
+        std::mem::take(&mut self.runs())
+    }
+
+    /// Notes a run while a trace is on.
+    pub(super) fn note(&self, run: KernelRun) {
+        if self.tracing.load(Ordering::Relaxed) {
+            self.runs().push(run);
+        }
+    }
+
+    fn runs(&self) -> MutexGuard<'_, Vec<KernelRun>> {
+        self.trace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn times(&self) -> Vec<KernelTime> {

@@ -1,13 +1,15 @@
-//! Points of the stream.
+//! Points of the stream, between which the device tells the time.
 
+use super::Cuda;
 use super::probe::has_driver_symbol;
+use crate::Result;
 use cudarc::driver::sys::{self, CUevent_flags, CUresult};
 use cudarc::driver::{DriverError, result};
 use std::time::Duration;
 
 /// A point of the stream, destroyed on drop.
 #[derive(Debug)]
-pub(super) struct Event(sys::CUevent);
+pub(crate) struct Event(sys::CUevent);
 
 impl Event {
     /// An event that carries no time.
@@ -72,5 +74,24 @@ impl Drop for Event {
         // SAFETY: the event was made by `new` or `timed` and is destroyed once. An error means that
         // the context is already lost, and the event with it.
         let _ = unsafe { result::event::destroy(self.0) };
+    }
+}
+
+impl Cuda {
+    /// A point behind all work that was queued so far.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) when the driver refuses.
+    pub(crate) fn event(&self) -> Result<Event> {
+        Event::timed(self.stream()).map_err(self.driver_error("marking a point in time"))
+    }
+
+    /// The time between two points that the device has passed.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) when one of them is still ahead, or work between
+    /// them failed.
+    pub(crate) fn between(&self, start: &Event, end: &Event) -> Result<Duration> {
+        start.until(end).map_err(self.driver_error("reading the time between two points"))
     }
 }

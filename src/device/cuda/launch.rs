@@ -3,7 +3,7 @@
 use super::kernels::Function;
 use super::memory::{CudaView, CudaViewMut};
 use super::{Cuda, Limits};
-use crate::device::Output;
+use crate::device::{Cost, KernelRun, LaunchShape, Output};
 use crate::dtype::Element;
 use crate::{Error, Result};
 use cudarc::driver::result;
@@ -47,6 +47,7 @@ pub struct Launch<'a> {
     arguments: [(usize, usize); MAX_ARGUMENTS],
     count: usize,
     shared: u32,
+    cost: Cost,
     /// The first thing that went wrong while arguments were added.
     problem: Option<Error>,
 }
@@ -61,6 +62,7 @@ impl<'a> Launch<'a> {
             arguments: [(0, 0); MAX_ARGUMENTS],
             count: 0,
             shared: 0,
+            cost: Cost::default(),
             problem: None,
         }
     }
@@ -144,6 +146,12 @@ impl<'a> Launch<'a> {
         self
     }
 
+    /// What the kernel has to do, for the benchmarks and `--explain`.
+    pub fn cost(mut self, cost: Cost) -> Self {
+        self.cost = cost;
+        self
+    }
+
     fn pointer(mut self, address: CUdeviceptr, owner: u64) -> Self {
         if let Err(error) = self.device.check_owner(owner) {
             self.problem.get_or_insert(error);
@@ -182,6 +190,10 @@ impl<'a> Launch<'a> {
             *parameter = words.wrapping_add(word).cast();
         }
         let function = &self.function;
+        self.device.note(|| {
+            let launch = LaunchShape { grid, block, dynamic_shared: self.shared };
+            KernelRun { name: function.name, launch: Some(launch), cost: self.cost }
+        });
         self.device.measure(function.name, || {
             // SAFETY: the function's module stays loaded as long as the device. Every entry of
             // `parameters` points to a value in `self.words` of the size the kernel declares (where

@@ -12,7 +12,8 @@
 //! | `precompile.rs` | compiling everything for any target, without a GPU |
 //! | `launch.rs` | arguments, grid and block of a launch |
 //! | `grid.rs` | the grids of simple kernels |
-//! | `profile.rs` | time per kernel |
+//! | `profile.rs`, `event.rs` | time per kernel, by points of the stream |
+//! | `trace.rs` | a record of the launches |
 //! | `error.rs` | the driver's errors, with what to do about them |
 //!
 //! The launches themselves stand with their ops, in `src/ops/<op>/cuda.rs`, and the kernels in
@@ -39,8 +40,10 @@ mod profile;
 mod sources;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 pub use cache::{CacheSize, KernelCache};
+pub(crate) use event::Event;
 pub use graph::CudaGraph;
 pub(crate) use grid::{THREADS, grid, pack_grid};
 pub use kernels::KernelStatistics;
@@ -69,6 +72,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use trace::Trace;
 
 /// A GPU. Clones share one stream, one pool of memory and the loaded kernels.
 ///
@@ -103,6 +107,7 @@ struct Inner {
     /// [`launch::COUNTERS`] numbers that kernels find and leave at 0.
     counters: Cell<CUdeviceptr>,
     profile: Profile,
+    trace: Trace,
     // The stream goes before its context.
     stream: Arc<CudaStream>,
     context: Arc<CudaContext>,
@@ -197,6 +202,7 @@ impl Cuda {
             landings: RefCell::default(),
             counters: Cell::new(0),
             profile: Profile::default(),
+            trace: Trace::default(),
             stream,
             context,
         })))
@@ -276,6 +282,16 @@ impl Cuda {
         self.0.id
     }
 
+    /// Bytes of the cache that all multiprocessors share.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the driver does not tell.
+    pub fn l2_bytes(&self) -> Result<usize> {
+        let size = self.0.context.attribute(Attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE);
+        let size = size.map_err(self.driver_error("asking for the size of the L2 cache"))?;
+        Ok(size.unsigned_abs() as usize)
+    }
+
     fn limits(&self) -> Limits {
         self.0.limits
     }
@@ -294,6 +310,10 @@ impl Cuda {
 
     fn profile_cell(&self) -> &Profile {
         &self.0.profile
+    }
+
+    fn trace_cell(&self) -> &Trace {
+        &self.0.trace
     }
 
     fn stream(&self) -> CUstream {

@@ -1,7 +1,7 @@
 //! Compiling every kernel for any target, which needs neither GPU nor driver.
 
 use super::kernels::compile_error;
-use super::nvrtc::{self, Scalar, Target, Variant};
+use super::nvrtc::{self, Compiled, Scalar, Target, Variant};
 use super::probe::nvrtc_info;
 use super::sources;
 use crate::device::Precision;
@@ -47,7 +47,8 @@ pub fn compile_all(arch: u32) -> Result<Vec<CompiledFile>> {
                 .map_err(|e| compile_error(source, target, &variant, nvrtc.version, &e));
             let result = result.map_err(failed)?;
             let scalar = if variant.scalar == Scalar::Double { "double" } else { "float" };
-            let (precision, code, log) = (variant.precision, result.code, result.log);
+            let precision = variant.precision;
+            let Compiled { code, log } = result;
             compiled.push(CompiledFile { file: source.file, scalar, precision, code, log });
         }
     }

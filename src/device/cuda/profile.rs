@@ -3,8 +3,7 @@
 //! Host clocks would time the queueing, not the work. Two events around each launch are read only
 //! when somebody asks, or when many have gathered, so that measuring adds no wait.
 
-use super::Cuda;
-use super::event::Event;
+use super::{Cuda, Event};
 use crate::Result;
 use crate::device::{KernelTime, Memory};
 use cudarc::driver::DriverError;
@@ -91,11 +90,9 @@ impl Cuda {
     ) -> Result<()> {
         let mut times = self.profile_cell().0.borrow_mut();
         let Some(times) = times.as_mut() else { return launch() };
-        let event =
-            || Event::timed(self.stream()).map_err(self.driver_error("recording a kernel's time"));
-        let start = event()?;
+        let start = self.event()?;
         launch()?;
-        times.pending.push(Measured { name, start, end: event()? });
+        times.pending.push(Measured { name, start, end: self.event()? });
         if times.pending.len() >= PENDING {
             self.synchronize()?;
             times.read_pending().map_err(self.driver_error("reading kernel times"))?;

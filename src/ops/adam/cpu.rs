@@ -18,7 +18,8 @@ impl<T: Float> AdamKernels<T> for Cpu {
         max_exp_avg_sq: Option<&mut [T]>,
     ) -> Result<()> {
         let scalars = Scalars::new(step, state.lr[0], state.steps[0] + 1);
-        self.kernel("adam", || {
+        let cost = super::cost::<T>(parameters.len(), max_exp_avg_sq.is_some());
+        self.kernel("adam", cost, || {
             let blocks = parameters
                 .par_chunks_mut(BLOCK)
                 .zip(gradients.par_chunks(BLOCK))

@@ -18,6 +18,7 @@ impl<T: Float> AdamKernels<T> for Cuda {
     ) -> Result<()> {
         let n = parameters.len();
         self.kernel::<T>("adam", "adam")?
+            .cost(super::cost::<T>(n, max_exp_avg_sq.is_some()))
             .value(*step)
             .value(n as u32)
             .input(state.lr)

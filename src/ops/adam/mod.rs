@@ -7,7 +7,7 @@ mod cpu;
 mod cuda;
 
 use crate::Result;
-use crate::device::Memory;
+use crate::device::{Cost, Memory};
 use crate::dtype::Float;
 use crate::ops::UpdateState;
 
@@ -25,6 +25,12 @@ pub struct AdamStep {
     pub weight_decay: f64,
     /// 1: the decay shrinks the parameters (AdamW); 0: it adds to the gradients (Adam).
     pub decoupled: u64,
+}
+
+/// Of an update of so many parameters: reads parameter, gradient and moments, writes all but the
+/// gradient, about 12 FLOP each. AMSGrad's largest moment is read and written too.
+pub(crate) fn cost<T>(parameters: usize, amsgrad: bool) -> Cost {
+    Cost::elementwise::<T>(parameters, if amsgrad { 9 } else { 7 }, 12)
 }
 
 /// What Adam asks of a device.

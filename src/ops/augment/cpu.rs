@@ -18,7 +18,7 @@ impl<T: Float> AugmentKernels<T> for Cpu {
             return Ok(());
         }
         let philox = Philox::new(geometry.seed);
-        self.kernel("augment", || {
+        self.kernel("augment", geometry.cost::<T>(), || {
             let images = output.par_chunks_mut(numel).zip(input.par_chunks(numel)).enumerate();
             images.for_each(|(i, (output, input))| {
                 let block = |j| philox.block(geometry.stream, step[0], 3 * i as u32 + j);

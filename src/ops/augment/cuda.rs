@@ -14,6 +14,7 @@ impl<T: Float> AugmentKernels<T> for Cuda {
     ) -> Result<()> {
         let images = if output.is_empty() { 0 } else { geometry.batch };
         self.kernel::<T>("augment", "augment")?
+            .cost(geometry.cost::<T>())
             .value(*geometry)
             .input(step)
             .input(input)

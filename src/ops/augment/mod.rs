@@ -7,7 +7,7 @@ mod options;
 
 pub use options::AugmentOptions;
 
-use crate::device::{Device, Memory};
+use crate::device::{Cost, Device, Memory};
 use crate::dtype::Float;
 use crate::ops::{index32, numel32};
 use crate::rng::stream;
@@ -46,6 +46,14 @@ pub struct AugmentGeometry {
     pub height: u32,
     /// Columns.
     pub width: u32,
+}
+
+impl AugmentGeometry {
+    /// Reads and writes each pixel once; about 60 FLOP for one.
+    pub fn cost<T>(&self) -> Cost {
+        let sizes = [self.batch, self.channels, self.height, self.width];
+        Cost::elementwise::<T>(sizes.map(|size| size as usize).iter().product(), 2, 60)
+    }
 }
 
 /// What is drawn for one image, each from -1 to 1 but for `zoom` and `light` (0 to 1), `flip` and

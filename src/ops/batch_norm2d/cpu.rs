@@ -1,4 +1,7 @@
-use super::{Affine, BatchNorm2dGradients, BatchNorm2dKernels, Running};
+use super::{
+    Affine, BatchNorm2dGradients, BatchNorm2dKernels, Running, backward_input_cost,
+    backward_sums_cost, normalize_cost, statistics_cost,
+};
 use crate::Result;
 use crate::device::cpu::{lane_sum, put};
 use crate::device::{Cpu, Memory, Output};
@@ -17,7 +20,7 @@ impl<T: Float> BatchNorm2dKernels<T> for Cpu {
         running: Option<Running<'_, Self, T>>,
     ) -> Result<()> {
         let count = f64::from(geometry.outer) * f64::from(geometry.inner);
-        self.kernel("batch_norm2d_statistics", || {
+        self.kernel("batch_norm2d_statistics", statistics_cost::<T>(geometry), || {
             // `invstd` carries the variance until the running statistics have seen it.
             mean.par_iter_mut().zip(&mut *invstd).enumerate().for_each(|(c, (mean, var))| {
                 let sum: f64 = planes(geometry, input, c).map(|x| lane_sum(x, x, |x, _| x)).sum();
@@ -62,7 +65,7 @@ impl<T: Float> BatchNorm2dKernels<T> for Cpu {
     ) -> Result<()> {
         let (channels, inner) = (geometry.channels as usize, geometry.inner as usize);
         let Affine { weight, bias } = affine;
-        self.kernel("batch_norm2d_normalize", || {
+        self.kernel("batch_norm2d_normalize", normalize_cost::<T>(geometry), || {
             let planes = output.par_chunks_mut(inner.max(1)).zip(input.par_chunks(inner.max(1)));
             planes.with_min_len(16).enumerate().for_each(|(plane, (output, input))| {
                 let c = plane % channels;
@@ -91,7 +94,11 @@ impl<T: Float> BatchNorm2dKernels<T> for Cpu {
         let count = T::of(f64::from(geometry.outer) * f64::from(geometry.inner));
         // Per channel: sum of grad_output, and of grad_output * xhat.
         let mut sums = self.alloc::<T>(2 * channels)?;
-        self.kernel("batch_norm2d_backward", || {
+        let mut cost = backward_sums_cost::<T>(geometry);
+        if gradients.input.is_some() {
+            cost = cost + backward_input_cost::<T>(geometry);
+        }
+        self.kernel("batch_norm2d_backward", cost, || {
             sums.par_chunks_mut(2).enumerate().for_each(|(c, sums)| {
                 let (mean, invstd) = (mean[c], invstd[c]);
                 let pairs = || planes(geometry, input, c).zip(planes(geometry, grad_output, c));

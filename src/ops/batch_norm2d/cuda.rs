@@ -1,7 +1,10 @@
-use super::{Affine, BatchNorm2dGradients, BatchNorm2dKernels, Running};
+use super::{
+    Affine, BatchNorm2dGradients, BatchNorm2dKernels, Running, backward_input_cost,
+    backward_sums_cost, normalize_cost, statistics_cost,
+};
 use crate::Result;
 use crate::device::cuda::{CudaView, CudaViewMut, THREADS, grid, pack_grid};
-use crate::device::{Cuda, Memory};
+use crate::device::{Cost, Cuda, Memory};
 use crate::dtype::Float;
 use crate::ops::sum::ChannelGeometry;
 use crate::ops::sum::cuda::{Chunks, warp_grid};
@@ -28,6 +31,7 @@ impl<T: Float> BatchNorm2dKernels<T> for Cuda {
         let (running_mean, later_running_mean) = chunks.split(running_mean);
         let (running_var, later_running_var) = chunks.split(running_var);
         self.kernel::<T>(FILE, "batch_norm2d_statistics")?
+            .cost(statistics_cost::<T>(geometry).moving::<f64>(chunks.partials(geometry, 3) as u64))
             .value(*geometry)
             .value(chunks.count)
             .value(chunks.units)
@@ -44,6 +48,7 @@ impl<T: Float> BatchNorm2dKernels<T> for Cuda {
             return Ok(());
         }
         self.kernel::<T>(FILE, "batch_norm2d_statistics_reduce")?
+            .cost(chunks.reduce_cost(geometry, 3))
             .value(channels)
             .value(chunks.count)
             .value(eps)
@@ -64,6 +69,7 @@ impl<T: Float> BatchNorm2dKernels<T> for Cuda {
     ) -> Result<()> {
         let channels = var.len();
         self.kernel::<T>(FILE, "batch_norm2d_invstd")?
+            .cost(Cost::elementwise::<T>(channels, 2, 3))
             .value(channels as u32)
             .value(eps)
             .input(var)
@@ -81,6 +87,7 @@ impl<T: Float> BatchNorm2dKernels<T> for Cuda {
         output: CudaViewMut<'_, T>,
     ) -> Result<()> {
         self.kernel::<T>(FILE, "batch_norm2d_normalize")?
+            .cost(normalize_cost::<T>(geometry))
             .value(*geometry)
             .input(input)
             .input(mean)
@@ -109,6 +116,10 @@ impl<T: Float> BatchNorm2dKernels<T> for Cuda {
         let (grad_weight, later_grad_weight) = chunks.split(gradients.weight);
         let (grad_bias, later_grad_bias) = chunks.split(gradients.bias);
         self.kernel::<T>(FILE, "batch_norm2d_backward_sums")?
+            .cost(
+                backward_sums_cost::<T>(geometry)
+                    .moving::<f64>(chunks.partials(geometry, 2) as u64),
+            )
             .value(*geometry)
             .value(chunks.count)
             .value(chunks.units)
@@ -123,6 +134,7 @@ impl<T: Float> BatchNorm2dKernels<T> for Cuda {
             .launch([channels * chunks.count, 1, 1], [THREADS, 1, 1])?;
         if chunks.count != 1 {
             self.kernel::<T>(FILE, "batch_norm2d_backward_reduce")?
+                .cost(chunks.reduce_cost(geometry, 2))
                 .value(channels)
                 .value(chunks.count)
                 .input(invstd)
@@ -134,6 +146,7 @@ impl<T: Float> BatchNorm2dKernels<T> for Cuda {
         }
         let Some(grad_input) = gradients.input else { return Ok(()) };
         self.kernel::<T>(FILE, "batch_norm2d_backward_input")?
+            .cost(backward_input_cost::<T>(geometry))
             .value(*geometry)
             .value(i32::from(batch_statistics))
             .input(input)

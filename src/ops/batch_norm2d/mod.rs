@@ -9,7 +9,7 @@ mod layer;
 
 pub use layer::{BatchNorm2d, BatchNorm2dModule};
 
-use crate::device::{Device, Memory, Output};
+use crate::device::{Cost, Device, Memory, Output};
 use crate::dtype::Float;
 use crate::ops::numel32;
 use crate::ops::sum::ChannelGeometry;
@@ -95,6 +95,26 @@ pub trait BatchNorm2dKernels<T: Float>: Memory {
         grad_output: Self::View<'_, T>,
         gradients: BatchNorm2dGradients<'_, Self, T>,
     ) -> Result<()>;
+}
+
+/// Of a batch's statistics: one pass, 4 FLOP an element.
+pub(crate) fn statistics_cost<T>(geometry: &ChannelGeometry) -> Cost {
+    Cost::elementwise::<T>(geometry.numel(), 1, 4)
+}
+
+/// Of normalising: reads and writes each element, 3 FLOP each.
+pub(crate) fn normalize_cost<T>(geometry: &ChannelGeometry) -> Cost {
+    Cost::elementwise::<T>(geometry.numel(), 2, 3)
+}
+
+/// Of the sums that the gradients need: reads input and gradient, 4 FLOP an element.
+pub(crate) fn backward_sums_cost<T>(geometry: &ChannelGeometry) -> Cost {
+    Cost::elementwise::<T>(geometry.numel(), 2, 4)
+}
+
+/// Of the input's gradient from these sums: reads input and gradient, writes, 5 FLOP an element.
+pub(crate) fn backward_input_cost<T>(geometry: &ChannelGeometry) -> Cost {
+    Cost::elementwise::<T>(geometry.numel(), 3, 5)
 }
 
 /// Which statistics normalise, and what becomes of the running ones.

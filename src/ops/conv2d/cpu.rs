@@ -23,7 +23,7 @@ impl<T: Float> Conv2dKernels<T> for Cpu {
         output: &mut [T],
     ) -> Result<()> {
         let sizes = Sizes::new(geometry);
-        self.kernel("conv2d_forward", || {
+        self.kernel("conv2d_forward", geometry.cost::<T>(), || {
             let images = output.par_chunks_mut(sizes.output).zip(input.par_chunks(sizes.input));
             images.try_for_each(|(output, input)| {
                 let mut columns = self.alloc(sizes.taps * sizes.pixels)?;
@@ -53,7 +53,7 @@ impl<T: Float> Conv2dKernels<T> for Cpu {
     ) -> Result<()> {
         let sizes = Sizes::new(geometry);
         let Output { view, accumulate } = grad_input;
-        self.kernel("conv2d_backward_input", || {
+        self.kernel("conv2d_backward_input", geometry.cost::<T>(), || {
             let images = view.par_chunks_mut(sizes.input).zip(grad_output.par_chunks(sizes.output));
             images.try_for_each(|(grad_input, grad_output)| {
                 let mut columns = self.alloc(sizes.taps * sizes.pixels)?;
@@ -85,7 +85,7 @@ impl<T: Float> Conv2dKernels<T> for Cpu {
         let partial_count = (geometry.batch as usize).div_ceil(images_per_partial);
         let weights = sizes.filters * sizes.taps;
         let mut partials = self.alloc::<T>(partial_count * weights)?;
-        self.kernel("conv2d_backward_weight", || {
+        self.kernel("conv2d_backward_weight", geometry.cost::<T>(), || {
             let groups = input
                 .par_chunks(images_per_partial * sizes.input)
                 .zip(grad_output.par_chunks(images_per_partial * sizes.output));

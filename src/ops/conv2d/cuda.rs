@@ -3,7 +3,7 @@ use crate::Result;
 use crate::device::cuda::{CudaView, CudaViewMut};
 use crate::device::{Cuda, Memory, Output};
 use crate::dtype::Float;
-use crate::ops::matmul::cuda::{Tiling, reduce_grid};
+use crate::ops::matmul::cuda::{Tiling, reduce_cost, reduce_grid};
 use crate::ops::sum::cuda::COLUMN_BLOCK;
 
 const FILE: &str = "conv2d";
@@ -36,6 +36,7 @@ impl<T: Float> Conv2dKernels<T> for Cuda {
         let (tiling, name) =
             tiling(geometry.out_channels, pixels, "conv2d_forward", "conv2d_forward_few");
         self.kernel_for::<T>(FILE, name, geometry.constants())?
+            .cost(geometry.cost::<T>())
             .value(*geometry)
             .input(input)
             .input(weight)
@@ -59,6 +60,7 @@ impl<T: Float> Conv2dKernels<T> for Cuda {
             "conv2d_backward_input_few",
         );
         self.kernel_for::<T>(FILE, name, geometry.constants())?
+            .cost(geometry.cost::<T>())
             .value(*geometry)
             .input(grad_output)
             .input(weight)
@@ -86,14 +88,17 @@ impl<T: Float> Conv2dKernels<T> for Cuda {
             .value(*geometry)
             .value(tiling.slice);
         let product = product.input(input).input(grad_output);
+        let weights = geometry.out_channels * taps;
+        let more = u64::from(tiling.slices - 1) * u64::from(weights);
+        let product = product.cost(geometry.cost::<T>().moving::<T>(more));
         if tiling.slices == 1 {
             return product.gradient(grad_weight).launch(tiling.grid(), tiling.block());
         }
-        let weights = geometry.out_channels * taps;
         let mut partials = self.alloc::<T>(tiling.slices as usize * weights as usize)?;
         let output = Output { view: Self::view_mut(&mut partials), accumulate: false };
         product.gradient(output).launch(tiling.grid(), tiling.block())?;
         self.kernel_for::<T>(FILE, "conv2d_backward_weight_reduce", geometry.constants())?
+            .cost(reduce_cost::<T>(tiling.slices, weights))
             .value(tiling.slices)
             .value(weights)
             .input(Self::view(&partials))

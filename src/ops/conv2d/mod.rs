@@ -6,7 +6,7 @@ mod layer;
 
 pub use layer::{Conv2d, Conv2dModule, Size2};
 
-use crate::device::{Device, Memory, Output};
+use crate::device::{Cost, Device, Memory, Output};
 use crate::dtype::Float;
 use crate::ops::sum::ChannelGeometry;
 use crate::ops::{index32, numel32};
@@ -128,6 +128,17 @@ impl Conv2dGeometry {
         &bytemuck::cast_slice(std::slice::from_ref(self))[1..]
     }
 
+    /// Of any of the three passes: each multiplies every output pixel's patch with every filter, `2 N O
+    /// OH OW C KH KW` FLOP, reads two of input, weight and output, and writes the third.
+    pub fn cost<T>(&self) -> Cost {
+        let [n, c, o] = [self.batch, self.in_channels, self.out_channels].map(u64::from);
+        let taps = c * self.kernel_size.map(u64::from).iter().product::<u64>();
+        let pixels = n * u64::from(self.out_height) * u64::from(self.out_width);
+        let input = n * c * u64::from(self.height) * u64::from(self.width);
+        let flops = 2 * pixels * o * taps;
+        Cost { flops, bytes: 0 }.moving::<T>(input + o * taps + pixels * o)
+    }
+
     /// `[N, O, OH, OW]`.
     pub fn output_shape(&self) -> Shape {
         Shape::from(
@@ -219,4 +230,28 @@ pub fn conv2d<D: Device<T>, T: Float>(
         }
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_convolution_of_the_notebook_costs_this() {
+        let options = Conv2dOptions { padding: [1, 1], ..Default::default() };
+        let [input, weight] = [Shape::from([32, 25, 14, 14]), Shape::from([50, 25, 3, 3])];
+        let cost = Conv2dGeometry::new(&input, &weight, &options).unwrap().cost::<f32>();
+        // 32 images of 14 x 14 pixels, 50 filters of 225 taps, a multiplication and an addition.
+        assert_eq!(cost.flops, 2 * 32 * 196 * 50 * 225);
+        assert_eq!(cost.bytes, 4 * (32 * 25 * 196 + 50 * 225 + 32 * 50 * 196));
+    }
+
+    #[test]
+    fn a_stride_leaves_out_pixels() {
+        let options = Conv2dOptions { stride: [2, 3], ..Default::default() };
+        let [input, weight] = [Shape::from([2, 3, 9, 11]), Shape::from([5, 3, 3, 2])];
+        let cost = Conv2dGeometry::new(&input, &weight, &options).unwrap().cost::<f64>();
+        assert_eq!(cost.flops, 2 * 2 * (4 * 4) * 5 * (3 * 3 * 2));
+        assert_eq!(cost.bytes, 8 * (2 * 3 * 9 * 11 + 5 * 3 * 3 * 2 + 2 * 5 * 4 * 4));
+    }
 }

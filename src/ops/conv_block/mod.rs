@@ -8,7 +8,7 @@ mod cpu;
 mod cuda;
 mod plain;
 
-use crate::device::{Device, Memory, Output};
+use crate::device::{Cost, Device, Memory, Output};
 use crate::dtype::Float;
 use crate::nn::MaxPool2d;
 use crate::ops::batch_norm2d::{Affine, Running, Statistics, Tracked};
@@ -55,6 +55,28 @@ impl ConvBlockGeometry {
     pub fn channels(&self) -> ChannelGeometry {
         let Conv2dGeometry { batch, out_channels, out_height, out_width, .. } = self.conv;
         ChannelGeometry { outer: batch, channels: out_channels, inner: out_height * out_width }
+    }
+
+    /// Of the forward pass as a whole: the convolution, and 8 FLOP for each of its outputs
+    /// (statistics 4, normalisation 3, rectifier 1) beside the pool's comparisons. The convolution's
+    /// output is written and read once between them, as its statistics must be known first.
+    pub fn forward_cost<T>(&self) -> Cost {
+        let convolved = self.channels().numel();
+        let pooled = self.pool.planes * self.pool.out_height * self.pool.out_width;
+        let cost = self.conv.cost::<T>() + Cost::elementwise::<T>(convolved, 1, 8);
+        let window = self.pool.kernel_size[0] * self.pool.kernel_size[1];
+        cost + Cost::elementwise::<T>(pooled as usize, 1, u64::from(window))
+    }
+
+    /// Of the backward pass as a whole: 9 FLOP for each output of the convolution, whose gradient is
+    /// written once and read by each of the convolution's passes; the input's gradient may not be
+    /// wanted.
+    pub fn backward_cost<T>(&self, input: bool) -> Cost {
+        let pooled = self.pool.planes * self.pool.out_height * self.pool.out_width;
+        let passes = if input { 2 } else { 1 };
+        let through = Cost::elementwise::<T>(self.channels().numel(), 2, 9);
+        let convolution = (0..passes).map(|_| self.conv.cost::<T>()).sum::<Cost>();
+        through + convolution + Cost::elementwise::<T>(pooled as usize, 1, 1)
     }
 }
 

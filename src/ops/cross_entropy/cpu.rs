@@ -1,6 +1,6 @@
 use super::{CrossEntropyGeometry, CrossEntropyKernels};
 use crate::device::cpu::{BLOCK, put};
-use crate::device::{Cpu, Output};
+use crate::device::{Cost, Cpu, Output};
 use crate::dtype::Float;
 use crate::{Error, Result};
 use rayon::prelude::*;
@@ -25,7 +25,7 @@ impl<T: Float> CrossEntropyKernels<T> for Cpu {
         }
         let rows = target.iter().filter(|&&target| counts(target)).count();
         let scale = if geometry.mean == 1 { T::one() / T::of(rows as f64) } else { T::one() };
-        self.kernel("cross_entropy_forward", || {
+        self.kernel("cross_entropy_forward", geometry.cost::<T>(), || {
             let (mut total, mut hits) = (0.0, 0);
             let rows = logits.chunks_exact(classes).zip(grad_logits.chunks_exact_mut(classes));
             for ((logits, gradient), &target) in rows.zip(target) {
@@ -51,7 +51,8 @@ impl<T: Float> CrossEntropyKernels<T> for Cpu {
     ) -> Result<()> {
         let Output { view, accumulate } = grad_logits;
         let gradient = gradient[0];
-        self.kernel("cross_entropy_backward", || {
+        let cost = Cost::elementwise::<T>(saved.len(), 2, 1);
+        self.kernel("cross_entropy_backward", cost, || {
             view.par_iter_mut()
                 .zip(saved)
                 .with_min_len(BLOCK)

@@ -1,7 +1,7 @@
 use super::{CrossEntropyGeometry, CrossEntropyKernels};
 use crate::Result;
 use crate::device::cuda::{CudaView, CudaViewMut, THREADS, pack_grid};
-use crate::device::{Cuda, Memory, Output};
+use crate::device::{Cost, Cuda, Memory, Output};
 use crate::dtype::Float;
 
 const FILE: &str = "cross_entropy";
@@ -29,6 +29,7 @@ impl<T: Float> CrossEntropyKernels<T> for Cuda {
         let mut partial_correct = self.alloc::<i32>(partials)?;
         let (mut loss, mut correct) = (loss, correct);
         self.kernel::<T>(FILE, "cross_entropy_forward")?
+            .cost(geometry.cost::<T>())
             .value(*geometry)
             .input(logits)
             .input(target)
@@ -42,6 +43,7 @@ impl<T: Float> CrossEntropyKernels<T> for Cuda {
             return Ok(());
         }
         self.kernel::<T>(FILE, "cross_entropy_reduce")?
+            .cost(Cost::elementwise::<f64>(partials, 1, 1).moving::<i32>(partials as u64))
             .value(*geometry)
             .value(blocks)
             .input(target)
@@ -60,6 +62,7 @@ impl<T: Float> CrossEntropyKernels<T> for Cuda {
     ) -> Result<()> {
         let n = saved.len();
         self.kernel::<T>(FILE, "cross_entropy_backward")?
+            .cost(Cost::elementwise::<T>(n, 2, 1))
             .value(n as u32)
             .input(saved)
             .input(gradient)

@@ -5,7 +5,7 @@ mod cuda;
 
 pub(crate) use cpu::argmax;
 
-use crate::device::{Device, Memory, Output};
+use crate::device::{Cost, Device, Memory, Output};
 use crate::dtype::Float;
 use crate::ops::numel32;
 use crate::tape::Tape;
@@ -55,6 +55,13 @@ pub struct CrossEntropyGeometry {
 }
 
 impl CrossEntropyGeometry {
+    /// Of the forward pass: reads the logits and writes their gradient. 8 FLOP an element, an
+    /// exponential counted as one: the sum of exponentials takes 3, the probability, its distance from
+    /// the target and the scale 5.
+    pub fn cost<T>(&self) -> Cost {
+        Cost::elementwise::<T>(self.batch as usize * self.classes as usize, 2, 8)
+    }
+
     /// The geometry of logits `[batch, classes]` against `target`.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ impl<T: Float> CrossEntropyRowsKernels<T> for Cpu {
         losses: &mut [T],
         predicted: &mut [i32],
     ) -> Result<()> {
-        self.kernel("cross_entropy_rows", || {
+        self.kernel("cross_entropy_rows", geometry.cost::<T>(), || {
             let rows = logits.par_chunks_exact(geometry.classes as usize).zip(target);
             let results = losses.par_iter_mut().zip(predicted);
             rows.zip(results).with_min_len(16).for_each(

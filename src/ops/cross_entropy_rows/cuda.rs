@@ -17,6 +17,7 @@ impl<T: Float> CrossEntropyRowsKernels<T> for Cuda {
         predicted: CudaViewMut<'_, i32>,
     ) -> Result<()> {
         self.kernel::<T>("cross_entropy_rows", "cross_entropy_rows")?
+            .cost(geometry.cost::<T>())
             .value(*geometry)
             .input(logits)
             .input(target)

@@ -4,7 +4,7 @@
 mod cpu;
 mod cuda;
 
-use crate::device::{Device, Memory};
+use crate::device::{Cost, Device, Memory};
 use crate::dtype::Float;
 use crate::ops::index32;
 use crate::{Error, Result, Tensor};
@@ -17,6 +17,13 @@ pub struct RowsGeometry {
     pub rows: u32,
     /// Columns.
     pub classes: u32,
+}
+
+impl RowsGeometry {
+    /// Reads the logits once, 3 FLOP each: shifted, an exponential counted as one, summed.
+    pub fn cost<T>(&self) -> Cost {
+        Cost::elementwise::<T>(self.rows as usize * self.classes as usize, 1, 3)
+    }
 }
 
 /// What it asks of a device.

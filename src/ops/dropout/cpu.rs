@@ -1,7 +1,7 @@
 use super::{DropoutGeometry, DropoutKernels};
 use crate::Result;
 use crate::device::cpu::{BLOCK, put};
-use crate::device::{Cpu, Output};
+use crate::device::{Cost, Cpu, Output};
 use crate::dtype::Float;
 use crate::rng::Philox;
 use rayon::prelude::*;
@@ -20,7 +20,8 @@ impl<T: Float> DropoutKernels<T> for Cpu {
         let Output { view, accumulate } = y;
         let philox = Philox::new(geometry.seed);
         let scale = T::of(geometry.scale);
-        self.kernel("dropout", || {
+        let cost = Cost::elementwise::<T>(x.len(), 2, 1);
+        self.kernel("dropout", cost, || {
             view.par_chunks_mut(4 * BLOCKS)
                 .zip(x.par_chunks(4 * BLOCKS))
                 .with_min_len(BLOCK / (16 * BLOCKS))

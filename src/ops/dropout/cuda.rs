@@ -1,7 +1,7 @@
 use super::{DropoutGeometry, DropoutKernels};
 use crate::Result;
 use crate::device::cuda::{CudaView, THREADS, grid};
-use crate::device::{Cuda, Output};
+use crate::device::{Cost, Cuda, Output};
 use crate::dtype::Float;
 
 impl<T: Float> DropoutKernels<T> for Cuda {
@@ -14,6 +14,7 @@ impl<T: Float> DropoutKernels<T> for Cuda {
     ) -> Result<()> {
         let n = x.len();
         self.kernel::<T>("dropout", "dropout")?
+            .cost(Cost::elementwise::<T>(n, 2, 1))
             .value(*geometry)
             .value(n as u32)
             .input(step)

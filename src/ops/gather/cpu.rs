@@ -19,7 +19,7 @@ impl<T: Float> GatherKernels<T> for Cpu {
         let start = batch.map_or(0, |batch| batch[0] as usize * geometry.batch_size as usize);
         let order = &order[start..];
         let scaled: [T; 256] = std::array::from_fn(|byte| T::of(byte as f64) / T::of(255.0));
-        self.kernel("gather", || {
+        self.kernel("gather", geometry.cost::<T>(), || {
             let rows = images.par_chunks_mut(width.max(1)).zip(order).zip(targets);
             rows.with_min_len(16).for_each(|((image, &row), target)| {
                 let row = row as usize;

@@ -20,6 +20,7 @@ impl<T: Float> GatherKernels<T> for Cuda {
     ) -> Result<()> {
         let threads_per_row = (geometry.width as usize).div_ceil(GATHER_BYTES).max(1);
         self.kernel::<T>("gather", "gather")?
+            .cost(geometry.cost::<T>())
             .value(*geometry)
             .input(pixels)
             .input(labels)

@@ -3,7 +3,7 @@
 mod cpu;
 mod cuda;
 
-use crate::device::{Device, Memory};
+use crate::device::{Cost, Device, Memory};
 use crate::dtype::Float;
 use crate::ops::index32;
 use crate::{Error, Result, Shape, Tensor};
@@ -18,6 +18,14 @@ pub struct GatherGeometry {
     pub width: u32,
     /// Rows of a whole batch: batch `b` begins at `order[b * batch_size]`.
     pub batch_size: u32,
+}
+
+impl GatherGeometry {
+    /// Reads each byte of the rows, divides it by 255 and writes it.
+    pub fn cost<T>(&self) -> Cost {
+        let bytes = self.rows as usize * self.width as usize;
+        Cost::elementwise::<T>(bytes, 1, 1).moving::<u8>(bytes as u64)
+    }
 }
 
 /// What a gather asks of a device.

@@ -5,7 +5,7 @@ mod layer;
 
 pub use layer::{Linear, LinearModule};
 
-use crate::device::{Device, Memory, Output};
+use crate::device::{Cost, Device, Memory, Output};
 use crate::dtype::Float;
 use crate::ops::index32;
 use crate::ops::matmul::MatmulGeometry;
@@ -59,6 +59,11 @@ impl LinearGeometry {
         let [rows, in_features, out_features] =
             [rows, in_features, out_features].map(|size| size as u32);
         Ok(Self { rows, in_features, out_features })
+    }
+
+    /// Of any of its three products.
+    pub fn cost<T>(&self) -> Cost {
+        self.forward().cost::<T>()
     }
 
     /// `[N, in_features]` times the transposed weight.

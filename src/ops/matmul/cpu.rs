@@ -25,7 +25,7 @@ impl<T: Float> MatmulKernels<T> for Cpu {
             if geometry.transpose_a == 1 { Matrix::new(a, k, m).t() } else { Matrix::new(a, m, k) };
         let b =
             if geometry.transpose_b == 1 { Matrix::new(b, n, k).t() } else { Matrix::new(b, k, n) };
-        self.kernel("matmul", || {
+        self.kernel("matmul", geometry.cost::<T>(), || {
             // Rows are split by the shape alone, and a row's sum never is: same bits on any number
             // of threads.
             let tasks = (m * n * k / WORK_PER_TASK).clamp(1, MAX_TASKS);

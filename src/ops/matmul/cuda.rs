@@ -1,7 +1,7 @@
 use super::{MatmulGeometry, MatmulKernels};
 use crate::Result;
 use crate::device::cuda::CudaView;
-use crate::device::{Cuda, Memory, Output};
+use crate::device::{Cost, Cuda, Memory, Output};
 use crate::dtype::Float;
 use crate::ops::sum::cuda::COLUMN_BLOCK;
 
@@ -106,6 +106,12 @@ pub(crate) fn reduce_grid(elements: u32) -> [u32; 3] {
     [elements.div_ceil(COLUMN_BLOCK[0]), 1, 1]
 }
 
+/// Of adding the slices of a result of `elements`.
+pub(crate) fn reduce_cost<T>(slices: u32, elements: u32) -> Cost {
+    let slices = u64::from(slices);
+    Cost::elementwise::<T>(elements as usize, slices + 1, slices)
+}
+
 impl<T: Float> MatmulKernels<T> for Cuda {
     fn matmul(
         &self,
@@ -124,16 +130,19 @@ impl<T: Float> MatmulKernels<T> for Cuda {
         };
         let tiling = Tiling::new(ROWS, m, n).sliced(k);
         let product = self.kernel::<T>(FILE, name)?.value(*geometry).value(tiling.slice);
-        let product = product.input(a).input(b);
+        let elements = m * n;
+        let more = u64::from(tiling.slices - 1) * u64::from(elements);
+        let cost = geometry.cost::<T>().moving::<T>(more);
+        let product = product.input(a).input(b).cost(cost);
         if tiling.slices == 1 {
             let product = product.optional(bias).gradient(c);
             return product.launch(tiling.grid(), tiling.block());
         }
-        let elements = m * n;
         let mut partials = self.alloc::<T>(tiling.slices as usize * elements as usize)?;
         let output = Output { view: Self::view_mut(&mut partials), accumulate: false };
         product.optional::<T>(None).gradient(output).launch(tiling.grid(), tiling.block())?;
         self.kernel::<T>(FILE, "matmul_reduce")?
+            .cost(reduce_cost::<T>(tiling.slices, elements))
             .value(tiling.slices)
             .value(elements)
             .value(n)

@@ -3,7 +3,7 @@
 mod cpu;
 pub(crate) mod cuda;
 
-use crate::device::{Device, Memory, Output};
+use crate::device::{Cost, Device, Memory, Output};
 use crate::dtype::Float;
 use crate::ops::index32;
 use crate::tape::Tape;
@@ -37,6 +37,12 @@ impl MatmulGeometry {
         }
         let [m, n, k] = [m as u32, n as u32, k as u32];
         Ok(Self { m, n, k, transpose_a: 0, transpose_b: 0 })
+    }
+
+    /// `2 m n k` FLOP; reads both operands once and writes the result once.
+    pub fn cost<T>(&self) -> Cost {
+        let [m, n, k] = [self.m, self.n, self.k].map(u64::from);
+        Cost { flops: 2 * m * n * k, bytes: 0 }.moving::<T>(m * k + k * n + m * n)
     }
 
     /// The first operand lies in memory as `[k, m]`.

@@ -14,7 +14,7 @@ impl<T: Float> MaxPool2dKernels<T> for Cpu {
     ) -> Result<()> {
         let (in_plane, out_plane, _) = sizes(geometry);
         let pool = if is_2x2(geometry) { pool_2x2 } else { pool_any };
-        self.kernel("max_pool2d_forward", || {
+        self.kernel("max_pool2d_forward", geometry.forward_cost::<T>(), || {
             let planes = output.par_chunks_mut(out_plane).zip(argmax.par_chunks_mut(out_plane));
             planes
                 .zip(input.par_chunks(in_plane))
@@ -33,7 +33,7 @@ impl<T: Float> MaxPool2dKernels<T> for Cpu {
     ) -> Result<()> {
         let Output { view, accumulate } = grad_input;
         let (in_plane, out_plane, _) = sizes(geometry);
-        self.kernel("max_pool2d_backward", || {
+        self.kernel("max_pool2d_backward", geometry.backward_cost::<T>(), || {
             let planes = view.par_chunks_mut(in_plane).zip(argmax.par_chunks(out_plane));
             planes.zip(grad_output.par_chunks(out_plane)).with_min_len(16).for_each(
                 |((grad_input, argmax), grad_output)| {

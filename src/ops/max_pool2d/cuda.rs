@@ -15,6 +15,7 @@ impl<T: Float> MaxPool2dKernels<T> for Cuda {
         // No element, no maximum: windows may lie in the padding alone.
         let n = if input.is_empty() { 0 } else { output.len() };
         self.kernel::<T>("max_pool2d", "max_pool2d_forward")?
+            .cost(geometry.forward_cost::<T>())
             .value(*geometry)
             .input(input)
             .output(output)
@@ -31,6 +32,7 @@ impl<T: Float> MaxPool2dKernels<T> for Cuda {
     ) -> Result<()> {
         let n = grad_input.view.len();
         self.kernel::<T>("max_pool2d", "max_pool2d_backward")?
+            .cost(geometry.backward_cost::<T>())
             .value(*geometry)
             .input(argmax)
             .input(grad_output)

@@ -6,7 +6,7 @@ mod layer;
 
 pub use layer::MaxPool2d;
 
-use crate::device::{Device, Memory, Output};
+use crate::device::{Cost, Device, Memory, Output};
 use crate::dtype::Float;
 use crate::ops::{index32, numel32};
 use crate::tape::Tape;
@@ -84,6 +84,29 @@ impl MaxPool2dGeometry {
         let output = Shape::from([n, c, out[0], out[1]]);
         numel32(OP, &output)?;
         Ok((geometry, output))
+    }
+
+    /// Elements of the input and of the output.
+    fn numels(&self) -> [u64; 2] {
+        let planes = u64::from(self.planes);
+        let plane = |height, width| planes * u64::from(height) * u64::from(width);
+        [plane(self.height, self.width), plane(self.out_height, self.out_width)]
+    }
+
+    /// Of the forward pass: a comparison for each place of each window; reads the input once, writes
+    /// output and argmax.
+    pub fn forward_cost<T>(&self) -> Cost {
+        let [input, output] = self.numels();
+        let window = self.kernel_size.map(u64::from).iter().product::<u64>();
+        let cost = Cost { flops: output * window, bytes: 0 };
+        cost.moving::<T>(input + output).moving::<i32>(output)
+    }
+
+    /// Of the backward pass: an addition for each window; reads the gradient and argmax, writes the
+    /// input's gradient.
+    pub fn backward_cost<T>(&self) -> Cost {
+        let [input, output] = self.numels();
+        Cost { flops: output, bytes: 0 }.moving::<T>(input + output).moving::<i32>(output)
     }
 
     /// The input rows (axis 0) or columns (axis 1) of output row or column `out`, clipped to the

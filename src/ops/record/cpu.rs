@@ -11,7 +11,7 @@ impl<T: Float> RecordKernels<T> for Cpu {
         records: &mut [T],
         clock: &mut [u64],
     ) -> Result<()> {
-        self.kernel("record", || {
+        self.kernel("record", super::cost::<T>(), || {
             if let Some(record) = records.chunks_exact_mut(2).nth(clock[1] as usize) {
                 record.copy_from_slice(&[loss[0], T::of(f64::from(correct[0]))]);
             }

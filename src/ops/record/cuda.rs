@@ -13,6 +13,7 @@ impl<T: Float> RecordKernels<T> for Cuda {
         clock: CudaViewMut<'_, u64>,
     ) -> Result<()> {
         self.kernel::<T>("record", "record")?
+            .cost(super::cost::<T>())
             .value((records.len() / 2) as u32)
             .input(loss)
             .input(correct)

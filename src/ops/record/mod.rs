@@ -6,10 +6,15 @@
 mod cpu;
 mod cuda;
 
-use crate::device::{Device, Memory};
+use crate::device::{Cost, Device, Memory};
 use crate::dtype::Float;
 use crate::ops::index32;
 use crate::{Error, Result, Tensor};
+
+/// A loss and a count are read and written, two counters moved on.
+fn cost<T>() -> Cost {
+    Cost::default().moving::<T>(3).moving::<u32>(1).moving::<u64>(4)
+}
 
 /// What recording asks of a device.
 pub trait RecordKernels<T: Float>: Memory {

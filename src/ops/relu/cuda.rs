@@ -1,13 +1,14 @@
 use super::ReluKernels;
 use crate::Result;
 use crate::device::cuda::{CudaView, CudaViewMut, THREADS, pack_grid};
-use crate::device::{Cuda, Output};
+use crate::device::{Cost, Cuda, Output};
 use crate::dtype::Float;
 
 impl<T: Float> ReluKernels<T> for Cuda {
     fn relu_forward(&self, x: CudaView<'_, T>, y: CudaViewMut<'_, T>) -> Result<()> {
         let n = x.len();
         self.kernel::<T>("relu", "relu_forward")?
+            .cost(Cost::elementwise::<T>(n, 2, 1))
             .value(n as u32)
             .input(x)
             .output(y)
@@ -22,6 +23,7 @@ impl<T: Float> ReluKernels<T> for Cuda {
     ) -> Result<()> {
         let n = y.len();
         self.kernel::<T>("relu", "relu_backward")?
+            .cost(Cost::elementwise::<T>(n, 3, 1))
             .value(n as u32)
             .input(y)
             .input(grad_y)

@@ -18,7 +18,8 @@ impl<T: Float> SgdKernels<T> for Cpu {
         let [lr, momentum, decay, rate] =
             [state.lr[0], step.momentum, step.weight_decay, 1.0 - step.dampening].map(T::of);
         let is_first = state.steps[0] == 0;
-        self.kernel("sgd", || {
+        let cost = super::cost::<T>(parameters.len(), velocity.is_some());
+        self.kernel("sgd", cost, || {
             let elements = parameters.par_iter_mut().zip(gradients).with_min_len(BLOCK);
             match velocity {
                 None => elements.for_each(|(p, &g)| *p -= lr * (g + decay * *p)),

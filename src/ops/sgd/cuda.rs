@@ -16,6 +16,7 @@ impl<T: Float> SgdKernels<T> for Cuda {
     ) -> Result<()> {
         let n = parameters.len();
         self.kernel::<T>("sgd", "sgd")?
+            .cost(super::cost::<T>(n, velocity.is_some()))
             .value(*step)
             .value(n as u32)
             .input(state.lr)

@@ -4,7 +4,7 @@ mod cpu;
 mod cuda;
 
 use crate::Result;
-use crate::device::Memory;
+use crate::device::{Cost, Memory};
 use crate::dtype::Float;
 use crate::ops::UpdateState;
 
@@ -20,6 +20,13 @@ pub struct SgdStep {
     pub weight_decay: f64,
     /// 1: look ahead along the velocity.
     pub nesterov: u64,
+}
+
+/// Of an update of so many parameters: reads parameter and gradient and writes the parameter, 4 FLOP
+/// each; with a velocity that is read and written too, 8.
+pub(crate) fn cost<T>(parameters: usize, velocity: bool) -> Cost {
+    let (moved, flops) = if velocity { (5, 8) } else { (3, 4) };
+    Cost::elementwise::<T>(parameters, moved, flops)
 }
 
 /// What SGD asks of a device.

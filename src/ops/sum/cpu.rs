@@ -1,7 +1,7 @@
 use super::{ChannelGeometry, SumKernels};
 use crate::Result;
 use crate::device::cpu::{BLOCK, lane_sum, put};
-use crate::device::{Cpu, Output};
+use crate::device::{Cost, Cpu, Output};
 use crate::dtype::Float;
 use rayon::prelude::*;
 
@@ -15,7 +15,7 @@ impl<T: Float> SumKernels<T> for Cpu {
     ) -> Result<()> {
         let Output { view, accumulate } = sums;
         let (channels, inner) = (geometry.channels as usize, geometry.inner as usize);
-        self.kernel("channel_sum", || {
+        self.kernel("channel_sum", geometry.sum_cost::<T>(), || {
             if inner == 1 {
                 // Rows are contiguous across channels: add whole rows rather than walk columns.
                 const COLUMNS: usize = 128;
@@ -53,7 +53,8 @@ impl<T: Float> SumKernels<T> for Cpu {
     ) -> Result<()> {
         let Output { view, accumulate } = x;
         let (channels, inner) = (geometry.channels as usize, geometry.inner as usize);
-        self.kernel("channel_expand", || {
+        let cost = Cost::elementwise::<T>(geometry.numel(), 1 + u64::from(accumulate), 1);
+        self.kernel("channel_expand", cost, || {
             let runs_per_task = (BLOCK / inner.max(1)).max(1);
             view.par_chunks_mut(inner.max(1)).with_min_len(runs_per_task).enumerate().for_each(
                 |(run, x)| {

@@ -1,7 +1,7 @@
 use super::{ChannelGeometry, SumKernels};
 use crate::Result;
 use crate::device::cuda::{CudaView, THREADS, grid, pack_grid};
-use crate::device::{Cuda, Memory, Output};
+use crate::device::{Cost, Cuda, Memory, Output};
 use crate::dtype::Float;
 
 /// Elements that one block adds at a time, `REDUCE_TILE` of `common.cuh`.
@@ -42,6 +42,11 @@ impl Chunks {
         self.count as usize * geometry.channels as usize * values
     }
 
+    /// Of a kernel that combines `values` numbers of each piece of each channel.
+    pub(crate) fn reduce_cost(&self, geometry: &ChannelGeometry, values: usize) -> Cost {
+        Cost::elementwise::<f64>(self.partials(geometry, values), 1, 1)
+    }
+
     /// `(now, later)`: where one piece is the result, the first kernel writes it, else the second.
     pub(crate) fn split<O>(&self, output: Option<O>) -> (Option<O>, Option<O>) {
         if self.count == 1 { (output, None) } else { (None, output) }
@@ -74,7 +79,9 @@ impl<T: Float> SumKernels<T> for Cuda {
         };
         let mut partials = self.alloc::<f64>(chunks.partials(geometry, 1))?;
         let (now, later) = chunks.split(Some(sums));
+        let cost = geometry.sum_cost::<T>().moving::<f64>(chunks.partials(geometry, 1) as u64);
         self.kernel::<T>("sum", name)?
+            .cost(cost)
             .value(*geometry)
             .value(chunks.count)
             .value(chunks.units)
@@ -85,6 +92,7 @@ impl<T: Float> SumKernels<T> for Cuda {
             .launch([blocks, 1, 1], block)?;
         let Some(sums) = later else { return Ok(()) };
         self.kernel::<T>("sum", "channel_sum_reduce")?
+            .cost(chunks.reduce_cost(geometry, 1))
             .value(channels)
             .value(chunks.count)
             .value(scale)
@@ -101,6 +109,7 @@ impl<T: Float> SumKernels<T> for Cuda {
         x: Output<'_, Self, T>,
     ) -> Result<()> {
         self.kernel::<T>("sum", "channel_expand")?
+            .cost(Cost::elementwise::<T>(geometry.numel(), 1 + u64::from(x.accumulate), 1))
             .value(*geometry)
             .value(scale)
             .input(values)

@@ -3,7 +3,7 @@
 mod cpu;
 pub(crate) mod cuda;
 
-use crate::device::{Device, Memory, Output};
+use crate::device::{Cost, Device, Memory, Output};
 use crate::dtype::Float;
 use crate::ops::numel32;
 use crate::tape::Tape;
@@ -25,6 +25,11 @@ pub struct ChannelGeometry {
 }
 
 impl ChannelGeometry {
+    /// Of summing each channel: reads every element once and adds it.
+    pub fn sum_cost<T>(&self) -> Cost {
+        Cost::elementwise::<T>(self.numel(), 1, 1).moving::<T>(u64::from(self.channels))
+    }
+
     /// `outer * channels * inner`.
     pub fn numel(&self) -> usize {
         self.outer as usize * self.channels as usize * self.inner as usize

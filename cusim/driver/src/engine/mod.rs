@@ -70,6 +70,9 @@ impl Engine {
         let run =
             Run::new(kernel, shape, parameters, checker, scratch, (self.order, self.launches));
         let failure = run.execute(&mut self.pool);
+        if let Some(checker) = &run.checker {
+            checker.end(shape);
+        }
         let outcome = failure.map(|failure| report::failure(&failure, kernel, &run, heap));
         self.scratch = run.into_scratch();
         outcome.map_or(Ok(()), Err)

@@ -14,6 +14,7 @@ use crate::report::{self, Place};
 use super::Shadow;
 use super::cell::Access;
 use super::clock::Known;
+use super::touched::Touched;
 
 /// A piece of memory that a kernel may touch.
 struct Region<'a> {
@@ -55,6 +56,7 @@ pub struct Checker<'a> {
     /// What was released through each atomic variable.
     released: RefCell<HashMap<usize, Known>>,
     dynamic: u32,
+    touched: Option<Touched>,
 }
 
 impl<'a> Checker<'a> {
@@ -112,6 +114,14 @@ impl<'a> Checker<'a> {
             acquired: RefCell::default(),
             released: RefCell::default(),
             dynamic: shape.dynamic,
+            touched: Touched::wanted(),
+        }
+    }
+
+    /// Every block is done.
+    pub fn end(&self, shape: Shape) {
+        if let Some(touched) = &self.touched {
+            touched.write(self.kernel, shape);
         }
     }
 
@@ -206,6 +216,10 @@ impl<'a> Checker<'a> {
         };
         let Some(shadow) = region.shadow else { return true };
         let offset = address - region.range.start;
+        if let Some(touched) = self.touched.as_ref().filter(|_| !region.shared) {
+            let (start, length) = (region.range.start, region.range.len());
+            touched.note(start, length, offset, size, [!write || atomic, write]);
+        }
         if atomic {
             self.synchronise(address, thread);
         }

@@ -3,10 +3,12 @@
 //! * [`cell`]: the record of accesses to one place.
 //! * [`clock`]: what is known to have happened before what.
 //! * [`checker`]: one launch's checks.
+//! * [`touched`]: how many bytes a launch touches.
 
 pub mod cell;
 pub mod checker;
 pub mod clock;
+pub mod touched;
 
 use std::alloc::{self, Layout};
 use std::cell::{Cell as StdCell, RefCell};

@@ -1,0 +1,80 @@
+"""The inner loop of a kernel's machine code, by NVIDIA's disassembler."""
+from __future__ import annotations
+
+import collections
+import functools
+import re
+import subprocess
+
+# Not HFMA2, which the compiler takes to load constants.
+MULTIPLIES = ("FFMA", "DFMA", "HMMA")
+LABEL = re.compile(r"^(\.L_x_\d+):")
+INSTRUCTION = re.compile(r"^\s*/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z0-9_.a-z]+)(.*)")
+BRANCH = re.compile(r"\(\s*(\.L_x_\d+)\s*\)")
+
+
+class Loop:
+    """Instructions that run again and again, by their names; of a kernel without a loop, all."""
+
+    def __init__(self, names, is_loop):
+        self.length, self.is_loop = len(names), is_loop
+        self.names = collections.Counter(names)
+        self.shared_loads = {
+            width: count for width in (128, 64, 32) if (count := sum(
+                n for name, n in self.names.items() if name.startswith("LDS") and width_of(name) == width
+            ))
+        }
+
+    def count(self, operation):
+        return sum(n for name, n in self.names.items() if name.split(".")[0] == operation)
+
+    @property
+    def math_share(self):
+        return sum(map(self.count, MULTIPLIES)) / max(1, self.length)
+
+    @property
+    def wide(self):
+        """Whether most loads from shared memory are of more than one value."""
+        return self.shared_loads.get(32, 0) <= sum(self.shared_loads.values()) / 2
+
+    def multiplies(self):
+        found = {name: self.count(name) for name in MULTIPLIES if self.count(name)}
+        told = ", ".join(f"{count} {name} ({count / self.length:.0%})" for name, count in found.items())
+        return told or "none"
+
+    def loads(self):
+        return ", ".join(f"{count} of {width}" for width, count in self.shared_loads.items()) or "none"
+
+
+def width_of(name):
+    if name.startswith("LDSM"):
+        return 128
+    return next((width for width in (128, 64) if f".{width}" in name), 32)
+
+
+@functools.cache
+def functions(nvdisasm, cubin):
+    """The lines of each function."""
+    text = subprocess.run([nvdisasm, "--print-code", str(cubin)], check=True, text=True, capture_output=True).stdout
+    parts = re.split(r"^\.text\.(\w+):$", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2]))
+
+
+def inner_loop(nvdisasm, cubin, function):
+    """Of the loops without a loop inside, the one that multiplies most, or else the longest."""
+    names, places, loops = [], {}, []
+    for line in functions(nvdisasm, cubin)[function].splitlines():
+        if label := LABEL.match(line.strip()):
+            places[label[1]] = len(names)
+        elif found := INSTRUCTION.match(line):
+            name, rest = found[1].rstrip(";"), found[2]
+            names.append(name)
+            target = BRANCH.search(rest)
+            # A branch to a label that was met already goes back; one to itself only fills up the code.
+            if name.startswith("BRA") and target and places.get(target[1], len(names)) < len(names) - 1:
+                loops.append((places[target[1]], len(names)))
+    inner = [a for a in loops if not any(b != a and a[0] <= b[0] and b[1] <= a[1] for b in loops)]
+    candidates = [Loop(names[begin:end], True) for begin, end in inner]
+    if not candidates:
+        return Loop([name for name in names if name != "NOP"], False)
+    return max(candidates, key=lambda loop: (sum(map(loop.count, MULTIPLIES)), loop.length))

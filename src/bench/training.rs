@@ -1,0 +1,87 @@
+//! Whole training steps and epochs, as `signet train` makes them, on synthetic hands.
+
+use super::{Effort, Measured, Plan, Spread, Timing};
+use crate::data::{Split, synthetic};
+use crate::device::KernelRun;
+use crate::train::{Config, Outcome, Trainer};
+use crate::{Error, Result};
+
+/// Classes of the data set.
+pub(super) const CLASSES: usize = 24;
+/// Training images of the real data set.
+pub(super) const IMAGES: usize = 27_455;
+/// The batch of the notebook.
+const BATCH: usize = 32;
+
+/// The rows of steps, one for each batch, and the row of an epoch.
+pub(super) fn plans<D: Measured>(effort: Effort) -> Vec<Plan<D>> {
+    let mut plans: Vec<_> = effort.batches().iter().map(|&batch| steps(batch, effort)).collect();
+    let (images, batch) = match effort {
+        Effort::Full => (IMAGES, BATCH),
+        Effort::Quick => (3 * effort.batches()[0] + 1, effort.batches()[0]),
+    };
+    let measure = move |device: &D, _| {
+        let samples = if effort == Effort::Full { 3 } else { 1 };
+        measure(device, batch, images, samples, images as f64 / batch as f64)
+    };
+    plans.push(Plan { name: format!("epoch/{batch}"), measure: Box::new(measure) });
+    plans
+}
+
+/// The mean step of an epoch of some steps, many times.
+fn steps<D: Measured>(batch: usize, effort: Effort) -> Plan<D> {
+    let (steps, samples) = match effort {
+        Effort::Full => ((1024 / batch).clamp(4, 64), 15),
+        Effort::Quick => (2, 2),
+    };
+    let measure = move |device: &D, _| {
+        let mut timing = measure(device, batch, steps * batch, samples, 1.0)?;
+        timing.spread = timing.spread.divided_by(steps as f64);
+        Ok(timing)
+    };
+    Plan { name: format!("step/{batch}"), measure: Box::new(measure) }
+}
+
+/// Times epochs of `images`: without the validation, and without the first, which warms up.
+fn measure<D: Measured>(
+    device: &D,
+    batch: usize,
+    images: usize,
+    samples: u64,
+    times: f64,
+) -> Result<Timing> {
+    let config = Config { batch_size: batch, epochs: 1 + samples, ..Config::default() };
+    let runs = trace_step(device, &config)?;
+    let split = synthetic(config.seed, images, batch);
+    let mut trainer = Trainer::new(device, config, &split)?;
+    let mut seconds = Vec::new();
+    for _ in 0..=samples {
+        match trainer.run_epoch(|_| true)? {
+            Outcome::Finished(metrics) => seconds.push(metrics.train_seconds),
+            Outcome::Interrupted => return Err(interrupted()),
+        }
+    }
+    Ok(Timing { runs, times, spread: Spread::of(seconds.split_off(1)) })
+}
+
+/// The kernels of one training step, in order: the first step of a training on synthetic hands, which
+/// is the step that every later one repeats.
+///
+/// # Errors
+/// As [`Trainer::run_epoch`].
+pub fn trace_step<D: Measured>(device: &D, config: &Config) -> Result<Vec<KernelRun>> {
+    // Two batches, so that the epoch can be left after the first.
+    let split: Split = synthetic(config.seed, 2 * config.batch_size, 1);
+    let mut trainer = Trainer::new(device, config.clone(), &split)?;
+    let mut runs = Vec::new();
+    device.start_trace();
+    trainer.run_epoch(|_| {
+        runs = device.take_trace();
+        false
+    })?;
+    Ok(runs)
+}
+
+fn interrupted() -> Error {
+    Error::argument("bench", "the training was interrupted, which nobody asked for")
+}
