@@ -40,7 +40,7 @@ impl Philox {
     /// The blocks from `first` on, `N` at once: word `w` of block `first + i` is `[w][i]`.
     ///
     /// The same arithmetic on `N` counters side by side is what vector units are for.
-    #[inline]
+    #[inline(always)]
     pub fn blocks<const N: usize>(self, stream: u32, step: u64, first: u32) -> [[u32; N]; 4] {
         const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
         const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];

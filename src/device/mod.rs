@@ -9,7 +9,7 @@ pub mod cuda;
 mod memory;
 
 pub use choice::{AnyDevice, Chosen, DeviceChoice, OnDevice, choose};
-pub use cpu::{Cpu, KernelTime};
+pub use cpu::{Cpu, KernelTime, SimdLevel};
 pub use cuda::Cuda;
 pub use memory::{Memory, Output};
 
