@@ -17,11 +17,13 @@ mod profile;
 mod simd;
 
 pub use buffer::CpuBuffer;
-pub(crate) use gemm::{Matrix, MatrixMut, gemm};
+pub(crate) use gemm::{Matrix, MatrixMut, gemm, gemm_by_columns};
 pub(crate) use parallel::{BLOCK, LaneSums, lane_sum, put};
 pub use profile::KernelTime;
 pub use simd::SimdLevel;
-pub(crate) use simd::{BLOCK_COLUMNS, Correlate, ImplicitGemm, Lanes, PackedRows, Simd};
+pub(crate) use simd::{
+    BLOCK_COLUMNS, Correlate, ImplicitGemm, Lanes, PackedRows, PhiloxFactors, Simd,
+};
 
 use super::{Device, Memory};
 use crate::dtype::{Element, Float};

@@ -25,7 +25,13 @@ impl<T: Float> LaneSums<T> {
     /// Adds `f(a, b)` over two equally long slices.
     #[inline(always)]
     pub(crate) fn add(&mut self, a: &[T], b: &[T], f: impl Fn(T, T) -> T) {
-        self.add_products(a, b, b, |a, b, _| f(a, b));
+        self.add_products(
+            a,
+            b,
+            b,
+            #[inline(always)]
+            |a, b, _| f(a, b),
+        );
     }
 
     /// Adds `f(a, b, c)` over three equally long slices.

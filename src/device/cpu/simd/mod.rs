@@ -7,12 +7,15 @@
 //! | file | subject |
 //! |---|---|
 //! | `lanes.rs` | what a vector of `f32` or `f64` can do |
+//! | `philox.rs` | random words in vectors |
 //! | `tiles.rs` | the two inner loops of convolution |
 
 mod lanes;
+mod philox;
 mod tiles;
 
 pub(crate) use lanes::Lanes;
+pub(crate) use philox::PhiloxFactors;
 pub(crate) use tiles::{BLOCK_COLUMNS, Correlate, ImplicitGemm, PackedRows};
 
 use crate::{Error, Result};
@@ -117,9 +120,14 @@ impl Simd {
         self.level
     }
 
-    /// Runs a kernel: a closure, compiled for the instruction set, or a kernel that asks for its
-    /// vectors.
-    pub(crate) fn run<Op: WithSimd>(self, op: Op) -> Op::Output {
-        self.arch.dispatch(op)
+    /// Runs a kernel that asks for its vectors.
+    pub(crate) fn run<Op: WithSimd>(self, kernel: Op) -> Op::Output {
+        self.arch.dispatch(kernel)
+    }
+
+    /// Runs plain loops, compiled for the instruction set. The closure, and all it calls but small
+    /// functions, must be `#[inline(always)]`: what is not part of its body is compiled for any CPU.
+    pub(crate) fn vectorize<R>(self, loops: impl FnOnce() -> R) -> R {
+        self.arch.dispatch(loops)
     }
 }

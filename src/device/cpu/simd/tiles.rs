@@ -169,19 +169,20 @@ fn gemm_tile<S: Simd, T: Lanes + Float, const ROWS: usize>(
     let width = VECTORS * lanes::<S, T>();
     let mut sums = [[T::splat(simd, T::zero()); VECTORS]; ROWS];
     if let Some(bias) = bias {
-        for (sums, &bias) in sums.iter_mut().zip(bias) {
-            *sums = [T::splat(simd, bias); VECTORS];
+        for row in 0..ROWS {
+            sums[row] = [T::splat(simd, bias[row]); VECTORS];
         }
     }
     let (weights, _) = weights.as_chunks::<ROWS>();
     for (weights, &offset) in weights.iter().zip(offsets) {
         let x = T::vectors::<S>(&input[offset..offset + width]);
         let x = [x[0], x[1]];
-        for (sums, &weight) in sums.iter_mut().zip(weights) {
-            let weight = T::splat(simd, weight);
-            for (sum, x) in sums.iter_mut().zip(x) {
-                *sum = T::fma(simd, weight, x, *sum);
-            }
+        // Indices, for an iterator over so many sums would keep them in memory.
+        #[allow(clippy::needless_range_loop)]
+        for row in 0..ROWS {
+            let weight = T::splat(simd, weights[row]);
+            sums[row][0] = T::fma(simd, weight, x[0], sums[row][0]);
+            sums[row][1] = T::fma(simd, weight, x[1], sums[row][1]);
         }
     }
     for (row, sums) in sums.iter().enumerate() {
@@ -225,8 +226,8 @@ impl<T: Float, F: FnMut(usize, usize, [T; SHIFTS])> WithSimd for Correlate<'_, T
         for rows in row_blocks(rows, most) {
             for (column, &offset) in offsets.iter().enumerate() {
                 let left = &left[rows.start * stride..];
-                let right: [_; SHIFTS] =
-                    std::array::from_fn(|k| &right[offset + k * shift..][..columns]);
+                let shifted = |k| &right[offset + k * shift..][..columns];
+                let right = [shifted(0), shifted(1), shifted(2)];
                 let put = |row, sums| put(rows.start + row, column, sums);
                 with_rows!(
                     rows.len(),
@@ -249,13 +250,16 @@ fn correlate_tile<S: Simd, T: Lanes + Float, const ROWS: usize>(
     mut put: impl FnMut(usize, [T; SHIFTS]),
 ) {
     let vectors = columns / lanes::<S, T>();
-    let left: [_; ROWS] =
-        std::array::from_fn(|row| &T::vectors::<S>(&left[row * stride..][..columns])[..vectors]);
-    let right = right.map(|right| &T::vectors::<S>(right)[..vectors]);
+    let mut rows = [&[][..]; ROWS];
+    for (row, vectors) in rows.iter_mut().enumerate() {
+        *vectors = T::vectors::<S>(&left[row * stride..][..columns]);
+    }
+    let [a, b, c] = right;
+    let right = [T::vectors::<S>(a), T::vectors::<S>(b), T::vectors::<S>(c)];
     let mut sums = [[T::splat(simd, T::zero()); SHIFTS]; ROWS];
     for i in 0..vectors {
-        let x = right.map(|right| right[i]);
-        for (sums, left) in sums.iter_mut().zip(left) {
+        let x = [right[0][i], right[1][i], right[2][i]];
+        for (sums, left) in sums.iter_mut().zip(rows) {
             let y = left[i];
             for (sum, x) in sums.iter_mut().zip(x) {
                 *sum = T::fma(simd, y, x, *sum);
@@ -263,6 +267,8 @@ fn correlate_tile<S: Simd, T: Lanes + Float, const ROWS: usize>(
         }
     }
     for (row, sums) in sums.into_iter().enumerate() {
-        put(row, sums.map(|sum| T::reduce(simd, sum)));
+        // No closure: it would be compiled without the vectors.
+        let [a, b, c] = sums;
+        put(row, [T::reduce(simd, a), T::reduce(simd, b), T::reduce(simd, c)]);
     }
 }

@@ -21,11 +21,14 @@ use crate::Result;
 use crate::device::cpu::{BLOCK, Correlate, ImplicitGemm, LaneSums, PackedRows, put};
 use crate::device::{Cpu, Memory, Output};
 use crate::dtype::Float;
+use crate::ops::max_pool2d::MaxPool2dGeometry;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// The gradient at a pixel of a channel: `at_maximum * g + constant + slope * (x - mean)`.
 #[derive(Clone, Copy)]
 struct Coefficients<T> {
+    mean: T,
     at_maximum: T,
     constant: T,
     slope: T,
@@ -64,6 +67,7 @@ pub(super) fn backward<T: Float>(
             let invstd = saved.invstd[c].as_f64();
             let part = if saved.batch_statistics { a / count } else { 0.0 };
             Coefficients {
+                mean: saved.mean[c],
                 at_maximum: scale[c],
                 constant: T::of(-part * sums[c][0]),
                 slope: T::of(-part * invstd * invstd * sums[c][1]),
@@ -103,10 +107,71 @@ struct Unpooled<'a, T> {
 impl<T: Float> Unpooled<'_, T> {
     /// The windows of one plane in the arrays.
     #[inline(always)]
-    fn plane(&self, image: usize, channel: usize) -> std::ops::Range<usize> {
+    fn plane(&self, image: usize, channel: usize) -> Range<usize> {
         let start = (image * self.channels + channel) * self.windows;
         start..start + self.windows
     }
+
+    /// Pass 1 of one group.
+    #[inline(always)]
+    fn sums(&self, images: Range<usize>, mean: &[T], sums: &mut [f64]) {
+        let scale = self.drop_scale.as_f64();
+        for ((c, sums), &mean) in sums.chunks_exact_mut(2).enumerate().zip(mean) {
+            let (mut sum, mut dot) = (LaneSums::default(), LaneSums::default());
+            for image in images.clone() {
+                let plane = self.plane(image, c);
+                let output = &self.output[plane.clone()];
+                let gradient = &self.grad_output[plane.clone()];
+                sum.add(
+                    output,
+                    gradient,
+                    #[inline(always)]
+                    |output, gradient| through(output, gradient),
+                );
+                dot.add_products(
+                    output,
+                    gradient,
+                    &self.peaks[plane],
+                    #[inline(always)]
+                    |output, gradient, peak| through(output, gradient) * (peak - mean),
+                );
+            }
+            (sums[0], sums[1]) = (sum.total() * scale, dot.total() * scale);
+        }
+    }
+
+    /// The gradient at the pixels of one image of channel `channel`, which `convolved` holds.
+    #[inline(always)]
+    fn pixels(
+        &self,
+        (image, channel): (usize, usize),
+        pool: &MaxPool2dGeometry,
+        coefficients: &Coefficients<T>,
+        convolved: &[T],
+        gradient: &mut [T],
+    ) {
+        let &Coefficients { mean, at_maximum, constant, slope } = coefficients;
+        for (y, &x) in gradient.iter_mut().zip(convolved) {
+            *y = constant + slope * (x - mean);
+        }
+        let plane = self.plane(image, channel);
+        let output = &self.output[plane.clone()];
+        let grad_output = &self.grad_output[plane.clone()];
+        let factor = at_maximum * self.drop_scale;
+        pool::backward(
+            pool,
+            &self.codes[plane],
+            #[inline(always)]
+            |i| factor * through(output[i], grad_output[i]),
+            gradient,
+        );
+    }
+}
+
+/// The gradient that gets through rectifier and dropout; a NaN lets it through.
+#[inline(always)]
+fn through<T: Float>(output: T, gradient: T) -> T {
+    if output <= T::zero() { T::zero() } else { gradient }
 }
 
 /// Pass 1: per channel, the sums of `g` and of `g * (x - mean)`.
@@ -121,29 +186,10 @@ fn sums<T: Float>(
     let simd = device.simd();
     device.kernel("conv_block_sums", || {
         partials.par_chunks_mut(2 * channels).enumerate().for_each(|(group, partials)| {
-            simd.run(
+            let images = layout.images_of(group);
+            simd.vectorize(
                 #[inline(always)]
-                || {
-                    for (c, partial) in partials.chunks_exact_mut(2).enumerate() {
-                        let mean = mean[c];
-                        let (mut sum, mut dot) = (LaneSums::default(), LaneSums::default());
-                        for image in layout.images_of(group) {
-                            let plane = unpooled.plane(image, c);
-                            let output = &unpooled.output[plane.clone()];
-                            let gradient = &unpooled.grad_output[plane.clone()];
-                            let peaks = &unpooled.peaks[plane];
-                            let through = |output: T, gradient: T| {
-                                if output <= T::zero() { T::zero() } else { gradient }
-                            };
-                            sum.add(output, gradient, through);
-                            dot.add_products(output, gradient, peaks, |output, gradient, peak| {
-                                through(output, gradient) * (peak - mean)
-                            });
-                        }
-                        let scale = unpooled.drop_scale.as_f64();
-                        (partial[0], partial[1]) = (sum.total() * scale, dot.total() * scale);
-                    }
-                },
+                || unpooled.sums(images, mean, partials),
             );
         });
     });
@@ -197,35 +243,27 @@ fn convolution<T: Float>(
             let columns = layout.columns(images.len());
             let mut gradient = device.alloc(shifted)?;
             let convolved = &saved.convolved[group * out_channels * layout.plane..];
-            simd.run(
+            simd.vectorize(
                 #[inline(always)]
                 || {
                     for (o, coefficients) in coefficients.iter().enumerate() {
                         let convolved = &convolved[o * layout.plane..(o + 1) * layout.plane];
-                        let here = (o, out_channels);
                         layout.fill(
                             &mut gradient,
-                            here,
+                            (o, out_channels),
                             images.len(),
                             input_wanted,
-                            |image, run| {
-                                let Coefficients { at_maximum, constant, slope } = *coefficients;
-                                let mean = saved.mean[o];
-                                for (y, &x) in run.iter_mut().zip(&convolved[layout.run(image)]) {
-                                    *y = constant + slope * (x - mean);
-                                }
-                                let plane = unpooled.plane(images.start + image, o);
-                                let output = &unpooled.output[plane.clone()];
-                                let grad_output = &unpooled.grad_output[plane.clone()];
-                                let factor = at_maximum * unpooled.drop_scale;
-                                let value = |i: usize| {
-                                    if output[i] <= T::zero() {
-                                        T::zero()
-                                    } else {
-                                        factor * grad_output[i]
-                                    }
-                                };
-                                pool::backward(&geometry.pool, &unpooled.codes[plane], value, run);
+                            #[inline(always)]
+                            |image, gradient| {
+                                let convolved = &convolved[layout.run(image)];
+                                let at = (images.start + image, o);
+                                unpooled.pixels(
+                                    at,
+                                    &geometry.pool,
+                                    coefficients,
+                                    convolved,
+                                    gradient,
+                                );
                             },
                         );
                     }
@@ -295,7 +333,7 @@ fn convolution<T: Float>(
     let Some(Output { view, accumulate }) = grad_weight else { return Ok(()) };
     device.kernel("conv_block_weight", || {
         view.par_chunks_mut(BLOCK / 8).enumerate().for_each(|(block, view)| {
-            simd.run(
+            simd.vectorize(
                 #[inline(always)]
                 || {
                     let here = block * (BLOCK / 8)..block * (BLOCK / 8) + view.len();

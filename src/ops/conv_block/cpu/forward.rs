@@ -98,15 +98,22 @@ fn convolve<T: Float>(
         let one_group =
             |group: usize, input: &mut [T], convolved: &mut [T], moments: Option<&mut [f64]>| {
                 let images = layout.images_of(group);
-                simd.run(
+                simd.vectorize(
                     #[inline(always)]
                     || {
                         for c in 0..in_channels {
                             let here = (c, in_channels);
-                            layout.fill(input, here, images.len(), true, |image, run| {
-                                let plane = (images.start + image) * in_channels + c;
-                                run.copy_from_slice(&inputs.input[plane * pixels..][..pixels]);
-                            });
+                            layout.fill(
+                                input,
+                                here,
+                                images.len(),
+                                true,
+                                #[inline(always)]
+                                |image, run| {
+                                    let plane = (images.start + image) * in_channels + c;
+                                    run.copy_from_slice(&inputs.input[plane * pixels..][..pixels]);
+                                },
+                            );
                         }
                     },
                 );
@@ -120,7 +127,7 @@ fn convolve<T: Float>(
                     columns: layout.columns(images.len()),
                 });
                 let Some(moments) = moments else { return };
-                simd.run(
+                simd.vectorize(
                     #[inline(always)]
                     || {
                         let planes = convolved.chunks_exact(layout.plane);
@@ -154,13 +161,28 @@ fn convolve<T: Float>(
 /// difference of E[x^2] and mean^2 cancels for a mean far from 0.
 #[inline(always)]
 fn moments_of<T: Float>(layout: &Layout, images: usize, plane: &[T]) -> [f64; 2] {
-    let runs = || (0..images).map(|image| &plane[layout.run(image)]);
     let mut sum = LaneSums::default();
-    runs().for_each(|run| sum.add(run, run, |x, _| x));
+    for image in 0..images {
+        let run = &plane[layout.run(image)];
+        sum.add(
+            run,
+            run,
+            #[inline(always)]
+            |x, _| x,
+        );
+    }
     let mean = sum.total() / (images * layout.pixels()) as f64;
     let around = T::of(mean);
     let mut squares = LaneSums::default();
-    runs().for_each(|run| squares.add(run, run, |x, _| (x - around) * (x - around)));
+    for image in 0..images {
+        let run = &plane[layout.run(image)];
+        squares.add(
+            run,
+            run,
+            #[inline(always)]
+            |x, _| (x - around) * (x - around),
+        );
+    }
     // Around the rounded mean: move to the mean itself.
     let off = mean - around.as_f64();
     [mean, squares.total() - off * off * (images * layout.pixels()) as f64]
@@ -215,17 +237,13 @@ fn activate<T: Float>(
             let mut activated = device.alloc(pixels)?;
             let elements = if drop.is_some() { channels * pixels } else { 0 };
             let mut factors = device.alloc(elements)?;
-            simd.run(
+            if let Some(DropoutView { geometry, step }) = &drop {
+                let first = image * channels * pixels;
+                device.dropout_factors(geometry, step[0], first, &mut factors);
+            }
+            simd.vectorize(
                 #[inline(always)]
                 || {
-                    if let Some(DropoutView { geometry, step }) = &drop {
-                        dropout::factors(
-                            geometry,
-                            step[0],
-                            image * channels * pixels,
-                            &mut factors,
-                        );
-                    }
                     let group = image / layout.images * channels * layout.plane;
                     let run = layout.run(image % layout.images);
                     for c in 0..channels {

@@ -49,18 +49,23 @@ fn forward_2x2<T: Float>(
         let output = &mut output[here.clone()];
         let (codes, peaks) = (&mut codes[here.clone()], &mut peaks[here]);
         for i in 0..out_width {
-            let (mut best, mut code, mut peak) = (upper[i][0], 0, upper_x[i][0]);
-            let others = [(upper[i][1], upper_x[i][1]), (lower[i][0], lower_x[i][0])];
-            let others = others.into_iter().chain([(lower[i][1], lower_x[i][1])]);
-            for ((value, x), place) in others.zip(1..) {
-                let wins = value > best || value.is_nan();
-                best = if wins { value } else { best };
-                code = if wins { place } else { code };
-                peak = if wins { x } else { peak };
-            }
+            let ([a, b], [c, d]) = (upper[i], lower[i]);
+            let ([ax, bx], [cx, dx]) = (upper_x[i], lower_x[i]);
+            let first = (a, ax, 0);
+            let second = later(first, (b, bx, 1));
+            let third = later(second, (c, cx, 2));
+            let (best, peak, code) = later(third, (d, dx, 3));
             (output[i], codes[i], peaks[i]) = (best, code, peak);
         }
     }
+}
+
+/// Of two places `(value, convolved, code)` the one that a maximum takes, without a branch.
+#[inline(always)]
+fn later<T: Float>(best: (T, T, u8), other: (T, T, u8)) -> (T, T, u8) {
+    let wins = (other.0 > best.0) | other.0.is_nan();
+    let choose = |a, b| if wins { b } else { a };
+    (choose(best.0, other.0), choose(best.1, other.1), if wins { other.2 } else { best.2 })
 }
 
 /// Adds each window's `value(window)` at the place that its code says.
