@@ -22,8 +22,8 @@ pub trait Float:
 }
 
 mod sealed {
-    /// Kernels exist for `f32` and `f64` alone.
-    pub trait Sealed {}
+    /// Kernels exist for `f32` and `f64` alone, and vectors of them.
+    pub trait Sealed: crate::device::cpu::Lanes {}
     impl Sealed for f32 {}
     impl Sealed for f64 {}
 }

@@ -31,6 +31,19 @@ impl Philox {
         Self { key: [seed as u32, (seed >> 32) as u32] }
     }
 
+    pub(crate) const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
+
+    pub(crate) fn key(self) -> [u32; 2] {
+        self.key
+    }
+
+    /// The key of the next round.
+    #[inline(always)]
+    pub(crate) fn next_key(key: [u32; 2]) -> [u32; 2] {
+        const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
+        [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])]
+    }
+
     /// Four random words at `block` of `(stream, step)`.
     ///
     /// Element `i` of a tensor takes word `i % 4` of block `i / 4`.
@@ -42,10 +55,8 @@ impl Philox {
     /// The blocks from `first` on, `N` at once: word `w` of block `first + i` is `[w][i]`.
     ///
     /// The same arithmetic on `N` counters side by side is what vector units are for.
-    #[inline]
+    #[inline(always)]
     pub fn blocks<const N: usize>(self, stream: u32, step: u64, first: u32) -> [[u32; N]; 4] {
-        const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
-        const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
         let blocks = std::array::from_fn(|i| first.wrapping_add(i as u32));
         let [mut c0, mut c1] = [blocks, [stream; N]];
         let [mut c2, mut c3] = [[step as u32; N], [(step >> 32) as u32; N]];
@@ -53,12 +64,12 @@ impl Philox {
         for _ in 0..10 {
             let counters = c0.iter_mut().zip(&mut c1).zip(c2.iter_mut().zip(&mut c3));
             for ((c0, c1), (c2, c3)) in counters {
-                let a = u64::from(MULTIPLIERS[0]) * u64::from(*c0);
-                let b = u64::from(MULTIPLIERS[1]) * u64::from(*c2);
+                let a = u64::from(Self::MULTIPLIERS[0]) * u64::from(*c0);
+                let b = u64::from(Self::MULTIPLIERS[1]) * u64::from(*c2);
                 (*c0, *c1) = ((b >> 32) as u32 ^ *c1 ^ key[0], b as u32);
                 (*c2, *c3) = ((a >> 32) as u32 ^ *c3 ^ key[1], a as u32);
             }
-            key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
+            key = Self::next_key(key);
         }
         [c0, c1, c2, c3]
     }

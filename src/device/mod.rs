@@ -11,7 +11,7 @@ mod precision;
 mod trace;
 
 pub use choice::{AnyDevice, Chosen, DeviceChoice, OnDevice, choose};
-pub use cpu::{Cpu, KernelTime};
+pub use cpu::{Cpu, KernelTime, SimdLevel};
 pub use cuda::Cuda;
 pub use memory::{Memory, Output, Pending};
 pub use precision::{Precision, Precisions, TENSOR_CORES_SINCE};

@@ -1,6 +1,8 @@
 //! The matrix product, by crate `gemm`, behind one function.
 
 use crate::dtype::Float;
+use rayon::prelude::*;
+use std::ops::Range;
 
 /// A matrix to read: `rows x cols`, element `(i, j)` at `i * row_stride + j * col_stride`.
 #[derive(Clone, Copy)]
@@ -61,30 +63,81 @@ pub(crate) fn gemm<T: Float>(
     b: Matrix<'_, T>,
     accumulate: bool,
 ) {
-    assert!(c.rows == a.rows && c.cols == b.cols && a.cols == b.rows, "gemm of unfit matrices");
-    // SAFETY: `new` checked that every element of a matrix lies inside its slice, `rows` and `t`
-    // keep to those elements, and `c` borrows its slice mutably, so it overlaps neither `a` nor `b`.
-    unsafe {
-        gemm::gemm(
-            c.rows,
-            c.cols,
-            a.cols,
-            c.data.as_mut_ptr(),
-            1,
-            c.cols as isize,
-            accumulate,
-            a.data.as_ptr(),
-            a.col_stride as isize,
-            a.row_stride as isize,
-            b.data.as_ptr(),
-            b.col_stride as isize,
-            b.row_stride as isize,
-            T::one(),
-            T::one(),
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
+    assert!(c.rows == a.rows, "gemm of unfit matrices");
+    let columns = 0..c.cols;
+    let c = Shared { data: c.data.as_mut_ptr(), stride: c.cols, rows: c.rows, cols: c.cols };
+    // SAFETY: `c` borrows its slice mutably, and `new` checked that all its elements lie there.
+    unsafe { c.columns_become(columns, a, b, accumulate) }
+}
+
+/// [`gemm`], `width` columns a task: for few rows, where a split of the rows would make every task
+/// read all of `b`.
+pub(crate) fn gemm_by_columns<T: Float>(
+    c: MatrixMut<'_, T>,
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    accumulate: bool,
+    width: usize,
+) {
+    assert!(c.rows == a.rows, "gemm of unfit matrices");
+    let c = Shared { data: c.data.as_mut_ptr(), stride: c.cols, rows: c.rows, cols: c.cols };
+    (0..c.cols.div_ceil(width)).into_par_iter().for_each(|task| {
+        let columns = task * width..((task + 1) * width).min(c.cols);
+        // SAFETY: as in `gemm`, and no two tasks have a column in common.
+        unsafe { c.columns_become(columns, a, b, accumulate) }
+    });
+}
+
+/// A contiguous row-major matrix of which several threads write different columns.
+#[derive(Clone, Copy)]
+struct Shared<T> {
+    data: *mut T,
+    rows: usize,
+    cols: usize,
+    stride: usize,
+}
+
+// SAFETY: a pointer to numbers; who uses it says why no two threads write the same.
+unsafe impl<T: Float> Sync for Shared<T> {}
+
+impl<T: Float> Shared<T> {
+    /// `columns` of it become those of `a b`.
+    ///
+    /// # Safety
+    /// `rows` rows of `stride` elements lie at `data`, and nobody else uses those columns.
+    unsafe fn columns_become(
+        &self,
+        columns: Range<usize>,
+        a: Matrix<'_, T>,
+        b: Matrix<'_, T>,
+        accumulate: bool,
+    ) {
+        assert!(columns.end <= self.cols && self.cols == b.cols, "gemm of unfit matrices");
+        assert!(self.rows == a.rows && a.cols == b.rows, "gemm of unfit matrices");
+        // SAFETY: `Matrix::new` checked that every element of a matrix lies inside its slice, `rows`
+        // and `t` keep to those elements, and so do `columns` of `b` and, by the caller, of `c`.
+        unsafe {
+            gemm::gemm(
+                self.rows,
+                columns.len(),
+                a.cols,
+                self.data.add(columns.start),
+                1,
+                self.stride as isize,
+                accumulate,
+                a.data.as_ptr(),
+                a.col_stride as isize,
+                a.row_stride as isize,
+                b.data.as_ptr().wrapping_add(columns.start * b.col_stride),
+                b.col_stride as isize,
+                b.row_stride as isize,
+                T::one(),
+                T::one(),
+                false,
+                false,
+                false,
+                gemm::Parallelism::None,
+            );
+        }
     }
 }

@@ -6,6 +6,7 @@
 //! | `gemm.rs` | the matrix product, behind one function |
 //! | `parallel.rs` | splitting work between threads without changing its result |
 //! | `profile.rs` | time per kernel, and a record of those that ran |
+//! | `simd/` | vector instructions, chosen at run time |
 //!
 //! The kernels themselves stand with their ops, in `src/ops/<op>/cpu.rs`.
 
@@ -13,11 +14,16 @@ mod buffer;
 mod gemm;
 mod parallel;
 mod profile;
+mod simd;
 
 pub use buffer::CpuBuffer;
-pub(crate) use gemm::{Matrix, MatrixMut, gemm};
-pub(crate) use parallel::{BLOCK, lane_sum, put};
+pub(crate) use gemm::{Matrix, MatrixMut, gemm, gemm_by_columns};
+pub(crate) use parallel::{BLOCK, LaneSums, lane_sum, put};
 pub use profile::KernelTime;
+pub use simd::SimdLevel;
+pub(crate) use simd::{
+    BLOCK_COLUMNS, Correlate, ImplicitGemm, Lanes, PackedRows, PhiloxFactors, Simd,
+};
 
 use super::{Cost, Device, KernelRun, Memory, Pending};
 use crate::dtype::{Element, Float};
@@ -35,14 +41,19 @@ pub struct Cpu {
     memory: Arc<Pool>,
     threads: Arc<rayon::ThreadPool>,
     profile: Arc<Profile>,
+    simd: Simd,
 }
 
 impl Cpu {
     /// The CPU with `threads` worker threads, or one per core for `None`. The number changes the
     /// speed and never a result.
     ///
+    /// It computes with the fastest instruction set there is, or the one that the variable
+    /// `SIGNET_SIMD` names.
+    ///
     /// # Errors
-    /// [`Error::Argument`] for 0 threads, [`Error::Device`] when the system refuses them.
+    /// [`Error::Argument`] for 0 threads or an instruction set that this machine has not,
+    /// [`Error::Device`] when the system refuses the threads.
     pub fn new(threads: Option<usize>) -> Result<Self> {
         if threads == Some(0) {
             return Err(Error::argument("threads", "must be at least 1, got 0"));
@@ -55,7 +66,30 @@ impl Cpu {
                 device: "cpu".into(),
                 message: format!("cannot start the worker threads: {e}; try fewer with --threads"),
             })?;
-        Ok(Self { memory: Arc::default(), threads: Arc::new(pool), profile: Arc::default() })
+        Ok(Self {
+            memory: Arc::default(),
+            threads: Arc::new(pool),
+            profile: Arc::default(),
+            simd: Simd::of_environment()?,
+        })
+    }
+
+    /// The same device with another instruction set, whose results differ by rounding.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when this machine or build has it not.
+    pub fn with_simd(self, level: SimdLevel) -> Result<Self> {
+        Ok(Self { simd: Simd::new(level)?, ..self })
+    }
+
+    /// The instruction set it computes with.
+    pub fn simd_level(&self) -> SimdLevel {
+        self.simd.level()
+    }
+
+    /// To run a kernel with its instruction set.
+    pub(crate) fn simd(&self) -> Simd {
+        self.simd
     }
 
     /// The number of worker threads.

@@ -19,16 +19,27 @@ impl<T: Float> AdamKernels<T> for Cpu {
     ) -> Result<()> {
         let scalars = Scalars::new(step, state.lr[0], state.steps[0] + 1);
         let cost = super::cost::<T>(parameters.len(), max_exp_avg_sq.is_some());
+        let simd = self.simd();
         self.kernel("adam", cost, || {
             let blocks = parameters
                 .par_chunks_mut(BLOCK)
                 .zip(gradients.par_chunks(BLOCK))
                 .zip(exp_avg.par_chunks_mut(BLOCK).zip(exp_avg_sq.par_chunks_mut(BLOCK)));
             match max_exp_avg_sq {
-                None => blocks.for_each(|((p, g), (m, v))| update(&scalars, p, g, m, v, None)),
-                Some(max) => blocks
-                    .zip(max.par_chunks_mut(BLOCK))
-                    .for_each(|(((p, g), (m, v)), max)| update(&scalars, p, g, m, v, Some(max))),
+                None => blocks.for_each(|((p, g), (m, v))| {
+                    simd.vectorize(
+                        #[inline(always)]
+                        || update(&scalars, p, g, m, v, None),
+                    );
+                }),
+                Some(max) => {
+                    blocks.zip(max.par_chunks_mut(BLOCK)).for_each(|(((p, g), (m, v)), max)| {
+                        simd.vectorize(
+                            #[inline(always)]
+                            || update(&scalars, p, g, m, v, Some(max)),
+                        );
+                    });
+                }
             }
         });
         state.steps[0] += u64::from(state.is_last);
@@ -66,32 +77,43 @@ impl<T: Float> Scalars<T> {
     }
 }
 
+#[inline(always)]
 fn update<T: Float>(
     scalars: &Scalars<T>,
     parameters: &mut [T],
     gradients: &[T],
     exp_avg: &mut [T],
     exp_avg_sq: &mut [T],
-    mut max_exp_avg_sq: Option<&mut [T]>,
+    max_exp_avg_sq: Option<&mut [T]>,
 ) {
     let &Scalars { shrink, decay, rate1, rate2, beta2, step_size, correction2, eps } = scalars;
     let tiny = T::min_positive_value();
     let flush = |x: T| if x.abs() < tiny { T::zero() } else { x };
-    let moments = exp_avg.iter_mut().zip(exp_avg_sq);
-    for (i, ((p, &g), (m, v))) in parameters.iter_mut().zip(gradients).zip(moments).enumerate() {
-        let g = g + decay * *p;
+    let average = |p: T, g: T, m: &mut T, v: &mut T| {
+        let g = g + decay * p;
         *m = flush(*m + rate1 * (g - *m));
         *v = flush(beta2 * *v + rate2 * g * g);
-        let second = match &mut max_exp_avg_sq {
-            None => *v,
-            Some(max) => {
-                // Not `max()`: a NaN must not vanish.
-                if *v > max[i] || v.is_nan() {
-                    max[i] = *v;
-                }
-                max[i]
+    };
+    let moved =
+        |p: T, m: T, second: T| p * shrink - step_size * (m / (second.sqrt() / correction2 + eps));
+    let moments = exp_avg.iter_mut().zip(exp_avg_sq);
+    let elements = parameters.iter_mut().zip(gradients).zip(moments);
+    match max_exp_avg_sq {
+        None => {
+            for ((p, &g), (m, v)) in elements {
+                average(*p, g, m, v);
+                *p = moved(*p, *m, *v);
             }
-        };
-        *p = *p * shrink - step_size * (*m / (second.sqrt() / correction2 + eps));
+        }
+        Some(max) => {
+            for (((p, &g), (m, v)), max) in elements.zip(max) {
+                average(*p, g, m, v);
+                // Not `max()`: a NaN must not vanish.
+                if *v > *max || v.is_nan() {
+                    *max = *v;
+                }
+                *p = moved(*p, *m, *max);
+            }
+        }
     }
 }

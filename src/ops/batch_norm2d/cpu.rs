@@ -33,14 +33,8 @@ impl<T: Float> BatchNorm2dKernels<T> for Cpu {
                     .sum();
                 *var = T::of(squares / count);
             });
-            if let Some(Running { mean: running_mean, var: running_var, momentum }) = running {
-                let unbias = T::of(count / (count - 1.0));
-                for (running, &mean) in running_mean.iter_mut().zip(&*mean) {
-                    *running = (T::one() - momentum) * *running + momentum * mean;
-                }
-                for (running, &var) in running_var.iter_mut().zip(&*invstd) {
-                    *running = (T::one() - momentum) * *running + momentum * (var * unbias);
-                }
+            if let Some(running) = running {
+                track(running, mean, invstd, count);
             }
             invstd.iter_mut().for_each(|var| *var = T::one() / (*var + eps).sqrt());
         });
@@ -135,6 +129,18 @@ impl<T: Float> BatchNorm2dKernels<T> for Cpu {
                 });
         });
         Ok(())
+    }
+}
+
+/// Moves running statistics towards a batch's mean and biased variance over `count` values.
+pub(crate) fn track<T: Float>(running: Running<'_, Cpu, T>, mean: &[T], var: &[T], count: f64) {
+    let Running { mean: running_mean, var: running_var, momentum } = running;
+    let unbias = T::of(count / (count - 1.0));
+    for (running, &mean) in running_mean.iter_mut().zip(mean) {
+        *running = (T::one() - momentum) * *running + momentum * mean;
+    }
+    for (running, &var) in running_var.iter_mut().zip(var) {
+        *running = (T::one() - momentum) * *running + momentum * (var * unbias);
     }
 }
 

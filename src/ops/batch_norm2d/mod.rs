@@ -7,6 +7,7 @@ mod cpu;
 mod cuda;
 mod layer;
 
+pub(crate) use cpu::track;
 pub use layer::{BatchNorm2d, BatchNorm2dModule};
 
 use crate::device::{Cost, Device, Memory, Output};

@@ -63,6 +63,7 @@ impl<T: Float> ConvBlockKernels<T> for Cuda {
         let mut parts = self.alloc::<f64>(if batch_statistics { parts } else { 0 })?;
         let (tiling, name) = tiling(channels, pixels, "conv_block_conv", "conv_block_conv_few");
         self.kernel_for::<T>(FILE, name, conv.constants())?
+            .cost(conv.cost::<T>())
             .value(*conv)
             .input(input)
             .input(weight)
@@ -84,6 +85,7 @@ impl<T: Float> ConvBlockKernels<T> for Cuda {
         let (drop, step) = DropoutView::parts(drop);
         let launch = self
             .kernel_for::<T>(FILE, "conv_block_pool", geometry.conv.constants())?
+            .cost(geometry.pool_cost::<T>(keep))
             .value(*geometry)
             .value(drop)
             .value(chunks)
@@ -130,6 +132,7 @@ impl<T: Float> ConvBlockKernels<T> for Cuda {
             let partials = if chunks == 1 { 0 } else { 2 * channels * chunks as usize };
             let mut partials = self.alloc::<f64>(partials)?;
             self.kernel_for::<T>(FILE, "conv_block_sums", geometry.conv.constants())?
+                .cost(geometry.sums_cost::<T>())
                 .value(*geometry)
                 .value(chunks)
                 .value(factor)
@@ -152,6 +155,7 @@ impl<T: Float> ConvBlockKernels<T> for Cuda {
         let numel = geometry.channels().numel();
         let mut grad_convolved = self.alloc::<T>(numel)?;
         self.kernel_for::<T>(FILE, "conv_block_unpool", geometry.conv.constants())?
+            .cost(geometry.unpool_cost::<T>())
             .value(*geometry)
             .value(factor)
             .input(Self::view(&convolved))
@@ -198,6 +202,7 @@ fn backward_parameters<T: Float>(
     let mut partials = device.alloc::<T>(split.partials(block[0]))?;
     device
         .kernel_for::<T>(FILE, name, conv.constants())?
+        .cost(conv.cost::<T>())
         .value(*conv)
         .value(split)
         .input(input)

@@ -57,26 +57,32 @@ impl ConvBlockGeometry {
         ChannelGeometry { outer: batch, channels: out_channels, inner: out_height * out_width }
     }
 
-    /// Of the forward pass as a whole: the convolution, and 8 FLOP for each of its outputs
-    /// (statistics 4, normalisation 3, rectifier 1) beside the pool's comparisons. The convolution's
-    /// output is written and read once between them, as its statistics must be known first.
-    pub fn forward_cost<T>(&self) -> Cost {
-        let convolved = self.channels().numel();
-        let pooled = self.pool.planes * self.pool.out_height * self.pool.out_width;
-        let cost = self.conv.cost::<T>() + Cost::elementwise::<T>(convolved, 1, 8);
-        let window = self.pool.kernel_size[0] * self.pool.kernel_size[1];
-        cost + Cost::elementwise::<T>(pooled as usize, 1, u64::from(window))
+    /// Of everything behind the convolution: reads its output once and writes the maxima, 4 FLOP a
+    /// pixel: 3 to normalise and 1 to rectify. The places of the maxima, a byte each, are written
+    /// where they are kept.
+    pub fn pool_cost<T>(&self, keep: bool) -> Cost {
+        let places = if keep { self.windows() } else { 0 };
+        let pooled = Cost::default().moving::<T>(self.windows()).moving::<u8>(places);
+        Cost::elementwise::<T>(self.channels().numel(), 1, 4) + pooled
     }
 
-    /// Of the backward pass as a whole: 9 FLOP for each output of the convolution, whose gradient is
-    /// written once and read by each of the convolution's passes; the input's gradient may not be
-    /// wanted.
-    pub fn backward_cost<T>(&self, input: bool) -> Cost {
-        let pooled = self.pool.planes * self.pool.out_height * self.pool.out_width;
-        let passes = if input { 2 } else { 1 };
-        let through = Cost::elementwise::<T>(self.channels().numel(), 2, 9);
-        let convolution = (0..passes).map(|_| self.conv.cost::<T>()).sum::<Cost>();
-        through + convolution + Cost::elementwise::<T>(pooled as usize, 1, 1)
+    /// Of the two sums that the normalisation's gradients are made of: reads gradient, output, place
+    /// and the pixel there of each window, 4 FLOP.
+    pub fn sums_cost<T>(&self) -> Cost {
+        Cost::elementwise::<T>(self.windows() as usize, 3, 4).moving::<u8>(self.windows())
+    }
+
+    /// Of the gradient of the convolution's output: reads and writes each of its pixels, 5 FLOP, and
+    /// reads gradient, output and place of each window.
+    pub fn unpool_cost<T>(&self) -> Cost {
+        let pooled = Cost::default().moving::<T>(2 * self.windows()).moving::<u8>(self.windows());
+        Cost::elementwise::<T>(self.channels().numel(), 2, 5) + pooled
+    }
+
+    /// `N O PH PW`.
+    fn windows(&self) -> u64 {
+        let MaxPool2dGeometry { planes, out_height, out_width, .. } = self.pool;
+        u64::from(planes) * u64::from(out_height) * u64::from(out_width)
     }
 }
 

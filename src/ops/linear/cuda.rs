@@ -28,7 +28,9 @@ pub(crate) fn backward<T: Float>(
     });
     let mut partials =
         device.alloc::<T>(of_weight.partials(BLOCK[0]) + of_input.partials(BLOCK[0]))?;
+    let products = [weight.is_some(), input.is_some()].into_iter().filter(|&wanted| wanted);
     launch
+        .cost(products.map(|_| geometry.cost::<T>()).sum())
         .value(of_weight)
         .value(of_input)
         .output(Cuda::view_mut(&mut partials))

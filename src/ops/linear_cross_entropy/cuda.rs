@@ -28,6 +28,7 @@ impl<T: Float> LinearCrossEntropyKernels<T> for Cuda {
         let mut partial_loss = self.alloc::<f64>(blocks as usize)?;
         let mut partial_correct = self.alloc::<i32>(blocks as usize)?;
         self.kernel::<T>(FILE, "linear_cross_entropy_forward")?
+            .cost(geometry.linear().cost::<T>() + geometry.loss.cost::<T>())
             .value(*geometry)
             .input(input)
             .input(weight)

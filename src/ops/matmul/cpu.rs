@@ -1,14 +1,16 @@
 use super::{MatmulGeometry, MatmulKernels};
 use crate::Result;
-use crate::device::cpu::{Matrix, MatrixMut, gemm};
+use crate::device::cpu::{Matrix, MatrixMut, gemm, gemm_by_columns};
 use crate::device::{Cpu, Output};
 use crate::dtype::Float;
 use rayon::prelude::*;
 
 /// Multiplications that one task must have to be worth a hand-over to another thread.
-const WORK_PER_TASK: usize = 1 << 22;
+const WORK_PER_TASK: usize = 1 << 21;
 /// The most tasks that one product is split into.
 const MAX_TASKS: usize = 16;
+/// Columns of a task are a multiple of this: a cache line of them.
+const COLUMNS: usize = 16;
 
 impl<T: Float> MatmulKernels<T> for Cpu {
     fn matmul(
@@ -26,23 +28,30 @@ impl<T: Float> MatmulKernels<T> for Cpu {
         let b =
             if geometry.transpose_b == 1 { Matrix::new(b, n, k).t() } else { Matrix::new(b, k, n) };
         self.kernel("matmul", geometry.cost::<T>(), || {
-            // Rows are split by the shape alone, and a row's sum never is: same bits on any number
-            // of threads.
+            if let Some(bias) = bias {
+                for row in c.chunks_exact_mut(n.max(1)) {
+                    if accumulate {
+                        row.iter_mut().zip(bias).for_each(|(c, &bias)| *c += bias);
+                    } else {
+                        row.copy_from_slice(bias);
+                    }
+                }
+            }
+            let accumulate = accumulate || bias.is_some();
+            // Tasks are split by the shape alone, and a sum never is: same bits on any number of
+            // threads. The longer side is split, so that a task reads little that another reads too.
             let tasks = (m * n * k / WORK_PER_TASK).clamp(1, MAX_TASKS);
+            let tasks = 1 << tasks.ilog2();
+            if n > m {
+                let width = n.div_ceil(tasks).next_multiple_of(COLUMNS);
+                gemm_by_columns(MatrixMut::new(c, m, n), a, b, accumulate, width);
+                return;
+            }
             let rows = m.div_ceil(tasks).max(1);
             c.par_chunks_mut((rows * n).max(1)).enumerate().for_each(|(task, c)| {
                 let rows_here = c.len() / n;
-                if let Some(bias) = bias {
-                    for row in c.chunks_exact_mut(n) {
-                        if accumulate {
-                            row.iter_mut().zip(bias).for_each(|(c, &bias)| *c += bias);
-                        } else {
-                            row.copy_from_slice(bias);
-                        }
-                    }
-                }
                 let a = a.rows(task * rows, rows_here);
-                gemm(MatrixMut::new(c, rows_here, n), a, b, accumulate || bias.is_some());
+                gemm(MatrixMut::new(c, rows_here, n), a, b, accumulate);
             });
         });
         Ok(())
