@@ -36,6 +36,8 @@
 //! | [`device`] | what a device is, and the two there are |
 //! | [`nn`], [`optim`] | layers, models, optimizers, schedules |
 //! | [`data`], [`train`], [`checkpoint`] | images, training runs, files |
+//! | `photo` (feature `cli`), [`predict`] | from a photograph to a letter |
+//! | [`metrics`] | how a classifier errs |
 //! | [`rng`] | random numbers |
 //! | [`gradcheck()`] | gradients against finite differences |
 #![warn(missing_docs)]
@@ -55,9 +57,13 @@ mod error;
 mod files;
 mod gradcheck;
 mod gradients;
+pub mod metrics;
 pub mod nn;
 pub mod ops;
 pub mod optim;
+#[cfg(feature = "cli")]
+pub mod photo;
+pub mod predict;
 pub mod rng;
 mod shape;
 mod tape;

@@ -13,6 +13,7 @@ mod device;
 mod devices;
 mod evaluate;
 mod output;
+mod predict;
 mod train;
 
 use std::io;
@@ -39,6 +40,7 @@ struct Cli {
 enum Command {
     Train(Box<train::Args>),
     Evaluate(evaluate::Args),
+    Predict(predict::Args),
     /// Look at the data set, or download it
     Data(data::Args),
     Devices(devices::Args),
@@ -49,6 +51,7 @@ pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Train(args) => args.run(),
         Command::Evaluate(args) => args.run(),
+        Command::Predict(args) => args.run(),
         Command::Data(args) => args.run(),
         Command::Devices(args) => args.run(),
     };

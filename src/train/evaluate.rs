@@ -11,8 +11,10 @@ use crate::{Error, Result};
 pub struct Evaluation {
     /// Loss and accuracy to the notebook's definition.
     pub measured: Measured,
-    /// Per class: how many images it has, and how many of them were recognised.
-    pub classes: Vec<(usize, usize)>,
+    /// The class that each image was taken for.
+    pub predicted: Vec<usize>,
+    /// The cross-entropy of each image.
+    pub losses: Vec<f64>,
 }
 
 /// Runs `model` in evaluation mode over the batches of `loader`, and puts it back into its mode.
@@ -37,8 +39,8 @@ fn in_evaluation_mode<D: Device<T>, T: Float>(
     loader: &DataLoader<D, T>,
     classes: usize,
 ) -> Result<Evaluation> {
-    let mut per_class = vec![(0, 0); classes];
-    let mut loss = 0.0;
+    let (mut predicted, mut losses) = (Vec::new(), Vec::new());
+    let (mut loss, mut hits) = (0.0, 0);
     for batch in loader.epoch(0, 0)? {
         let (images, targets) = batch?;
         let logits = model.forward(&images)?;
@@ -50,12 +52,19 @@ fn in_evaluation_mode<D: Device<T>, T: Float>(
             return Err(Error::shape("evaluate", message));
         }
         for (logits, target) in logits.to_vec()?.chunks_exact(outputs).zip(targets.to_vec()?) {
-            let (images, hits) = &mut per_class[target as usize];
-            *images += 1;
-            *hits += usize::from(argmax(logits) == target as usize);
+            let guess = argmax(logits);
+            hits += usize::from(guess == target as usize);
+            predicted.push(guess);
+            losses.push(row_loss(logits, target as usize));
         }
     }
-    let hits: usize = per_class.iter().map(|&(_, hits)| hits).sum();
     let accuracy = hits as f64 / loader.rows() as f64;
-    Ok(Evaluation { measured: Measured { loss, accuracy }, classes: per_class })
+    Ok(Evaluation { measured: Measured { loss, accuracy }, predicted, losses })
+}
+
+/// The cross-entropy of one image: `log(sum(exp(logits))) - logits[target]`.
+fn row_loss<T: Float>(logits: &[T], target: usize) -> f64 {
+    let largest = logits.iter().fold(f64::NEG_INFINITY, |max, x| max.max(x.as_f64()));
+    let sum: f64 = logits.iter().map(|x| (x.as_f64() - largest).exp()).sum();
+    largest + sum.ln() - logits[target].as_f64()
 }
