@@ -141,42 +141,38 @@ impl<D: Device<f32>> Predictor<D> {
         Ok(Self { device, model, classes })
     }
 
-    /// The probability of each class for what `views` show: the mean of the views' softmax outputs.
+    /// The probabilities of the classes for each of `images`, the softmax of the logits.
     ///
     /// # Errors
-    /// [`Error::Argument`] without a view; when the device fails.
-    pub fn probabilities(&self, views: &[Image]) -> Result<Vec<f64>> {
-        if views.is_empty() {
-            return Err(Error::argument("views", "must be at least 1, got 0"));
+    /// When the device fails.
+    pub fn probabilities(&self, images: &[Image]) -> Result<Vec<Vec<f64>>> {
+        if images.is_empty() {
+            return Ok(Vec::new());
         }
         let dataset = Dataset {
-            pixels: views.concat(),
-            labels: vec![0; views.len()],
+            pixels: images.concat(),
+            labels: vec![0; images.len()],
             channels: 1,
             height: SIDE,
             width: SIDE,
             classes: Vec::new(),
-            name: "views".to_owned(),
+            name: "images".to_owned(),
         };
-        let mut mean = vec![0.0; self.classes];
-        let loader = DataLoader::new(&self.device, &dataset, views.len(), None)?;
+        let mut probabilities = Vec::with_capacity(images.len());
+        let loader = DataLoader::new(&self.device, &dataset, images.len(), None)?;
         for batch in loader.epoch(0, 0)? {
             let logits = self.model.forward(&batch?.0)?.to_vec()?;
-            for logits in logits.chunks_exact(self.classes) {
-                for (sum, p) in mean.iter_mut().zip(softmax(logits)) {
-                    *sum += p / views.len() as f64;
-                }
-            }
+            probabilities.extend(logits.chunks_exact(self.classes).map(softmax));
         }
-        Ok(mean)
+        Ok(probabilities)
     }
 }
 
-fn softmax(logits: &[f32]) -> impl Iterator<Item = f64> {
+fn softmax(logits: &[f32]) -> Vec<f64> {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let exp = move |logit: &f32| f64::from(logit - largest).exp();
-    let sum: f64 = logits.iter().map(exp).sum();
-    logits.iter().map(move |logit| exp(logit) / sum)
+    let exp: Vec<f64> = logits.iter().map(|logit| f64::from(logit - largest).exp()).collect();
+    let sum: f64 = exp.iter().sum();
+    exp.iter().map(|x| x / sum).collect()
 }
 
 /// The `count` most probable classes and their probabilities, the best first; of equal ones the

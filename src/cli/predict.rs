@@ -106,8 +106,9 @@ impl OnDevice for Job<'_> {
             });
             match photo {
                 Ok(photo) => {
-                    let probabilities = predictor.probabilities(&self.crop.views(&photo))?;
-                    self.print(path, &top(&probabilities, NAMED))?;
+                    let image = self.crop.image(&photo);
+                    let probabilities = predictor.probabilities(&[image])?;
+                    self.print(path, &top(&probabilities[0], NAMED))?;
                 }
                 Err(error) => all_read &= !complain(&error),
             }

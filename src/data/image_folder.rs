@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::{DataError, Dataset, SIDE, Source, Split};
 use crate::photo::{Crop, MAX_BYTES, decode};
+use crate::predict::Image;
 
 /// What the names of image files end with, in any case.
 const ENDINGS: [&str; 4] = ["png", "jpg", "jpeg", "webp"];
@@ -157,7 +158,7 @@ fn dataset(folder: &Path, classes: &[Class], name: String) -> Result<Dataset, Da
     let mut unreadable = Vec::new();
     for (image, (_, file)) in images.iter().zip(&files) {
         match image {
-            Ok(image) => pixels.extend(image.concat()),
+            Ok(image) => pixels.extend(image),
             Err(reason) => {
                 let file = file.strip_prefix(folder).unwrap_or(file);
                 unreadable.push(format!("{} ({reason})", file.display()));
@@ -187,11 +188,11 @@ fn dataset(folder: &Path, classes: &[Class], name: String) -> Result<Dataset, Da
 }
 
 /// The image of a file as the network sees it, as predict does with `--crop none`.
-fn read(file: &Path) -> Result<Vec<crate::predict::Image>, String> {
+fn read(file: &Path) -> Result<Image, String> {
     let size = fs::metadata(file).map_err(|e| e.to_string())?.len();
     if size > MAX_BYTES {
         return Err(format!("it is larger than {} MB", MAX_BYTES / 1_000_000));
     }
     let bytes = fs::read(file).map_err(|e| e.to_string())?;
-    Ok(Crop::None.views(&decode(&bytes).map_err(|e| e.to_string())?))
+    Ok(Crop::None.image(&decode(&bytes).map_err(|e| e.to_string())?))
 }

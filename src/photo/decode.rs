@@ -18,8 +18,11 @@ pub fn decode(bytes: &[u8]) -> Result<Photo, PhotoError> {
         _ if bytes.is_empty() => return Err(PhotoError::Empty),
         _ => return Err(PhotoError::Format),
     };
-    if format == ImageFormat::Jpeg && !has_jpeg_end(bytes) {
-        return Err(PhotoError::Truncated("JPEG"));
+    // These two decoders do not say that the end is missing.
+    match format {
+        ImageFormat::Jpeg if !has_jpeg_end(bytes) => return Err(PhotoError::Truncated("JPEG")),
+        ImageFormat::WebP if !has_webp_end(bytes) => return Err(PhotoError::Truncated("WebP")),
+        _ => {}
     }
     let failed = |error| reason(error, format);
     let reader = ImageReader::with_format(Cursor::new(bytes), format);
@@ -49,6 +52,12 @@ fn over_white(image: DynamicImage) -> Vec<u8> {
             .map(|value| ((u32::from(value) * alpha + 255 * (255 - alpha) + 127) / 255) as u8)
     };
     image.into_rgba8().chunks_exact(4).flat_map(over).collect()
+}
+
+/// Whether a WebP file is as long as its header says: that many bytes after the first eight.
+fn has_webp_end(bytes: &[u8]) -> bool {
+    let Some(&[a, b, c, d]) = bytes.get(4..8) else { return false };
+    u64::from(u32::from_le_bytes([a, b, c, d])) <= bytes.len() as u64 - 8
 }
 
 /// Whether the end of a JPEG image is there: the decoder fills what is missing with grey.

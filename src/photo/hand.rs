@@ -5,10 +5,14 @@
 //! 2. What differs from it by more than a threshold (Otsu's) and hangs together most is the hand.
 //! 3. A square around it, a little larger, is what the network sees.
 //! 4. A background that is darker or lighter than those of the training images is replaced by their
-//!    typical grey. It shows through at the hand's edge as far as the edge is mixed with it.
+//!    typical grey; at the hand's edge, as far as the edge is mixed with it. A hand that is darker
+//!    or lighter than theirs is then given more or less light.
 //!
-//! A photograph whose border is not even has no background that could be told from a hand: then the
-//! largest square in the middle is taken as it is.
+//! Two kinds of photographs keep the largest square in their middle, as it is: those whose border
+//! is not even, for they have no background that could be told from a hand; and those that look
+//! like a training image already.
+
+use std::ops::RangeInclusive;
 
 use super::{Grey, Photo, squeezed};
 use crate::predict::Image;
@@ -24,8 +28,15 @@ const MARGIN: f64 = 0.05;
 /// quartile.
 const BACKGROUND: u8 = 180;
 
-/// Backgrounds left as they are: the middle 80 % of the training images' are in here.
-const LIKE_TRAINING: std::ops::RangeInclusive<u8> = 130..=215;
+/// Backgrounds that are left as they are: nine tenths of the training images'.
+const BACKGROUNDS: RangeInclusive<u8> = 135..=216;
+
+/// Mean greys of hands that are left as they are: nine tenths of the training images'.
+const HANDS: RangeInclusive<f64> = 95.0..=192.0;
+
+/// A square of at least this part of the photograph's shorter side means that the hand fills the
+/// frame.
+const FRAMED: f64 = 0.7;
 
 /// The least and the greatest difference, of 255, that makes a pixel part of the hand.
 const THRESHOLD: (u8, u8) = (16, 40);
@@ -33,12 +44,12 @@ const THRESHOLD: (u8, u8) = (16, 40);
 /// The background is even when nine tenths of the border differ less than this from its median.
 const EVEN: u8 = 40;
 
-/// The network's views of the hand in `photo`.
-pub(super) fn views(photo: &Photo) -> Vec<Image> {
+/// The hand in `photo` as the network sees it.
+pub(super) fn image(photo: &Photo) -> Image {
     let small = photo.reduced(WORKING_SIDE);
     match Hand::find(&small) {
-        Some(hand) => vec![squeezed(&hand.square(&small))],
-        None => vec![squeezed(&photo.centered().grey())],
+        Some(hand) if !hand.is_like_training(&small) => squeezed(&hand.square(&small)),
+        _ => squeezed(&photo.centered().grey()),
     }
 }
 
@@ -80,19 +91,33 @@ impl Hand {
         Some(Self { difference, threshold, background, columns, rows })
     }
 
-    /// The square around the hand, grey, before a background as in the training images.
+    /// The side of the square around it.
+    fn side(&self) -> usize {
+        let ((left, right), (top, bottom)) = (self.columns, self.rows);
+        let longer = (right - left + 1).max(bottom - top + 1);
+        (longer as f64 * (1.0 + 2.0 * MARGIN)).round() as usize
+    }
+
+    /// Whether the hand fills the frame, before a background as the training images have.
+    fn is_like_training(&self, photo: &Photo) -> bool {
+        let shorter = photo.width.min(photo.height) as f64;
+        BACKGROUNDS.contains(&self.background) && self.side() as f64 >= FRAMED * shorter
+    }
+
+    /// The square around the hand, grey, lit and before a background as in the training images.
     fn square(&self, photo: &Photo) -> Grey {
         let mut grey = photo.grey();
         let mut fill = self.background;
-        if !LIKE_TRAINING.contains(&self.background) {
+        if !BACKGROUNDS.contains(&self.background) {
             fill = BACKGROUND;
+            let light = self.light(&grey);
             for (value, &difference) in grey.pixels.iter_mut().zip(&self.difference) {
-                *value = self.mixed(*value, difference, fill);
+                let hand = (f64::from(*value) * light).min(255.0);
+                *value = self.mixed(hand, difference, fill);
             }
         }
         let ((left, right), (top, bottom)) = (self.columns, self.rows);
-        let longer = (right - left + 1).max(bottom - top + 1);
-        let side = (longer as f64 * (1.0 + 2.0 * MARGIN)).round() as usize;
+        let side = self.side();
         // The middle of the hand is the middle of the square; what lies outside is background.
         let pixel = |x: usize, y: usize| {
             let x = (x + (left + right).div_ceil(2)).checked_sub(side / 2)?;
@@ -104,12 +129,23 @@ impl Hand {
         Grey { width: side, height: side, pixels }
     }
 
-    /// `value` with the background in it replaced: all of it below half the threshold, none above
-    /// the threshold, and in between in proportion.
-    fn mixed(&self, value: u8, difference: u8, fill: u8) -> u8 {
+    /// What the hand's greys must be multiplied with for their mean to be one of [`HANDS`].
+    fn light(&self, grey: &Grey) -> f64 {
+        let pixels = grey.pixels.iter().zip(&self.difference);
+        let hand = pixels.filter(|&(_, &difference)| difference > self.threshold);
+        let (sum, count) = hand
+            .fold((0.0, 0.0), |(sum, count), (&value, _)| (sum + f64::from(value), count + 1.0));
+        // A hand has a pixel, or it would not have been found.
+        let mean = (sum / f64::max(count, 1.0)).max(1.0);
+        mean.clamp(*HANDS.start(), *HANDS.end()) / mean
+    }
+
+    /// `hand` with the background in it replaced: all of it where the difference is below half the
+    /// threshold, none where it is above the threshold, and in between in proportion.
+    fn mixed(&self, hand: f64, difference: u8, fill: u8) -> u8 {
         let half = f64::from(self.threshold) / 2.0;
-        let hand = ((f64::from(difference) - half) / half).clamp(0.0, 1.0);
-        (hand * f64::from(value) + (1.0 - hand) * f64::from(fill)).round() as u8
+        let part = ((f64::from(difference) - half) / half).clamp(0.0, 1.0);
+        (part * hand + (1.0 - part) * f64::from(fill)).round() as u8
     }
 }
 
@@ -180,4 +216,94 @@ fn largest_part(mask: &[bool], width: usize) -> Option<((usize, usize), (usize, 
         }
     }
     largest.1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::SIDE;
+
+    /// A photograph whose pixels are `pixel(x, y)`.
+    fn photo(width: usize, height: usize, pixel: impl Fn(usize, usize) -> [u8; 3]) -> Photo {
+        let places = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
+        Photo { width, height, rgb: places.flat_map(|(x, y)| pixel(x, y)).collect() }
+    }
+
+    /// An upright rectangle of `ink` in columns 50 to 79 and rows 20 to 99, before `paper`.
+    fn rectangle(ink: [u8; 3], paper: [u8; 3]) -> Photo {
+        let inside = |x, y| (50..80).contains(&x) && (20..100).contains(&y);
+        photo(200, 150, |x, y| if inside(x, y) { ink } else { paper })
+    }
+
+    #[test]
+    fn a_hand_before_black_fills_the_frame_before_light_grey() {
+        let image = image(&rectangle([150; 3], [0; 3]));
+        let at = |x: usize, y: usize| image[y * SIDE + x];
+        assert_eq!(at(0, 0), BACKGROUND);
+        assert_eq!(at(14, 14), 150);
+        // 80 of 88 rows, and 30 of 88 columns in the middle.
+        let rows: Vec<usize> = (0..SIDE).filter(|&y| at(14, y) < 165).collect();
+        assert_eq!((rows[0], rows[rows.len() - 1]), (1, 26), "{rows:?}");
+        let columns: Vec<usize> = (0..SIDE).filter(|&x| at(x, 14) < 165).collect();
+        assert_eq!((columns[0], columns[columns.len() - 1]), (9, 18), "{columns:?}");
+    }
+
+    #[test]
+    fn a_background_as_in_the_training_images_stays() {
+        let image = image(&rectangle([90; 3], [200; 3]));
+        assert_eq!((image[0], image[14 * SIDE + 14]), (200, 90));
+        let rows = (0..SIDE).filter(|y| image[y * SIDE + 14] < 145).count();
+        assert_eq!(rows, 26, "but the hand is enlarged");
+    }
+
+    #[test]
+    fn what_looks_like_a_training_image_is_taken_as_it_is() {
+        let hand = |x: usize, y: usize| (30..80).contains(&x) && (20..98).contains(&y);
+        let photo = photo(100, 100, |x, y| if hand(x, y) { [90; 3] } else { [180; 3] });
+        assert_eq!(image(&photo), squeezed(&photo.grey()));
+    }
+
+    #[test]
+    fn a_border_that_is_not_even_leaves_the_middle() {
+        let photo = photo(120, 80, |x, y| [(x * 37 + y * 91) as u8, (x * y) as u8, x as u8]);
+        assert!(Hand::find(&photo).is_none());
+        assert_eq!(image(&photo), squeezed(&photo.centered().grey()));
+        let plain = rectangle([90; 3], [90; 3]);
+        assert_eq!(image(&plain), [90; SIDE * SIDE], "nothing but background");
+    }
+
+    #[test]
+    fn a_colour_is_told_from_a_background_of_the_same_grey() {
+        // Both have luma 100.
+        let (red, blue) = ([214, 50, 61], [60, 108, 167]);
+        let photo = rectangle(red, blue);
+        assert!(photo.grey().pixels.iter().all(|&grey| grey.abs_diff(100) <= 1));
+        let image = image(&photo);
+        assert_eq!((image[0], image[14 * SIDE + 14]), (BACKGROUND, 100));
+    }
+
+    #[test]
+    fn a_dark_hand_is_given_light_and_a_bright_one_less() {
+        let of = |ink: u8| image(&rectangle([ink; 3], [0; 3]))[14 * SIDE + 14];
+        assert_eq!((of(60), of(150), of(250)), (95, 150, 192));
+    }
+
+    #[test]
+    fn the_largest_part_is_the_hand() {
+        let rows = ["##...", "#....", "...#.", "..###", "#...."].concat();
+        let mask: Vec<bool> = rows.bytes().map(|b| b == b'#').collect();
+        assert_eq!(largest_part(&mask, 5), Some(((2, 4), (2, 3))));
+        assert_eq!(largest_part(&[false; 4], 2), None);
+        // A row's end and the next row's beginning do not touch.
+        let mask = [false, true, true, false];
+        assert_eq!(largest_part(&mask, 2), Some(((1, 1), (0, 0))));
+    }
+
+    #[test]
+    fn otsus_threshold_lies_between_two_heaps() {
+        let heaps = [&[10; 50][..], &[12; 50], &[200; 20], &[210; 20]].concat();
+        let threshold = otsu(&heaps);
+        assert!((12..200).contains(&threshold), "{threshold}");
+        assert_eq!(otsu(&[7; 9]), 0, "one value has nothing to divide");
+    }
 }

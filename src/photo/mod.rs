@@ -41,12 +41,12 @@ pub enum Crop {
 }
 
 impl Crop {
-    /// The network's views of `photo`; their probabilities are to be averaged.
-    pub fn views(self, photo: &Photo) -> Vec<Image> {
+    /// What the network sees of `photo`.
+    pub fn image(self, photo: &Photo) -> Image {
         match self {
-            Self::None => vec![squeezed(&photo.grey())],
-            Self::Center => vec![squeezed(&photo.centered().grey())],
-            Self::Auto => hand::views(photo),
+            Self::None => squeezed(&photo.grey()),
+            Self::Center => squeezed(&photo.centered().grey()),
+            Self::Auto => hand::image(photo),
         }
     }
 }

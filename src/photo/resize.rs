@@ -7,8 +7,10 @@ impl Grey {
     /// Antialiased bilinear resizing: each output pixel is the mean of the input pixels below a
     /// triangle that is as wide as two output pixels (or two input pixels, if those are larger).
     ///
-    /// The very bytes of PIL's `resize(size, Image.BILINEAR)`, which torchvision's `Resize` calls:
-    /// columns first, then rows, weights and sums in fixed point, rounded to bytes between the two.
+    /// The very bytes of PIL's `resize(size, Image.BILINEAR)`, which torchvision's `Resize` calls, up
+    /// to version 12: columns first, then rows, weights and sums in fixed point, rounded to bytes
+    /// between the two. Version 13 takes the rows of some shapes first, which may round to the next
+    /// grey.
     /// Without the triangle's widening, fine lines would come and go with the place they fall on.
     ///
     /// `width` and `height` are at least 1.
@@ -51,8 +53,10 @@ impl Window {
         // A cast to an integer stops at 0 and cuts the fraction off, as C's does.
         let first = (center - reach + 0.5) as usize;
         let end = ((center + reach + 0.5) as usize).min(inputs);
+        // Multiplied, not divided: PIL's rounding.
+        let scale = 1.0 / reach;
         let weight = |i: usize| {
-            let distance = (i as f64 - center + 0.5) / reach;
+            let distance = (i as f64 - center + 0.5) * scale;
             (1.0 - distance.abs()).max(0.0)
         };
         let sum: f64 = (first..end).map(weight).sum();

@@ -9,6 +9,7 @@
 //! | `fixture.rs` | reading `tests/fixtures` |
 //! | `registry/` | the ops, each with cases that cover its geometry |
 //! | `models.rs` | the network in its full and its narrow size, and training it |
+//! | `photos.rs` | image files, and what PIL makes of them |
 //! | `program.rs` | driving the program as a user does |
 //! | `machine.rs` | the program on a machine with cusim for a GPU, or with parts missing |
 
@@ -23,6 +24,8 @@ pub mod host;
 #[cfg(all(feature = "cli", target_os = "linux", target_arch = "x86_64"))]
 pub mod machine;
 pub mod models;
+#[cfg(feature = "cli")]
+pub mod photos;
 #[cfg(feature = "cli")]
 pub mod program;
 pub mod registry;
