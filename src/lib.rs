@@ -37,6 +37,8 @@
 //! | [`nn`], [`optim`] | layers, models, optimizers, schedules |
 //! | [`data`], [`train`], [`checkpoint`] | images, training runs, files |
 //! | [`onnx`] | models for inference elsewhere |
+//! | `photo` (feature `cli`), [`predict`] | from a photograph to a letter |
+//! | [`metrics`] | how a classifier errs |
 //! | [`rng`] | random numbers |
 //! | [`bench`] | kernel throughput |
 //! | [`gradcheck()`] | gradients against finite differences |
@@ -58,10 +60,14 @@ mod error;
 mod files;
 mod gradcheck;
 mod gradients;
+pub mod metrics;
 pub mod nn;
 pub mod onnx;
 pub mod ops;
 pub mod optim;
+#[cfg(feature = "cli")]
+pub mod photo;
+pub mod predict;
 pub mod rng;
 mod shape;
 mod tape;

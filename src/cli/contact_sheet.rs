@@ -46,10 +46,12 @@ impl Picture {
                     sheet.square(left + x * ENLARGE, top + y * ENLARGE, ENLARGE, value);
                 }
             }
-            let name = dataset.class_name(index);
+            // As much of the name as fits below its image.
+            let fits = dataset.width * ENLARGE / CAPTION;
+            let name: String = dataset.class_name(index).chars().take(fits).collect();
             let text_width = name.chars().count() * CAPTION;
             let indent = (dataset.width * ENLARGE).saturating_sub(text_width) / 2;
-            sheet.text(left + indent, top + dataset.height * ENLARGE + GAP / 2, name);
+            sheet.text(left + indent, top + dataset.height * ENLARGE + GAP / 2, &name);
         }
         sheet
     }

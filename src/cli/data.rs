@@ -172,7 +172,7 @@ impl Info {
                 let infos = [FileInfo::new(files.train)?, FileInfo::new(files.valid)?];
                 (Some(convention.to_string()), infos.into())
             }
-            Source::Synthetic { .. } => (None, Vec::new()),
+            Source::Images { .. } | Source::Synthetic { .. } => (None, Vec::new()),
         };
         let (train, valid) = (&split.train, &split.valid);
         let counts = train.class_counts().into_iter().zip(valid.class_counts());
@@ -220,11 +220,14 @@ impl Info {
             self.valid.pixel_std
         );
         let _ = writeln!(text, "sha256   {} (of images and classes)\n", self.sha256);
-        let _ = writeln!(text, "letter  train  valid");
-        for letter in &self.letters {
-            let _ = writeln!(text, "{:<6} {:>6} {:>6}", letter.letter, letter.train, letter.valid);
+        let names = self.letters.iter().map(|letter| letter.letter.chars().count());
+        let width = names.fold(6, usize::max);
+        let _ = writeln!(text, "{:<width$}  train  valid", "letter");
+        for LetterInfo { letter, train, valid } in &self.letters {
+            let _ = writeln!(text, "{letter:<width$} {train:>6} {valid:>6}");
         }
-        let _ = write!(text, "total  {:>6} {:>6}", self.train.images, self.valid.images);
+        let (train, valid) = (self.train.images, self.valid.images);
+        let _ = write!(text, "{:<width$} {train:>6} {valid:>6}", "total");
         text
     }
 }

@@ -14,8 +14,10 @@ use crate::data::{
 /// Which images to work on; flatten it into the arguments of a subcommand.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DataArgs {
-    /// The data: `auto`, `synthetic`, or the folder with the CSV files
+    /// The data: `auto`, `synthetic`, or a folder with the CSV files or images
     ///
+    /// A folder of images has a sub-folder for each class; a fifth of each class is kept for
+    /// validation, unless they lie in `train` and `valid` in it. They are squeezed to 28x28, grey.
     /// `auto` takes Sign Language MNIST from $SIGNET_DATA, data/asl_data or the user's cache
     /// folder, else downloads it to there; without a network it draws the synthetic set.
     #[arg(long, value_name = "auto|synthetic|DIR", default_value_t)]

@@ -6,11 +6,15 @@ use std::process::ExitCode;
 use super::{DataArgs, DeviceArgs, note, print};
 use crate::data::{DataLoader, Dataset};
 use crate::device::{Device, OnDevice};
-use crate::nn::{Module, Sequential, StateDict, asl};
-use crate::train::{BEST, Evaluation, RunFolder, evaluate};
-use crate::{Error, Result, checkpoint};
+use crate::metrics::{Confusion, Mistake, worst_mistakes};
+use crate::predict::TrainedModel;
+use crate::train::{Evaluation, evaluate};
+use crate::{Error, Result};
 
 /// Measure a model on the validation images
+///
+/// Prints loss and accuracy, precision and recall of each class, the confusion matrix, and the
+/// mistakes with the highest losses.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A run's folder (its best model), or a safetensors file, also one that PyTorch wrote
@@ -26,9 +30,66 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 32)]
     batch_size: usize,
 
+    /// How many of the worst mistakes to name
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    mistakes: usize,
+
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+}
+
+impl Args {
+    /// Measures.
+    ///
+    /// # Errors
+    /// For a model or data that cannot be used.
+    pub fn run(self) -> Result<ExitCode> {
+        let model = TrainedModel::open(&self.model)?;
+        let chosen = self.device.choose()?;
+        let mut split = self.data.load()?;
+        model.align(&mut split.valid)?;
+        let (path, source) = (model.path.display().to_string(), split.source.to_string());
+        let precisions = chosen.device.precisions();
+        note(format_args!(
+            "model: {path}\ndata: {source}\ndevice: {chosen}\nprecision: {precisions}"
+        ));
+        let work = Job { model: &model, data: &split.valid, batch_size: self.batch_size };
+        let evaluation = chosen.device.run(work)?;
+        let errors = Errors::of(&split.valid, &evaluation, self.mistakes);
+        if self.json {
+            print(errors.json(&path, &source, &evaluation)?)?;
+        } else {
+            print(format_args!("Valid - {}", evaluation.measured))?;
+            print(errors.letters())?;
+            print(errors.matrix())?;
+            print(errors.mistakes())?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+struct Job<'a> {
+    model: &'a TrainedModel,
+    data: &'a Dataset,
+    batch_size: usize,
+}
+
+impl OnDevice for Job<'_> {
+    type Result = Evaluation;
+
+    fn run<D: Device<f32>>(self, device: &D) -> Result<Evaluation> {
+        let model = self.model.build(device)?;
+        let loader = DataLoader::new(device, self.data, self.batch_size, None)?;
+        evaluate(&model, &loader, self.data.classes.len())
+    }
+}
+
+/// How a model errs on a data set.
+struct Errors<'a> {
+    classes: &'a [String],
+    confusion: Confusion,
+    worst: Vec<Mistake>,
 }
 
 /// What `--json` prints.
@@ -39,100 +100,132 @@ struct Report<'a> {
     valid_loss: f64,
     valid_accuracy: f64,
     letters: Vec<LetterReport<'a>>,
+    /// A row per true class, a column per guess.
+    confusion: Vec<&'a [usize]>,
+    mistakes: Vec<MistakeReport<'a>>,
 }
 
 #[derive(serde::Serialize)]
 struct LetterReport<'a> {
     letter: &'a str,
     images: usize,
-    accuracy: Option<f64>,
+    precision: Option<f64>,
+    recall: Option<f64>,
 }
 
-impl Args {
-    /// Measures.
-    ///
-    /// # Errors
-    /// For a model or data that cannot be used.
-    pub fn run(self) -> Result<ExitCode> {
-        let path = if self.model.is_dir() {
-            RunFolder::open(&self.model)?.file(BEST)
-        } else {
-            self.model.clone()
-        };
-        let (dict, _) = checkpoint::load(&path)?;
-        let chosen = self.device.choose()?;
-        let split = self.data.load()?;
-        let source = split.source.to_string();
-        note(format_args!(
-            "model: {}\ndata: {source}\ndevice: {chosen}\nprecision: {}",
-            path.display(),
-            chosen.device.precisions()
-        ));
-        let work = Job { dict: &dict, data: &split.valid, batch_size: self.batch_size };
-        let evaluation = chosen.device.run(work).map_err(|error| match error {
-            Error::Shape { op: "load_state_dict", message } => checkpoint::invalid(&path, message),
-            other => other,
-        })?;
-        if self.json {
-            let json = report(&path.display().to_string(), &source, &split.valid, &evaluation);
-            print(json?)?;
-        } else {
-            print(format_args!("Valid - {}", evaluation.measured))?;
-            print(per_letter(&split.valid, &evaluation))?;
+#[derive(serde::Serialize)]
+struct MistakeReport<'a> {
+    index: usize,
+    truth: &'a str,
+    guess: &'a str,
+    /// What the true class got.
+    probability: f64,
+}
+
+impl<'a> Errors<'a> {
+    fn of(valid: &'a Dataset, evaluation: &Evaluation, mistakes: usize) -> Self {
+        let truth: Vec<usize> = valid.labels.iter().map(|&label| label.into()).collect();
+        let predicted = &evaluation.predicted;
+        Self {
+            classes: &valid.classes,
+            confusion: Confusion::new(valid.classes.len(), &truth, predicted),
+            worst: worst_mistakes(&truth, predicted, &evaluation.losses, mistakes),
         }
-        Ok(ExitCode::SUCCESS)
     }
-}
 
-struct Job<'a> {
-    dict: &'a StateDict,
-    data: &'a Dataset,
-    batch_size: usize,
-}
-
-impl OnDevice for Job<'_> {
-    type Result = Evaluation;
-
-    fn run<D: Device<f32>>(self, device: &D) -> Result<Evaluation> {
-        let classes = self.data.classes.len();
-        let model = Sequential::new(device, 0, asl(classes))?;
-        model.load_state_dict(self.dict)?;
-        let loader = DataLoader::new(device, self.data, self.batch_size, None)?;
-        evaluate(&model, &loader, classes)
-    }
-}
-
-fn report(model: &str, data: &str, valid: &Dataset, evaluation: &Evaluation) -> Result<String> {
-    let letters = valid.classes.iter().zip(&evaluation.classes);
-    let report = Report {
-        model,
-        data,
-        valid_loss: evaluation.measured.loss,
-        valid_accuracy: evaluation.measured.accuracy,
-        letters: letters
-            .map(|(letter, &(images, hits))| LetterReport {
-                letter,
-                images,
-                accuracy: (images > 0).then(|| hits as f64 / images as f64),
-            })
-            .collect(),
-    };
-    serde_json::to_string(&report)
-        .map_err(|e| Error::argument("--json", format!("cannot be written: {e}")))
-}
-
-/// A table of letters: images, how many were recognised, and the share as number and bar.
-fn per_letter(valid: &Dataset, evaluation: &Evaluation) -> String {
-    let mut table = format!("\n{:<8}{:>7}{:>9}{:>11}", "Letter", "Images", "Correct", "Accuracy");
-    for (letter, &(images, hits)) in valid.classes.iter().zip(&evaluation.classes) {
-        let line = if images == 0 {
-            format!("\n{letter:<8}{images:>7}{hits:>9}{:>11}", "-")
-        } else {
-            let accuracy = hits as f64 / images as f64;
-            let bar = "#".repeat((accuracy * 20.0).round() as usize);
-            format!("\n{letter:<8}{images:>7}{hits:>9}{accuracy:>11.4}  {bar}")
+    fn json(&self, model: &str, data: &str, evaluation: &Evaluation) -> Result<String> {
+        let letter = |(class, letter): (usize, &'a String)| LetterReport {
+            letter,
+            images: self.confusion.images(class),
+            precision: self.confusion.precision(class),
+            recall: self.confusion.recall(class),
         };
-        table += &line;
+        let mistake = |mistake: &Mistake| MistakeReport {
+            index: mistake.index,
+            truth: &self.classes[mistake.truth],
+            guess: &self.classes[mistake.guess],
+            probability: mistake.probability,
+        };
+        let report = Report {
+            model,
+            data,
+            valid_loss: evaluation.measured.loss,
+            valid_accuracy: evaluation.measured.accuracy,
+            letters: self.classes.iter().enumerate().map(letter).collect(),
+            confusion: (0..self.classes.len()).map(|truth| self.confusion.row(truth)).collect(),
+            mistakes: self.worst.iter().map(mistake).collect(),
+        };
+        serde_json::to_string(&report)
+            .map_err(|e| Error::argument("--json", format!("cannot be written: {e}")))
     }
-    table
+
+    /// The longest class name, and at least `least`.
+    fn name_width(&self, least: usize) -> usize {
+        self.classes.iter().map(|name| name.chars().count()).fold(least, usize::max)
+    }
+
+    /// A table of classes: images, how many were recognised, precision, recall, and recall as a bar.
+    fn letters(&self) -> String {
+        let width = self.name_width(6);
+        let mut table = format!(
+            "\n{:<width$}{:>8}{:>9}{:>11}{:>9}",
+            "Letter", "Images", "Correct", "Precision", "Recall"
+        );
+        let share = |share: Option<f64>| share.map_or("-".to_owned(), |x| format!("{x:.4}"));
+        for (class, letter) in self.classes.iter().enumerate() {
+            let (images, hits) = (self.confusion.images(class), self.confusion.count(class, class));
+            let (precision, recall) =
+                (self.confusion.precision(class), self.confusion.recall(class));
+            let bar = "#".repeat((recall.unwrap_or(0.0) * 20.0).round() as usize);
+            let line = format!(
+                "\n{letter:<width$}{images:>8}{hits:>9}{:>11}{:>9}  {bar}",
+                share(precision),
+                share(recall)
+            );
+            table += line.trim_end();
+        }
+        table
+    }
+
+    /// The confusion matrix; a dot is no image.
+    fn matrix(&self) -> String {
+        let width = self.name_width(1);
+        let cell = |count: usize| if count == 0 { ".".to_owned() } else { count.to_string() };
+        let classes = 0..self.classes.len();
+        let columns: Vec<usize> = (classes.clone())
+            .map(|guess| {
+                let cells = classes.clone().map(|truth| cell(self.confusion.count(truth, guess)));
+                cells.map(|cell| cell.len()).fold(self.classes[guess].chars().count(), usize::max)
+            })
+            .collect();
+        let mut table = format!("\nConfusion (row: the letter, column: the guess)\n{:width$}", "");
+        for (name, column) in self.classes.iter().zip(&columns) {
+            table += &format!(" {name:>column$}");
+        }
+        for truth in classes {
+            table += &format!("\n{:<width$}", self.classes[truth]);
+            for (&count, column) in self.confusion.row(truth).iter().zip(&columns) {
+                table += &format!(" {:>column$}", cell(count));
+            }
+        }
+        table
+    }
+
+    /// The worst mistakes, one a line.
+    fn mistakes(&self) -> String {
+        if self.worst.is_empty() {
+            return "\nNo mistakes to name".to_owned();
+        }
+        let width = self.name_width(6);
+        let mut table = format!(
+            "\nWorst mistakes (probability: of the letter)\n{:>6}  {:<width$} {:<width$} {:>11}",
+            "Image", "Letter", "Guess", "Probability"
+        );
+        for mistake in &self.worst {
+            let (truth, guess) = (&self.classes[mistake.truth], &self.classes[mistake.guess]);
+            let (index, p) = (mistake.index, mistake.probability);
+            table += &format!("\n{index:>6}  {truth:<width$} {guess:<width$} {p:>11.2e}");
+        }
+        table
+    }
 }

@@ -16,6 +16,7 @@ mod evaluate;
 mod explain;
 mod export;
 mod output;
+mod predict;
 mod train;
 
 use std::ffi::OsString;
@@ -44,6 +45,7 @@ enum Command {
     Train(Box<train::Args>),
     Evaluate(evaluate::Args),
     Export(export::Args),
+    Predict(predict::Args),
     /// Look at the data set, or download it
     Data(data::Args),
     Devices(devices::Args),
@@ -61,6 +63,7 @@ pub fn run_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Train(args) => args.run(),
         Command::Evaluate(args) => args.run(),
         Command::Export(args) => args.run(),
+        Command::Predict(args) => args.run(),
         Command::Data(args) => args.run(),
         Command::Devices(args) => args.run(),
         Command::Bench(args) => args.run(),

@@ -225,6 +225,7 @@ impl Args {
             synthetic: split.source.is_synthetic(),
             data_sha256: split.digest(),
             classes: split.train.classes.clone(),
+            whole_images: split.source.is_whole_images(),
             device: chosen.device.describe(),
             precisions: chosen.device.precisions(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -143,6 +143,11 @@ pub enum Source {
         /// How its files number the letters.
         convention: Convention,
     },
+    /// Image files, in a folder with a sub-folder for each class.
+    Images {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The built-in synthetic hands.
     Synthetic {
         /// The seed they were drawn from.
@@ -155,12 +160,18 @@ impl Source {
     pub fn is_synthetic(&self) -> bool {
         matches!(self, Self::Synthetic { .. })
     }
+
+    /// Whether the images are whole photographs, squeezed to the network's size.
+    pub fn is_whole_images(&self) -> bool {
+        matches!(self, Self::Images { .. })
+    }
 }
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folder { path, .. } => write!(f, "Sign Language MNIST ({})", path.display()),
+            Self::Images { path } => write!(f, "images ({})", path.display()),
             Self::Synthetic { seed } => write!(f, "synthetic hands (seed {seed})"),
         }
     }

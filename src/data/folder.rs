@@ -1,4 +1,4 @@
-//! Finds and reads the two files of a folder.
+//! Finds and reads the two files of a folder, or its images.
 
 use std::path::{Path, PathBuf};
 
@@ -40,7 +40,8 @@ impl FolderFiles {
             };
             return Err(DataError::new(what).in_file(folder).with_help(
                 "give the folder that holds sign_mnist_train.csv and sign_mnist_valid.csv \
-                 (or sign_mnist_test.csv), or use --data synthetic",
+                 (or sign_mnist_test.csv) or a sub-folder of images per class, or use --data \
+                 synthetic",
             ));
         }
         Ok(Self { train: find(folder, &TRAIN_NAMES)?, valid: find(folder, &VALID_NAMES)? })
@@ -52,17 +53,29 @@ fn find(folder: &Path, names: &[&str]) -> Result<PathBuf, DataError> {
         let plain: Vec<_> = names.iter().copied().filter(|name| name.ends_with(".csv")).collect();
         DataError::new(format!("there is no {} in it", plain.join(" or ")))
             .in_file(folder)
-            .with_help("the names are Kaggle's or the course's, plain or with .gz at the end")
+            .with_help(
+                "the names are Kaggle's or the course's, plain or with .gz at the end; images lie \
+                 in a sub-folder per class",
+            )
     })
 }
 
-/// Reads both files of `folder`, at the same time.
+/// Reads both files of `folder`, at the same time; with the feature `cli`, a folder that has none
+/// of them but sub-folders is read as images, one sub-folder per class.
 ///
 /// # Errors
 /// If a file is missing or is not what [`parse_csv`](super::parse_csv) expects, or the labels of
-/// the two contradict each other.
+/// the two contradict each other; for images, as `read_image_folder`.
 pub fn read_folder(folder: impl AsRef<Path>) -> Result<Split, DataError> {
     let folder = folder.as_ref();
+    #[cfg(feature = "cli")]
+    {
+        let mut names = TRAIN_NAMES.iter().chain(&VALID_NAMES);
+        let has_file = names.any(|name| folder.join(name).exists());
+        if !has_file && super::image_folder::has_sub_folders(folder) {
+            return super::read_image_folder(folder);
+        }
+    }
     let files = FolderFiles::find(folder)?;
     let (train, valid) = rayon::join(|| read_csv(&files.train), || read_csv(&files.valid));
     split_from_tables(train?, valid?, folder)

@@ -7,6 +7,7 @@
 //! | `text.rs` | the text of a file, unpacked if it is gzip |
 //! | `labels.rs` | the two numberings of the letters that are in use |
 //! | `folder.rs` | a folder with both files to a [`Split`] |
+//! | `image_folder.rs` | a folder with one sub-folder of images per class to a [`Split`] (feature `cli`) |
 //! | `synthetic/` | the built-in set: hand shapes as capsules, and the pose of each letter |
 //! | `loader.rs` | [`DataLoader`]: batches on a device |
 //! | `locate.rs` | what `--data` says, and where the files may lie |
@@ -23,6 +24,8 @@ mod dataset;
 mod download;
 mod error;
 mod folder;
+#[cfg(feature = "cli")]
+mod image_folder;
 mod labels;
 mod loader;
 mod locate;
@@ -36,6 +39,8 @@ pub use dataset::{Dataset, Source, Split, letters};
 pub use download::{Progress, download, mirrors};
 pub use error::DataError;
 pub use folder::{FolderFiles, read_folder};
+#[cfg(feature = "cli")]
+pub use image_folder::{image_files, read_image_folder};
 pub use labels::{Convention, split_from_tables};
 pub use loader::{Batch, Batches, DataLoader};
 pub use locate::{Request, cache_folder, find_local};

@@ -17,8 +17,10 @@ const ROWS: usize = 256;
 pub struct Evaluation {
     /// Loss and accuracy to the notebook's definition.
     pub measured: Measured,
-    /// Per class: how many images it has, and how many of them were recognised.
-    pub classes: Vec<(usize, usize)>,
+    /// The class that each image was taken for.
+    pub predicted: Vec<usize>,
+    /// The cross-entropy of each image.
+    pub losses: Vec<f64>,
 }
 
 /// Runs `model` in evaluation mode over the images of `loader`, and puts it back into its mode.
@@ -107,14 +109,13 @@ impl<D: Device<T>, T: Float> Validation<D, T> {
             (T::of(total) * (T::one() / T::of(losses.len() as f64))).as_f64()
         };
         let loss = losses.chunks(self.loader.batch_size()).map(mean).sum();
-        let mut classes = vec![(0, 0); self.classes];
-        for (&label, &predicted) in self.labels.iter().zip(&predicted) {
-            let (images, hits) = &mut classes[label as usize];
-            *images += 1;
-            *hits += usize::from(predicted == label);
-        }
-        let hits: usize = classes.iter().map(|&(_, hits)| hits).sum();
+        let hits =
+            self.labels.iter().zip(&predicted).filter(|(label, guess)| label == guess).count();
         let accuracy = hits as f64 / self.labels.len() as f64;
-        Ok(Evaluation { measured: Measured { loss, accuracy }, classes })
+        Ok(Evaluation {
+            measured: Measured { loss, accuracy },
+            predicted: predicted.into_iter().map(|class| class as usize).collect(),
+            losses: losses.into_iter().map(T::as_f64).collect(),
+        })
     }
 }

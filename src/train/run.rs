@@ -3,6 +3,7 @@
 use super::{Config, State};
 use crate::device::Precisions;
 use crate::files::write_atomic;
+use crate::predict::TrainedModel;
 use crate::{Error, Result, checkpoint};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -37,6 +38,9 @@ pub struct Record {
     pub data_sha256: String,
     /// The names of the classes.
     pub classes: Vec<String>,
+    /// Whether the images are whole photographs, squeezed to the network's size.
+    #[serde(default)]
+    pub whole_images: bool,
     /// The device, in words.
     pub device: String,
     /// What the device rounds operands of products to.
@@ -142,16 +146,19 @@ impl RunFolder {
     }
 
     /// Writes the state, then what is derived from it: the metrics and the two models. A run that
-    /// dies in between writes them again when it goes on.
+    /// dies in between writes them again when it goes on. The models' files hold the names of the
+    /// classes too, which `config.json` knows.
     ///
     /// # Errors
-    /// [`Error::Io`] when a file cannot be written.
+    /// [`Error::Io`] when a file cannot be written, or `config.json` cannot be read.
     pub fn save(&self, state: &State) -> Result<()> {
         state.save(&self.file(STATE))?;
         self.write_metrics(state)?;
-        checkpoint::save(&self.file(MODEL), &state.model, None)?;
+        let Record { classes, whole_images, .. } = self.record()?;
+        let words = || Some(TrainedModel::metadata(&classes, whole_images));
+        checkpoint::save(&self.file(MODEL), &state.model, words())?;
         match &state.best_model {
-            Some(best) => checkpoint::save(&self.file(BEST), best, None),
+            Some(best) => checkpoint::save(&self.file(BEST), best, words()),
             None => Ok(()),
         }
     }

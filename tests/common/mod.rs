@@ -10,6 +10,7 @@
 //! | `registry/` | the ops, each with cases that cover its geometry |
 //! | `models.rs` | the network in its full and its narrow size, and training it |
 //! | `orders.rs` | running in every order of threads, and under checks |
+//! | `photos.rs` | image files, and what PIL makes of them |
 //! | `program.rs` | driving the program as a user does |
 //! | `machine.rs` | the program on a machine with cusim for a GPU, or with parts missing |
 
@@ -26,6 +27,8 @@ pub mod machine;
 pub mod models;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod orders;
+#[cfg(feature = "cli")]
+pub mod photos;
 #[cfg(feature = "cli")]
 pub mod program;
 pub mod registry;

@@ -1,0 +1,174 @@
+//! `signet predict`: the letters that photographs show.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::{DeviceArgs, note, print};
+use crate::data::{DataError, image_files};
+use crate::device::{Device, OnDevice};
+use crate::photo::{Crop, MAX_BYTES, decode};
+use crate::predict::{Predictor, TrainedModel, top};
+use crate::{Error, Result};
+
+/// How many classes are named for each image: the best and the next four.
+const NAMED: usize = 5;
+
+/// Say which letter each photograph shows
+///
+/// An image that cannot be read is named on stderr, the others are still predicted, and the exit
+/// code is 1.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A run's folder (its best model), or a safetensors file, also one that PyTorch wrote
+    model: PathBuf,
+
+    /// PNG, JPEG or WebP files, folders of them, or - for stdin
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<PathBuf>,
+
+    /// The part of each image to look at [default: auto; none for a model of `train --data DIR`
+    /// with a folder of images]
+    #[arg(long, value_enum)]
+    crop: Option<Crop>,
+
+    /// Print one JSON object an image
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+impl Args {
+    /// Predicts.
+    ///
+    /// # Errors
+    /// For a model or a device that cannot be used, and when stdout cannot be written.
+    pub fn run(self) -> Result<ExitCode> {
+        let model = TrainedModel::open(&self.model)?;
+        let default = if model.whole_images { Crop::None } else { Crop::Auto };
+        let crop = self.crop.unwrap_or(default);
+        let (mut images, mut failed) = (Vec::new(), false);
+        for path in self.images {
+            match expand(path) {
+                Ok(found) => images.extend(found),
+                Err(error) => failed |= complain(&error),
+            }
+        }
+        let device = self.device.choose()?.device;
+        let all_read = device.run(Job { model: &model, images: &images, crop, json: self.json })?;
+        Ok(if failed || !all_read { ExitCode::from(1) } else { ExitCode::SUCCESS })
+    }
+}
+
+/// Says what is wrong with one image.
+fn complain(error: &Error) -> bool {
+    note(format_args!("error: {error}"));
+    true
+}
+
+/// A folder's images, or the file itself.
+fn expand(path: PathBuf) -> Result<Vec<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(vec![path]);
+    }
+    let files = image_files(&path)?;
+    if files.is_empty() {
+        let message = "there is no PNG, JPEG or WebP image in this folder";
+        return Err(DataError::new(message).in_file(path).into());
+    }
+    Ok(files)
+}
+
+struct Job<'a> {
+    model: &'a TrainedModel,
+    images: &'a [PathBuf],
+    crop: Crop,
+    json: bool,
+}
+
+impl OnDevice for Job<'_> {
+    /// Whether every image could be read.
+    type Result = bool;
+
+    fn run<D: Device<f32>>(self, device: &D) -> Result<bool> {
+        let predictor = Predictor::new(device, self.model)?;
+        let mut all_read = true;
+        for path in self.images {
+            let photo = read(path).and_then(|bytes| {
+                let photo = decode(&bytes);
+                Ok(photo.map_err(|error| DataError::new(error.to_string()).in_file(path))?)
+            });
+            match photo {
+                Ok(photo) => {
+                    let image = self.crop.image(&photo);
+                    let probabilities = predictor.probabilities(&[image])?;
+                    self.print(path, &top(&probabilities[0], NAMED))?;
+                }
+                Err(error) => all_read &= !complain(&error),
+            }
+        }
+        Ok(all_read)
+    }
+}
+
+/// The bytes of a file, or of stdin for `-`.
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let from: Box<dyn Read> = if path.as_os_str() == OsStr::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        Box::new(File::open(path).map_err(Error::io("read", path))?)
+    };
+    from.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        let message = format!("it is larger than {} MB", MAX_BYTES / 1_000_000);
+        return Err(DataError::new(message).in_file(path).into());
+    }
+    Ok(bytes)
+}
+
+#[derive(Serialize)]
+struct Prediction<'a> {
+    path: String,
+    letter: &'a str,
+    probability: f64,
+    top: Vec<Guess<'a>>,
+}
+
+#[derive(Serialize)]
+struct Guess<'a> {
+    letter: &'a str,
+    probability: f64,
+}
+
+impl Job<'_> {
+    fn print(&self, path: &Path, top: &[(usize, f64)]) -> Result<()> {
+        let classes = &self.model.classes;
+        let guess =
+            |&(class, probability): &(usize, f64)| Guess { letter: &classes[class], probability };
+        let top: Vec<Guess> = top.iter().map(guess).collect();
+        let path = path.display().to_string();
+        if self.json {
+            let Some(&Guess { letter, probability }) = top.first() else { return Ok(()) };
+            let line = serde_json::to_string(&Prediction { path, letter, probability, top });
+            let line =
+                line.map_err(|e| Error::argument("--json", format!("cannot be written: {e}")))?;
+            return print(line);
+        }
+        let lengths = |names: &mut dyn Iterator<Item = usize>| names.max().unwrap_or(0);
+        let path_width =
+            lengths(&mut self.images.iter().map(|p| p.display().to_string().chars().count()));
+        let name_width = lengths(&mut classes.iter().map(|c| c.chars().count()));
+        let mut line = format!("{path:<path_width$}");
+        for Guess { letter, probability } in top {
+            line += &format!("  {letter:<name_width$} {probability:.4}");
+        }
+        print(line)
+    }
+}

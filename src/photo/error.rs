@@ -1,0 +1,30 @@
+use super::MAX_PIXELS;
+
+/// Why bytes are no photograph that can be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PhotoError {
+    /// There are no bytes.
+    #[error("the file is empty")]
+    Empty,
+    /// Another kind of file, whatever its name says.
+    #[error("it is no PNG, JPEG or WebP image")]
+    Format,
+    /// A header that claims more than [`MAX_PIXELS`].
+    #[error(
+        "it is {width} x {height} pixels; at most {} million are read: make it smaller",
+        MAX_PIXELS / 1_000_000
+    )]
+    TooLarge {
+        /// Columns.
+        width: u32,
+        /// Rows.
+        height: u32,
+    },
+    /// The end is missing.
+    #[error("the {0} data ends too early; was it copied whole?")]
+    Truncated(&'static str),
+    /// The decoder's reason.
+    #[error("it is damaged, or of a kind that is not read: {0}")]
+    Damaged(String),
+}
