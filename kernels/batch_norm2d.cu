@@ -32,7 +32,8 @@ __device__ inline void finish_statistics(const Moments &all, T eps, T momentum, 
   mean[channel] = channel_mean;
   invstd[channel] = inverse_std(variance, eps);
   if (running_mean) {
-    track(running_mean + channel, running_var + channel, momentum, channel_mean, variance, all.count);
+    track(running_mean + channel, running_var + channel, momentum, channel_mean, variance,
+          all.count);
   }
 }
 

@@ -9,7 +9,12 @@
 // is not positive (and not NaN). So a window's gradient goes to its maximum or nowhere.
 // conv_block_sums adds what the normalisation's gradients need, over the pooled elements alone;
 // conv_block_unpool writes the gradient of the convolution's output; conv_block_weight and
-// conv2d_backward_input (conv2d.cu) take it from there.
+// conv_block_input take it from there.
+//
+// The products of a small batch have few tiles and long sums: `gemm_split` cuts these into slices
+// for more blocks, and one of them has the whole tile in the end. The launch bounds ask for two
+// blocks of 256 threads a multiprocessor, or four of 128: left alone, the compiler aims at more,
+// and spills.
 
 #include "batch_norm.cuh"
 #include "conv.cuh"
@@ -37,11 +42,15 @@ struct __align__(16) Part {
 
 template <int ROWS>
 __device__ inline void convolve(GemmTileShared<ROWS, ForwardProduct> &shared,
-                                const Conv2dGeometry &g, const T *input, const T *weight,
-                                const T *bias, T *convolved, Part *parts) {
+                                const Conv2dGeometry &g, const GemmSplit &split, const T *input,
+                                const T *weight, const T *bias, T *partials, unsigned *counters,
+                                T *convolved, Part *parts) {
   const unsigned m = g.out_channels, n = g.batch * g.out_pixels();
-  const unsigned row = tile_row(m, ROWS), col = tile_col(m, ROWS);
-  gemm_tile(ForwardProduct{g, input, weight}, shared, m, n, row, col, 0, g.in_channels * g.taps());
+  unsigned row, col;
+  if (!gemm_split(ForwardProduct{g, input, weight}, shared, split, blockIdx.x, m, n,
+                  g.in_channels * g.taps(), row, col, partials, counters)) {
+    return;
+  }
   gemm_tile_store(shared.tile, m, n, row, col, g.out_pixels(), bias, convolved, 0);
   if (!parts) return;
 
@@ -81,35 +90,43 @@ __device__ inline void convolve(GemmTileShared<ROWS, ForwardProduct> &shared,
 // convolved = conv2d(input, weight) + bias, and of each channel the mean and the squares around it
 // in every tile of 64 pixels.
 //
-// Block x owns the 64 filters x 64 output pixels of tile x, its thread 4 x 4 of them; then four
+// Block b of split.blocks() computes a slice of the taps for a tile of 64 filters x 64 output
+// pixels, its thread 4 x 4 of them; the last block of a tile adds the slices in order, then four
 // lanes have a filter's pixels each. 2 * N * O * OH * OW * C * KH * KW FLOP, and 5 a pixel and
-// filter. Reads the input about ceil(O / 64) * KH * KW times, mostly from cache, and the weight once
-// per 64 pixels; writes the output once, and 16 bytes per filter and 64 pixels.
+// filter. Reads the input about ceil(O / 64) * KH * KW times, mostly from cache, and the weight
+// once per 64 pixels; writes and reads each partial sum once, and writes the output once, and 16
+// bytes per filter and 64 pixels.
 extern "C" __global__ void __launch_bounds__(256, 2)
-    conv_block_conv(Conv2dGeometry g,
+    conv_block_conv(Conv2dGeometry g, GemmSplit split,
                     const T *__restrict__ input,  // [N, C, H, W]
                     const T *__restrict__ weight, // [O, C, KH, KW]
                     const T *__restrict__ bias,   // [O] or null
+                    T *partials,                  // as `gemm_split` has it
+                    unsigned *counters,           // as `gemm_split` has it
                     T *__restrict__ convolved,    // [N, O, OH, OW]
                     double *__restrict__ parts) { // [O, tiles, 2] as Part, or null
   __shared__ GemmTileShared<64, ForwardProduct> shared;
-  convolve(shared, specialise(g), input, weight, bias, convolved, (Part *)parts);
+  convolve(shared, specialise(g), split, input, weight, bias, partials, counters, convolved,
+           (Part *)parts);
 }
 
 // The same with tiles of 32 filters x 64 pixels, 128 threads.
-extern "C" __global__ void __launch_bounds__(128)
-    conv_block_conv_few(Conv2dGeometry g,
+extern "C" __global__ void __launch_bounds__(128, 4)
+    conv_block_conv_few(Conv2dGeometry g, GemmSplit split,
                         const T *__restrict__ input,  // [N, C, H, W]
                         const T *__restrict__ weight, // [O, C, KH, KW]
                         const T *__restrict__ bias,   // [O] or null
+                        T *partials,                  // as `gemm_split` has it
+                        unsigned *counters,           // as `gemm_split` has it
                         T *__restrict__ convolved,    // [N, O, OH, OW]
                         double *__restrict__ parts) { // [O, tiles, 2] as Part, or null
   __shared__ GemmTileShared<32, ForwardProduct> shared;
-  convolve(shared, specialise(g), input, weight, bias, convolved, (Part *)parts);
+  convolve(shared, specialise(g), split, input, weight, bias, partials, counters, convolved,
+           (Part *)parts);
 }
 
-// The mean and the biased variance of `count` elements in tiles of GEMM_COLS, in every thread of the
-// block. The mean first, then the squares around it: nothing cancels.
+// The mean and the biased variance of `count` elements in tiles of GEMM_COLS, in every thread of
+// the block. The mean first, then the squares around it: nothing cancels.
 __device__ inline void merge_parts(const Part *parts, unsigned count, T *mean, T *variance) {
   const unsigned tiles = (count + GEMM_COLS - 1) / GEMM_COLS;
   double sum = 0, squares = 0;
@@ -140,8 +157,8 @@ struct Pooled {
   }
 };
 
-// The maximum of a window of KH x KW (of any size if these are 0) that starts at element `start`, and
-// its place in the window, row-major: the first maximum, or the last NaN.
+// The maximum of a window of KH x KW (of any size if these are 0) that starts at element `start`,
+// and its place in the window, row-major: the first maximum, or the last NaN.
 template <unsigned KH, unsigned KW>
 __device__ inline T window_maximum(const MaxPool2dGeometry &g, const T *convolved, unsigned start,
                                    T mean, T scale, T shift, DropoutMask &mask, unsigned *best) {
@@ -164,9 +181,9 @@ __device__ inline T window_maximum(const MaxPool2dGeometry &g, const T *convolve
   return maximum;
 }
 
-// output = max_pool(dropout(relu((convolved - mean) * invstd * scale + shift))) and where each window
-// has its maximum, with the statistics that `parts` says, or the running ones without it. The
-// running statistics step as in batch_norm2d.cu.
+// output = max_pool(dropout(relu((convolved - mean) * invstd * scale + shift))) and where each
+// window has its maximum, with the statistics that `parts` says, or the running ones without it.
+// The running statistics step as in batch_norm2d.cu.
 //
 // Block (channel c, chunk h), numbered c * chunks + h, merges the parts of its channel, each block
 // of it in the same order; that of chunk 0 writes what becomes of them. Then a thread owns a window
@@ -208,16 +225,18 @@ extern "C" __global__ void __launch_bounds__(THREADS, 4)
     }
   }
 
-  const T factor = scale ? inverse * scale[channel] : inverse, offset = shift ? shift[channel] : T(0);
+  const T factor = scale ? inverse * scale[channel] : inverse;
+  const T offset = shift ? shift[channel] : T(0);
   const bool small = g.pool.kernel_size[0] == 2 && g.pool.kernel_size[1] == 2;
   DropoutMask mask(drop, step);
   const unsigned elements = g.conv.batch * g.pooled_pixels();
   for (unsigned i = chunk * THREADS + threadIdx.x; i < elements; i += chunks * THREADS) {
     const Pooled pooled(g, channel, i);
     unsigned best = 0;
-    output[pooled.at] =
-        small ? window_maximum<2, 2>(g.pool, convolved, pooled.window, around, factor, offset, mask, &best)
-              : window_maximum<0, 0>(g.pool, convolved, pooled.window, around, factor, offset, mask, &best);
+    output[pooled.at] = small ? window_maximum<2, 2>(g.pool, convolved, pooled.window, around,
+                                                     factor, offset, mask, &best)
+                              : window_maximum<0, 0>(g.pool, convolved, pooled.window, around,
+                                                     factor, offset, mask, &best);
     if (!argmax) continue;
     if (g.in_bytes()) {
       argmax[pooled.at] = (unsigned char)best;
@@ -247,8 +266,9 @@ struct Pooling {
   }
 };
 
-// With g the gradient that passes: grad_shift = the sum of g, grad_scale = the sum of g * xhat, xhat
-// = (convolved - mean) * invstd; and both as `sums` for conv_block_unpool. g is 0 but for maxima.
+// With g the gradient that passes: grad_shift = the sum of g, grad_scale = the sum of g * xhat,
+// xhat = (convolved - mean) * invstd; and both as `sums` for conv_block_unpool. g is 0 but for
+// maxima.
 //
 // Blocks as those of conv_block_pool, a thread owns a pooled element at a time; the last block of a
 // channel adds the sums of all, in order. Reads output, grad_output and argmax once, and of the
@@ -314,8 +334,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 // windows.
 //
 // A thread owns WIDTH neighbouring elements, mostly of one row. Reads the convolution's output once
-// and pooled elements about KW times, but for the first from cache; writes the gradient once. 5 FLOP
-// an element.
+// and pooled elements about KW times, but for the first from cache; writes the gradient once. 5
+// FLOP an element.
 extern "C" __global__ void __launch_bounds__(THREADS)
     conv_block_unpool(ConvBlockGeometry g,
                       T factor,                                 // dropout's, or 1
@@ -406,13 +426,13 @@ __device__ inline void backward_parameters(GemmTileShared<ROWS, ParametersProduc
   }
 }
 
-// grad_weight[o, c, tap] = sum over the batch's output pixels of grad_convolved * the input under the
-// tap, grad_bias[o] = sum of grad_convolved; a null one is not computed.
+// grad_weight[o, c, tap] = sum over the batch's output pixels of grad_convolved * the input under
+// the tap, grad_bias[o] = sum of grad_convolved; a null one is not computed.
 //
 // Block b of split.blocks() computes a slice of the pixels for a tile of 64 filters x 64 taps, its
-// thread 4 x 4 of them; the last block of a tile adds the slices in order (`gemm_split`). 2 * N * O *
-// OH * OW * (C * KH * KW + 1) FLOP; reads grad_convolved once per 64 taps and the input about KH *
-// KW times per 64 filters, mostly from cache; writes and reads each partial sum once.
+// thread 4 x 4 of them; the last block of a tile adds the slices in order (`gemm_split`). 2 * N *
+// O * OH * OW * (C * KH * KW + 1) FLOP; reads grad_convolved once per 64 taps and the input about
+// KH * KW times per 64 filters, mostly from cache; writes and reads each partial sum once.
 extern "C" __global__ void __launch_bounds__(256, 2)
     conv_block_weight(Conv2dGeometry g, GemmSplit split,
                       const T *__restrict__ input,          // [N, C, H, W]
@@ -429,7 +449,7 @@ extern "C" __global__ void __launch_bounds__(256, 2)
 }
 
 // The same with tiles of 32 filters x 64 taps, 128 threads.
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     conv_block_weight_few(Conv2dGeometry g, GemmSplit split,
                           const T *__restrict__ input,          // [N, C, H, W]
                           const T *__restrict__ grad_convolved, // [N, O, OH, OW]
@@ -442,4 +462,52 @@ extern "C" __global__ void __launch_bounds__(128)
   __shared__ GemmTileShared<32, ParametersProduct> shared;
   backward_parameters(shared, specialise(g), split, input, grad_convolved, partials, counters,
                       grad_weight, accumulate_weight, grad_bias, accumulate_bias);
+}
+
+template <int ROWS>
+__device__ inline void
+backward_input(GemmTileShared<ROWS, BackwardInputProduct> &shared, const Conv2dGeometry &g,
+               const GemmSplit &split, const T *grad_convolved, const T *weight, T *partials,
+               unsigned *counters, T *grad_input, int accumulate) {
+  const unsigned m = g.in_channels, n = g.batch * g.in_pixels();
+  unsigned row, col;
+  if (gemm_split(BackwardInputProduct{g, grad_convolved, weight}, shared, split, blockIdx.x, m, n,
+                 g.out_channels * g.taps(), row, col, partials, counters)) {
+    gemm_tile_store(shared.tile, m, n, row, col, g.in_pixels(), (const T *)nullptr, grad_input,
+                    accumulate);
+  }
+}
+
+// grad_input as conv2d_backward_input in conv2d.cu has it.
+//
+// Block b of split.blocks() computes a slice of the sum for a tile of 64 channels x 64 input
+// pixels, its thread 4 x 4 of them; the last block of a tile adds the slices in order
+// (`gemm_split`). 2 * N * C * H * W * O * KH * KW FLOP; reads grad_convolved about KH * KW times
+// per 64 channels, mostly from cache, and the weight once per 64 pixels; writes and reads each
+// partial sum once.
+extern "C" __global__ void __launch_bounds__(256, 2)
+    conv_block_input(Conv2dGeometry g, GemmSplit split,
+                     const T *__restrict__ grad_convolved, // [N, O, OH, OW]
+                     const T *__restrict__ weight,         // [O, C, KH, KW]
+                     T *partials,                          // as `gemm_split` has it
+                     unsigned *counters,                   // as `gemm_split` has it
+                     T *__restrict__ grad_input,           // [N, C, H, W]
+                     int accumulate) {
+  __shared__ GemmTileShared<64, BackwardInputProduct> shared;
+  backward_input(shared, specialise(g), split, grad_convolved, weight, partials, counters,
+                 grad_input, accumulate);
+}
+
+// The same with tiles of 32 channels x 64 pixels, 128 threads.
+extern "C" __global__ void __launch_bounds__(128, 4)
+    conv_block_input_few(Conv2dGeometry g, GemmSplit split,
+                         const T *__restrict__ grad_convolved, // [N, O, OH, OW]
+                         const T *__restrict__ weight,         // [O, C, KH, KW]
+                         T *partials,                          // as `gemm_split` has it
+                         unsigned *counters,                   // as `gemm_split` has it
+                         T *__restrict__ grad_input,           // [N, C, H, W]
+                         int accumulate) {
+  __shared__ GemmTileShared<32, BackwardInputProduct> shared;
+  backward_input(shared, specialise(g), split, grad_convolved, weight, partials, counters,
+                 grad_input, accumulate);
 }

@@ -14,7 +14,8 @@ struct LinearGeometry {
 
 #define LINEAR_ROWS 32
 
-// A Gradient is a rule for the gradient of the output [rows, out_features]: T operator()(unsigned i).
+// A Gradient is a rule for the gradient of the output [rows, out_features]: T operator()(unsigned
+// i).
 
 // grad_weight[o, i] = gradient[n, o] * input[n, i]; column `weights` is the bias's, whose inputs
 // are 1.

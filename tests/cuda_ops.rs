@@ -358,8 +358,8 @@ fn conv_block<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Result
         ([2, 1, 22, 42], [2, 3, 3], plain, MaxPool2d::new([20, 40])),
     ];
     let large: &[Sizes] = &[
-        ([33, 1, 28, 28], [25, 3, 3], padded, two),
-        ([33, 7, 14, 14], [50, 3, 3], padded, two),
+        ([9, 1, 28, 28], [25, 3, 3], padded, two),
+        ([17, 7, 14, 14], [50, 3, 3], padded, two),
         ([3, 17, 9, 13], [130, 5, 3], padded, MaxPool2d::new([2, 3])),
         ([1, 40, 8, 8], [3, 1, 1], plain, MaxPool2d::new(1)),
         ([0, 2, 4, 4], [3, 3, 3], padded, two),
