@@ -41,7 +41,8 @@ struct Place {
   int offset, y, x;
 };
 
-// The input's place of the first tap of output pixel `pixel` of the batch, counted over [N, OH, OW].
+// The input's place of the first tap of output pixel `pixel` of the batch, counted over [N, OH,
+// OW].
 __device__ inline Place pixel_place(const Conv2dGeometry &g, unsigned pixel) {
   const unsigned image = pixel / g.out_pixels(), inside = pixel % g.out_pixels();
   const int y = (int)(inside / g.out_width * g.stride[0]) - (int)g.padding[0];
@@ -94,6 +95,46 @@ struct ForwardProduct {
   __device__ T a(Row filter, const Step &step) const { return weight[filter + step.k]; }
   __device__ T b(const Col &pixel, const Step &step) const {
     return patch(g, input, pixel, step.tap);
+  }
+};
+
+// grad_x[c, (n,q)] = weight[c, (o,t)] * gathered grad_y[(o,t), (n,q)].
+struct BackwardInputProduct {
+  typedef unsigned Row; // where the input channel starts inside a filter
+  typedef Place Col;    // of the input pixel: the image in grad_output, row and column padded
+  struct Step {
+    unsigned weight, output; // where filter and output channel start, the tap included
+    int y, x;                // of the tap
+  };
+  static const bool A_ALONG_K = true, B_ALONG_K = false;
+
+  const Conv2dGeometry &g;
+  const T *grad_output, *weight;
+
+  __device__ Row row(unsigned c) const { return c * g.taps(); }
+  __device__ Col col(unsigned pixel) const {
+    const unsigned image = pixel / g.in_pixels(), inside = pixel % g.in_pixels();
+    return {(int)(image * g.out_channels * g.out_pixels()),
+            (int)(inside / g.width + g.padding[0]), (int)(inside % g.width + g.padding[1])};
+  }
+  __device__ Step step(unsigned k) const {
+    const unsigned o = k / g.taps(), tap = k % g.taps();
+    return {o * g.in_channels * g.taps() + tap, o * g.out_pixels(),
+            (int)(tap / g.kernel_size[1] * g.dilation[0]),
+            (int)(tap % g.kernel_size[1] * g.dilation[1])};
+  }
+  __device__ T a(Row channel, const Step &step) const { return weight[step.weight + channel]; }
+  // The output pixel whose tap lay over this input pixel; with a stride there is not always one.
+  __device__ T b(const Col &pixel, const Step &step) const {
+    int y = pixel.y - step.y, x = pixel.x - step.x;
+    if (y < 0 || x < 0) return 0;
+    if (g.stride[0] > 1 || g.stride[1] > 1) {
+      if (y % g.stride[0] != 0 || x % g.stride[1] != 0) return 0;
+      y /= g.stride[0];
+      x /= g.stride[1];
+    }
+    if (y >= (int)g.out_height || x >= (int)g.out_width) return 0;
+    return grad_output[pixel.offset + step.output + y * g.out_width + x];
   }
 };
 

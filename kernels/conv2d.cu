@@ -65,45 +65,6 @@ extern "C" __global__ void __launch_bounds__(128)
 
 // ---------------------------------------------------------------------------------------------
 
-struct BackwardInputProduct {
-  typedef unsigned Row; // where the input channel starts inside a filter
-  typedef Place Col;    // of the input pixel: the image in grad_output, row and column padded
-  struct Step {
-    unsigned weight, output; // where filter and output channel start, the tap included
-    int y, x;                // of the tap
-  };
-  static const bool A_ALONG_K = true, B_ALONG_K = false;
-
-  const Conv2dGeometry &g;
-  const T *grad_output, *weight;
-
-  __device__ Row row(unsigned c) const { return c * g.taps(); }
-  __device__ Col col(unsigned pixel) const {
-    const unsigned image = pixel / g.in_pixels(), inside = pixel % g.in_pixels();
-    return {(int)(image * g.out_channels * g.out_pixels()),
-            (int)(inside / g.width + g.padding[0]), (int)(inside % g.width + g.padding[1])};
-  }
-  __device__ Step step(unsigned k) const {
-    const unsigned o = k / g.taps(), tap = k % g.taps();
-    return {o * g.in_channels * g.taps() + tap, o * g.out_pixels(),
-            (int)(tap / g.kernel_size[1] * g.dilation[0]),
-            (int)(tap % g.kernel_size[1] * g.dilation[1])};
-  }
-  __device__ T a(Row channel, const Step &step) const { return weight[step.weight + channel]; }
-  // The output pixel whose tap lay over this input pixel; with a stride there is not always one.
-  __device__ T b(const Col &pixel, const Step &step) const {
-    int y = pixel.y - step.y, x = pixel.x - step.x;
-    if (y < 0 || x < 0) return 0;
-    if (g.stride[0] > 1 || g.stride[1] > 1) {
-      if (y % g.stride[0] != 0 || x % g.stride[1] != 0) return 0;
-      y /= g.stride[0];
-      x /= g.stride[1];
-    }
-    if (y >= (int)g.out_height || x >= (int)g.out_width) return 0;
-    return grad_output[pixel.offset + step.output + y * g.out_width + x];
-  }
-};
-
 template <int ROWS>
 __device__ inline void backward_input(GemmShared<ROWS, BackwardInputProduct> &shared,
                                       const Conv2dGeometry &g, const T *grad_output,

@@ -9,7 +9,12 @@
 // is not positive (and not NaN). So a window's gradient goes to its maximum or nowhere.
 // conv_block_sums adds what the normalisation's gradients need, over the pooled elements alone;
 // conv_block_unpool writes the gradient of the convolution's output; conv_block_weight and
-// conv2d_backward_input (conv2d.cu) take it from there.
+// conv_block_input take it from there.
+//
+// The products of a small batch have few tiles and long sums: `gemm_split` cuts these into slices
+// for more blocks, and one of them has the whole tile in the end. The launch bounds ask for two
+// blocks of 256 threads a multiprocessor, or four of 128: left alone, the compiler aims at more,
+// and spills.
 
 #include "batch_norm.cuh"
 #include "conv.cuh"
@@ -37,11 +42,15 @@ struct __align__(16) Part {
 
 template <int ROWS>
 __device__ inline void convolve(GemmTileShared<ROWS, ForwardProduct> &shared,
-                                const Conv2dGeometry &g, const T *input, const T *weight,
-                                const T *bias, T *convolved, Part *parts) {
+                                const Conv2dGeometry &g, const GemmSplit &split, const T *input,
+                                const T *weight, const T *bias, T *partials, unsigned *counters,
+                                T *convolved, Part *parts) {
   const unsigned m = g.out_channels, n = g.batch * g.out_pixels();
-  const unsigned row = tile_row(m, ROWS), col = tile_col(m, ROWS);
-  gemm_tile(ForwardProduct{g, input, weight}, shared, m, n, row, col, 0, g.in_channels * g.taps());
+  unsigned row, col;
+  if (!gemm_split(ForwardProduct{g, input, weight}, shared, split, blockIdx.x, m, n,
+                  g.in_channels * g.taps(), row, col, partials, counters)) {
+    return;
+  }
   gemm_tile_store(shared.tile, m, n, row, col, g.out_pixels(), bias, convolved, 0);
   if (!parts) return;
 
@@ -81,31 +90,39 @@ __device__ inline void convolve(GemmTileShared<ROWS, ForwardProduct> &shared,
 // convolved = conv2d(input, weight) + bias, and of each channel the mean and the squares around it
 // in every tile of 64 pixels.
 //
-// Block x owns the 64 filters x 64 output pixels of tile x, its thread 4 x 4 of them; then four
+// Block b of split.blocks() computes a slice of the taps for a tile of 64 filters x 64 output
+// pixels, its thread 4 x 4 of them; the last block of a tile adds the slices in order, then four
 // lanes have a filter's pixels each. 2 * N * O * OH * OW * C * KH * KW FLOP, and 5 a pixel and
 // filter. Reads the input about ceil(O / 64) * KH * KW times, mostly from cache, and the weight
-// once per 64 pixels; writes the output once, and 16 bytes per filter and 64 pixels.
+// once per 64 pixels; writes and reads each partial sum once, and writes the output once, and 16
+// bytes per filter and 64 pixels.
 extern "C" __global__ void __launch_bounds__(256, 2)
-    conv_block_conv(Conv2dGeometry g,
+    conv_block_conv(Conv2dGeometry g, GemmSplit split,
                     const T *__restrict__ input,  // [N, C, H, W]
                     const T *__restrict__ weight, // [O, C, KH, KW]
                     const T *__restrict__ bias,   // [O] or null
+                    T *partials,                  // as `gemm_split` has it
+                    unsigned *counters,           // as `gemm_split` has it
                     T *__restrict__ convolved,    // [N, O, OH, OW]
                     double *__restrict__ parts) { // [O, tiles, 2] as Part, or null
   __shared__ GemmTileShared<64, ForwardProduct> shared;
-  convolve(shared, specialise(g), input, weight, bias, convolved, (Part *)parts);
+  convolve(shared, specialise(g), split, input, weight, bias, partials, counters, convolved,
+           (Part *)parts);
 }
 
 // The same with tiles of 32 filters x 64 pixels, 128 threads.
-extern "C" __global__ void __launch_bounds__(128)
-    conv_block_conv_few(Conv2dGeometry g,
+extern "C" __global__ void __launch_bounds__(128, 4)
+    conv_block_conv_few(Conv2dGeometry g, GemmSplit split,
                         const T *__restrict__ input,  // [N, C, H, W]
                         const T *__restrict__ weight, // [O, C, KH, KW]
                         const T *__restrict__ bias,   // [O] or null
+                        T *partials,                  // as `gemm_split` has it
+                        unsigned *counters,           // as `gemm_split` has it
                         T *__restrict__ convolved,    // [N, O, OH, OW]
                         double *__restrict__ parts) { // [O, tiles, 2] as Part, or null
   __shared__ GemmTileShared<32, ForwardProduct> shared;
-  convolve(shared, specialise(g), input, weight, bias, convolved, (Part *)parts);
+  convolve(shared, specialise(g), split, input, weight, bias, partials, counters, convolved,
+           (Part *)parts);
 }
 
 // The mean and the biased variance of `count` elements in tiles of GEMM_COLS, in every thread of
@@ -432,7 +449,7 @@ extern "C" __global__ void __launch_bounds__(256, 2)
 }
 
 // The same with tiles of 32 filters x 64 taps, 128 threads.
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     conv_block_weight_few(Conv2dGeometry g, GemmSplit split,
                           const T *__restrict__ input,          // [N, C, H, W]
                           const T *__restrict__ grad_convolved, // [N, O, OH, OW]
@@ -445,4 +462,52 @@ extern "C" __global__ void __launch_bounds__(128)
   __shared__ GemmTileShared<32, ParametersProduct> shared;
   backward_parameters(shared, specialise(g), split, input, grad_convolved, partials, counters,
                       grad_weight, accumulate_weight, grad_bias, accumulate_bias);
+}
+
+template <int ROWS>
+__device__ inline void
+backward_input(GemmTileShared<ROWS, BackwardInputProduct> &shared, const Conv2dGeometry &g,
+               const GemmSplit &split, const T *grad_convolved, const T *weight, T *partials,
+               unsigned *counters, T *grad_input, int accumulate) {
+  const unsigned m = g.in_channels, n = g.batch * g.in_pixels();
+  unsigned row, col;
+  if (gemm_split(BackwardInputProduct{g, grad_convolved, weight}, shared, split, blockIdx.x, m, n,
+                 g.out_channels * g.taps(), row, col, partials, counters)) {
+    gemm_tile_store(shared.tile, m, n, row, col, g.in_pixels(), (const T *)nullptr, grad_input,
+                    accumulate);
+  }
+}
+
+// grad_input as conv2d_backward_input in conv2d.cu has it.
+//
+// Block b of split.blocks() computes a slice of the sum for a tile of 64 channels x 64 input
+// pixels, its thread 4 x 4 of them; the last block of a tile adds the slices in order
+// (`gemm_split`). 2 * N * C * H * W * O * KH * KW FLOP; reads grad_convolved about KH * KW times
+// per 64 channels, mostly from cache, and the weight once per 64 pixels; writes and reads each
+// partial sum once.
+extern "C" __global__ void __launch_bounds__(256, 2)
+    conv_block_input(Conv2dGeometry g, GemmSplit split,
+                     const T *__restrict__ grad_convolved, // [N, O, OH, OW]
+                     const T *__restrict__ weight,         // [O, C, KH, KW]
+                     T *partials,                          // as `gemm_split` has it
+                     unsigned *counters,                   // as `gemm_split` has it
+                     T *__restrict__ grad_input,           // [N, C, H, W]
+                     int accumulate) {
+  __shared__ GemmTileShared<64, BackwardInputProduct> shared;
+  backward_input(shared, specialise(g), split, grad_convolved, weight, partials, counters,
+                 grad_input, accumulate);
+}
+
+// The same with tiles of 32 channels x 64 pixels, 128 threads.
+extern "C" __global__ void __launch_bounds__(128, 4)
+    conv_block_input_few(Conv2dGeometry g, GemmSplit split,
+                         const T *__restrict__ grad_convolved, // [N, O, OH, OW]
+                         const T *__restrict__ weight,         // [O, C, KH, KW]
+                         T *partials,                          // as `gemm_split` has it
+                         unsigned *counters,                   // as `gemm_split` has it
+                         T *__restrict__ grad_input,           // [N, C, H, W]
+                         int accumulate) {
+  __shared__ GemmTileShared<32, BackwardInputProduct> shared;
+  backward_input(shared, specialise(g), split, grad_convolved, weight, partials, counters,
+                 grad_input, accumulate);
 }

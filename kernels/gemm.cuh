@@ -7,8 +7,8 @@
 // registers, and shared memory has room for two, so one barrier a tile is enough.
 //
 // With PRECISION tf32 or bf16 the tensor cores multiply: elements are rounded on their way into
-// shared memory, a warp computes 32 x 16 elements of c as 2 x 2 results of `mma`, summed in f32, and
-// at the end these pass through shared memory to the threads that own them.
+// shared memory, a warp computes 32 x 16 elements of c as 2 x 2 results of `mma`, summed in f32,
+// and at the end these pass through shared memory to the threads that own them.
 //
 // The rule is a type Product with
 //   Row  row(m), Col col(n)      what an operand needs to know of one row of a, one column of b:
@@ -58,8 +58,8 @@ __device__ inline unsigned gemm_thread_col() { return threadIdx.x % (GEMM_COLS /
 
 // ---------------------------------------------------------------------------------------------
 // Tiles of operands in shared memory, and their product: `store` puts into one what a thread
-// fetched, `multiply` adds the product of two to a thread's sums, `store_result` writes those to the
-// block's tile of c, and `finish` makes them the 4 x 4 elements that the thread owns.
+// fetched, `multiply` adds the product of two to a thread's sums, `store_result` writes those to
+// the block's tile of c, and `finish` makes them the 4 x 4 elements that the thread owns.
 
 #define GEMM_STRIDE (GEMM_COLS + 4) // of c's tile: 4 keeps a Quad aligned and moves the banks
 
@@ -120,11 +120,11 @@ union __align__(4 * sizeof(Operand)) Chunk {
   unsigned registers[sizeof(Operand)];
 };
 
-// A tile of rows of a, or of columns of b: GEMM_K elements of each in four chunks. As many places as
-// fit into the 128 bytes that shared memory serves at a time lie in one line, and the chunks of
+// A tile of rows of a, or of columns of b: GEMM_K elements of each in four chunks. As many places
+// as fit into the 128 bytes that shared memory serves at a time lie in one line, and the chunks of
 // each line are permuted by its number. So all of these meet every bank once: the lanes that load
-// chunk t of place g (see mma.cuh), those that store one chunk of neighbouring places, and those that
-// store a place element by element.
+// chunk t of place g (see mma.cuh), those that store one chunk of neighbouring places, and those
+// that store a place element by element.
 template <int LENGTH> struct OperandTile {
   static const unsigned PLACES_OF_A_LINE = 8 / sizeof(Operand);
   Chunk chunks[LENGTH][GEMM_K / 4];
@@ -161,9 +161,9 @@ __device__ inline void store(OperandTile<LENGTH> &tile, const T (&next)[Share::C
   }
 }
 
-// c [16, 8] += a [16, GEMM_K] b [GEMM_K, 8]: the lane gives chunk t of rows g and g + 8 of a, and of
-// column g of b. An mma wants other depths of a lane than those of a chunk, but as a and b agree on
-// which these are, it is the same sum.
+// c [16, 8] += a [16, GEMM_K] b [GEMM_K, 8]: the lane gives chunk t of rows g and g + 8 of a, and
+// of column g of b. An mma wants other depths of a lane than those of a chunk, but as a and b agree
+// on which these are, it is the same sum.
 __device__ inline void multiply_fragment(T (&c)[4], const Chunk &upper, const Chunk &lower,
                                          const Chunk &b) {
   const unsigned *u = upper.registers, *l = lower.registers, *r = b.registers;
@@ -175,8 +175,8 @@ __device__ inline void multiply_fragment(T (&c)[4], const Chunk &upper, const Ch
 #endif
 }
 
-// The first row and column of the 32 x 16 elements that this warp computes; fragment (i, j) of them,
-// 16 x 8, is in sum[2 * i + j].
+// The first row and column of the 32 x 16 elements that this warp computes; fragment (i, j) of
+// them, 16 x 8, is in sum[2 * i + j].
 __device__ inline unsigned gemm_warp_row() { return threadIdx.x / 128 * 32; }
 __device__ inline unsigned gemm_warp_col() { return threadIdx.x / 32 % 4 * 16; }
 

@@ -1,5 +1,7 @@
 // The matrix product, in the four forms of transposed and plain operands; the linear layer's
 // forward pass is `nt`, its gradients are `nn` and `tn`. Tiles and barriers are those of gemm.cuh.
+// The launch bounds ask for four blocks a multiprocessor: left alone, the compiler squeezes the
+// registers until more fit, and spills.
 
 #include "matmul.cuh"
 

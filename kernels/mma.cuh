@@ -1,8 +1,8 @@
 // Tensor cores: the product of two small matrices by a whole warp, and how operands are rounded for
 // it. The only place with inline PTX; what stands beside it under CUSIM computes the same.
 //
-// A precision is tf32 (8 bits of exponent, 10 of mantissa) or bf16 (8 and 7); products are summed in
-// f32. PTX ISA, "Matrix fragments for mma.m16n8k8" and "... mma.m16n8k16", says which lane holds
+// A precision is tf32 (8 bits of exponent, 10 of mantissa) or bf16 (8 and 7); products are summed
+// in f32. PTX ISA, "Matrix fragments for mma.m16n8k8" and "... mma.m16n8k16", says which lane holds
 // what. Writing g = lane / 4 and t = lane % 4, of c [16, 8] += a [16, k] b [k, 8] a lane holds
 //
 //   c    [g, 2t], [g, 2t + 1], [g + 8, 2t], [g + 8, 2t + 1]

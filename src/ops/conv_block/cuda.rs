@@ -4,7 +4,7 @@ use crate::device::cuda::{CudaBuffer, CudaView, CudaViewMut, THREADS, pack_grid}
 use crate::device::{Cuda, Memory, Output};
 use crate::dtype::Float;
 use crate::ops::batch_norm2d::Running;
-use crate::ops::conv2d::Conv2dKernels;
+use crate::ops::conv2d::Conv2dGeometry;
 use crate::ops::conv2d::cuda::tiling;
 use crate::ops::dropout::DropoutView;
 use crate::ops::matmul::cuda::Split;
@@ -39,6 +39,11 @@ fn chunks(geometry: &ConvBlockGeometry) -> u32 {
     elements.div_ceil(CHUNK).clamp(1, (ENOUGH_BLOCKS / geometry.conv.out_channels).max(1))
 }
 
+/// Taps of a filter in one channel.
+fn taps(conv: &Conv2dGeometry) -> u32 {
+    conv.kernel_size[0] * conv.kernel_size[1]
+}
+
 impl<T: Float> ConvBlockKernels<T> for Cuda {
     type ConvBlockSaved = CudaSaved<T>;
 
@@ -62,15 +67,21 @@ impl<T: Float> ConvBlockKernels<T> for Cuda {
         let parts = 2 * channels as usize * pixels.div_ceil(TILE) as usize;
         let mut parts = self.alloc::<f64>(if batch_statistics { parts } else { 0 })?;
         let (tiling, name) = tiling(channels, pixels, "conv_block_conv", "conv_block_conv_few");
+        let block = tiling.block();
+        let split = Split::from(tiling.sliced(taps(conv) * conv.in_channels));
+        let mut partials = self.alloc::<T>(split.partials(block[0]))?;
         self.kernel_for::<T>(FILE, name, conv.constants())?
             .cost(conv.cost::<T>())
             .value(*conv)
+            .value(split)
             .input(input)
             .input(weight)
             .optional(bias)
+            .output(Self::view_mut(&mut partials))
+            .counters(split.counters())
             .output(Self::view_mut(&mut convolved))
             .optional_output(batch_statistics.then(|| Self::view_mut(&mut parts)))
-            .launch(tiling.grid(), tiling.block())?;
+            .launch([split.blocks(), 1, 1], block)?;
 
         let windows = (pool.planes * pool.out_height * pool.out_width) as usize;
         let place = if pool.kernel_size[0] * pool.kernel_size[1] <= 256 { 1 } else { 4 };
@@ -174,9 +185,7 @@ impl<T: Float> ConvBlockKernels<T> for Cuda {
             backward_parameters(self, geometry, inputs.input, grad_convolved, weight, bias)?;
         }
         match input {
-            Some(input) => {
-                self.conv2d_backward_input(&geometry.conv, grad_convolved, inputs.weight, input)
-            }
+            Some(input) => backward_input(self, geometry, grad_convolved, inputs.weight, input),
             None => Ok(()),
         }
     }
@@ -191,9 +200,9 @@ fn backward_parameters<T: Float>(
     weight: Option<Output<'_, Cuda, T>>,
     bias: Option<Output<'_, Cuda, T>>,
 ) -> Result<()> {
-    let taps = conv.in_channels * conv.kernel_size[0] * conv.kernel_size[1];
     // The bias is one more column of the weight, whose inputs are 1.
-    let columns = weight.as_ref().map_or(0, |_| taps) + u32::from(bias.is_some());
+    let columns = weight.as_ref().map_or(0, |_| conv.in_channels * taps(conv));
+    let columns = columns + u32::from(bias.is_some());
     let (many, few) = ("conv_block_weight", "conv_block_weight_few");
     let (tiling, name) = tiling(conv.out_channels, columns, many, few);
     let tiling = tiling.sliced(conv.batch * conv.out_height * conv.out_width);
@@ -211,5 +220,31 @@ fn backward_parameters<T: Float>(
         .counters(split.counters())
         .optional_gradient(weight)
         .optional_gradient(bias)
+        .launch([split.blocks(), 1, 1], block)
+}
+
+/// The gradient of the convolution's input.
+fn backward_input<T: Float>(
+    device: &Cuda,
+    ConvBlockGeometry { conv, .. }: &ConvBlockGeometry,
+    grad_convolved: CudaView<'_, T>,
+    weight: CudaView<'_, T>,
+    grad_input: Output<'_, Cuda, T>,
+) -> Result<()> {
+    let pixels = conv.batch * conv.height * conv.width;
+    let (many, few) = ("conv_block_input", "conv_block_input_few");
+    let (tiling, name) = tiling(conv.in_channels, pixels, many, few);
+    let block = tiling.block();
+    let split = Split::from(tiling.sliced(conv.out_channels * taps(conv)));
+    let mut partials = device.alloc::<T>(split.partials(block[0]))?;
+    device
+        .kernel_for::<T>(FILE, name, conv.constants())?
+        .value(*conv)
+        .value(split)
+        .input(grad_convolved)
+        .input(weight)
+        .output(Cuda::view_mut(&mut partials))
+        .counters(split.counters())
+        .gradient(grad_input)
         .launch([split.blocks(), 1, 1], block)
 }
