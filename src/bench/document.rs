@@ -144,7 +144,7 @@ impl fmt::Display for Document {
         writeln!(f, "{} on {cpu}", self.about.device)?;
         writeln!(
             f,
-            "peaks: {:.1} GB/s, {:.1} GFLOP/s, {:.2} us a launch",
+            "peaks: {:.1} GB/s, {:.1} GFLOP/s, {:.3} us a launch",
             bytes_per_second / 1e9,
             flops_per_second / 1e9,
             launch_seconds * 1e6

@@ -1,7 +1,7 @@
 use super::{ChannelGeometry, SumKernels};
 use crate::Result;
 use crate::device::cpu::{BLOCK, lane_sum, put};
-use crate::device::{Cost, Cpu, Output};
+use crate::device::{Cpu, Output};
 use crate::dtype::Float;
 use rayon::prelude::*;
 
@@ -53,8 +53,7 @@ impl<T: Float> SumKernels<T> for Cpu {
     ) -> Result<()> {
         let Output { view, accumulate } = x;
         let (channels, inner) = (geometry.channels as usize, geometry.inner as usize);
-        let cost = Cost::elementwise::<T>(geometry.numel(), 1 + u64::from(accumulate), 1);
-        self.kernel("channel_expand", cost, || {
+        self.kernel("channel_expand", geometry.expand_cost::<T>(accumulate), || {
             let runs_per_task = (BLOCK / inner.max(1)).max(1);
             view.par_chunks_mut(inner.max(1)).with_min_len(runs_per_task).enumerate().for_each(
                 |(run, x)| {

@@ -109,7 +109,7 @@ impl<T: Float> SumKernels<T> for Cuda {
         x: Output<'_, Self, T>,
     ) -> Result<()> {
         self.kernel::<T>("sum", "channel_expand")?
-            .cost(Cost::elementwise::<T>(geometry.numel(), 1 + u64::from(x.accumulate), 1))
+            .cost(geometry.expand_cost::<T>(x.accumulate))
             .value(*geometry)
             .value(scale)
             .input(values)

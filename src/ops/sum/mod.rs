@@ -30,6 +30,13 @@ impl ChannelGeometry {
         Cost::elementwise::<T>(self.numel(), 1, 1).moving::<T>(u64::from(self.channels))
     }
 
+    /// Of spreading a value of each channel over its elements: writes each, and reads it to
+    /// accumulate.
+    pub fn expand_cost<T>(&self, accumulate: bool) -> Cost {
+        let moved = if accumulate { 2 } else { 1 };
+        Cost::elementwise::<T>(self.numel(), moved, 1).moving::<T>(u64::from(self.channels))
+    }
+
     /// `outer * channels * inner`.
     pub fn numel(&self) -> usize {
         self.outer as usize * self.channels as usize * self.inner as usize
