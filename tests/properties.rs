@@ -466,15 +466,7 @@ fn augmented_images_are_their_definition<D: TestDevice>() {
 
 fn augmentation_by_nothing_changes_nothing<D: TestDevice>() {
     let device = D::open();
-    let nothing = AugmentOptions {
-        rotation: 0.0,
-        shift: 0.0,
-        zoom: [1.0, 1.0],
-        flip: 0.0,
-        brightness: 0.0,
-        contrast: 0.0,
-        light: 0.0,
-    };
+    let nothing = AugmentOptions::NONE;
     let values01: Vec<f32> = (0..2 * 5 * 7).map(|i| (i * 37 % 101) as f32 / 100.0).collect();
     let images: Tensor<D, f32> = Tensor::from_slice(&device, &values01, [2, 1, 5, 7]).unwrap();
     let step = Tensor::from_slice(&device, &[3], [1]).unwrap();

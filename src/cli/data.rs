@@ -9,12 +9,14 @@ use serde::Serialize;
 
 use super::contact_sheet::Picture;
 use super::data_args::{fetch, would_download};
-use super::{DataArgs, print, write_file};
+use super::{AugmentArgs, DataArgs, print, write_file};
 use crate::data::{
     self, DataError, Dataset, FolderFiles, PUBLISHED, Request, Source, Split, text_sha256,
 };
+use crate::device::Cpu;
+use crate::ops::augment::{AugmentOptions, augment};
 use crate::rng::{Philox, stream};
-use crate::{Error, Result};
+use crate::{Error, Result, Tensor};
 
 /// Arguments of `signet data`.
 #[derive(Debug, clap::Args)]
@@ -303,6 +305,9 @@ struct ShowArgs {
     /// The PNG file to write
     #[arg(long, value_name = "FILE", default_value = "contact-sheet.png")]
     out: PathBuf,
+
+    #[command(flatten)]
+    augment: AugmentArgs,
 }
 
 impl ShowArgs {
@@ -317,7 +322,14 @@ impl ShowArgs {
         let indices: Vec<usize> =
             order.iter().take(self.count.into()).map(|&index| index as usize).collect();
         let columns = COLUMNS.max(indices.len().isqrt());
-        let png = Picture::of(part, &indices, columns)
+        let picture = match self.augment.options(None)? {
+            Some(options) => {
+                let changed = augmented(part, &indices, &options, self.data.seed)?;
+                Picture::of(&changed, &Vec::from_iter(0..indices.len()), columns)
+            }
+            None => Picture::of(part, &indices, columns),
+        };
+        let png = picture
             .png()
             .map_err(|error| Error::io("encode", &self.out)(std::io::Error::other(error)))?;
         write_file(&self.out, &png)?;
@@ -329,4 +341,29 @@ impl ShowArgs {
             split.source
         ))
     }
+}
+
+/// Some images of `part`, changed as a training step would change them.
+fn augmented(
+    part: &Dataset,
+    indices: &[usize],
+    options: &AugmentOptions,
+    seed: u64,
+) -> Result<Dataset> {
+    let device = Cpu::new(None)?;
+    let bytes = indices.iter().flat_map(|&index| part.image(index));
+    let pixels: Vec<f32> = bytes.map(|&byte| f32::from(byte) / 255.0).collect();
+    let shape = [indices.len(), part.channels, part.height, part.width];
+    let images = Tensor::from_slice(&device, &pixels, shape)?;
+    let step = Tensor::zeros(&device, [1])?;
+    let changed = augment(&images, options, seed, &step)?.to_vec()?;
+    Ok(Dataset {
+        pixels: changed.into_iter().map(|value| (value * 255.0).round() as u8).collect(),
+        labels: indices.iter().map(|&index| part.labels[index]).collect(),
+        channels: part.channels,
+        height: part.height,
+        width: part.width,
+        classes: part.classes.clone(),
+        name: part.name.clone(),
+    })
 }

@@ -5,6 +5,7 @@
 //! - An error is a line `error: …`, with a line `help: …` where there is something to do about it.
 //! - A closed pipe (`signet … | head`) is no error.
 
+mod augment_args;
 mod bar;
 mod bench;
 mod contact_sheet;
@@ -27,6 +28,7 @@ use clap::{Parser, Subcommand};
 
 use crate::Error;
 
+pub use augment_args::AugmentArgs;
 pub use data_args::DataArgs;
 pub use device::DeviceArgs;
 pub use output::{note, print, write_file};

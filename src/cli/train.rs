@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::bar::EpochBar;
 use super::device::profile_table;
 use super::explain::explain;
-use super::{DataArgs, DeviceArgs, note, print};
+use super::{AugmentArgs, DataArgs, DeviceArgs, note, print};
 use crate::data::{DataLoader, Split};
 use crate::device::{AnyDevice, Chosen, Cuda, Device, OnDevice};
 use crate::nn::{Module, Sequential, asl};
 use crate::ops::cross_entropy::cross_entropy;
 use crate::train::{
-    Config, EpochMetrics, OptimizerKind, Outcome, Record, RunFolder, ScheduleKind, State, Trainer,
+    Config, EpochMetrics, OptimizerKind, Outcome, Recipe, Record, RunFolder, ScheduleKind, State,
+    Trainer,
 };
 use crate::{Error, Result, Tape};
 
@@ -37,59 +38,48 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     epochs: Option<u64>,
 
-    /// Images of a step
-    #[arg(long, value_name = "N", default_value_t = 32, conflicts_with = "resume")]
-    batch_size: usize,
+    /// Settings by name, of which the flags below change single ones
+    #[arg(long, value_enum, default_value = "notebook", conflicts_with = "resume")]
+    recipe: Recipe,
 
-    /// Learning rate
-    #[arg(
-        long,
-        value_name = "X",
-        allow_negative_numbers = true,
-        default_value_t = 1e-3,
-        conflicts_with = "resume"
-    )]
-    lr: f64,
+    /// Images of a step [default: 32]
+    #[arg(long, value_name = "N", conflicts_with = "resume")]
+    batch_size: Option<usize>,
 
-    /// Optimizer
-    #[arg(long, value_enum, default_value = "adam", conflicts_with = "resume")]
-    optimizer: OptimizerKind,
+    /// Learning rate [default: 0.001]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, conflicts_with = "resume")]
+    lr: Option<f64>,
+
+    /// Optimizer [default: adam]
+    #[arg(long, value_enum, conflicts_with = "resume")]
+    optimizer: Option<OptimizerKind>,
 
     /// Weight decay [default: the optimizer's; 0.01 for adamw, else 0]
     #[arg(long, value_name = "X", allow_negative_numbers = true, conflicts_with = "resume")]
     weight_decay: Option<f64>,
 
-    /// Momentum of sgd
-    #[arg(
-        long,
-        value_name = "X",
-        allow_negative_numbers = true,
-        default_value_t = 0.9,
-        conflicts_with = "resume"
-    )]
-    momentum: f64,
+    /// Momentum of sgd [default: 0.9]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, conflicts_with = "resume")]
+    momentum: Option<f64>,
 
-    /// How the learning rate changes
-    #[arg(long, value_enum, default_value = "constant", conflicts_with = "resume")]
-    schedule: ScheduleKind,
+    /// How the learning rate changes [default: constant; cosine for `--recipe best`]
+    #[arg(long, value_enum, conflicts_with = "resume")]
+    schedule: Option<ScheduleKind>,
 
-    /// Epochs between two changes of `--schedule step`
-    #[arg(long, value_name = "N", default_value_t = 10, conflicts_with = "resume")]
-    step_size: u64,
+    /// Epochs between two changes of `--schedule step` [default: 10]
+    #[arg(long, value_name = "N", conflicts_with = "resume")]
+    step_size: Option<u64>,
 
-    /// Factor of a change of `--schedule step`
-    #[arg(
-        long,
-        value_name = "X",
-        allow_negative_numbers = true,
-        default_value_t = 0.1,
-        conflicts_with = "resume"
-    )]
-    gamma: f64,
+    /// Factor of a change of `--schedule step` [default: 0.1]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, conflicts_with = "resume")]
+    gamma: Option<f64>,
 
-    /// Epochs until the full rate of `--schedule cosine`
-    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "resume")]
-    warmup: u64,
+    /// Epochs until the full rate of `--schedule cosine` [default: 0]
+    #[arg(long, value_name = "N", conflicts_with = "resume")]
+    warmup: Option<u64>,
+
+    #[command(flatten)]
+    augment: AugmentArgs,
 
     /// Where the run's folder goes
     #[arg(long, value_name = "DIR", default_value = "runs", conflicts_with = "resume")]
@@ -100,7 +90,7 @@ pub struct Args {
     name: Option<String>,
 
     /// Go on with the run in this folder, with the same bits as if it had not stopped
-    #[arg(long, value_name = "DIR", conflicts_with = "seed")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["seed", "AugmentArgs"])]
     resume: Option<PathBuf>,
 
     /// Print results only: no summary, no progress
@@ -197,18 +187,20 @@ impl Args {
 
     /// The settings of a new run.
     fn config(&self) -> Result<Config> {
+        let base = self.recipe.config();
         let config = Config {
-            epochs: self.epochs.unwrap_or(Config::default().epochs),
-            batch_size: self.batch_size,
-            lr: self.lr,
-            optimizer: self.optimizer,
-            weight_decay: self.weight_decay,
-            momentum: self.momentum,
-            schedule: self.schedule,
-            step_size: self.step_size,
-            gamma: self.gamma,
-            warmup: self.warmup,
+            epochs: self.epochs.unwrap_or(base.epochs),
+            batch_size: self.batch_size.unwrap_or(base.batch_size),
+            lr: self.lr.unwrap_or(base.lr),
+            optimizer: self.optimizer.unwrap_or(base.optimizer),
+            weight_decay: self.weight_decay.or(base.weight_decay),
+            momentum: self.momentum.unwrap_or(base.momentum),
+            schedule: self.schedule.unwrap_or(base.schedule),
+            step_size: self.step_size.unwrap_or(base.step_size),
+            gamma: self.gamma.unwrap_or(base.gamma),
+            warmup: self.warmup.unwrap_or(base.warmup),
             seed: self.data.seed,
+            augment: self.augment.options(base.augment)?,
         };
         config.check()?;
         Ok(config)

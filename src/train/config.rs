@@ -1,6 +1,7 @@
 use crate::arena::Arena;
 use crate::device::Device;
 use crate::dtype::Float;
+use crate::ops::augment::AugmentOptions;
 use crate::optim::{Adam, AdamOptions, Optimizer, Schedule, Sgd, SgdOptions};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,9 @@ pub struct Config {
     pub warmup: u64,
     /// The seed of every random number.
     pub seed: u64,
+    /// How images are changed before a step trains on them; `None` leaves them as they are.
+    #[serde(default)]
+    pub augment: Option<AugmentOptions>,
 }
 
 /// An optimizer by name.
@@ -59,6 +63,40 @@ pub enum ScheduleKind {
     Cosine,
 }
 
+/// Settings by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Recipe {
+    /// The course notebook's
+    Notebook,
+    /// The best that is known within the same 20 epochs: images changed at random, and a learning
+    /// rate that falls
+    Best,
+}
+
+impl Recipe {
+    /// Its settings.
+    pub fn config(self) -> Config {
+        match self {
+            Self::Notebook => Config::default(),
+            Self::Best => Config {
+                lr: 2e-3,
+                schedule: ScheduleKind::Cosine,
+                augment: Some(AugmentOptions {
+                    rotation: 10.0,
+                    shift: 0.07,
+                    zoom: [0.9, 1.1],
+                    flip: 0.0,
+                    brightness: 0.2,
+                    contrast: 0.3,
+                    light: 0.0,
+                }),
+                ..Config::default()
+            },
+        }
+    }
+}
+
 impl Default for Config {
     /// The course notebook's.
     fn default() -> Self {
@@ -74,6 +112,7 @@ impl Default for Config {
             gamma: 0.1,
             warmup: 0,
             seed: 0,
+            augment: None,
         }
     }
 }
@@ -98,6 +137,7 @@ impl Config {
             let message = format!("{} of {} epochs: some must be left", self.warmup, self.epochs);
             return Err(Error::argument("warmup", message));
         }
+        self.augment.map_or(Ok(()), |augment| augment.check())?;
         self.schedule().check()
     }
 

@@ -18,7 +18,7 @@ mod run;
 mod state;
 mod trainer;
 
-pub use config::{Config, OptimizerKind, ScheduleKind};
+pub use config::{Config, OptimizerKind, Recipe, ScheduleKind};
 pub use evaluate::{Evaluation, evaluate};
 pub use metrics::{EpochMetrics, Measured};
 pub use run::{BEST, MODEL, Record, RunFolder};

@@ -4,6 +4,7 @@ use super::{Config, EpochMetrics, Measured, State};
 use crate::data::{DataLoader, Split};
 use crate::device::{Device, Pending};
 use crate::nn::{Module, Sequential, asl};
+use crate::ops::augment::augment;
 use crate::ops::record::record;
 use crate::optim::Optimizer;
 use crate::{Error, Result, Shape, Tape, Tensor};
@@ -254,13 +255,17 @@ impl<D: Device<f32>> Trainer<D> {
     /// One step of the notebook's loop, number `step` of the run, on a batch of `rows` images.
     fn step(&mut self, step: u64, rows: usize) -> Result<()> {
         let OnDevice { order, clock, records, one } = &self.on_device;
-        let (model, optimizer, train) = (&self.model, &mut self.optimizer, &self.train);
+        let (config, model, train) = (&self.config, &self.model, &self.train);
+        let optimizer = &mut self.optimizer;
         let is_whole = rows == train.batch_size();
         let repeated = if is_whole { &mut self.whole } else { &mut self.last };
         repeated.run(model, &mut self.graphs, || {
             // Should a capture fail, the step begins once more.
             model.context().follow(step, clock.rows(0, 1));
-            let (images, targets) = train.gather_batch(order, &clock.rows(1, 1), rows)?;
+            let (mut images, targets) = train.gather_batch(order, &clock.rows(1, 1), rows)?;
+            if let Some(options) = &config.augment {
+                images = augment(&images, options, config.seed, &clock.rows(0, 1))?;
+            }
             let images = Tape::new().input(&images);
             let (loss, correct) = model.cross_entropy(&images, &targets, &Default::default())?;
             optimizer.zero_grad();

@@ -20,6 +20,17 @@ pub struct AugmentOptions {
 }
 
 impl AugmentOptions {
+    /// Changes nothing.
+    pub const NONE: Self = Self {
+        rotation: 0.0,
+        shift: 0.0,
+        zoom: [1.0, 1.0],
+        flip: 0.0,
+        brightness: 0.0,
+        contrast: 0.0,
+        light: 0.0,
+    };
+
     /// What the course's augmentation notebook does: `RandomRotation(5)`,
     /// `RandomResizedCrop(scale=(.9, 1), ratio=(1, 1))` (a square of 0.9 to 1 of the area, so a zoom
     /// of 1 to 1 / sqrt(0.9), anywhere), `RandomHorizontalFlip()`, `ColorJitter(brightness=.2,
