@@ -89,7 +89,7 @@ fn answer(function: &str) -> Answer {
         "cuMemcpyHtoDAsync_v2" => Says(&["copying to the device"]),
         "cuMemcpyDtoHAsync_v2" => Says(&["copying from the device"]),
         "cuMemcpyDtoDAsync_v2" => Says(&["copying on the device"]),
-        "cuMemsetD8Async" => Says(&["filling a fresh buffer", "zeroing device memory"]),
+        "cuMemsetD8Async" => Says(&["filling a fresh buffer", "zeroing "]),
         "cuLaunchKernel" => Says(&["launching "]),
         "cuStreamSynchronize" => Says(&["waiting for the device"]),
         "cuEventCreate" | "cuEventRecord" => {

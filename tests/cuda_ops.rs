@@ -1046,7 +1046,7 @@ fn sgd<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
         for case in 0..5_u32 {
             let step = SgdStep {
                 momentum: 0.9,
-                dampening: if case == 2 { 0.25 } else { 0.0 },
+                dampening: if case == 2 || case == 4 { 0.25 } else { 0.0 },
                 weight_decay: if case > 1 { 0.01 } else { 0.0 },
                 nesterov: u64::from(case == 3),
             };
