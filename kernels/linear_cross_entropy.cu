@@ -106,7 +106,7 @@ struct ScaledGradient {
 //
 // Blocks and threads as linear_relu_backward's. 4 * batch * in_features * classes FLOP. Reads
 // `saved` once per 64 inputs, input and weight once per 32 classes or rows.
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     linear_cross_entropy_backward(LinearGeometry g,
                                   const T *__restrict__ input,    // [batch, in_features]
                                   const T *__restrict__ weight,   // [classes, in_features]
