@@ -11,7 +11,7 @@
 // finishes 4 neighbouring features at a time, which mostly share a Philox block. 2 * rows *
 // in_features * out_features FLOP. Reads the input once per 64 features and the weight once per 32
 // rows; writes and reads each partial sum once, and the output once.
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     linear_relu_forward(LinearGeometry g, GemmSplit split, DropoutGeometry drop,
                         const T *__restrict__ input,                 // [rows, in_features]
                         const T *__restrict__ weight,                // [out_features, in_features]
@@ -61,7 +61,7 @@ struct PassedGradient {
 // inputs. A thread has 4 x 4 elements of a slice, and the last block of a tile adds its slices in
 // order. 4 * rows * in_features * out_features FLOP. Reads the gradient once per 64 inputs, input
 // and weight once per 32 features or rows.
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     linear_relu_backward(LinearGeometry g,
                          T scale,                           // dropout's, or 1
                          const T *__restrict__ input,       // [rows, in_features]
