@@ -73,7 +73,7 @@ fn results_go_to_stdout_and_kernels_into_the_profile() {
     let output = machine.run_clean(&[&args[..], &["--json", "--profile"]].concat());
     let text = stdout(&output);
     assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{text}");
-    for kernel in ["conv2d_forward", "conv2d_backward_weight", "gather", "adam"] {
+    for kernel in ["conv_block_conv", "conv_block_weight", "gather", "adam"] {
         assert!(stderr(&output).contains(kernel), "{}", stderr(&output));
     }
     let quiet = machine.run_clean(&place.train("b", &with("cuda", &["--epochs", "1", "--quiet"])));

@@ -261,7 +261,7 @@ impl Args {
     }
 }
 
-/// A step as training makes it, for [`Cuda::rehearse`]; its model and all else of it are thrown away.
+/// A step of training and one of validation, for [`Cuda::rehearse`]; its model and all else of it are thrown away.
 fn rehearse_step(device: &Cuda, config: &Config, split: &Split) -> Result<()> {
     let layers = asl(split.train.classes.len());
     let model = Sequential::<_, f32>::new(device, config.seed, layers)?;
@@ -270,11 +270,13 @@ fn rehearse_step(device: &Cuda, config: &Config, split: &Split) -> Result<()> {
     for batch in images.epoch(0, 0)?.take(1) {
         let (pixels, labels) = batch?;
         let tape = Tape::new();
-        let output = model.forward(&tape.input(&pixels))?;
-        let (loss, _correct) = cross_entropy(&output, &labels, &Default::default())?;
+        let images = tape.input(&pixels);
+        let (loss, _correct) = model.cross_entropy(&images, &labels, &Default::default())?;
         optimizer.zero_grad();
         loss.backward()?;
         optimizer.step()?;
+        // As validation does it.
+        cross_entropy(&model.forward(&pixels)?, &labels, &Default::default())?;
     }
     Ok(())
 }
