@@ -37,7 +37,7 @@
 //! | [`nn`], [`optim`] | layers, models, optimizers, schedules |
 //! | [`data`], [`train`], [`checkpoint`] | images, training runs, files |
 //! | [`rng`] | random numbers |
-//! | [`bench`] | kernel throughput |
+//! | [`mod@bench`] | kernel throughput |
 //! | [`gradcheck()`] | gradients against finite differences |
 #![warn(missing_docs)]
 
