@@ -40,7 +40,7 @@
 //! | `photo` (feature `cli`), [`predict`] | from a photograph to a letter |
 //! | [`metrics`] | how a classifier errs |
 //! | [`rng`] | random numbers |
-//! | [`bench`] | kernel throughput |
+//! | [`mod@bench`] | kernel throughput |
 //! | [`gradcheck()`] | gradients against finite differences |
 #![warn(missing_docs)]
 

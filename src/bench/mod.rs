@@ -1,7 +1,7 @@
 //! Kernel throughput: how fast each kernel runs, and how fast the device could run it.
 //!
 //! `cargo bench` and `signet bench` are this module. A row is one kernel, one op or one whole training
-//! step; its cost is what the kernels it ran declare ([`Cost`](crate::device::Cost)), its time the
+//! step; its cost is what the kernels it ran declare ([`Cost`]), its time the
 //! median of many runs, and its roofline what the device's own peaks, measured on the spot, allow.
 //!
 //! | file | subject |

@@ -295,3 +295,29 @@ fn views<'a, D: Memory, T: Float>(
     };
     ConvBlockInputs { input, weight, bias, affine: Affine { weight: scale, bias: shift } }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Shape;
+
+    #[test]
+    fn the_second_block_of_the_notebook_costs_this() {
+        let [input, weight] = [Shape::from([32, 25, 14, 14]), Shape::from([50, 25, 3, 3])];
+        let options = Conv2dOptions { padding: [1, 1], ..Default::default() };
+        let conv = Conv2dGeometry::new(&input, &weight, &options).unwrap();
+        let (pool, _) = MaxPool2dGeometry::new(&MaxPool2d::new(2), &conv.output_shape()).unwrap();
+        let geometry = ConvBlockGeometry { conv, pool };
+        let (convolved, pooled, product) = (32 * 50 * 196, 32 * 50 * 49, 2 * 32 * 196 * 50 * 225);
+        let operands = 32 * 25 * 196 + 50 * 225 + convolved;
+
+        let forward = geometry.forward_cost::<f32>();
+        assert_eq!(forward.flops, product + 8 * convolved + 4 * pooled);
+        assert_eq!(forward.bytes, 4 * (operands + convolved + pooled));
+        let backward = geometry.backward_cost::<f32>(true);
+        assert_eq!(backward.flops, 2 * product + 9 * convolved + pooled);
+        assert_eq!(backward.bytes, 4 * (2 * operands + 2 * convolved + pooled));
+        let without_input = geometry.backward_cost::<f32>(false);
+        assert_eq!(backward.flops - without_input.flops, product);
+    }
+}
