@@ -302,9 +302,11 @@ mod tests {
         assert_eq!(hand, mask(&[".....", ".....", "...#.", "..###", "....."]));
         assert_eq!(extent(&hand, 5), Some(((2, 4), (2, 3))));
         assert_eq!(largest_part(&[false; 4], 2), None);
-        // A row's end and the next row's beginning do not touch.
+        // A row's end and the next row's beginning do not touch, either way.
         let corners = mask(&[".#", "#."]);
         assert_eq!(largest_part(&corners, 2), Some(mask(&[".#", ".."])));
+        let corners = mask(&["#.#", "#.."]);
+        assert_eq!(largest_part(&corners, 3), Some(mask(&["#..", "#.."])));
     }
 
     #[test]
