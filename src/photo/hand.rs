@@ -2,15 +2,16 @@
 //! the frame, before a light grey.
 //!
 //! 1. The background is the median colour of the photograph's border.
-//! 2. What differs from it by more than a threshold (Otsu's) and hangs together most is the hand.
-//! 3. A square around it, a little larger, is what the network sees.
-//! 4. A background that is darker or lighter than those of the training images is replaced by their
-//!    typical grey; at the hand's edge, as far as the edge is mixed with it. A hand that is darker
-//!    or lighter than theirs is then given more or less light.
+//! 2. What differs from it by more than the border itself does, and hangs together most, is the hand.
+//! 3. An arm that comes from below is cut off under the wrist: two palm radii below the middle of the
+//!    palm, which is the largest circle in the hand.
+//! 4. The background is replaced by the training images' typical grey; at the hand's edge, as far as
+//!    the edge is mixed with it. A hand that is darker or lighter than theirs is given more or less
+//!    light.
+//! 5. A square around the hand, a little larger, is what the network sees.
 //!
-//! Two kinds of photographs keep the largest square in their middle, as it is: those whose border
-//! is not even, for they have no background that could be told from a hand; and those that look
-//! like a training image already.
+//! A photograph whose border is not even has no background that could be told from a hand: then the
+//! largest square in its middle is taken as it is.
 
 use std::ops::RangeInclusive;
 
@@ -24,32 +25,29 @@ const WORKING_SIDE: usize = 320;
 /// What the square is larger than the hand, on each side, in parts of the hand's longer side.
 const MARGIN: f64 = 0.05;
 
+/// How far the wrist is below the middle of the palm, in radii of the palm.
+const WRIST: f64 = 2.0;
+
 /// The grey that replaces a background: between the training images' median and their upper
 /// quartile.
 const BACKGROUND: u8 = 180;
 
-/// Backgrounds that are left as they are: nine tenths of the training images'.
-const BACKGROUNDS: RangeInclusive<u8> = 135..=216;
-
 /// Mean greys of hands that are left as they are: nine tenths of the training images'.
 const HANDS: RangeInclusive<f64> = 95.0..=192.0;
 
-/// A square of at least this part of the photograph's shorter side means that the hand fills the
-/// frame.
-const FRAMED: f64 = 0.7;
-
-/// The least and the greatest difference, of 255, that makes a pixel part of the hand.
-const THRESHOLD: (u8, u8) = (16, 40);
-
-/// The background is even when nine tenths of the border differ less than this from its median.
+/// The background is even when nine tenths of the border differ from its median by no more than
+/// this.
 const EVEN: u8 = 40;
+
+/// What differs from the background by less is none of the hand, however even the border is.
+const THRESHOLD: u8 = 20;
 
 /// The hand in `photo` as the network sees it.
 pub(super) fn image(photo: &Photo) -> Image {
     let small = photo.reduced(WORKING_SIDE);
     match Hand::find(&small) {
-        Some(hand) if !hand.is_like_training(&small) => squeezed(&hand.square(&small)),
-        _ => squeezed(&photo.centered().grey()),
+        Some(hand) => squeezed(&hand.square(&small)),
+        None => squeezed(&photo.centered().grey()),
     }
 }
 
@@ -58,7 +56,6 @@ struct Hand {
     /// How much each pixel differs from the background: the greatest of the three channels.
     difference: Vec<u8>,
     threshold: u8,
-    background: u8,
     /// First and last column and row.
     columns: (usize, usize),
     rows: (usize, usize),
@@ -83,41 +80,25 @@ impl Hand {
             return None;
         }
         let difference: Vec<u8> = photo.rgb.chunks_exact(3).map(difference).collect();
-        let threshold = otsu(&difference).clamp(THRESHOLD.0, THRESHOLD.1).max(unevenness);
+        let threshold = unevenness.max(THRESHOLD);
         let mask: Vec<bool> = difference.iter().map(|&d| d > threshold).collect();
-        let (columns, rows) = largest_part(&mask, photo.width)?;
-        let one = Photo { width: 1, height: 1, rgb: background.to_vec() };
-        let background = one.grey().pixels[0];
-        Some(Self { difference, threshold, background, columns, rows })
-    }
-
-    /// The side of the square around it.
-    fn side(&self) -> usize {
-        let ((left, right), (top, bottom)) = (self.columns, self.rows);
-        let longer = (right - left + 1).max(bottom - top + 1);
-        (longer as f64 * (1.0 + 2.0 * MARGIN)).round() as usize
-    }
-
-    /// Whether the hand fills the frame, before a background as the training images have.
-    fn is_like_training(&self, photo: &Photo) -> bool {
-        let shorter = photo.width.min(photo.height) as f64;
-        BACKGROUNDS.contains(&self.background) && self.side() as f64 >= FRAMED * shorter
+        let mut hand = largest_part(&mask, photo.width)?;
+        cut_arm(&mut hand, photo.width, photo.height);
+        let (columns, rows) = extent(&hand, photo.width)?;
+        Some(Self { difference, threshold, columns, rows })
     }
 
     /// The square around the hand, grey, lit and before a background as in the training images.
     fn square(&self, photo: &Photo) -> Grey {
         let mut grey = photo.grey();
-        let mut fill = self.background;
-        if !BACKGROUNDS.contains(&self.background) {
-            fill = BACKGROUND;
-            let light = self.light(&grey);
-            for (value, &difference) in grey.pixels.iter_mut().zip(&self.difference) {
-                let hand = (f64::from(*value) * light).min(255.0);
-                *value = self.mixed(hand, difference, fill);
-            }
+        let light = self.light(&grey);
+        for (value, &difference) in grey.pixels.iter_mut().zip(&self.difference) {
+            let hand = (f64::from(*value) * light).min(255.0);
+            *value = self.before_background(hand, difference);
         }
         let ((left, right), (top, bottom)) = (self.columns, self.rows);
-        let side = self.side();
+        let longer = (right - left + 1).max(bottom - top + 1);
+        let side = (longer as f64 * (1.0 + 2.0 * MARGIN)).round() as usize;
         // The middle of the hand is the middle of the square; what lies outside is background.
         let pixel = |x: usize, y: usize| {
             let x = (x + (left + right).div_ceil(2)).checked_sub(side / 2)?;
@@ -125,7 +106,7 @@ impl Hand {
             (x < grey.width && y < grey.height).then(|| grey.pixels[y * grey.width + x])
         };
         let places = (0..side).flat_map(|y| (0..side).map(move |x| (x, y)));
-        let pixels = places.map(|(x, y)| pixel(x, y).unwrap_or(fill)).collect();
+        let pixels = places.map(|(x, y)| pixel(x, y).unwrap_or(BACKGROUND)).collect();
         Grey { width: side, height: side, pixels }
     }
 
@@ -142,10 +123,10 @@ impl Hand {
 
     /// `hand` with the background in it replaced: all of it where the difference is below half the
     /// threshold, none where it is above the threshold, and in between in proportion.
-    fn mixed(&self, hand: f64, difference: u8, fill: u8) -> u8 {
+    fn before_background(&self, hand: f64, difference: u8) -> u8 {
         let half = f64::from(self.threshold) / 2.0;
         let part = ((f64::from(difference) - half) / half).clamp(0.0, 1.0);
-        (part * hand + (1.0 - part) * f64::from(fill)).round() as u8
+        (part * hand + (1.0 - part) * f64::from(BACKGROUND)).round() as u8
     }
 }
 
@@ -156,66 +137,88 @@ fn quantile(values: &mut [u8], part: f64) -> u8 {
     values.get((last as f64 * part) as usize).copied().unwrap_or(0)
 }
 
-/// The threshold that divides `values` into two classes with the greatest variance between them
-/// (N. Otsu, 1979): values above it are the upper class.
-fn otsu(values: &[u8]) -> u8 {
-    let mut histogram = [0u64; 256];
-    values.iter().for_each(|&value| histogram[usize::from(value)] += 1);
-    let sum = |range: &[u64], first: usize| -> (f64, f64) {
-        let count: u64 = range.iter().sum();
-        let total: u64 = (first as u64..).zip(range).map(|(value, count)| value * count).sum();
-        (count as f64, total as f64)
-    };
-    let between = |threshold: &usize| {
-        let (below, above) = histogram.split_at(threshold + 1);
-        let ((n, a), (m, b)) = (sum(below, 0), sum(above, threshold + 1));
-        if n == 0.0 || m == 0.0 { 0.0 } else { n * m * (a / n - b / m).powi(2) }
-    };
-    let best = (0..255).map(|t| (t, between(&t))).reduce(
-        |best, next| {
-            if next.1 > best.1 { next } else { best }
-        },
-    );
-    best.map_or(0, |(threshold, _)| threshold as u8)
-}
-
-/// First and last column and row of the largest part of `mask` whose pixels touch side by side;
-/// none without a pixel.
-fn largest_part(mask: &[bool], width: usize) -> Option<((usize, usize), (usize, usize))> {
+/// The largest part of `mask` whose pixels touch side by side; none without a pixel.
+fn largest_part(mask: &[bool], width: usize) -> Option<Vec<bool>> {
     let mut seen = vec![false; mask.len()];
-    let mut largest = (0, None);
-    let mut stack = Vec::new();
+    let mut largest = Vec::new();
     for start in 0..mask.len() {
         if !mask[start] || seen[start] {
             continue;
         }
-        let (mut columns, mut rows) = ((usize::MAX, 0), (usize::MAX, 0));
-        let mut size = 0;
         seen[start] = true;
-        stack.push(start);
-        while let Some(at) = stack.pop() {
-            let (x, y) = (at % width, at / width);
-            size += 1;
-            columns = (columns.0.min(x), columns.1.max(x));
-            rows = (rows.0.min(y), rows.1.max(y));
+        // The pixels of the part; those from `next` on still have to be looked around from.
+        let (mut part, mut next) = (vec![start], 0);
+        while let Some(&at) = part.get(next) {
+            next += 1;
+            let x = at % width;
             let beside = [
                 (x > 0).then(|| at - 1),
                 (x + 1 < width).then_some(at + 1),
                 at.checked_sub(width),
                 (at + width < mask.len()).then_some(at + width),
             ];
-            for next in beside.into_iter().flatten() {
-                if mask[next] && !seen[next] {
-                    seen[next] = true;
-                    stack.push(next);
+            for near in beside.into_iter().flatten().filter(|&near| mask[near]) {
+                if !std::mem::replace(&mut seen[near], true) {
+                    part.push(near);
                 }
             }
         }
-        if size > largest.0 {
-            largest = (size, Some((columns, rows)));
+        if part.len() > largest.len() {
+            largest = part;
         }
     }
-    largest.1
+    let mut only = vec![false; mask.len()];
+    largest.iter().for_each(|&at| only[at] = true);
+    (!largest.is_empty()).then_some(only)
+}
+
+/// Clears what is more than [`WRIST`] radii below the middle of the palm, if `hand` goes on to the
+/// last row of the photograph.
+fn cut_arm(hand: &mut [bool], width: usize, height: usize) {
+    if !hand[(height - 1) * width..].contains(&true) {
+        return;
+    }
+    let depth = depth(hand, width, height);
+    // Of equal ones the topmost.
+    let Some(palm) = (0..depth.len()).rev().max_by_key(|&at| depth[at]) else { return };
+    let radius = f64::from(depth[palm]) / f64::from(STEP);
+    let wrist = palm / width + (WRIST * radius).round() as usize;
+    hand.iter_mut().skip((wrist + 1) * width).for_each(|pixel| *pixel = false);
+}
+
+/// The lengths of a step to the side and of a diagonal one, as integers: 4 / 3 for the root of 2.
+const STEP: u32 = 3;
+const DIAGONAL: u32 = 4;
+
+/// The distance of each pixel from the nearest one outside `mask`, in thirds of a pixel (chamfer 3-4,
+/// G. Borgefors, 1986). Beyond the edges of the photograph, the hand goes on.
+fn depth(mask: &[bool], width: usize, height: usize) -> Vec<u32> {
+    let far = DIAGONAL * (width + height) as u32;
+    let mut depth: Vec<u32> = mask.iter().map(|&inside| if inside { far } else { 0 }).collect();
+    // What was already passed on the way down: the left and the three above; then the way back.
+    let passed = [(-1, 0, STEP), (-1, -1, DIAGONAL), (0, -1, STEP), (1, -1, DIAGONAL)];
+    for back in [false, true] {
+        for step in 0..mask.len() {
+            let at = if back { mask.len() - 1 - step } else { step };
+            for (dx, dy, length) in passed {
+                let (dx, dy) = if back { (-dx, -dy) } else { (dx, dy) };
+                let x = (at % width).checked_add_signed(dx).filter(|&x| x < width);
+                let y = (at / width).checked_add_signed(dy).filter(|&y| y < height);
+                if let (Some(x), Some(y)) = (x, y) {
+                    depth[at] = depth[at].min(depth[y * width + x] + length);
+                }
+            }
+        }
+    }
+    depth
+}
+
+/// First and last column and row of `mask`; none without a pixel.
+fn extent(mask: &[bool], width: usize) -> Option<((usize, usize), (usize, usize))> {
+    let inside = || (0..mask.len()).filter(|&at| mask[at]);
+    let range =
+        |of: &dyn Fn(usize) -> usize| Some((inside().map(of).min()?, inside().map(of).max()?));
+    Some((range(&|at| at % width)?, range(&|at| at / width)?))
 }
 
 #[cfg(test)]
@@ -249,18 +252,18 @@ mod tests {
     }
 
     #[test]
-    fn a_background_as_in_the_training_images_stays() {
-        let image = image(&rectangle([90; 3], [200; 3]));
-        assert_eq!((image[0], image[14 * SIDE + 14]), (200, 90));
-        let rows = (0..SIDE).filter(|y| image[y * SIDE + 14] < 145).count();
-        assert_eq!(rows, 26, "but the hand is enlarged");
-    }
-
-    #[test]
-    fn what_looks_like_a_training_image_is_taken_as_it_is() {
-        let hand = |x: usize, y: usize| (30..80).contains(&x) && (20..98).contains(&y);
-        let photo = photo(100, 100, |x, y| if hand(x, y) { [90; 3] } else { [180; 3] });
-        assert_eq!(image(&photo), squeezed(&photo.grey()));
+    fn a_light_background_is_evened_too() {
+        // A wall that is darker to the right and grainy.
+        let wall = |x: usize, y: usize| (210 - x / 10 + (x * 7 + y * 13) % 5) as u8;
+        let hand = |x, y| (50..80).contains(&x) && (20..100).contains(&y);
+        let photo = photo(200, 150, |x, y| [if hand(x, y) { 110 } else { wall(x, y) }; 3]);
+        let image = image(&photo);
+        let at = |x: usize, y: usize| image[y * SIDE + x];
+        for corner in [at(0, 0), at(27, 0), at(3, 20), at(24, 20)] {
+            assert!(corner.abs_diff(BACKGROUND) <= 3, "{corner}");
+        }
+        assert_eq!(at(14, 14), 110);
+        assert_eq!((0..SIDE).filter(|&y| at(14, y) < 145).count(), 26, "and the hand is enlarged");
     }
 
     #[test]
@@ -288,22 +291,52 @@ mod tests {
         assert_eq!((of(60), of(150), of(250)), (95, 150, 192));
     }
 
-    #[test]
-    fn the_largest_part_is_the_hand() {
-        let rows = ["##...", "#....", "...#.", "..###", "#...."].concat();
-        let mask: Vec<bool> = rows.bytes().map(|b| b == b'#').collect();
-        assert_eq!(largest_part(&mask, 5), Some(((2, 4), (2, 3))));
-        assert_eq!(largest_part(&[false; 4], 2), None);
-        // A row's end and the next row's beginning do not touch.
-        let mask = [false, true, true, false];
-        assert_eq!(largest_part(&mask, 2), Some(((1, 1), (0, 0))));
+    fn mask(rows: &[&str]) -> Vec<bool> {
+        rows.concat().bytes().map(|b| b == b'#').collect()
     }
 
     #[test]
-    fn otsus_threshold_lies_between_two_heaps() {
-        let heaps = [&[10; 50][..], &[12; 50], &[200; 20], &[210; 20]].concat();
-        let threshold = otsu(&heaps);
-        assert!((12..200).contains(&threshold), "{threshold}");
-        assert_eq!(otsu(&[7; 9]), 0, "one value has nothing to divide");
+    fn the_largest_part_is_the_hand() {
+        let parts = mask(&["##...", "#....", "...#.", "..###", "#...."]);
+        let hand = largest_part(&parts, 5).unwrap();
+        assert_eq!(hand, mask(&[".....", ".....", "...#.", "..###", "....."]));
+        assert_eq!(extent(&hand, 5), Some(((2, 4), (2, 3))));
+        assert_eq!(largest_part(&[false; 4], 2), None);
+        // A row's end and the next row's beginning do not touch, either way.
+        let corners = mask(&[".#", "#."]);
+        assert_eq!(largest_part(&corners, 2), Some(mask(&[".#", ".."])));
+        let corners = mask(&["#.#", "#.."]);
+        assert_eq!(largest_part(&corners, 3), Some(mask(&["#..", "#.."])));
+    }
+
+    #[test]
+    fn the_depth_is_the_distance_from_outside() {
+        let rows = [".......", ".#####.", ".#####.", ".#####.", ".#####.", ".......", "......."];
+        let depth = depth(&mask(&rows), 7, 7);
+        assert_eq!(depth[7..14], [0, 3, 3, 3, 3, 3, 0]);
+        assert_eq!(depth[14..21], [0, 3, 6, 6, 6, 3, 0]);
+        // The nearest outside is two steps, or a diagonal and a step, away.
+        assert_eq!(depth[24], 6);
+    }
+
+    #[test]
+    fn an_arm_from_below_is_cut_under_the_wrist_and_fingers_are_not() {
+        // A palm of radius 20 around (60, 50), a finger up to row 5, an arm of half its width.
+        let hand = |x: usize, y: usize| {
+            let palm = (x as f64 - 60.0).hypot(y as f64 - 50.0) <= 20.0;
+            let finger = (56..64).contains(&x) && (5..50).contains(&y);
+            palm || finger || ((50..70).contains(&x) && y >= 50)
+        };
+        let shown = |height: usize| {
+            let photo = photo(120, height, |x, y| if hand(x, y) { [150; 3] } else { [0; 3] });
+            Hand::find(&photo).unwrap().rows
+        };
+        let (top, bottom) = shown(200);
+        assert_eq!(top, 5);
+        assert!((88..=94).contains(&bottom), "{bottom}");
+        assert_eq!(shown(80), (5, 79), "an arm that ends before stays");
+        // Fingers that point down and end above the border.
+        let down = photo(120, 200, |x, y| if y < 190 && hand(x, y) { [150; 3] } else { [0; 3] });
+        assert_eq!(Hand::find(&down).unwrap().rows, (5, 189));
     }
 }
