@@ -5,6 +5,7 @@ use aligned_vec::{AVec, ConstAlign};
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// One cache line, which is also the widest vector register.
@@ -19,6 +20,14 @@ type Words = AVec<u64, ConstAlign<ALIGNMENT>>;
 #[derive(Debug, Default)]
 pub struct Pool {
     free: Mutex<HashMap<usize, Vec<Words>>>,
+    /// Buffers that were made because none of their size was free.
+    made: AtomicUsize,
+}
+
+impl Pool {
+    pub(super) fn made(&self) -> usize {
+        self.made.load(Ordering::Relaxed)
+    }
 }
 
 /// Memory of [`Cpu`](crate::Cpu): `len` elements, aligned to a cache line.
@@ -35,8 +44,10 @@ impl<E: Element> CpuBuffer<E> {
         let mut free = pool.free.lock().unwrap_or_else(PoisonError::into_inner);
         let recycled = free.get_mut(&size).and_then(Vec::pop);
         drop(free);
-        let mut words =
-            recycled.unwrap_or_else(|| AVec::from_iter(ALIGNMENT, std::iter::repeat_n(0, size)));
+        let mut words = recycled.unwrap_or_else(|| {
+            pool.made.fetch_add(1, Ordering::Relaxed);
+            AVec::from_iter(ALIGNMENT, std::iter::repeat_n(0, size))
+        });
         if cfg!(debug_assertions) {
             // All ones is a NaN in either float type: a kernel that leaves a hole is seen.
             words.fill(u64::MAX);

@@ -97,6 +97,12 @@ impl Cpu {
         self.threads.current_num_threads()
     }
 
+    /// How many buffers were taken from the system so far, rather than from those that are free
+    /// again. A training that repeats its steps takes no more after the first few.
+    pub fn allocations(&self) -> usize {
+        self.memory.made()
+    }
+
     /// Runs `work` on the pool's threads and returns its result.
     ///
     /// Each kernel enters the pool by itself; a whole training loop run inside one `install` saves

@@ -1,3 +1,5 @@
+//! The plain kernels do: a last layer is too small to gain by passes of its own.
+
 use super::{LinearCrossEntropyGeometry, LinearCrossEntropyKernels, plain};
 use crate::Result;
 use crate::device::{Cpu, Memory};

@@ -65,7 +65,6 @@ impl SimdLevel {
             #[cfg(target_arch = "aarch64")]
             Self::Neon => pulp::aarch64::Neon::try_new().map(Arch::Neon),
             Self::Scalar => Some(Arch::Scalar),
-            #[allow(unreachable_patterns)]
             _ => None,
         }
     }

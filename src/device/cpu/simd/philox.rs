@@ -68,3 +68,37 @@ fn rounds<S: Simd>(
     }
     [c0, c1, c2, c3]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Simd as Set, SimdLevel};
+    use super::*;
+
+    #[test]
+    fn factors_are_those_of_single_blocks() {
+        let philox = Philox::new(0x1234_5678_9abc_def0);
+        let (stream, step, threshold, scale) = (3, 1 << 40, 1 << 30, 1.25f32);
+        for simd in SimdLevel::available().map(|level| Set::new(level).unwrap()) {
+            for (first, len) in [(0, 1), (0, 64), (3, 200), (5, 2), (1001, 333), (62, 66)] {
+                let mut factors = vec![-1.0; len];
+                let all = &mut factors[..];
+                simd.run(PhiloxFactors {
+                    philox,
+                    stream,
+                    step,
+                    threshold,
+                    scale,
+                    first,
+                    factors: all,
+                });
+                for (i, &factor) in factors.iter().enumerate() {
+                    let element = first + i;
+                    let word = philox.block(stream, step, (element / 4) as u32)[element % 4];
+                    let expected = if word >= threshold { scale } else { 0.0 };
+                    assert_eq!(factor, expected, "{}: element {element}", simd.level());
+                }
+                assert!(len < 60 || factors.contains(&0.0) && factors.contains(&scale));
+            }
+        }
+    }
+}

@@ -49,7 +49,7 @@ const fn lanes<S: Simd, T: Lanes>() -> usize {
     size_of::<T::Vector<S>>() / size_of::<T>()
 }
 
-/// `rows` in as few blocks of at most `most` as will do, as equal as can be: 50 are 13, 13, 12, 12.
+/// `rows` in as few blocks of at most `most` as will do, as equal as can be: 50 are 12, 13, 12, 13.
 fn row_blocks(rows: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
     let blocks = rows.div_ceil(most);
     (0..blocks).map(move |block| rows * block / blocks..rows * (block + 1) / blocks)
@@ -270,5 +270,126 @@ fn correlate_tile<S: Simd, T: Lanes + Float, const ROWS: usize>(
         // No closure: it would be compiled without the vectors.
         let [a, b, c] = sums;
         put(row, [T::reduce(simd, a), T::reduce(simd, b), T::reduce(simd, c)]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Simd, SimdLevel};
+    use super::*;
+    use crate::device::{Cpu, Memory};
+    use proptest::prelude::*;
+
+    /// Numbers whose products and sums `f32` holds exactly: an order of summation does not matter.
+    fn numbers<T: Float>(len: usize, seed: usize) -> Vec<T> {
+        (0..len).map(|i| T::of(((i * 37 + seed * 11) % 17) as f64 - 8.0)).collect()
+    }
+
+    fn everywhere(check: impl Fn(Simd)) {
+        SimdLevel::available().for_each(|level| check(Simd::new(level).unwrap()));
+    }
+
+    fn gemm_is_its_definition<T: Float>(rows: usize, offsets: &[usize], blocks: usize, bias: bool) {
+        let (depth, columns) = (offsets.len(), blocks * BLOCK_COLUMNS);
+        let weights = numbers::<T>(rows * depth, 1);
+        let input = numbers::<T>(offsets.iter().max().unwrap() + columns, 2);
+        let bias = bias.then(|| numbers::<T>(rows, 3));
+        let stride = columns + 5;
+        everywhere(|simd| {
+            let values = Cpu::new(Some(1)).unwrap().alloc(rows * depth).unwrap();
+            let packed =
+                PackedRows::new(simd, values, rows, depth, |row, k| weights[row * depth + k]);
+            let mut output = vec![T::of(-99.0); rows * stride];
+            simd.run(ImplicitGemm {
+                weights: &packed,
+                bias: bias.as_deref(),
+                offsets,
+                input: &input,
+                output: &mut output,
+                stride,
+                columns,
+            });
+            for (i, &value) in output.iter().enumerate() {
+                let (row, p) = (i / stride, i % stride);
+                let mut expected = bias.as_ref().map_or(T::zero(), |bias| bias[row]);
+                for (k, &offset) in offsets.iter().enumerate() {
+                    expected += weights[row * depth + k] * input[(offset + p).min(input.len() - 1)];
+                }
+                let expected = if p < columns { expected } else { T::of(-99.0) };
+                assert_eq!(value, expected, "{}: row {row}, column {p}", simd.level());
+            }
+        });
+    }
+
+    fn correlation_is_its_definition<T: Float>(rows: usize, offsets: &[usize], blocks: usize) {
+        let (columns, shift) = (blocks * BLOCK_COLUMNS, 3);
+        let stride = columns + 7;
+        let left = numbers::<T>(rows * stride, 1);
+        let right = numbers::<T>(offsets.iter().max().unwrap() + 2 * shift + columns, 2);
+        everywhere(|simd| {
+            let mut sums = vec![None; rows * offsets.len()];
+            simd.run(Correlate {
+                left: &left,
+                stride,
+                rows,
+                offsets,
+                right: &right,
+                shift,
+                columns,
+                put: |row: usize, column: usize, of: [T; 3]| {
+                    assert_eq!(sums[row * offsets.len() + column].replace(of), None);
+                },
+            });
+            for (i, sums) in sums.into_iter().enumerate() {
+                let (row, offset) = (i / offsets.len(), offsets[i % offsets.len()]);
+                let expected = [0, 1, 2].map(|k| {
+                    let right = &right[offset + k * shift..][..columns];
+                    let left = &left[row * stride..][..columns];
+                    left.iter().zip(right).map(|(&a, &b)| a * b).sum::<T>()
+                });
+                assert_eq!(sums, Some(expected), "{}: row {row}", simd.level());
+            }
+        });
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn gemm_tiles(
+            rows in 1usize..60,
+            offsets in prop::collection::vec(0usize..200, 1..40),
+            blocks in 1usize..4,
+            bias: bool,
+        ) {
+            gemm_is_its_definition::<f32>(rows, &offsets, blocks, bias);
+            gemm_is_its_definition::<f64>(rows, &offsets, blocks, bias);
+        }
+
+        #[test]
+        fn correlation_tiles(
+            rows in 1usize..40,
+            offsets in prop::collection::vec(0usize..200, 1..10),
+            blocks in 1usize..4,
+        ) {
+            correlation_is_its_definition::<f32>(rows, &offsets, blocks);
+            correlation_is_its_definition::<f64>(rows, &offsets, blocks);
+        }
+    }
+
+    #[test]
+    fn rows_are_split_evenly() {
+        let lengths = |rows, most| -> Vec<usize> {
+            row_blocks(rows, most).map(|block| block.len()).collect()
+        };
+        assert_eq!(lengths(50, 13), [12, 13, 12, 13]);
+        assert_eq!(lengths(13, 13), [13]);
+        assert_eq!(lengths(0, 13), []);
+        for (rows, most) in (1..80).flat_map(|rows| [4, 6, 9, 13].map(|most| (rows, most))) {
+            let lengths = lengths(rows, most);
+            assert_eq!(lengths.iter().sum::<usize>(), rows);
+            assert_eq!(lengths.len(), rows.div_ceil(most));
+            assert!(lengths.iter().max().unwrap() - lengths.iter().min().unwrap() <= 1);
+        }
     }
 }

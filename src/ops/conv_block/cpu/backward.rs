@@ -342,10 +342,12 @@ fn convolution<T: Float>(
                 #[inline(always)]
                 || {
                     let here = block * (BLOCK / 8)..block * (BLOCK / 8) + view.len();
-                    for (i, part) in parts.chunks_exact(weight_elements).enumerate() {
-                        let accumulate = accumulate || i > 0;
+                    if !accumulate {
+                        view.fill(T::zero());
+                    }
+                    for part in parts.chunks_exact(weight_elements) {
                         for (gradient, &part) in view.iter_mut().zip(&part[here.clone()]) {
-                            put(gradient, part, accumulate);
+                            *gradient += part;
                         }
                     }
                 },

@@ -158,8 +158,9 @@ impl Layout {
         left[1..].copy_from_slice(&middle[..last]);
         right[..last].copy_from_slice(&middle[1..]);
         right[last] = T::zero();
-        // The first column has no left neighbour, the last no right one.
-        for row in (self.lead..end).step_by(self.width) {
+        // The first column has no left neighbour, the last no right one, in the rows of zeros above
+        // and below too.
+        for row in (self.lead - self.width..=end).step_by(self.width) {
             left[row] = T::zero();
             right[row + self.width - 1] = T::zero();
         }
