@@ -308,16 +308,14 @@ mod tests {
         let conv = Conv2dGeometry::new(&input, &weight, &options).unwrap();
         let (pool, _) = MaxPool2dGeometry::new(&MaxPool2d::new(2), &conv.output_shape()).unwrap();
         let geometry = ConvBlockGeometry { conv, pool };
-        let (convolved, pooled, product) = (32 * 50 * 196, 32 * 50 * 49, 2 * 32 * 196 * 50 * 225);
-        let operands = 32 * 25 * 196 + 50 * 225 + convolved;
+        let (convolved, pooled) = (32 * 50 * 196, 32 * 50 * 49);
 
-        let forward = geometry.forward_cost::<f32>();
-        assert_eq!(forward.flops, product + 8 * convolved + 4 * pooled);
-        assert_eq!(forward.bytes, 4 * (operands + convolved + pooled));
-        let backward = geometry.backward_cost::<f32>(true);
-        assert_eq!(backward.flops, 2 * product + 9 * convolved + pooled);
-        assert_eq!(backward.bytes, 4 * (2 * operands + 2 * convolved + pooled));
-        let without_input = geometry.backward_cost::<f32>(false);
-        assert_eq!(backward.flops - without_input.flops, product);
+        let pool = geometry.pool_cost::<f32>(true);
+        assert_eq!(pool, Cost { flops: 4 * convolved, bytes: 4 * (convolved + pooled) + pooled });
+        assert_eq!(pool.bytes - geometry.pool_cost::<f32>(false).bytes, pooled);
+        let sums = Cost { flops: 4 * pooled, bytes: 4 * 3 * pooled + pooled };
+        assert_eq!(geometry.sums_cost::<f32>(), sums);
+        let bytes = 4 * (2 * convolved + 2 * pooled) + pooled;
+        assert_eq!(geometry.unpool_cost::<f32>(), Cost { flops: 5 * convolved, bytes });
     }
 }
