@@ -212,7 +212,7 @@ fn an_image_is_evaluated_alike_in_any_batch() {
         let mut training = Training::<Cpu, f32>::new(device, 3, asl(24));
         let batch = Batch::random(17, 1);
         training.step(&batch);
-        signet::nn::Module::eval(&training.model);
+        training.model.eval();
         let logits = |batch: &HostTensor| {
             values(&signet::nn::Module::forward(&training.model, &batch.on(device)).unwrap())
         };
