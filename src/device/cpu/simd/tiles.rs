@@ -21,6 +21,7 @@ use super::Lanes;
 use crate::device::cpu::CpuBuffer;
 use crate::dtype::Float;
 use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
 use std::ops::Range;
 
 /// Rows of pixels are a multiple of this long, whatever the instruction set: two of the widest
@@ -75,23 +76,25 @@ pub(crate) struct PackedRows<T: Float> {
 }
 
 impl<T: Float> PackedRows<T> {
-    /// Packs the matrix with the elements `at(row, column)` into `values`, which has their number.
-    pub(crate) fn new(
+    /// Packs the matrix with these rows into `values`, which has the number of its elements.
+    pub(crate) fn new<I: Iterator<Item = T>>(
         simd: super::Simd,
         mut values: CpuBuffer<T>,
         rows: usize,
         depth: usize,
-        at: impl Fn(usize, usize) -> T,
+        row: impl Fn(usize) -> I + Sync,
     ) -> Self {
         let most = simd.run(MostRows);
-        for block in row_blocks(rows, most) {
-            let target = &mut values[block.start * depth..block.end * depth];
-            for (column, target) in target.chunks_exact_mut(block.len()).enumerate() {
-                for (row, target) in block.clone().zip(target) {
-                    *target = at(row, column);
-                }
+        let mut rest = &mut values[..];
+        let blocks: Vec<_> = row_blocks(rows, most)
+            .map(|block| (rest.split_off_mut(..block.len() * depth).unwrap_or_default(), block))
+            .collect();
+        blocks.into_par_iter().for_each(|(target, block)| {
+            for (i, r) in block.clone().enumerate() {
+                let target = target.iter_mut().skip(i).step_by(block.len());
+                target.zip(row(r)).for_each(|(target, value)| *target = value);
             }
-        }
+        });
         Self { values, rows, depth, most }
     }
 }
@@ -297,8 +300,9 @@ mod tests {
         let stride = columns + 5;
         everywhere(|simd| {
             let values = Cpu::new(Some(1)).unwrap().alloc(rows * depth).unwrap();
-            let packed =
-                PackedRows::new(simd, values, rows, depth, |row, k| weights[row * depth + k]);
+            let packed = PackedRows::new(simd, values, rows, depth, |row| {
+                weights[row * depth..][..depth].iter().copied()
+            });
             let mut output = vec![T::of(-99.0); rows * stride];
             simd.run(ImplicitGemm {
                 weights: &packed,

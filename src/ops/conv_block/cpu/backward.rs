@@ -234,8 +234,9 @@ fn convolution<T: Float>(
         let weight = inputs.weight;
         // From output channels to input channels, the filters turned by half a turn.
         let flipped = input_wanted.then(|| {
-            PackedRows::new(simd, flipped, in_channels, out_channels * 9, |c, k| {
-                weight[(k / 9 * in_channels + c) * 9 + 8 - k % 9]
+            PackedRows::new(simd, flipped, in_channels, out_channels * 9, |c| {
+                let filter = move |o| weight[(o * in_channels + c) * 9..][..9].iter().rev();
+                (0..out_channels).flat_map(filter).copied()
             })
         });
         let group = |group: usize,

@@ -93,8 +93,9 @@ fn convolve<T: Float>(
     let weights = device.alloc(out_channels * depth)?;
     device.kernel("conv_block_convolve", geometry.conv.cost::<T>(), || -> Result<()> {
         let weight = inputs.weight;
-        let weights =
-            PackedRows::new(simd, weights, out_channels, depth, |o, k| weight[o * depth + k]);
+        let weights = PackedRows::new(simd, weights, out_channels, depth, |o| {
+            weight[o * depth..][..depth].iter().copied()
+        });
         let one_group =
             |group: usize, input: &mut [T], convolved: &mut [T], moments: Option<&mut [f64]>| {
                 let images = layout.images_of(group);
