@@ -20,7 +20,7 @@ pub struct AugmentArgs {
     shift: Option<f64>,
 
     /// Magnify by a factor between these two
-    #[arg(long, value_name = "X", num_args = 2, value_names = ["LEAST", "MOST"])]
+    #[arg(long, num_args = 2, value_names = ["LEAST", "MOST"])]
     zoom: Option<Vec<f64>>,
 
     /// Mirror left to right with this probability

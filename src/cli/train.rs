@@ -78,9 +78,6 @@ pub struct Args {
     #[arg(long, value_name = "N", conflicts_with = "resume")]
     warmup: Option<u64>,
 
-    #[command(flatten)]
-    augment: AugmentArgs,
-
     /// Where the run's folder goes
     #[arg(long, value_name = "DIR", default_value = "runs", conflicts_with = "resume")]
     out: PathBuf,
@@ -116,6 +113,9 @@ pub struct Args {
     /// Print the kernels of one training step, with their cost and estimated time, and do not train
     #[arg(long, conflicts_with_all = ["resume", "profile"])]
     explain: bool,
+
+    #[command(flatten)]
+    augment: AugmentArgs,
 }
 
 impl Args {
