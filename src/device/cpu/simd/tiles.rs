@@ -388,7 +388,7 @@ mod tests {
         };
         assert_eq!(lengths(50, 13), [12, 13, 12, 13]);
         assert_eq!(lengths(13, 13), [13]);
-        assert_eq!(lengths(0, 13), [0; 0]);
+        assert!(lengths(0, 13).is_empty());
         for (rows, most) in (1..80).flat_map(|rows| [4, 6, 9, 13].map(|most| (rows, most))) {
             let lengths = lengths(rows, most);
             assert_eq!(lengths.iter().sum::<usize>(), rows);
