@@ -115,7 +115,7 @@ fn results_go_to_stdout_and_talk_to_stderr() {
 fn a_profile_names_the_kernels() {
     let place = Place::new(64, 20);
     let output = run(&place.train("a", &["--epochs", "1", "--profile"]));
-    for kernel in ["conv2d_forward", "conv2d_backward_weight", "adam"] {
+    for kernel in ["conv_block_convolve", "conv_block_gradients", "adam"] {
         assert!(stderr(&output).contains(kernel), "{}", stderr(&output));
     }
 }

@@ -374,7 +374,7 @@ fn a_capture_that_fails_costs_the_graphs_and_nothing_else() {
         ("cuGraphInstantiateWithFlags:1:CUDA_ERROR_OUT_OF_MEMORY", "instantiating a graph"),
         ("cuLaunchKernel:1:CUDA_ERROR_NOT_SUPPORTED", "launching gather"),
         // In the backward pass, with half of the batches counted.
-        ("cuLaunchKernel:25:CUDA_ERROR_NOT_SUPPORTED", "launching "),
+        ("cuLaunchKernel:15:CUDA_ERROR_NOT_SUPPORTED", "launching "),
     ] {
         let before = sim().calls("cuGraphLaunch");
         let (run, notices) = short_run(true, fault);

@@ -51,7 +51,7 @@ fn measure<D: Measured>(
     times: f64,
 ) -> Result<Timing> {
     let config = Config { batch_size: batch, epochs: 1 + samples, ..Config::default() };
-    let runs = trace_step(device, &config)?;
+    let runs = trace_step(device, &config, true)?;
     let split = synthetic(config.seed, images, batch);
     let mut trainer = Trainer::new(device, config, &split)?;
     let mut seconds = Vec::new();
@@ -65,14 +65,15 @@ fn measure<D: Measured>(
 }
 
 /// The kernels of one training step, in order: the first step of a training on synthetic hands, which
-/// is the step that every later one repeats.
+/// is the step that every later one repeats. With `fuse`, several layers are one op where there is one.
 ///
 /// # Errors
 /// As [`Trainer::run_epoch`].
-pub fn trace_step<D: Measured>(device: &D, config: &Config) -> Result<Vec<KernelRun>> {
+pub fn trace_step<D: Measured>(device: &D, config: &Config, fuse: bool) -> Result<Vec<KernelRun>> {
     // Two batches, so that the epoch can be left after the first.
     let split: Split = synthetic(config.seed, 2 * config.batch_size, 1);
     let mut trainer = Trainer::new(device, config.clone(), &split)?;
+    trainer.model().fuse(fuse);
     let mut runs = Vec::new();
     device.start_trace();
     trainer.run_epoch(|_| {

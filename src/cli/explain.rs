@@ -13,10 +13,10 @@ use crate::{Error, Result};
 ///
 /// It makes one step on synthetic hands, whose kernels are recorded as they are launched, and measures
 /// the device's peaks, from which the estimated times come.
-pub fn explain(device: &AnyDevice, config: &Config, json: bool) -> Result<String> {
+pub fn explain(device: &AnyDevice, config: &Config, fuse: bool, json: bool) -> Result<String> {
     match device {
-        AnyDevice::Cpu(cpu) => cpu.install(|| plan(cpu, config, json)),
-        AnyDevice::Cuda(cuda) => plan(cuda, config, json),
+        AnyDevice::Cpu(cpu) => cpu.install(|| plan(cpu, config, fuse, json)),
+        AnyDevice::Cuda(cuda) => plan(cuda, config, fuse, json),
     }
 }
 
@@ -29,8 +29,8 @@ struct Plan {
     kernels: Vec<KernelRun>,
 }
 
-fn plan<D: Measured>(device: &D, config: &Config, json: bool) -> Result<String> {
-    let kernels = trace_step(device, config)?;
+fn plan<D: Measured>(device: &D, config: &Config, fuse: bool, json: bool) -> Result<String> {
+    let kernels = trace_step(device, config, fuse)?;
     let plan = Plan { batch: config.batch_size, peaks: device.peaks(Effort::Full)?, kernels };
     if json {
         return serde_json::to_string(&plan)

@@ -9,15 +9,14 @@ use super::bar::EpochBar;
 use super::device::profile_table;
 use super::explain::explain;
 use super::{AugmentArgs, DataArgs, DeviceArgs, note, print};
-use crate::data::{DataLoader, Split};
-use crate::device::{AnyDevice, Chosen, Cuda, Device, OnDevice};
-use crate::nn::{Module, Sequential, asl};
-use crate::ops::cross_entropy::cross_entropy;
+use crate::data::Split;
+use crate::device::{AnyDevice, Chosen, Device, OnDevice};
+use crate::nn::Sequential;
 use crate::train::{
     Config, EpochMetrics, OptimizerKind, Outcome, Recipe, Record, RunFolder, ScheduleKind, State,
     Trainer,
 };
-use crate::{Error, Result, Tape};
+use crate::{Error, Result};
 
 /// The exit code of a program that a signal stopped, as shells give it for Ctrl-C.
 const INTERRUPTED: u8 = 130;
@@ -128,7 +127,7 @@ impl Args {
             let config = self.config()?;
             let chosen = self.device.choose()?;
             note(format_args!("device: {chosen}"));
-            print(explain(&chosen.device, &config, self.json)?)?;
+            print(explain(&chosen.device, &config, !self.no_fuse, self.json)?)?;
             return Ok(ExitCode::SUCCESS);
         }
         let job = match &self.resume {
@@ -151,14 +150,21 @@ impl Args {
             }
         })
         .map_err(|e| Error::argument("signal handler", e.to_string()))?;
-        if let AnyDevice::Cuda(cuda) = &device {
-            cuda.set_specialise(true);
-            cuda.rehearse(|| rehearse_step(cuda, &record.config, &split))?;
-        }
         if self.profile {
             device.start_profile();
         }
         let fresh = state.is_none();
+        let prepared = match &device {
+            AnyDevice::Cuda(cuda) => {
+                cuda.set_specialise(true);
+                cuda.rehearse(|| {
+                    let trainer = Trainer::new(cuda, record.config.clone(), &split)?;
+                    trainer.model().fuse(!self.no_fuse);
+                    trainer.rehearse()
+                })
+            }
+            AnyDevice::Cpu(_) => Ok(()),
+        };
         let work = Job {
             config: &record.config,
             split: &split,
@@ -170,7 +176,7 @@ impl Args {
             graphs: !self.no_graph,
             fuse: !self.no_fuse,
         };
-        let result = device.run(work);
+        let result = prepared.and_then(|()| device.run(work));
         if self.profile && result.is_ok() {
             note(format_args!("{}", profile_table(&device.profile()?)));
         }
@@ -259,26 +265,6 @@ impl Args {
         run.write_record(&record)?;
         Ok(Prepared { chosen, split, record, run, state: Some(state) })
     }
-}
-
-/// A step of training and one of validation, for [`Cuda::rehearse`]; its model and all else of it are thrown away.
-fn rehearse_step(device: &Cuda, config: &Config, split: &Split) -> Result<()> {
-    let layers = asl(split.train.classes.len());
-    let model = Sequential::<_, f32>::new(device, config.seed, layers)?;
-    let mut optimizer = config.optimizer(model.arena())?;
-    let images = DataLoader::new(device, &split.train, config.batch_size, Some(config.seed))?;
-    for batch in images.epoch(0, 0)?.take(1) {
-        let (pixels, labels) = batch?;
-        let tape = Tape::new();
-        let images = tape.input(&pixels);
-        let (loss, _correct) = model.cross_entropy(&images, &labels, &Default::default())?;
-        optimizer.zero_grad();
-        loss.backward()?;
-        optimizer.step()?;
-        // As validation does it.
-        cross_entropy(&model.forward(&pixels)?, &labels, &Default::default())?;
-    }
-    Ok(())
 }
 
 /// Sets another number of epochs for a run of which `done` are done.

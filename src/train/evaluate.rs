@@ -79,7 +79,7 @@ impl<D: Device<T>, T: Float> Validation<D, T> {
     }
 
     /// Leaves the loss and the class of every image on the device.
-    fn pass(&mut self, model: &Sequential<D, T>, graphs: &mut Graphs) -> Result<()> {
+    pub(super) fn pass(&mut self, model: &Sequential<D, T>, graphs: &mut Graphs) -> Result<()> {
         let Self { loader, order, losses, predicted, classes, pass, .. } = self;
         let (rows, classes) = (loader.rows(), *classes);
         pass.run(model, graphs, || {

@@ -252,6 +252,18 @@ impl<D: Device<f32>> Trainer<D> {
         Ok(Outcome::Finished(metrics))
     }
 
+    /// Runs a step and a validation without a look at what they give: all that a run needs of a device
+    /// has then been asked of it once (see [`Cuda::rehearse`](crate::device::Cuda::rehearse)).
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the device fails.
+    pub fn rehearse(mut self) -> Result<()> {
+        self.model.train();
+        self.step(0, self.train.rows_of(0))?;
+        self.model.eval();
+        self.validation.pass(&self.model, &mut self.graphs)
+    }
+
     /// One step of the notebook's loop, number `step` of the run, on a batch of `rows` images.
     fn step(&mut self, step: u64, rows: usize) -> Result<()> {
         let OnDevice { order, clock, records, one } = &self.on_device;

@@ -239,6 +239,7 @@ fn backward_input<T: Float>(
     let mut partials = device.alloc::<T>(split.partials(block[0]))?;
     device
         .kernel_for::<T>(FILE, name, conv.constants())?
+        .cost(conv.cost::<T>())
         .value(*conv)
         .value(split)
         .input(grad_convolved)
