@@ -93,7 +93,7 @@ fn answer(function: &str) -> Answer {
         "cuLaunchKernel" => Says(&["launching "]),
         "cuStreamSynchronize" => Says(&["waiting for the device"]),
         "cuEventCreate" | "cuEventRecord" => {
-            Says(&["recording a kernel's time", "marking the end of a copy"])
+            Says(&["marking a point in time", "marking the end of a copy"])
         }
         "cuEventQuery" => Says(&["asking for the end of a copy"]),
         "cuEventSynchronize" => Says(&["waiting for the device"]),
