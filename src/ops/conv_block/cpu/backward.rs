@@ -140,7 +140,8 @@ impl<T: Float> Unpooled<'_, T> {
         }
     }
 
-    /// The gradient at the pixels of one image of channel `channel`, which `convolved` holds.
+    /// The gradient at the pixels of one image of channel `channel`, which `convolved` holds. `scratch`
+    /// has room for five values a window.
     #[inline(always)]
     fn pixels(
         &self,
@@ -148,6 +149,7 @@ impl<T: Float> Unpooled<'_, T> {
         pool: &MaxPool2dGeometry,
         coefficients: &Coefficients<T>,
         convolved: &[T],
+        scratch: &mut [T],
         gradient: &mut [T],
     ) {
         let &Coefficients { mean, at_maximum, constant, slope } = coefficients;
@@ -158,13 +160,11 @@ impl<T: Float> Unpooled<'_, T> {
         let output = &self.output[plane.clone()];
         let grad_output = &self.grad_output[plane.clone()];
         let factor = at_maximum * self.drop_scale;
-        pool::backward(
-            pool,
-            &self.codes[plane],
-            #[inline(always)]
-            |i| factor * through(output[i], grad_output[i]),
-            gradient,
-        );
+        let (values, spread) = scratch.split_at_mut(self.windows);
+        for ((value, &output), &gradient) in values.iter_mut().zip(output).zip(grad_output) {
+            *value = factor * through(output, gradient);
+        }
+        pool::backward(pool, &self.codes[plane], values, spread, gradient);
     }
 }
 
@@ -247,6 +247,7 @@ fn convolution<T: Float>(
             let images = layout.images_of(group);
             let columns = layout.columns(images.len());
             let mut gradient = device.alloc(shifted)?;
+            let mut scratch = device.alloc(5 * unpooled.windows)?;
             let convolved = &saved.convolved[group * out_channels * layout.plane..];
             simd.vectorize(
                 #[inline(always)]
@@ -267,6 +268,7 @@ fn convolution<T: Float>(
                                     &geometry.pool,
                                     coefficients,
                                     convolved,
+                                    &mut scratch,
                                     gradient,
                                 );
                             },

@@ -68,45 +68,49 @@ fn later<T: Float>(best: (T, T, u8), other: (T, T, u8)) -> (T, T, u8) {
     (choose(best.0, other.0), choose(best.1, other.1), if wins { other.2 } else { best.2 })
 }
 
-/// Adds each window's `value(window)` at the place that its code says.
+/// Adds each window's value at the place that its code says. `spread` has room for four values a
+/// window.
 #[inline(always)]
 pub(super) fn backward<T: Float>(
     geometry: &MaxPool2dGeometry,
     codes: &[u8],
-    value: impl Fn(usize) -> T,
+    values: &[T],
+    spread: &mut [T],
     plane: &mut [T],
 ) {
     if geometry.kernel_size == [2, 2] && geometry.stride == [2, 2] {
-        return backward_2x2(geometry, codes, value, plane);
+        return backward_2x2(geometry, codes, values, spread, plane);
     }
     let (width, columns) = (geometry.width as usize, geometry.kernel_size[1] as usize);
     for_each_window(geometry, |i, start| {
         let code = codes[i] as usize;
-        plane[start + code / columns * width + code % columns] += value(i);
+        plane[start + code / columns * width + code % columns] += values[i];
     });
 }
 
+/// First every window of the plane becomes two pixels of its upper row and two of its lower one, in
+/// one loop: the rows by themselves are too short for vectors. Then the rows are added.
 #[inline(always)]
 fn backward_2x2<T: Float>(
     geometry: &MaxPool2dGeometry,
     codes: &[u8],
-    value: impl Fn(usize) -> T,
+    values: &[T],
+    spread: &mut [T],
     plane: &mut [T],
 ) {
     let (width, out_width) = (geometry.width as usize, geometry.out_width as usize);
-    for row in 0..geometry.out_height as usize {
-        let codes = &codes[row * out_width..(row + 1) * out_width];
-        let (upper, lower) = plane[2 * row * width..(2 * row + 2) * width].split_at_mut(width);
-        let (upper, _) = upper[..2 * out_width].as_chunks_mut::<2>();
-        let (lower, _) = lower[..2 * out_width].as_chunks_mut::<2>();
-        for i in 0..out_width {
-            let value = value(row * out_width + i);
-            let at = |place| if codes[i] == place { value } else { T::zero() };
-            upper[i][0] += at(0);
-            upper[i][1] += at(1);
-            lower[i][0] += at(2);
-            lower[i][1] += at(3);
-        }
+    let (upper, lower) = spread[..4 * values.len()].split_at_mut(2 * values.len());
+    let pairs = upper.as_chunks_mut::<2>().0.iter_mut().zip(lower.as_chunks_mut::<2>().0);
+    for ((upper, lower), (&value, &code)) in pairs.zip(values.iter().zip(codes)) {
+        let at = |place| if code == place { value } else { T::zero() };
+        *upper = [at(0), at(1)];
+        *lower = [at(2), at(3)];
+    }
+    let rows = upper.chunks_exact(2 * out_width).zip(lower.chunks_exact(2 * out_width));
+    for (pair, (upper, lower)) in plane.chunks_exact_mut(2 * width).zip(rows) {
+        let (above, below) = pair.split_at_mut(width);
+        above.iter_mut().zip(upper).for_each(|(pixel, &value)| *pixel += value);
+        below.iter_mut().zip(lower).for_each(|(pixel, &value)| *pixel += value);
     }
 }
 
