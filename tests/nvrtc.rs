@@ -10,6 +10,7 @@
 #![cfg(target_os = "linux")]
 
 use serde::{Deserialize, Serialize};
+use signet::device::Precision;
 use signet::device::cuda::{CompiledFile, NoGpu, compile_all, nvrtc_info};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -400,8 +401,12 @@ fn by_value(values: [u32; TARGETS.len()]) -> String {
     text
 }
 
-/// Leaves the CUBIN in the folder `SIGNET_CUBINS`, if there is one: `conv2d.float.sm_90.cubin`.
+/// Leaves the CUBIN without tensor cores in the folder `SIGNET_CUBINS`, if there is one:
+/// `conv2d.float.sm_90.cubin`.
 fn keep(file: &CompiledFile, target: u32) {
+    if file.precision != Precision::F32 {
+        return;
+    }
     let Some(folder) = env::var_os("SIGNET_CUBINS") else { return };
     let stem = Path::new(file.file).file_stem().and_then(|stem| stem.to_str()).unwrap();
     let name = format!("{stem}.{}.sm_{target}.cubin", file.scalar);
