@@ -71,7 +71,7 @@ impl<T: Float> ConvBlockKernels<T> for Cuda {
         let split = Split::from(tiling.sliced(taps(conv) * conv.in_channels));
         let mut partials = self.alloc::<T>(split.partials(block[0]))?;
         self.kernel_for::<T>(FILE, name, conv.constants())?
-            .cost(conv.cost::<T>())
+            .cost(conv.cost::<T>() + split.cost::<T>(block[0]))
             .value(*conv)
             .value(split)
             .input(input)
@@ -211,7 +211,7 @@ fn backward_parameters<T: Float>(
     let mut partials = device.alloc::<T>(split.partials(block[0]))?;
     device
         .kernel_for::<T>(FILE, name, conv.constants())?
-        .cost(conv.cost::<T>())
+        .cost(conv.cost::<T>() + split.cost::<T>(block[0]))
         .value(*conv)
         .value(split)
         .input(input)
@@ -239,7 +239,7 @@ fn backward_input<T: Float>(
     let mut partials = device.alloc::<T>(split.partials(block[0]))?;
     device
         .kernel_for::<T>(FILE, name, conv.constants())?
-        .cost(conv.cost::<T>())
+        .cost(conv.cost::<T>() + split.cost::<T>(block[0]))
         .value(*conv)
         .value(split)
         .input(grad_convolved)

@@ -3,7 +3,7 @@
 use super::{LinearGeometry, LinearGradients};
 use crate::Result;
 use crate::device::cuda::Launch;
-use crate::device::{Cuda, Memory};
+use crate::device::{Cost, Cuda, Memory};
 use crate::dtype::Float;
 use crate::ops::matmul::cuda::{Split, Tiling};
 
@@ -29,8 +29,9 @@ pub(crate) fn backward<T: Float>(
     let mut partials =
         device.alloc::<T>(of_weight.partials(BLOCK[0]) + of_input.partials(BLOCK[0]))?;
     let products = [weight.is_some(), input.is_some()].into_iter().filter(|&wanted| wanted);
+    let products = products.map(|_| geometry.cost::<T>()).sum::<Cost>();
     launch
-        .cost(products.map(|_| geometry.cost::<T>()).sum())
+        .cost(products + of_weight.cost::<T>(BLOCK[0]) + of_input.cost::<T>(BLOCK[0]))
         .value(of_weight)
         .value(of_input)
         .output(Cuda::view_mut(&mut partials))

@@ -25,7 +25,7 @@ impl<T: Float> LinearReluKernels<T> for Cuda {
         let mut partials = self.alloc::<T>(split.partials(BLOCK[0]))?;
         let (drop, step) = DropoutView::parts(drop);
         self.kernel::<T>(FILE, "linear_relu_forward")?
-            .cost(geometry.cost::<T>())
+            .cost(geometry.cost::<T>() + split.cost::<T>(BLOCK[0]))
             .value(*geometry)
             .value(split)
             .value(drop)

@@ -87,6 +87,11 @@ impl Split {
     pub(crate) fn partials(&self, threads: u32) -> usize {
         (self.tiles * self.parts) as usize * (16 * threads) as usize
     }
+
+    /// Of these sums: written by one block, read by another.
+    pub(crate) fn cost<T>(&self, threads: u32) -> Cost {
+        Cost::default().moving::<T>(2 * self.partials(threads) as u64)
+    }
 }
 
 impl From<Tiling> for Split {
