@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::{note, write_file};
+use crate::data::SIDE;
 use crate::nn::asl;
 use crate::predict::TrainedModel;
 use crate::{Result, checkpoint, onnx};
 
 /// Rows and columns of the images that the network is for, and their one channel.
-const IMAGE: [usize; 3] = [1, 28, 28];
+const IMAGE: [usize; 3] = [1, SIDE, SIDE];
 
 /// Write a model as an ONNX file
 ///

@@ -98,7 +98,7 @@ impl OnDevice for Job<'_> {
 
     fn run<D: Device<f32>>(self, device: &D) -> Result<bool> {
         let predictor = Predictor::new(device, self.model)?;
-        let mut all_read = true;
+        let (widths, mut all_read) = (self.widths(), true);
         for path in self.images {
             let photo = read(path).and_then(|bytes| {
                 let photo = decode(&bytes);
@@ -108,7 +108,7 @@ impl OnDevice for Job<'_> {
                 Ok(photo) => {
                     let image = self.crop.image(&photo);
                     let probabilities = predictor.probabilities(&[image])?;
-                    self.print(path, &top(&probabilities[0], NAMED))?;
+                    self.print(path, widths, &top(&probabilities[0], NAMED))?;
                 }
                 Err(error) => all_read &= !complain(&error),
             }
@@ -147,8 +147,21 @@ struct Guess<'a> {
     probability: f64,
 }
 
+/// Characters of the columns of the table: as many as the longest entry has.
+#[derive(Clone, Copy)]
+struct Widths {
+    path: usize,
+    class: usize,
+}
+
 impl Job<'_> {
-    fn print(&self, path: &Path, top: &[(usize, f64)]) -> Result<()> {
+    fn widths(&self) -> Widths {
+        let paths = self.images.iter().map(|path| path.display().to_string().chars().count());
+        let classes = self.model.classes.iter().map(|class| class.chars().count());
+        Widths { path: paths.max().unwrap_or(0), class: classes.max().unwrap_or(0) }
+    }
+
+    fn print(&self, path: &Path, widths: Widths, top: &[(usize, f64)]) -> Result<()> {
         let classes = &self.model.classes;
         let guess =
             |&(class, probability): &(usize, f64)| Guess { letter: &classes[class], probability };
@@ -161,13 +174,10 @@ impl Job<'_> {
                 line.map_err(|e| Error::argument("--json", format!("cannot be written: {e}")))?;
             return print(line);
         }
-        let lengths = |names: &mut dyn Iterator<Item = usize>| names.max().unwrap_or(0);
-        let path_width =
-            lengths(&mut self.images.iter().map(|p| p.display().to_string().chars().count()));
-        let name_width = lengths(&mut classes.iter().map(|c| c.chars().count()));
+        let Widths { path: path_width, class: class_width } = widths;
         let mut line = format!("{path:<path_width$}");
         for Guess { letter, probability } in top {
-            line += &format!("  {letter:<name_width$} {probability:.4}");
+            line += &format!("  {letter:<class_width$} {probability:.4}");
         }
         print(line)
     }

@@ -9,7 +9,7 @@ use super::bar::EpochBar;
 use super::device::profile_table;
 use super::explain::explain;
 use super::{AugmentArgs, DataArgs, DeviceArgs, note, print};
-use crate::data::Split;
+use crate::data::{Split, synthetic};
 use crate::device::{AnyDevice, Chosen, Device, OnDevice};
 use crate::nn::Sequential;
 use crate::train::{
@@ -158,7 +158,9 @@ impl Args {
             AnyDevice::Cuda(cuda) => {
                 cuda.set_specialise(true);
                 cuda.rehearse(|| {
-                    let trainer = Trainer::new(cuda, record.config.clone(), &split)?;
+                    // Which kernels are needed depends on the images' size alone.
+                    let batch = synthetic(record.config.seed, record.config.batch_size, 1);
+                    let trainer = Trainer::new(cuda, record.config.clone(), &batch)?;
                     trainer.model().fuse(!self.no_fuse);
                     trainer.rehearse()
                 })
@@ -166,7 +168,7 @@ impl Args {
             AnyDevice::Cpu(_) => Ok(()),
         };
         let work = Job {
-            config: &record.config,
+            record: &record,
             split: &split,
             run: &run,
             state,
@@ -297,7 +299,7 @@ struct Prepared {
 
 /// The part of a run that happens on the device.
 struct Job<'a> {
-    config: &'a Config,
+    record: &'a Record,
     split: &'a Split,
     run: &'a RunFolder,
     state: Option<State>,
@@ -312,12 +314,12 @@ impl OnDevice for Job<'_> {
     type Result = ExitCode;
 
     fn run<D: Device<f32>>(self, device: &D) -> Result<ExitCode> {
-        let mut trainer = Trainer::new(device, self.config.clone(), self.split)?;
+        let mut trainer = Trainer::new(device, self.record.config.clone(), self.split)?;
         trainer.use_graphs(self.graphs);
         trainer.on_notice(|line| note(format_args!("{line}")));
         trainer.model().fuse(self.fuse);
         if !self.quiet && !self.json {
-            summary(trainer.model(), self.config.batch_size, self.split)?;
+            summary(trainer.model(), self.record.config.batch_size, self.split)?;
         }
         if let Some(state) = &self.state {
             trainer.restore(state)?;
@@ -325,25 +327,27 @@ impl OnDevice for Job<'_> {
                 note(format_args!("going on in epoch {}", trainer.epoch()));
             }
         }
-        while trainer.epoch() < self.config.epochs {
+        while trainer.epoch() < self.record.config.epochs {
             let mut bar = EpochBar::new(self.quiet);
             let outcome = trainer.run_epoch(|progress| {
                 bar.show(&progress);
                 !self.interrupted.load(Ordering::Relaxed)
             })?;
             bar.clear();
-            self.run.save(&trainer.state()?)?;
+            self.run.save(&trainer.state()?, self.record)?;
             match outcome {
                 Outcome::Finished(metrics) => self.report(&metrics)?,
                 Outcome::Interrupted => return self.stopped(),
             }
-            if self.interrupted.load(Ordering::Relaxed) && trainer.epoch() < self.config.epochs {
+            if self.interrupted.load(Ordering::Relaxed)
+                && trainer.epoch() < self.record.config.epochs
+            {
                 return self.stopped();
             }
         }
         if self.state.is_some() {
             // The last epochs may have been done before: then only this brings the files up to date.
-            self.run.save(&trainer.state()?)?;
+            self.run.save(&trainer.state()?, self.record)?;
         }
         self.done(trainer.history(), trainer.best())?;
         Ok(ExitCode::SUCCESS)

@@ -147,15 +147,14 @@ impl RunFolder {
 
     /// Writes the state, then what is derived from it: the metrics and the two models. A run that
     /// dies in between writes them again when it goes on. The models' files hold the names of the
-    /// classes too, which `config.json` knows.
+    /// classes too, which the run's `record` knows.
     ///
     /// # Errors
-    /// [`Error::Io`] when a file cannot be written, or `config.json` cannot be read.
-    pub fn save(&self, state: &State) -> Result<()> {
+    /// [`Error::Io`] when a file cannot be written.
+    pub fn save(&self, state: &State, record: &Record) -> Result<()> {
         state.save(&self.file(STATE))?;
         self.write_metrics(state)?;
-        let Record { classes, whole_images, .. } = self.record()?;
-        let words = || Some(TrainedModel::metadata(&classes, whole_images));
+        let words = || Some(TrainedModel::metadata(&record.classes, record.whole_images));
         checkpoint::save(&self.file(MODEL), &state.model, words())?;
         match &state.best_model {
             Some(best) => checkpoint::save(&self.file(BEST), best, words()),

@@ -1,6 +1,6 @@
 use super::{ConvBlockGeometry, ConvBlockGradients, ConvBlockInputs, ConvBlockKernels, Normaliser};
 use crate::Result;
-use crate::device::cuda::{CudaBuffer, CudaView, CudaViewMut, THREADS, pack_grid};
+use crate::device::cuda::{CudaBuffer, CudaView, CudaViewMut, Launch, THREADS, pack_grid};
 use crate::device::{Cuda, Memory, Output};
 use crate::dtype::Float;
 use crate::ops::batch_norm2d::Running;
@@ -70,12 +70,7 @@ impl<T: Float> ConvBlockKernels<T> for Cuda {
         let block = tiling.block();
         let split = Split::from(tiling.sliced(taps(conv) * conv.in_channels));
         let mut partials = self.alloc::<T>(split.partials(block[0]))?;
-        self.kernel_for::<T>(FILE, name, conv.constants())?
-            .cost(conv.cost::<T>() + split.cost::<T>(block[0]))
-            .value(*conv)
-            .value(split)
-            .input(input)
-            .input(weight)
+        product(self, name, conv, split, block, [input, weight])?
             .optional(bias)
             .output(Self::view_mut(&mut partials))
             .counters(split.counters())
@@ -83,7 +78,7 @@ impl<T: Float> ConvBlockKernels<T> for Cuda {
             .optional_output(batch_statistics.then(|| Self::view_mut(&mut parts)))
             .launch([split.blocks(), 1, 1], block)?;
 
-        let windows = (pool.planes * pool.out_height * pool.out_width) as usize;
+        let windows = geometry.windows() as usize;
         let place = if pool.kernel_size[0] * pool.kernel_size[1] <= 256 { 1 } else { 4 };
         let mut mean = self.alloc(if keep { channels as usize } else { 0 })?;
         let mut invstd = self.alloc(if keep { channels as usize } else { 0 })?;
@@ -191,6 +186,20 @@ impl<T: Float> ConvBlockKernels<T> for Cuda {
     }
 }
 
+/// Begins the launch of one of the convolution's three products, up to its operands.
+fn product<'a, T: Float>(
+    device: &'a Cuda,
+    name: &'static str,
+    conv: &Conv2dGeometry,
+    split: Split,
+    block: [u32; 3],
+    [a, b]: [CudaView<'a, T>; 2],
+) -> Result<Launch<'a>> {
+    let launch = device.kernel_for::<T>(FILE, name, conv.constants())?;
+    let launch = launch.cost(conv.cost::<T>() + split.cost::<T>(block[0]));
+    Ok(launch.value(*conv).value(split).input(a).input(b))
+}
+
 /// The gradients of the convolution's weight and bias.
 fn backward_parameters<T: Float>(
     device: &Cuda,
@@ -209,13 +218,7 @@ fn backward_parameters<T: Float>(
     let block = tiling.block();
     let split = Split::from(tiling);
     let mut partials = device.alloc::<T>(split.partials(block[0]))?;
-    device
-        .kernel_for::<T>(FILE, name, conv.constants())?
-        .cost(conv.cost::<T>() + split.cost::<T>(block[0]))
-        .value(*conv)
-        .value(split)
-        .input(input)
-        .input(grad_convolved)
+    product(device, name, conv, split, block, [input, grad_convolved])?
         .output(Cuda::view_mut(&mut partials))
         .counters(split.counters())
         .optional_gradient(weight)
@@ -237,13 +240,7 @@ fn backward_input<T: Float>(
     let block = tiling.block();
     let split = Split::from(tiling.sliced(conv.out_channels * taps(conv)));
     let mut partials = device.alloc::<T>(split.partials(block[0]))?;
-    device
-        .kernel_for::<T>(FILE, name, conv.constants())?
-        .cost(conv.cost::<T>() + split.cost::<T>(block[0]))
-        .value(*conv)
-        .value(split)
-        .input(grad_convolved)
-        .input(weight)
+    product(device, name, conv, split, block, [grad_convolved, weight])?
         .output(Cuda::view_mut(&mut partials))
         .counters(split.counters())
         .gradient(grad_input)

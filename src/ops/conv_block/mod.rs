@@ -6,7 +6,6 @@
 
 mod cpu;
 mod cuda;
-mod plain;
 
 use crate::device::{Cost, Device, Memory, Output};
 use crate::dtype::Float;

@@ -1,35 +1,45 @@
 //! The plain kernels do: a last layer is too small to gain by passes of its own.
 
-use super::{LinearCrossEntropyGeometry, LinearCrossEntropyKernels, plain};
+use super::{LinearCrossEntropyGeometry, LinearCrossEntropyKernels};
 use crate::Result;
-use crate::device::{Cpu, Memory};
+use crate::device::{Cpu, Memory, Output};
 use crate::dtype::Float;
-use crate::ops::linear::LinearGradients;
+use crate::ops::cross_entropy::CrossEntropyKernels;
+use crate::ops::linear::{self, LinearGradients};
+use crate::ops::matmul::MatmulKernels;
 
 impl<T: Float> LinearCrossEntropyKernels<T> for Cpu {
     fn linear_cross_entropy_forward(
         &self,
         geometry: &LinearCrossEntropyGeometry,
-        input: <Self as Memory>::View<'_, T>,
-        weight: <Self as Memory>::View<'_, T>,
-        bias: Option<<Self as Memory>::View<'_, T>>,
-        target: <Self as Memory>::View<'_, i32>,
-        loss: <Self as Memory>::ViewMut<'_, T>,
-        grad_logits: <Self as Memory>::ViewMut<'_, T>,
-        correct: <Self as Memory>::ViewMut<'_, i32>,
+        input: &[T],
+        weight: &[T],
+        bias: Option<&[T]>,
+        target: &[i32],
+        loss: &mut [T],
+        grad_logits: &mut [T],
+        correct: &mut [i32],
     ) -> Result<()> {
-        plain::forward(self, geometry, input, weight, bias, target, loss, grad_logits, correct)
+        let linear = geometry.linear();
+        let mut logits = self.alloc((linear.rows * linear.out_features) as usize)?;
+        let product = Output { view: &mut *logits, accumulate: false };
+        self.matmul(&linear.forward(), input, weight, bias, product)?;
+        self.cross_entropy_forward(&geometry.loss, &logits, target, loss, grad_logits, correct)
     }
 
     fn linear_cross_entropy_backward(
         &self,
         geometry: &LinearCrossEntropyGeometry,
-        input: <Self as Memory>::View<'_, T>,
-        weight: <Self as Memory>::View<'_, T>,
-        grad_logits: <Self as Memory>::View<'_, T>,
-        gradient: <Self as Memory>::View<'_, T>,
+        input: &[T],
+        weight: &[T],
+        grad_logits: &[T],
+        gradient: &[T],
         gradients: LinearGradients<'_, Self, T>,
     ) -> Result<()> {
-        plain::backward(self, geometry, input, weight, grad_logits, gradient, gradients)
+        let linear = geometry.linear();
+        let mut scaled = self.alloc((linear.rows * linear.out_features) as usize)?;
+        let output = Output { view: &mut *scaled, accumulate: false };
+        self.cross_entropy_backward(grad_logits, gradient, output)?;
+        linear::backward(self, &linear, input, weight, &scaled, gradients)
     }
 }

@@ -2,7 +2,6 @@
 
 mod cpu;
 mod cuda;
-mod plain;
 
 use crate::device::{Device, Memory};
 use crate::dtype::Float;

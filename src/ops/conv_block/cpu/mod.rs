@@ -7,6 +7,7 @@
 //! | `forward.rs` | convolution with the batch's moments, then all that follows it in one pass |
 //! | `backward.rs` | the same backwards, and the gradients of input and weight |
 //! | `pool.rs` | the windows of one plane, there and back |
+//! | `plain.rs` | the block as a row of plain kernels |
 //!
 //! The batch is cut into groups of images that stay in a core's cache; a thread takes whole groups.
 //! Their size depends on the image's alone, and what is summed over them is summed in their order.
@@ -14,9 +15,9 @@
 mod backward;
 mod forward;
 mod layout;
+mod plain;
 mod pool;
 
-use super::plain::{self, PlainSaved};
 use super::{ConvBlockGeometry, ConvBlockGradients, ConvBlockInputs, ConvBlockKernels, Normaliser};
 use crate::Result;
 use crate::device::cpu::CpuBuffer;
@@ -27,7 +28,7 @@ use crate::ops::dropout::DropoutView;
 /// What a backward pass needs.
 pub enum Saved<T: Float> {
     /// Of the plain kernels.
-    Plain(PlainSaved<Cpu, T>),
+    Plain(plain::Saved<T>),
     /// Of the fast ones.
     Fast(FastSaved<T>),
 }
