@@ -161,6 +161,31 @@ fn wrong_settings_are_refused() {
 }
 
 #[test]
+fn a_training_that_runs_into_nan_names_the_layer_where_that_began() {
+    let place = Place::new(100, 10);
+    let named = " (Conv2d) is ";
+    // Found at once, or by repeating the epoch.
+    for args in [&["--lr", "1e30", "--detect-anomaly"][..], &["--lr", "1e30"]] {
+        refused(&place, args, named);
+    }
+    // Of a run that was well, the last state stays.
+    assert!(run(&place.train("well", &["--epochs", "1", "-q"])).status.success());
+    let folder = place.run_folder("well");
+    let state = std::fs::read(folder.join("state.safetensors")).unwrap();
+    let config = std::fs::read_to_string(folder.join("config.json")).unwrap();
+    let worse = config.replace(r#""lr": 0.001"#, r#""lr": 1e30"#);
+    assert_ne!(config, worse);
+    std::fs::write(folder.join("config.json"), worse).unwrap();
+    let data = place.data.path().to_str().unwrap();
+    let resume = ["train", "--data", data, "--resume", folder.to_str().unwrap(), "--epochs", "3"];
+    let output = run(&resume);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains(named), "{}", stderr(&output));
+    assert!(stderr(&output).contains("of epoch 1; try"), "{}", stderr(&output));
+    assert_eq!(std::fs::read(folder.join("state.safetensors")).unwrap(), state);
+}
+
+#[test]
 fn names_and_folders_that_cannot_be_used_are_refused() {
     let place = Place::new(40, 10);
     let data = place.data.path().to_str().unwrap();

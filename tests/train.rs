@@ -7,15 +7,18 @@ use common::device::TestDevice;
 use common::models::narrow;
 use signet::data::{DataLoader, synthetic};
 use signet::dtype::Float;
-use signet::nn::{Module, Sequential, asl};
+use signet::nn::{Linear, Module, Sequential, asl};
 use signet::ops::cross_entropy::cross_entropy;
 use signet::train::{Config, OptimizerKind, Outcome, State, Trainer, evaluate};
-use signet::{Device, Error};
+use signet::{Device, Error, Tape, Tensor, layers};
 
 on_every_device! {
     graphs_change_no_bit,
     a_run_goes_on_with_the_same_bits_wherever_it_stopped,
     a_loss_that_is_no_number_stops_the_run_soon,
+    the_first_layer_that_is_not_finite_is_named,
+    the_first_gradient_that_is_not_finite_is_named,
+    a_step_that_is_not_finite_names_a_parameter,
     an_evaluation_sums_the_means_of_its_batches,
     too_few_outputs_are_refused,
 }
@@ -100,6 +103,86 @@ fn a_loss_that_is_no_number_stops_the_run_soon<D: TestDevice>() {
     let Err(Error::NonFinite(text)) = outcome else { panic!("{outcome:?}") };
     assert!(text.contains(" at step 1 of epoch 0"), "{text}");
     assert!(steps < 60, "only after {steps} steps");
+}
+
+/// What `result` says of numbers that are not finite.
+#[track_caller]
+fn non_finite<R>(result: signet::Result<R>) -> String {
+    match result {
+        Err(Error::NonFinite(text)) => text,
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("all was finite"),
+    }
+}
+
+fn the_first_layer_that_is_not_finite_is_named<D: TestDevice>() {
+    let device = D::open();
+    let data = synthetic(5, 4, 1).train;
+    let loader = DataLoader::<D, f32>::new(&device, &data, 4, None).unwrap();
+    for (poisoned, layer) in [
+        ("0.weight", "0 (Conv2d)"),
+        ("5.weight", "5 (BatchNorm2d)"),
+        ("9.bias", "9 (Conv2d)"),
+        ("14.weight", "14 (Linear)"),
+        ("17.weight", "17 (Linear)"),
+    ] {
+        for fuse in [true, false] {
+            let model = Sequential::<D, f32>::new(&device, 0, asl(24)).unwrap();
+            model.fuse(fuse);
+            model.detect_anomaly(true);
+            let attempt = || {
+                let (images, targets) = loader.epoch(0, 0).unwrap().next().unwrap().unwrap();
+                model.cross_entropy(&images, &targets, &Default::default())
+            };
+            attempt().unwrap();
+            let state = model.state().into_iter().find(|(name, _)| name == poisoned);
+            let Some((_, signet::nn::State::Parameter(parameter))) = state else { panic!() };
+            let mut values = parameter.to_vec().unwrap();
+            *values.last_mut().unwrap() = f32::INFINITY;
+            parameter.set(&values).unwrap();
+            let text = non_finite(attempt());
+            let expected = format!("the output of layer {layer} is ");
+            assert!(text.starts_with(&expected), "{poisoned}, fused: {fuse}: {text}");
+        }
+    }
+}
+
+fn the_first_gradient_that_is_not_finite_is_named<D: TestDevice>() {
+    let device = D::open();
+    // The loss is finite, what goes back through the second layer is not; or, from there, the
+    // gradient of the first layer's weight.
+    for (x, first, second, expected) in [
+        (
+            1e-30,
+            1.0,
+            3e38,
+            "the gradient for the output of layer 0 (Linear) is inf at [0, 0] of [1, 1]",
+        ),
+        (3e38, 1e-38, 2.0, "the gradient of 0.weight (Linear) is inf at [0, 0] of [1, 1]"),
+    ] {
+        let layers = layers![Linear::new(1, 1).bias(false), Linear::new(1, 2).bias(false)];
+        let model = Sequential::<D, f32>::new(&device, 0, layers).unwrap();
+        for (values, (_, state)) in [vec![first], vec![second, -second]].iter().zip(model.state()) {
+            let signet::nn::State::Parameter(parameter) = state else { panic!() };
+            parameter.set(values).unwrap();
+        }
+        model.detect_anomaly(true);
+        let x = Tape::new().input(&Tensor::from_slice(&device, &[x], [1, 1]).unwrap());
+        let y = Tensor::from_slice(&device, &[1], [1]).unwrap();
+        let (loss, _) = model.cross_entropy(&x, &y, &Default::default()).unwrap();
+        let text = non_finite(loss.backward().and_then(|_| model.check_gradients()));
+        assert_eq!(text, expected);
+    }
+}
+
+fn a_step_that_is_not_finite_names_a_parameter<D: TestDevice>() {
+    let config =
+        Config { batch_size: 2, lr: 1e39, optimizer: OptimizerKind::Sgd, ..Config::default() };
+    let mut trainer = Trainer::new(&D::open(), config, &synthetic(3, 4, 1)).unwrap();
+    trainer.detect_anomaly();
+    let text = non_finite(trainer.run_epoch(|_| true));
+    assert!(text.starts_with("after the step 0.weight (Conv2d) is "), "{text}");
+    assert!(text.ends_with(" at step 0 of epoch 0"), "{text}");
 }
 
 /// Against a loop as users write it, on more images than go through the model at once.

@@ -109,6 +109,11 @@ pub struct Args {
     #[arg(long)]
     no_fuse: bool,
 
+    /// Look at each layer's output, each gradient and each parameter in every step, and stop at the
+    /// first that is no finite number; slow. Without it, an epoch that ends so is repeated with it
+    #[arg(long)]
+    detect_anomaly: bool,
+
     /// Print the kernels of one training step, with their cost and estimated time, and do not train
     #[arg(long, conflicts_with_all = ["resume", "profile"])]
     explain: bool,
@@ -177,6 +182,7 @@ impl Args {
             json: self.json,
             graphs: !self.no_graph,
             fuse: !self.no_fuse,
+            detect_anomaly: self.detect_anomaly,
         };
         let result = prepared.and_then(|()| device.run(work));
         if self.profile && result.is_ok() {
@@ -308,32 +314,34 @@ struct Job<'a> {
     json: bool,
     graphs: bool,
     fuse: bool,
+    detect_anomaly: bool,
 }
 
 impl OnDevice for Job<'_> {
     type Result = ExitCode;
 
     fn run<D: Device<f32>>(self, device: &D) -> Result<ExitCode> {
-        let mut trainer = Trainer::new(device, self.record.config.clone(), self.split)?;
-        trainer.use_graphs(self.graphs);
-        trainer.on_notice(|line| note(format_args!("{line}")));
-        trainer.model().fuse(self.fuse);
+        let mut trainer = self.trainer(device, self.state.as_ref())?;
+        if self.detect_anomaly {
+            trainer.detect_anomaly();
+        }
         if !self.quiet && !self.json {
             summary(trainer.model(), self.record.config.batch_size, self.split)?;
         }
-        if let Some(state) = &self.state {
-            trainer.restore(state)?;
-            if !self.quiet {
-                note(format_args!("going on in epoch {}", trainer.epoch()));
-            }
+        if self.state.is_some() && !self.quiet {
+            note(format_args!("going on in epoch {}", trainer.epoch()));
         }
         while trainer.epoch() < self.record.config.epochs {
             let mut bar = EpochBar::new(self.quiet);
             let outcome = trainer.run_epoch(|progress| {
                 bar.show(&progress);
                 !self.interrupted.load(Ordering::Relaxed)
-            })?;
+            });
             bar.clear();
+            let outcome = match outcome {
+                Err(Error::NonFinite(loss)) => return Err(self.located(device, loss)),
+                outcome => outcome?,
+            };
             self.run.save(&trainer.state()?, self.record)?;
             match outcome {
                 Outcome::Finished(metrics) => self.report(&metrics)?,
@@ -355,6 +363,45 @@ impl OnDevice for Job<'_> {
 }
 
 impl Job<'_> {
+    fn trainer<D: Device<f32>>(&self, device: &D, state: Option<&State>) -> Result<Trainer<D>> {
+        let mut trainer = Trainer::new(device, self.record.config.clone(), self.split)?;
+        trainer.use_graphs(self.graphs);
+        trainer.on_notice(|line| note(format_args!("{line}")));
+        trainer.model().fuse(self.fuse);
+        if let Some(state) = state {
+            trainer.restore(state)?;
+        }
+        Ok(trainer)
+    }
+
+    /// The error of a training that ran into `what`, with the layer where that began. Looking at
+    /// every layer in every step would slow down all trainings; but a training that is repeated
+    /// from its last state has the same bits, so it is enough to look then.
+    fn located<D: Device<f32>>(&self, device: &D, what: String) -> Error {
+        const HELP: &str = "try a smaller --lr";
+        if self.detect_anomaly {
+            return Error::NonFinite(format!("{what}; {HELP}"));
+        }
+        note(format_args!("{what}; looking for the layer where that began"));
+        let again = || {
+            let state = self.run.state().ok();
+            let mut trainer = self.trainer(device, state.as_ref().or(self.state.as_ref()))?;
+            trainer.detect_anomaly();
+            let mut bar = EpochBar::new(self.quiet);
+            let outcome = trainer.run_epoch(|progress| {
+                bar.show(&progress);
+                !self.interrupted.load(Ordering::Relaxed)
+            });
+            bar.clear();
+            outcome
+        };
+        match again() {
+            Err(Error::NonFinite(first)) => Error::NonFinite(format!("{first}; {HELP}")),
+            // The search is not what was asked for: what it runs into is not the answer.
+            _ => Error::NonFinite(format!("{what}; {HELP}")),
+        }
+    }
+
     fn report(&self, metrics: &EpochMetrics) -> Result<()> {
         if self.json {
             let json = serde_json::to_string(metrics)

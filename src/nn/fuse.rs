@@ -25,11 +25,13 @@ pub(super) enum Fused<'a, D: Device<T>, T: Float> {
 }
 
 impl<'a, D: Device<T>, T: Float> Fused<'a, D, T> {
-    /// What the first of `modules` begin, and how many of them it takes; `None` without any.
-    pub(super) fn first(modules: &'a [LayerModule<D, T>]) -> Option<(Self, usize)> {
+    /// What the first of `modules` begin, and how many of them it takes: just one unless they may
+    /// `fuse`. `None` without any.
+    pub(super) fn first(modules: &'a [LayerModule<D, T>], fuse: bool) -> Option<(Self, usize)> {
         use LayerModule as M;
         let apart = ConvBlockOptions::windows_apart;
         Some(match modules {
+            [layer, ..] if !fuse => (Self::Layer(layer), 1),
             [M::Conv2d(conv), M::BatchNorm2d(norm), M::ReLU(_), M::MaxPool2d(pool), ..]
                 if apart(pool) =>
             {

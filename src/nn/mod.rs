@@ -9,10 +9,12 @@
 //! | `init.rs` | where parameters are drawn, and the context that layers share |
 //! | `sequential.rs` | [`Sequential`] |
 //! | `fuse.rs` | runs of layers that one op computes |
+//! | `anomaly.rs` | where numbers cease to be finite |
 //! | `state_dict.rs` | values by PyTorch's keys |
 //! | `summary.rs` | the printed table |
 //! | `asl.rs` | the network of the course notebook |
 
+mod anomaly;
 mod asl;
 mod fuse;
 mod init;

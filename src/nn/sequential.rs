@@ -11,11 +11,12 @@ use std::cell::Cell;
 
 /// `torch.nn.Sequential`: layers one after the other, their parameters in one arena.
 pub struct Sequential<D: Device<T>, T: Float> {
-    layers: Vec<Layer>,
-    modules: Vec<LayerModule<D, T>>,
+    pub(super) layers: Vec<Layer>,
+    pub(super) modules: Vec<LayerModule<D, T>>,
     arena: Arena<D, T>,
     context: Context<D>,
     fuse: Cell<bool>,
+    pub(super) detect_anomaly: Cell<bool>,
 }
 
 impl<D: Device<T>, T: Float> Sequential<D, T> {
@@ -27,7 +28,8 @@ impl<D: Device<T>, T: Float> Sequential<D, T> {
         let init = Init::new(device, seed)?;
         let modules = layers.iter().map(|layer| layer.build(&init)).collect::<Result<_>>()?;
         let (arena, context) = (init.arena().clone(), init.context().clone());
-        Ok(Self { layers, modules, arena, context, fuse: Cell::new(true) })
+        let (fuse, detect_anomaly) = (Cell::new(true), Cell::new(false));
+        Ok(Self { layers, modules, arena, context, fuse, detect_anomaly })
     }
 
     /// The layers' descriptions.
@@ -73,22 +75,37 @@ impl<D: Device<T>, T: Float> Sequential<D, T> {
         target: &Tensor<D, i32>,
         options: &CrossEntropyOptions,
     ) -> Result<(Tensor<D, T>, Tensor<D, i32>)> {
-        if let ([before @ .., LayerModule::Linear(last)], true) =
-            (&self.modules[..], self.fuse.get())
-        {
-            let x = self.run(before, input)?;
-            return linear_cross_entropy(&x, &last.weight, last.bias.as_ref(), target, options);
+        let all = self.modules.len();
+        let (layers, x, (loss, correct)) = match &self.modules[..] {
+            [before @ .., LayerModule::Linear(last)] if self.fuse.get() => {
+                let (x, weight, bias) =
+                    (self.run(before, input)?, &last.weight, last.bias.as_ref());
+                let answer = linear_cross_entropy(&x, weight, bias, target, options)?;
+                (all - 1..all, x, answer)
+            }
+            modules => {
+                let x = self.run(modules, input)?;
+                let answer = cross_entropy(&x, target, options)?;
+                (all..all, x, answer)
+            }
+        };
+        if self.detects_anomaly() {
+            self.check_loss(layers, &x, &loss)?;
         }
-        cross_entropy(&self.forward(input)?, target, options)
+        Ok((loss, correct))
     }
 
+    /// Runs `modules`, the first ones of the model.
     fn run(&self, modules: &[LayerModule<D, T>], input: &Tensor<D, T>) -> Result<Tensor<D, T>> {
-        if !self.fuse.get() {
-            return modules.iter().try_fold(input.clone(), |x, module| module.forward(&x));
-        }
-        let (mut x, mut rest) = (input.clone(), modules);
-        while let Some((fused, layers)) = Fused::first(rest) {
-            (x, rest) = (fused.forward(&x)?, &rest[layers..]);
+        let (mut x, mut done) = (input.clone(), 0);
+        while let Some((piece, layers)) = Fused::first(&modules[done..], self.fuse.get()) {
+            let output = piece.forward(&x)?;
+            x = if self.detects_anomaly() {
+                self.watched(done..done + layers, &x, &output)?
+            } else {
+                output
+            };
+            done += layers;
         }
         Ok(x)
     }

@@ -1,0 +1,155 @@
+//! Where numbers cease to be finite: each layer's output, its gradient and each parameter, looked at.
+
+use super::{Module, Sequential, State};
+use crate::device::{Device, Memory};
+use crate::dtype::Float;
+use crate::tape::Tape;
+use crate::{Error, Result, Shape, Tensor};
+use std::ops::Range;
+
+impl<D: Device<T>, T: Float> Sequential<D, T> {
+    /// Whether every layer's output, and in the backward pass its gradient, is looked at; the first
+    /// that holds an infinity or a NaN ends the pass with [`Error::NonFinite`], which names the
+    /// layer. As `torch.autograd.set_detect_anomaly`, and as slow: the host reads all of them, so no
+    /// such pass can be captured as a graph. The results are the same.
+    ///
+    /// Layers that one op computes are looked at together, and computed one by one, to tell which it
+    /// was, when there is something to find: the running statistics move on once more then.
+    pub fn detect_anomaly(&self, detect: bool) {
+        self.detect_anomaly.set(detect);
+    }
+
+    /// Whether [`Sequential::detect_anomaly`] is on.
+    pub(crate) fn detects_anomaly(&self) -> bool {
+        self.detect_anomaly.get()
+    }
+
+    /// `output`, which `layers` made of `input`, if all of it is finite; its gradient is looked at
+    /// when it comes.
+    pub(super) fn watched(
+        &self,
+        layers: Range<usize>,
+        input: &Tensor<D, T>,
+        output: &Tensor<D, T>,
+    ) -> Result<Tensor<D, T>> {
+        if first_of(output)?.is_some() {
+            return Err(self.culprit(layers, input)?);
+        }
+        let (device, shape, name) =
+            (output.device().clone(), output.shape().clone(), self.names(layers));
+        Tape::record(
+            [Some(output)],
+            output.detach(),
+            move |[x], gradient, gradients| match first_in(
+                &device.read(D::view(&gradient))?,
+                &shape,
+            ) {
+                Some(found) => Err(Error::NonFinite(format!(
+                    "the gradient for the output of {name} is {found}"
+                ))),
+                None => gradients.pass(x, gradient),
+            },
+        )
+    }
+
+    /// Looks at the loss that `layers` and the cross-entropy made of `input`.
+    pub(super) fn check_loss(
+        &self,
+        layers: Range<usize>,
+        input: &Tensor<D, T>,
+        loss: &Tensor<D, T>,
+    ) -> Result<()> {
+        match first_of(loss)? {
+            Some(_) => Err(self.culprit(layers, input)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Looks at the gradients of all parameters, as a training loop may after `backward`.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] that names the first with an infinity or a NaN, [`Error::Device`] when the
+    /// device fails.
+    pub fn check_gradients(&self) -> Result<()> {
+        self.check("the gradient of", |state| match state {
+            State::Parameter(parameter) => parameter.grad(),
+            State::Buffer(_) | State::Count(_) => Ok(None),
+        })
+    }
+
+    /// Looks at all parameters and running statistics, as a training loop may after a step.
+    ///
+    /// # Errors
+    /// As [`Sequential::check_gradients`].
+    pub fn check_values(&self) -> Result<()> {
+        self.check("after the step", |state| match state {
+            State::Parameter(tensor) | State::Buffer(tensor) => Ok(Some(tensor.clone())),
+            State::Count(_) => Ok(None),
+        })
+    }
+
+    fn check(
+        &self,
+        what: &str,
+        tensor: impl Fn(&State<D, T>) -> Result<Option<Tensor<D, T>>>,
+    ) -> Result<()> {
+        for (i, module) in self.modules.iter().enumerate() {
+            for (name, state) in module.state() {
+                let Some(tensor) = tensor(&state)? else { continue };
+                if let Some(found) = first_of(&tensor)? {
+                    let layer = self.layers[i].name();
+                    return Err(Error::NonFinite(format!(
+                        "{what} {i}.{name} ({layer}) is {found}"
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The first of `layers` whose output for `input` is not finite, as an error. If each is by
+    /// itself, it was what one op made of them all.
+    fn culprit(&self, layers: Range<usize>, input: &Tensor<D, T>) -> Result<Error> {
+        let mut x = input.detach();
+        for i in layers.clone() {
+            x = self.modules[i].forward(&x)?;
+            if let Some(found) = first_of(&x)? {
+                let name = self.names(i..i + 1);
+                return Ok(Error::NonFinite(format!("the output of {name} is {found}")));
+            }
+        }
+        let names = self.names(layers);
+        Ok(Error::NonFinite(format!("what follows from {names} is no finite number")))
+    }
+
+    /// `layer 1 (BatchNorm2d)`, `layers 0 (Conv2d) to 3 (MaxPool2d)`.
+    fn names(&self, layers: Range<usize>) -> String {
+        let name = |i: usize| format!("{i} ({})", self.layers[i].name());
+        match layers.len() {
+            1 => format!("layer {}", name(layers.start)),
+            _ => format!("layers {} to {}", name(layers.start), name(layers.end - 1)),
+        }
+    }
+}
+
+/// The first element of `tensor` that is no finite number, in words.
+fn first_of<D: Memory, T: Float>(tensor: &Tensor<D, T>) -> Result<Option<String>> {
+    Ok(first_in(&tensor.to_vec()?, tensor.shape()))
+}
+
+fn first_in<T: Float>(values: &[T], shape: &Shape) -> Option<String> {
+    let at = values.iter().position(|value| !value.is_finite())?;
+    let mut rest = at;
+    let mut index: Vec<usize> = shape
+        .dims()
+        .iter()
+        .rev()
+        .map(|&size| {
+            let i = rest % size;
+            rest /= size;
+            i
+        })
+        .collect();
+    index.reverse();
+    Some(format!("{} at {index:?} of {shape}", values[at]))
+}
