@@ -85,6 +85,24 @@ fn each_image_is_a_line_with_five_letters() {
 }
 
 #[test]
+fn what_the_network_sees_can_be_looked_at() {
+    let (folder, model) = with_model(24);
+    let sheet = folder.path().join("seen.png");
+    let images = [10, 200].map(|value| folder.path().join(format!("{value}.png")));
+    write_grey(&images[0], 10);
+    write_grey(&images[1], 200);
+    let missing = folder.path().join("missing.png");
+    let files = [text(&images[0]), text(&missing), text(&images[1])];
+    let command =
+        [&["predict", text(&model), "--crop", "none", "--show", text(&sheet)], &files[..]];
+    assert_eq!(run(&command.concat()).status.code(), Some(1));
+    let seen = image::open(&sheet).unwrap().into_luma8();
+    // Two cells of 28x28 pixels, each enlarged four times, with a name and gaps.
+    assert_eq!(seen.dimensions(), (2 * 124 + 12, 146 + 12));
+    assert_eq!((seen.get_pixel(60, 60)[0], seen.get_pixel(124 + 60, 60)[0]), (10, 200));
+}
+
+#[test]
 fn stdin_is_an_image_too() {
     let (_folder, model) = with_model(24);
     let mut command = signet(&["predict", text(&model), "-", "--json"]);

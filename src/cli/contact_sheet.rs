@@ -1,8 +1,12 @@
 //! A contact sheet: images in rows, enlarged, each with its letter below.
 
+use std::io;
+use std::path::Path;
+
 use font8x8::UnicodeFonts;
 
-use crate::data::Dataset;
+use super::write_file;
+use crate::{Error, Result};
 
 /// Screen pixels per image pixel.
 const ENLARGE: usize = 4;
@@ -26,34 +30,41 @@ pub(super) struct Picture {
 }
 
 impl Picture {
-    /// Lays out the images of `dataset` at `indices`, at most `columns` side by side.
-    ///
-    /// Of images with several channels, the first is shown.
-    pub fn of(dataset: &Dataset, indices: &[usize], columns: usize) -> Self {
-        let columns = columns.min(indices.len()).max(1);
-        let cell_width = dataset.width * ENLARGE + GAP;
-        let cell_height = dataset.height * ENLARGE + CAPTION + GAP + GAP / 2;
-        let rows = indices.len().div_ceil(columns);
-        let (width, height) = (columns * cell_width + GAP, rows * cell_height + GAP);
-        let mut sheet = Self { width, height, pixels: vec![PAPER; width * height] };
-        for (cell, &index) in indices.iter().enumerate() {
+    /// Lays out images of `width` by `height` pixels, each with its name, at most `columns` side by
+    /// side. Of an image with several channels, the first is shown.
+    pub fn of(cells: &[(&[u8], &str)], [width, height]: [usize; 2], columns: usize) -> Self {
+        let columns = columns.min(cells.len()).max(1);
+        let cell_width = width * ENLARGE + GAP;
+        let cell_height = height * ENLARGE + CAPTION + GAP + GAP / 2;
+        let rows = cells.len().div_ceil(columns);
+        let size = [columns * cell_width + GAP, rows * cell_height + GAP];
+        let mut sheet =
+            Self { width: size[0], height: size[1], pixels: vec![PAPER; size[0] * size[1]] };
+        for (cell, (image, name)) in cells.iter().enumerate() {
             let left = GAP + cell % columns * cell_width;
             let top = GAP + cell / columns * cell_height;
-            let image = dataset.image(index);
-            for y in 0..dataset.height {
-                for x in 0..dataset.width {
-                    let value = image[y * dataset.width + x];
+            for y in 0..height {
+                for x in 0..width {
+                    let value = image[y * width + x];
                     sheet.square(left + x * ENLARGE, top + y * ENLARGE, ENLARGE, value);
                 }
             }
             // As much of the name as fits below its image.
-            let fits = dataset.width * ENLARGE / CAPTION;
-            let name: String = dataset.class_name(index).chars().take(fits).collect();
+            let name: String = name.chars().take(width * ENLARGE / CAPTION).collect();
             let text_width = name.chars().count() * CAPTION;
-            let indent = (dataset.width * ENLARGE).saturating_sub(text_width) / 2;
-            sheet.text(left + indent, top + dataset.height * ENLARGE + GAP / 2, &name);
+            let indent = (width * ENLARGE).saturating_sub(text_width) / 2;
+            sheet.text(left + indent, top + height * ENLARGE + GAP / 2, &name);
         }
         sheet
+    }
+
+    /// Writes the picture as a PNG file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let png = self.png().map_err(|error| Error::io("encode", path)(io::Error::other(error)))?;
+        write_file(path, &png)
     }
 
     fn square(&mut self, left: usize, top: usize, size: usize, value: u8) {
@@ -77,8 +88,7 @@ impl Picture {
         }
     }
 
-    /// The picture as a PNG file.
-    pub fn png(&self) -> Result<Vec<u8>, png::EncodingError> {
+    fn png(&self) -> Result<Vec<u8>, png::EncodingError> {
         let mut bytes = Vec::new();
         let mut encoder = png::Encoder::new(&mut bytes, self.width as u32, self.height as u32);
         encoder.set_color(png::ColorType::Grayscale);
@@ -98,7 +108,8 @@ mod tests {
     #[test]
     fn images_and_letters_are_where_they_belong() {
         let train = synthetic(0, 3, 0).train;
-        let sheet = Picture::of(&train, &[2, 0, 1], 2);
+        let cells = [2, 0, 1].map(|i| (train.image(i), train.class_name(i)));
+        let sheet = Picture::of(&cells, [28, 28], 2);
         assert_eq!((sheet.width, sheet.height), (2 * 124 + 12, 2 * 146 + 12));
         let at = |x: usize, y: usize| sheet.pixels[y * sheet.width + x];
         assert_eq!(at(GAP, GAP), train.image(2)[0]);

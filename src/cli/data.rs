@@ -9,14 +9,14 @@ use serde::Serialize;
 
 use super::contact_sheet::Picture;
 use super::data_args::{fetch, would_download};
-use super::{AugmentArgs, DataArgs, print, write_file};
+use super::{AugmentArgs, DataArgs, print};
 use crate::data::{
     self, DataError, Dataset, FolderFiles, PUBLISHED, Request, Source, Split, text_sha256,
 };
 use crate::device::Cpu;
 use crate::ops::augment::{AugmentOptions, augment};
 use crate::rng::{Philox, stream};
-use crate::{Error, Result, Tensor};
+use crate::{Result, Tensor};
 
 /// Arguments of `signet data`.
 #[derive(Debug, clap::Args)]
@@ -322,17 +322,19 @@ impl ShowArgs {
         let indices: Vec<usize> =
             order.iter().take(self.count.into()).map(|&index| index as usize).collect();
         let columns = COLUMNS.max(indices.len().isqrt());
-        let picture = match self.augment.options(None)? {
-            Some(options) => {
-                let changed = augmented(part, &indices, &options, self.data.seed)?;
-                Picture::of(&changed, &Vec::from_iter(0..indices.len()), columns)
-            }
-            None => Picture::of(part, &indices, columns),
-        };
-        let png = picture
-            .png()
-            .map_err(|error| Error::io("encode", &self.out)(std::io::Error::other(error)))?;
-        write_file(&self.out, &png)?;
+        let changed = self.augment.options(None)?;
+        let changed = changed.map(|options| augmented(part, &indices, &options, self.data.seed));
+        let changed = changed.transpose()?;
+        let cells: Vec<_> = indices
+            .iter()
+            .enumerate()
+            .map(|(cell, &index)| {
+                let image =
+                    changed.as_ref().map_or(part.image(index), |changed| changed.image(cell));
+                (image, part.class_name(index))
+            })
+            .collect();
+        Picture::of(&cells, [part.width, part.height], columns).write(&self.out)?;
         print(format_args!(
             "{}: {} of {} {name} images, {}",
             self.out.display(),

@@ -8,12 +8,16 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+use super::contact_sheet::Picture;
 use super::{DeviceArgs, note, print};
-use crate::data::{DataError, image_files};
+use crate::data::{DataError, SIDE, image_files};
 use crate::device::{Device, OnDevice};
 use crate::photo::{Crop, MAX_BYTES, decode};
-use crate::predict::{Predictor, TrainedModel, top};
+use crate::predict::{Image, Predictor, TrainedModel, top};
 use crate::{Error, Result};
+
+/// Images side by side on the sheet of `--show`.
+const COLUMNS: usize = 8;
 
 /// How many classes are named for each image: the best and the next four.
 const NAMED: usize = 5;
@@ -40,6 +44,10 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 
+    /// Draw what the network sees of each image, its letter below, as a PNG file
+    #[arg(long, value_name = "FILE")]
+    show: Option<PathBuf>,
+
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -57,19 +65,28 @@ impl Args {
         for path in self.images {
             match expand(path) {
                 Ok(found) => images.extend(found),
-                Err(error) => failed |= complain(&error),
+                Err(error) => {
+                    complain(&error);
+                    failed = true;
+                }
             }
         }
         let device = self.device.choose()?.device;
-        let all_read = device.run(Job { model: &model, images: &images, crop, json: self.json })?;
-        Ok(if failed || !all_read { ExitCode::from(1) } else { ExitCode::SUCCESS })
+        let seen = device.run(Job { model: &model, images: &images, crop, json: self.json })?;
+        failed |= seen.len() < images.len();
+        if let (Some(path), false) = (&self.show, seen.is_empty()) {
+            let name = |&class: &usize| model.classes[class].as_str();
+            let cells: Vec<_> =
+                seen.iter().map(|(image, class)| (&image[..], name(class))).collect();
+            Picture::of(&cells, [SIDE, SIDE], COLUMNS).write(path)?;
+        }
+        Ok(if failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
     }
 }
 
 /// Says what is wrong with one image.
-fn complain(error: &Error) -> bool {
+fn complain(error: &Error) {
     note(format_args!("error: {error}"));
-    true
 }
 
 /// A folder's images, or the file itself.
@@ -93,12 +110,12 @@ struct Job<'a> {
 }
 
 impl OnDevice for Job<'_> {
-    /// Whether every image could be read.
-    type Result = bool;
+    /// What the network saw of each image that could be read, and the class it took it for.
+    type Result = Vec<(Image, usize)>;
 
-    fn run<D: Device<f32>>(self, device: &D) -> Result<bool> {
+    fn run<D: Device<f32>>(self, device: &D) -> Result<Self::Result> {
         let predictor = Predictor::new(device, self.model)?;
-        let (widths, mut all_read) = (self.widths(), true);
+        let (widths, mut seen) = (self.widths(), Vec::new());
         for path in self.images {
             let photo = read(path).and_then(|bytes| {
                 let photo = decode(&bytes);
@@ -108,12 +125,14 @@ impl OnDevice for Job<'_> {
                 Ok(photo) => {
                     let image = self.crop.image(&photo);
                     let probabilities = predictor.probabilities(&[image])?;
-                    self.print(path, widths, &top(&probabilities[0], NAMED))?;
+                    let top = top(&probabilities[0], NAMED);
+                    self.print(path, widths, &top)?;
+                    seen.extend(top.first().map(|&(class, _)| (image, class)));
                 }
-                Err(error) => all_read &= !complain(&error),
+                Err(error) => complain(&error),
             }
         }
-        Ok(all_read)
+        Ok(seen)
     }
 }
 
