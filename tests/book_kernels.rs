@@ -37,11 +37,7 @@ fn tiles_of_64([m, n]: [u32; 2]) -> LaunchConfig {
 }
 
 fn grid([x, y]: [u32; 2], (threads_x, threads_y): (u32, u32)) -> LaunchConfig {
-    LaunchConfig {
-        grid_dim: (x, y, 1),
-        block_dim: (threads_x, threads_y, 1),
-        shared_mem_bytes: 0,
-    }
+    LaunchConfig { grid_dim: (x, y, 1), block_dim: (threads_x, threads_y, 1), shared_mem_bytes: 0 }
 }
 
 fn document(name: &str) -> String {
@@ -97,7 +93,7 @@ fn compile(name: &str, source: &str) -> Vec<u8> {
     let program = nvrtc::create_program(&source, Some(&name)).unwrap();
     // SAFETY: the program exists until it is destroyed below, and the image has its size.
     unsafe {
-        let compiled = nvrtc::compile_program(program, &["--gpu-architecture=sm_90"]);
+        let compiled = nvrtc::compile_program(program, &["--gpu-architecture=sm_86"]);
         let log = nvrtc::get_program_log(program).unwrap();
         compiled.unwrap_or_else(|e| panic!("{e}: {:?}", std::ffi::CStr::from_ptr(log.as_ptr())));
         let mut size = 0;
