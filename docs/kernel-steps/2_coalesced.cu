@@ -6,8 +6,10 @@ extern "C" __global__ void product(unsigned m, unsigned n, unsigned k,
                                    const float *__restrict__ a, // [m, k]
                                    const float *__restrict__ b, // [k, n]
                                    float *__restrict__ c) {     // [m, n]
+  // ANCHOR: place
   const unsigned row = blockIdx.y * blockDim.y + threadIdx.y;
   const unsigned col = blockIdx.x * blockDim.x + threadIdx.x;
+  // ANCHOR_END: place
   if (row >= m || col >= n) return;
   float sum = 0;
   for (unsigned i = 0; i < k; ++i) sum += a[row * k + i] * b[i * n + col];

@@ -13,6 +13,7 @@ extern "C" __global__ void product(unsigned m, unsigned n, unsigned k,
   const unsigned x = threadIdx.x, y = threadIdx.y;
   const unsigned row = blockIdx.y * TILE + y, col = blockIdx.x * TILE + x;
   float sum = 0;
+  // ANCHOR: loop
   for (unsigned first = 0; first < k; first += TILE) {
     tile_a[y][x] = row < m && first + x < k ? a[row * k + first + x] : 0;
     tile_b[y][x] = first + y < k && col < n ? b[(first + y) * n + col] : 0;
@@ -21,5 +22,6 @@ extern "C" __global__ void product(unsigned m, unsigned n, unsigned k,
     for (unsigned i = 0; i < TILE; ++i) sum += tile_a[y][i] * tile_b[i][x];
     __syncthreads(); // and now all are done with it
   }
+  // ANCHOR_END: loop
   if (row < m && col < n) c[row * n + col] = sum;
 }

@@ -26,6 +26,7 @@ extern "C" __global__ void product(unsigned m, unsigned n, unsigned k,
       tile_b[depth][column] = in_b ? b[(first + depth) * n + col + column] : 0;
     }
     __syncthreads();
+    // ANCHOR: multiply
 #pragma unroll
     for (unsigned depth = 0; depth < DEPTH; ++depth) {
 #pragma unroll
@@ -36,6 +37,7 @@ extern "C" __global__ void product(unsigned m, unsigned n, unsigned k,
         }
       }
     }
+    // ANCHOR_END: multiply
     __syncthreads();
   }
 #pragma unroll

@@ -1,7 +1,8 @@
 // c [m, n] = a [m, k] b [k, n]: one instruction loads four operands.
 //
 // A thread's 4 x 4 elements of c are neighbours, and the tile of a is stored transposed, so that what
-// a thread needs at one depth are four neighbours of each tile: two loads of 16 bytes.
+// a thread needs at one depth are four neighbours of each tile: two loads of 16 bytes. Four neighbours
+// of c are written at once, too.
 #define TILE 64
 #define DEPTH 16
 #define STRIDE (TILE + 4) // keeps 16 bytes aligned and moves the banks
@@ -26,6 +27,7 @@ extern "C" __global__ void product(unsigned m, unsigned n, unsigned k,
       tile_b[depth][column] = in_b ? b[(first + depth) * n + col + column] : 0;
     }
     __syncthreads();
+    // ANCHOR: multiply
 #pragma unroll
     for (unsigned depth = 0; depth < DEPTH; ++depth) {
       const float4 p = *(const float4 *)&tile_a[depth][4 * y];
@@ -37,14 +39,19 @@ extern "C" __global__ void product(unsigned m, unsigned n, unsigned k,
         for (unsigned j = 0; j < 4; ++j) sum[i][j] += left[i] * right[j];
       }
     }
+    // ANCHOR_END: multiply
     __syncthreads();
   }
 #pragma unroll
   for (unsigned i = 0; i < 4; ++i) {
+    const unsigned r = row + 4 * y + i, s = col + 4 * x;
+    if (r < m && s < n && n % 4 == 0) {
+      *(float4 *)&c[r * n + s] = make_float4(sum[i][0], sum[i][1], sum[i][2], sum[i][3]);
+    } else {
 #pragma unroll
-    for (unsigned j = 0; j < 4; ++j) {
-      const unsigned r = row + 4 * y + i, s = col + 4 * x + j;
-      if (r < m && s < n) c[r * n + s] = sum[i][j];
+      for (unsigned j = 0; j < 4; ++j) {
+        if (r < m && s + j < n) c[r * n + s + j] = sum[i][j];
+      }
     }
   }
 }

@@ -27,6 +27,7 @@ extern "C" __global__ void product(unsigned m, unsigned n, unsigned k,
       next_b[i] = in_b ? b[(first + depth) * n + col + column] : 0;
     }
   };
+  // ANCHOR: loop
   fetch(0);
   unsigned now = 0;
   for (unsigned first = 0; first < k; first += DEPTH) {
@@ -52,12 +53,17 @@ extern "C" __global__ void product(unsigned m, unsigned n, unsigned k,
     }
     now ^= 1;
   }
+  // ANCHOR_END: loop
 #pragma unroll
   for (unsigned i = 0; i < 4; ++i) {
+    const unsigned r = row + 4 * y + i, s = col + 4 * x;
+    if (r < m && s < n && n % 4 == 0) {
+      *(float4 *)&c[r * n + s] = make_float4(sum[i][0], sum[i][1], sum[i][2], sum[i][3]);
+    } else {
 #pragma unroll
-    for (unsigned j = 0; j < 4; ++j) {
-      const unsigned r = row + 4 * y + i, s = col + 4 * x + j;
-      if (r < m && s < n) c[r * n + s] = sum[i][j];
+      for (unsigned j = 0; j < 4; ++j) {
+        if (r < m && s + j < n) c[r * n + s + j] = sum[i][j];
+      }
     }
   }
 }
