@@ -176,10 +176,10 @@ fn included_code_is_there() {
 
 /// So it is compiled with the examples, the library or the kernels.
 #[test]
-fn rust_and_cuda_in_the_book_are_included_and_not_typed() {
+fn code_in_the_book_is_included_and_not_typed() {
     for document in BOOKS.iter().flat_map(|book| chapters(book)) {
         for block in parts(&read(&document)).1 {
-            if ["rust", "cuda", "diff"].contains(&block.language) {
+            if ["rust", "cpp", "diff"].contains(&block.language) {
                 let text = block.text.trim();
                 let alone = text.starts_with("{{#include ") && text.ends_with("}}");
                 assert!(alone && text.lines().count() == 1, "{}:\n{text}", document.display());
