@@ -126,7 +126,7 @@ fn main() -> Result<()> {
     let data = load(folder)?;
     println!("{}: {} and {} images", data.source, data.train.len(), data.valid.len());
     if data.source.is_synthetic() {
-        show(&data.train, 0);
+        show(&data.train, 10);
     }
 
     // ANCHOR: loader
