@@ -534,6 +534,29 @@ fn bytes_are_counted_once_however_often_they_are_touched() {
     assert!(child.success, "{}", child.output);
     let lines = std::fs::read_to_string(&file).unwrap();
     std::fs::remove_file(&file).unwrap();
-    let expected = r#"{"kernel":"k","grid":[2, 1, 1],"block":[32, 1, 1],"read":144,"written":32,"touched":160}"#;
+    let expected = r#"{"kernel":"k","grid":[2, 1, 1],"block":[32, 1, 1],"read":144,"written":32,"touched":160,"sectors":11}"#;
     assert_eq!(lines.trim(), expected);
+}
+
+#[test]
+fn a_sector_serves_all_lanes_of_a_warp_that_ask_for_it_at_once() {
+    let name = "a_sector_serves_all_lanes_of_a_warp_that_ask_for_it_at_once";
+    let file = std::env::temp_dir().join(format!("cusim-sectors-{}", std::process::id()));
+    let path = file.to_str().expect("a temporary folder has a plain name");
+    let Some(child) = in_child(name, &[CHECK, ("CUSIM_TOUCHED", path)]) else {
+        // Both warps read 8 sectors twice: what the first time fetched is not kept for the second.
+        // Then each writes 128 bytes, which are 4 sectors.
+        let source = r#"extern "C" __global__ void k(float* out, int n) {
+            float sum = 0;
+            for (int i = 0; i < 2; ++i) sum += out[threadIdx.x % 8 * 8 + i];
+            __syncthreads();
+            out[threadIdx.x] = sum;
+        }"#;
+        run("sectors.cu", source, config(1, 64, 0)).unwrap();
+        return;
+    };
+    assert!(child.success, "{}", child.output);
+    let lines = std::fs::read_to_string(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert!(lines.trim().ends_with(r#""sectors":40}"#), "{lines}");
 }

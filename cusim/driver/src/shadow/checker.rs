@@ -137,6 +137,9 @@ impl<'a> Checker<'a> {
         self.fences.borrow_mut().fill(None);
         self.known.borrow_mut().clear();
         self.acquired.borrow_mut().clear();
+        if let Some(touched) = &self.touched {
+            touched.begin_block();
+        }
         if let Some(shadows) = &self.image.shadows {
             for &i in &self.kernel.shared {
                 shadows.shared[i].mark_uninitialised(0, self.image.shared[i].range.len());
@@ -218,7 +221,8 @@ impl<'a> Checker<'a> {
         let offset = address - region.range.start;
         if let Some(touched) = self.touched.as_ref().filter(|_| !region.shared) {
             let (start, length) = (region.range.start, region.range.len());
-            touched.note(start, length, offset, size, [!write || atomic, write]);
+            let kinds = [!write || atomic, write];
+            touched.note((start, length), (offset, size), kinds, (now.pc, now.thread));
         }
         if atomic {
             self.synchronise(address, thread);

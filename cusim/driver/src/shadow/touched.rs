@@ -1,8 +1,8 @@
 //! How many bytes of global memory a launch touches, each counted once however often it is accessed:
-//! what a perfect cache would move.
+//! what a perfect cache would move. And how many sectors its warps ask for, without any cache.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -14,9 +14,38 @@ use crate::module::Kernel;
 /// One bit for each byte of a region.
 type Bits = Vec<u64>;
 
-/// What a launch has read and written so far, by region.
+/// The bytes that a GPU moves together, at an address that they divide.
+const SECTOR: usize = 32;
+
+/// What a launch has accessed so far.
 #[derive(Default)]
-pub struct Touched(RefCell<HashMap<usize, [Bits; 2]>>);
+pub struct Touched {
+    /// What was read and what was written, by region.
+    bytes: RefCell<HashMap<usize, [Bits; 2]>>,
+    warps: RefCell<Warps>,
+}
+
+/// The accesses of warps. Threads run one after the other here; on a GPU the lanes of a warp run an
+/// instruction together, and one sector serves all that access it. So the n-th time that a lane comes
+/// to an instruction counts as one access with the n-th time of the other lanes.
+#[derive(Default)]
+struct Warps {
+    /// How often a thread of this block came to an instruction.
+    visits: HashMap<(u32, u16), u32>,
+    /// Instruction, warp, visit and sector of each access of this block.
+    seen: HashSet<(u32, u16, u32, usize)>,
+    sectors: u64,
+}
+
+impl Warps {
+    fn note(&mut self, pc: u32, thread: u16, address: usize, size: usize) {
+        let visits = self.visits.entry((pc, thread)).or_default();
+        *visits += 1;
+        for sector in address / SECTOR..=(address + size - 1) / SECTOR {
+            self.sectors += u64::from(self.seen.insert((pc, thread / 32, *visits, sector)));
+        }
+    }
+}
 
 impl Touched {
     /// A count, if `CUSIM_TOUCHED` asks for one.
@@ -24,9 +53,24 @@ impl Touched {
         file().is_some().then(Self::default)
     }
 
-    /// Notes an access to bytes of a region of `length`.
-    pub fn note(&self, region: usize, length: usize, offset: usize, size: usize, kinds: [bool; 2]) {
-        let mut regions = self.0.borrow_mut();
+    /// The threads to come are of another block.
+    pub fn begin_block(&self) {
+        let mut warps = self.warps.borrow_mut();
+        warps.visits.clear();
+        warps.seen.clear();
+    }
+
+    /// Notes an access, by an instruction of a thread, to bytes of a region that begins at `region`
+    /// and has a `length`.
+    pub fn note(
+        &self,
+        (region, length): (usize, usize),
+        (offset, size): (usize, usize),
+        kinds: [bool; 2],
+        (pc, thread): (u32, u16),
+    ) {
+        self.warps.borrow_mut().note(pc, thread, region + offset, size);
+        let mut regions = self.bytes.borrow_mut();
         let words = || vec![0; length.div_ceil(64)];
         let bits = regions.entry(region).or_insert_with(|| [words(), words()]);
         for (bits, _) in bits.iter_mut().zip(kinds).filter(|(_, kind)| *kind) {
@@ -37,7 +81,7 @@ impl Touched {
     /// Appends a line of JSON about the launch to the file.
     pub fn write(&self, kernel: &Kernel, shape: Shape) {
         let Some(path) = file() else { return };
-        let regions = self.0.borrow();
+        let regions = self.bytes.borrow();
         let count = |pick: fn(u64, u64) -> u64| -> u64 {
             let words = regions.values().flat_map(|[read, written]| read.iter().zip(written));
             words.map(|(&read, &written)| u64::from(pick(read, written).count_ones())).sum()
@@ -45,11 +89,12 @@ impl Touched {
         let Shape { grid, block, .. } = shape;
         let line = format!(
             "{{\"kernel\":\"{}\",\"grid\":{grid:?},\"block\":{block:?},\"read\":{},\"written\":{},\
-             \"touched\":{}}}",
+             \"touched\":{},\"sectors\":{}}}",
             kernel.name,
             count(|read, _| read),
             count(|_, written| written),
             count(|read, written| read | written),
+            self.warps.borrow().sectors,
         );
         let file = OpenOptions::new().create(true).append(true).open(path);
         if let Err(why) = file.and_then(|mut file| writeln!(file, "{line}")) {
