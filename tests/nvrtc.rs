@@ -26,6 +26,8 @@ use std::{env, fs};
 const TARGETS: [u32; 6] = [75, 80, 86, 90, 100, 120];
 /// Those of them whose code is looked at, in files with products.
 const DISASSEMBLED: [u32; 3] = [80, 90, 120];
+/// Those of them whose tensor cores take tf32 and bf16.
+const TENSOR_CORES: &[u32] = TARGETS.split_at(1).1;
 /// Where the child leaves what it found.
 const RESULT: &str = "SIGNET_NVRTC_RESULT";
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -115,6 +117,9 @@ fn the_table_is_current_or_is_skipped_with_another_nvrtc() {
         let path = compilation.path.display();
         skip(&format!("{TABLE} was made with {pinned}, and {path} is {wheel}"));
         return;
+    }
+    if compilation.files.iter().all(|file| file.counts.is_none()) {
+        return skip("which products take tensor cores is not known: there is no nvdisasm");
     }
     let table = compilation.table(&pinned);
     let path = Path::new(ROOT).join(TABLE);
@@ -330,75 +335,127 @@ impl Compilation {
              by NVRTC {version}, with the options\nthat the library uses. Written by \
              `scripts/kernel-table`, and checked by `tests/nvrtc.rs`.\n",
         );
-        for (scalar, title) in [
-            ("float", "Single precision, which trains: none may spill"),
-            ("double", "Double precision, in which gradients are checked"),
-        ] {
-            let computes = scalar == "float";
+        for section in &SECTIONS {
+            let Section { title, targets, computes, .. } = section;
             write!(text, "\n## {title}\n\n").unwrap();
-            text += if computes { "| kernel | computes |" } else { "| kernel |" };
-            for target in TARGETS {
+            text += if *computes { "| kernel | computes |" } else { "| kernel |" };
+            for target in *targets {
                 write!(text, " sm_{target} |").unwrap();
             }
-            let left = if computes { "---|---|" } else { "---|" };
-            let right = "--:|".repeat(TARGETS.len() + 2);
+            let left = if *computes { "---|---|" } else { "---|" };
+            let right = "--:|".repeat(targets.len() + 2);
             writeln!(text, " shared | spilled |\n|{left}{right}").unwrap();
-            for row in self.rows(scalar) {
-                let Row { file, kernel, computes: what, uses } = row;
+            for Row { file, kernel, computes: what, uses } in self.rows(section) {
                 write!(text, "| [`{kernel}`](../{file}) |").unwrap();
-                if computes {
+                if *computes {
                     write!(text, " {} |", what.replace('|', "\\|")).unwrap();
                 }
-                for used in uses {
+                for used in &uses {
                     write!(text, " {} |", used.registers).unwrap();
                 }
-                let shared = by_value(uses.map(|used| used.shared));
-                let spilled = by_value(uses.map(|used| used.spilled));
+                let shared = by_value(targets, uses.iter().map(|used| used.shared));
+                let spilled = by_value(targets, uses.iter().map(|used| used.spilled));
                 writeln!(text, " {shared} | {spilled} |").unwrap();
             }
         }
         text
     }
 
-    /// The kernels in the order of the source.
-    fn rows(&self, scalar: &str) -> Vec<Row<'_>> {
+    /// The kernels of a section in the order of the source.
+    fn rows(&self, section: &Section) -> Vec<Row<'_>> {
         let names: BTreeSet<&str> = self.files.iter().map(|file| &*file.file).collect();
         let mut rows = Vec::new();
         for name in names {
+            let of = |target: u32| {
+                self.files.iter().find(|file| {
+                    (file.target, &*file.file) == (target, name)
+                        && (&*file.scalar, &*file.precision) == (section.scalar, section.precision)
+                })
+            };
+            // Without products, a file is compiled for f32 alone.
+            let files: Option<Vec<&File>> =
+                section.targets.iter().map(|&target| of(target)).collect();
+            let Some(files) = files else { continue };
+            let is_listed = |kernel: &str| {
+                section.precision == "f32"
+                    || files
+                        .iter()
+                        .filter_map(|file| file.counts.as_ref())
+                        .any(|c| c[kernel].hmma > 0)
+            };
+            let uses: Vec<_> = files.iter().map(|file| file.uses()).collect();
             let source = fs::read_to_string(Path::new(ROOT).join(name)).unwrap();
-            let by_target = TARGETS.map(|target| {
-                let mut files = self.files.iter().filter(|file| file.target == target);
-                let file = files.find(|file| {
-                    file.file == name && file.scalar == scalar && file.precision == "f32"
-                });
-                file.expect("every file was compiled").uses()
-            });
-            rows.extend(kernels_of(&source).into_iter().map(|(kernel, computes)| Row {
+            let kernels = kernels_of(&source).into_iter().filter(|(kernel, _)| is_listed(kernel));
+            rows.extend(kernels.map(|(kernel, computes)| Row {
                 file: name,
                 kernel: kernel.to_owned(),
                 computes,
-                uses: by_target.each_ref().map(|uses| uses[kernel]),
+                uses: uses.iter().map(|uses| uses[kernel]).collect(),
             }));
         }
         rows
     }
 }
 
+/// A part of the table.
+struct Section {
+    scalar: &'static str,
+    precision: &'static str,
+    title: &'static str,
+    targets: &'static [u32],
+    computes: bool,
+}
+
+const SECTIONS: [Section; 4] = [
+    Section {
+        scalar: "float",
+        precision: "f32",
+        title: "Single precision, which trains: none may spill",
+        targets: &TARGETS,
+        computes: true,
+    },
+    Section {
+        scalar: "float",
+        precision: "tf32",
+        title: "Products on tensor cores, `--precision tf32`",
+        targets: TENSOR_CORES,
+        computes: false,
+    },
+    Section {
+        scalar: "float",
+        precision: "bf16",
+        title: "Products on tensor cores, `--precision bf16`",
+        targets: TENSOR_CORES,
+        computes: false,
+    },
+    Section {
+        scalar: "double",
+        precision: "f32",
+        title: "Double precision, in which gradients are checked",
+        targets: &TARGETS,
+        computes: false,
+    },
+];
+
 /// A kernel of the table.
 struct Row<'a> {
     file: &'a str,
     kernel: String,
     computes: String,
-    uses: [Use; TARGETS.len()],
+    uses: Vec<Use>,
 }
 
 /// `384`, or where it is not the same on all targets `0, sm_120: 384`.
-fn by_value(values: [u32; TARGETS.len()]) -> String {
-    let mut text = values[0].to_string();
-    for i in 1..values.len() {
-        if values[i] != values[i - 1] {
-            write!(text, ", sm_{}: {}", TARGETS[i], values[i]).unwrap();
+fn by_value(targets: &[u32], values: impl Iterator<Item = u32>) -> String {
+    let mut text = String::new();
+    let mut before = None;
+    for (target, value) in targets.iter().zip(values) {
+        match before {
+            None => text = value.to_string(),
+            Some(before) if before != value => write!(text, ", sm_{target}: {value}").unwrap(),
+            Some(_) => {}
         }
+        before = Some(value);
     }
     text
 }

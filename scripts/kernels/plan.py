@@ -28,7 +28,7 @@ H100 = {"multiprocessors": 132, "bytes": 3.35e12, "flops": 50e12, "launch": 2e-6
 
 def resources(document):
     """Registers on each target and bytes of shared memory of each single-precision kernel."""
-    first = document.split("## Double precision")[0]
+    first = document.split("## Products on tensor cores")[0]
     found, columns = {}, None
     for line in first.splitlines():
         cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
