@@ -8,6 +8,7 @@ WORK has touched.jsonl (what cusim counted), NVRTC is the folder of scripts/fetc
 from __future__ import annotations
 
 import json
+import math
 import pathlib
 import re
 import sys
@@ -24,14 +25,13 @@ TARGET = 90
 
 
 def kernels():
-    """File, kernel, options and threads of a block, in the chapter's order."""
-    threads = {"1_naive": 256, "2_coalesced": 256, "3_tiles": 1024}
+    """File, kernel and options, in the chapter's order."""
     for file in sorted((ROOT / "docs" / "kernel-steps").glob("*.cu")):
-        yield file, "product", (), threads.get(file.stem, 256)
-    yield ROOT / "kernels" / "matmul.cu", "matmul_nn", ("-DSCALAR=float",), 128
+        yield file, "product", ()
+    yield ROOT / "kernels" / "matmul.cu", "matmul_nn", ("-DSCALAR=float",)
 
 
-def row(file, kernel, seen, log, loop, threads):
+def row(file, kernel, seen, log, loop):
     used = log.split(f"'{kernel}'", 1)[1]
     registers = int(re.search(r"Used (\d+) registers", used)[1])
     line = re.search(r"Used .*", used)[0]
@@ -48,7 +48,7 @@ def row(file, kernel, seen, log, loop, threads):
         f"{flops / asked:.2f}",
         registers,
         f"{shared:,}",
-        f"{plan.occupancy(TARGET, registers, shared, threads):.0%}",
+        f"{plan.occupancy(TARGET, registers, shared, math.prod(seen['block'])):.0%}",
         loop.length,
         f"{loop.count('FFMA')} ({loop.math_share:.0%})",
         loop.count("LDG"),
@@ -67,11 +67,11 @@ def table(work, folder):
         "FFMA | global loads | shared loads | at most, TFLOP/s, and by what |\n"
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|---|---|\n"
     )
-    for (file, kernel, options, threads), seen in zip(kernels(), counted, strict=True):
+    for (file, kernel, options), seen in zip(kernels(), counted, strict=True):
         cubin, log = nvrtc.compile(file, f"sm_{TARGET}", *options)
         path = work / f"{file.stem}.cubin"
         path.write_bytes(cubin)
-        text += row(file, kernel, seen, log, sass.inner_loop(nvdisasm, path, kernel), threads)
+        text += row(file, kernel, seen, log, sass.inner_loop(nvdisasm, path, kernel))
     return text
 
 
