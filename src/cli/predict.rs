@@ -12,11 +12,8 @@ use super::{DeviceArgs, note, print};
 use crate::data::{DataError, image_files};
 use crate::device::{Device, OnDevice};
 use crate::photo::{Crop, MAX_BYTES, decode};
-use crate::predict::{Predictor, TrainedModel, top};
+use crate::predict::{Guess, Prediction, Predictor, TrainedModel};
 use crate::{Error, Result};
-
-/// How many classes are named for each image: the best and the next four.
-const NAMED: usize = 5;
 
 /// Say which letter each photograph shows
 ///
@@ -51,8 +48,7 @@ impl Args {
     /// For a model or a device that cannot be used, and when stdout cannot be written.
     pub fn run(self) -> Result<ExitCode> {
         let model = TrainedModel::open(&self.model)?;
-        let default = if model.whole_images { Crop::None } else { Crop::Auto };
-        let crop = self.crop.unwrap_or(default);
+        let crop = self.crop.unwrap_or_else(|| Crop::fitting(&model));
         let (mut images, mut failed) = (Vec::new(), false);
         for path in self.images {
             match expand(path) {
@@ -108,7 +104,8 @@ impl OnDevice for Job<'_> {
                 Ok(photo) => {
                     let image = self.crop.image(&photo);
                     let probabilities = predictor.probabilities(&[image])?;
-                    self.print(path, widths, &top(&probabilities[0], NAMED))?;
+                    let prediction = Prediction::new(&self.model.classes, &probabilities[0]);
+                    self.print(path, widths, prediction)?;
                 }
                 Err(error) => all_read &= !complain(&error),
             }
@@ -133,18 +130,12 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// A line of `--json`.
 #[derive(Serialize)]
-struct Prediction<'a> {
+struct Line {
     path: String,
-    letter: &'a str,
-    probability: f64,
-    top: Vec<Guess<'a>>,
-}
-
-#[derive(Serialize)]
-struct Guess<'a> {
-    letter: &'a str,
-    probability: f64,
+    #[serde(flatten)]
+    prediction: Prediction,
 }
 
 /// Characters of the columns of the table: as many as the longest entry has.
@@ -161,22 +152,17 @@ impl Job<'_> {
         Widths { path: paths.max().unwrap_or(0), class: classes.max().unwrap_or(0) }
     }
 
-    fn print(&self, path: &Path, widths: Widths, top: &[(usize, f64)]) -> Result<()> {
-        let classes = &self.model.classes;
-        let guess =
-            |&(class, probability): &(usize, f64)| Guess { letter: &classes[class], probability };
-        let top: Vec<Guess> = top.iter().map(guess).collect();
+    fn print(&self, path: &Path, widths: Widths, prediction: Prediction) -> Result<()> {
         let path = path.display().to_string();
         if self.json {
-            let Some(&Guess { letter, probability }) = top.first() else { return Ok(()) };
-            let line = serde_json::to_string(&Prediction { path, letter, probability, top });
+            let line = serde_json::to_string(&Line { path, prediction });
             let line =
                 line.map_err(|e| Error::argument("--json", format!("cannot be written: {e}")))?;
             return print(line);
         }
         let Widths { path: path_width, class: class_width } = widths;
         let mut line = format!("{path:<path_width$}");
-        for Guess { letter, probability } in top {
+        for Guess { letter, probability } in prediction.top {
             line += &format!("  {letter:<class_width$} {probability:.4}");
         }
         print(line)
