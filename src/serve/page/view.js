@@ -49,7 +49,7 @@ export function showPrediction(prediction) {
     ? "No picture yet"
     : probability >= SURE
       ? `${percent(probability)} sure`
-      : `Not sure, ${percent(probability)} at best: is there one hand before a plain background?`;
+      : `Not sure: ${percent(probability)} at best`;
   at("add").textContent = prediction ? `Add ${best}` : "Add letter";
   showBars(top);
   showSeen(seen);
