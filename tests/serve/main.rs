@@ -164,7 +164,14 @@ fn the_page_is_whole_and_needs_no_network() {
     assert_eq!(kind("/word.js"), "text/javascript; charset=utf-8");
     assert_eq!(kind("/icon.svg"), "image/svg+xml");
     assert_eq!(types.len(), 8, "{types:?}");
-    assert_eq!(server.ask("HEAD", "/healthz", &[], b"").status, 200);
+    // HEAD is GET without the body, whose length it says.
+    let mut stream = connect(server.address);
+    stream.write_all(&request(server.address, "HEAD", "/", &["Connection: close"], b"")).unwrap();
+    let mut head = String::new();
+    stream.read_to_string(&mut head).unwrap();
+    let length = format!("content-length: {}\r\n", page.body.len());
+    assert!(head.starts_with("HTTP/1.1 200 OK") && head.ends_with("\r\n\r\n"), "{head}");
+    assert!(head.contains(&length), "{head}");
 }
 
 #[test]
