@@ -56,8 +56,9 @@ pub const WRITE_TIME: Duration = Duration::from_secs(10);
 /// The largest body, in bytes: 10 MiB, a photograph of any telephone.
 pub const MAX_BODY: usize = 10 << 20;
 
-/// How many requests wait to be computed, beside the one that is.
-pub const QUEUE: usize = 32;
+/// How many requests wait to be computed, beside the one that is. Those of clients that have gone
+/// meanwhile are among them until it is their turn.
+pub const QUEUE: usize = 48;
 
 /// How long requests under way have once the server is to stop.
 pub const GRACE: Duration = Duration::from_secs(5);
