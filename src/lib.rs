@@ -38,6 +38,7 @@
 //! | [`data`], [`train`], [`checkpoint`] | images, training runs, files |
 //! | [`onnx`] | models for inference elsewhere |
 //! | `photo` (feature `cli`), [`predict`] | from a photograph to a letter |
+//! | `serve` (feature `serve`) | the same over HTTP, with a page for the browser |
 //! | [`metrics`] | how a classifier errs |
 //! | [`rng`] | random numbers |
 //! | [`mod@bench`] | kernel throughput |
@@ -69,6 +70,8 @@ pub mod optim;
 pub mod photo;
 pub mod predict;
 pub mod rng;
+#[cfg(feature = "serve")]
+pub mod serve;
 mod shape;
 mod tape;
 mod tensor;

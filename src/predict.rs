@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{self, Metadata, invalid};
 use crate::data::{CLASSES, DataLoader, Dataset, PIXELS, SIDE, letters};
@@ -182,4 +182,40 @@ pub fn top(probabilities: &[f64], count: usize) -> Vec<(usize, f64)> {
     ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
     ranked.truncate(count);
     ranked
+}
+
+/// How many classes a [`Prediction`] names: the best and the next four.
+const NAMED: usize = 5;
+
+/// What a model says about one image. As JSON it is what `signet predict --json` prints and
+/// `signet serve` answers: `{"letter", "probability", "top": [{"letter", "probability"}, …]}`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Prediction {
+    /// The most probable class.
+    #[serde(flatten)]
+    pub best: Guess,
+    /// The five most probable ones, the best first; fewer where there are fewer.
+    pub top: Vec<Guess>,
+}
+
+/// A class and its probability.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Guess {
+    /// The name of the class.
+    pub letter: String,
+    /// Between 0 and 1.
+    pub probability: f64,
+}
+
+impl Prediction {
+    /// Of the `probabilities` of `classes`, which are as many.
+    pub fn new(classes: &[String], probabilities: &[f64]) -> Self {
+        let guess = |(class, probability): (usize, f64)| Guess {
+            letter: classes.get(class).cloned().unwrap_or_default(),
+            probability,
+        };
+        let top: Vec<Guess> = top(probabilities, NAMED).into_iter().map(guess).collect();
+        // A network has at least one class.
+        Self { best: top.first().cloned().unwrap_or_default(), top }
+    }
 }

@@ -9,20 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
 use common::photos::{bad_files, photo_file};
-use common::program::{finish, run, signet, start, stderr, stdout};
+use common::program::{finish, run, signet, start, stderr, stdout, with_model};
 use serde_json::Value;
-use signet::nn::{Module, Sequential, asl};
-use signet::{Cpu, checkpoint};
-use tempfile::TempDir;
-
-/// A folder with a model of so many classes, as PyTorch would write it: without class names.
-fn with_model(classes: usize) -> (TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("model.safetensors");
-    let model = Sequential::<Cpu, f32>::new(&Cpu::new(None).unwrap(), 3, asl(classes)).unwrap();
-    checkpoint::save(&path, &model.state_dict().unwrap(), None).unwrap();
-    (folder, path)
-}
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()

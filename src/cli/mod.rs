@@ -18,6 +18,8 @@ mod explain;
 mod export;
 mod output;
 mod predict;
+#[cfg(feature = "serve")]
+mod serve;
 mod train;
 
 use std::ffi::OsString;
@@ -48,6 +50,8 @@ enum Command {
     Evaluate(evaluate::Args),
     Export(export::Args),
     Predict(predict::Args),
+    #[cfg(feature = "serve")]
+    Serve(serve::Args),
     /// Look at the data set, or download it
     Data(data::Args),
     Devices(devices::Args),
@@ -66,6 +70,8 @@ pub fn run_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Evaluate(args) => args.run(),
         Command::Export(args) => args.run(),
         Command::Predict(args) => args.run(),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => args.run(),
         Command::Data(args) => args.run(),
         Command::Devices(args) => args.run(),
         Command::Bench(args) => args.run(),

@@ -13,14 +13,11 @@ use super::{DeviceArgs, note, print};
 use crate::data::{DataError, SIDE, image_files};
 use crate::device::{Device, OnDevice};
 use crate::photo::{Crop, MAX_BYTES, decode};
-use crate::predict::{Image, Predictor, TrainedModel, top};
+use crate::predict::{Guess, Image, Prediction, Predictor, TrainedModel};
 use crate::{Error, Result};
 
 /// Images side by side on the sheet of `--show`.
 const COLUMNS: usize = 8;
-
-/// How many classes are named for each image: the best and the next four.
-const NAMED: usize = 5;
 
 /// Say which letter each photograph shows
 ///
@@ -59,8 +56,7 @@ impl Args {
     /// For a model or a device that cannot be used, and when stdout cannot be written.
     pub fn run(self) -> Result<ExitCode> {
         let model = TrainedModel::open(&self.model)?;
-        let default = if model.whole_images { Crop::None } else { Crop::Auto };
-        let crop = self.crop.unwrap_or(default);
+        let crop = self.crop.unwrap_or_else(|| Crop::fitting(&model));
         let (mut images, mut failed) = (Vec::new(), false);
         for path in self.images {
             match expand(path) {
@@ -75,9 +71,7 @@ impl Args {
         let seen = device.run(Job { model: &model, images: &images, crop, json: self.json })?;
         failed |= seen.len() < images.len();
         if let (Some(path), false) = (&self.show, seen.is_empty()) {
-            let name = |&class: &usize| model.classes[class].as_str();
-            let cells: Vec<_> =
-                seen.iter().map(|(image, class)| (&image[..], name(class))).collect();
+            let cells: Vec<_> = seen.iter().map(|(image, letter)| (&image[..], *letter)).collect();
             Picture::of(&cells, [SIDE, SIDE], COLUMNS).write(path)?;
         }
         Ok(if failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
@@ -109,9 +103,9 @@ struct Job<'a> {
     json: bool,
 }
 
-impl OnDevice for Job<'_> {
-    /// What the network saw of each image that could be read, and the class it took it for.
-    type Result = Vec<(Image, usize)>;
+impl<'a> OnDevice for Job<'a> {
+    /// What the network saw of each image that could be read, and the letter it took it for.
+    type Result = Vec<(Image, &'a str)>;
 
     fn run<D: Device<f32>>(self, device: &D) -> Result<Self::Result> {
         let predictor = Predictor::new(device, self.model)?;
@@ -125,9 +119,9 @@ impl OnDevice for Job<'_> {
                 Ok(photo) => {
                     let image = self.crop.image(&photo);
                     let probabilities = predictor.probabilities(&[image])?;
-                    let top = top(&probabilities[0], NAMED);
-                    self.print(path, widths, &top)?;
-                    seen.extend(top.first().map(|&(class, _)| (image, class)));
+                    let prediction = Prediction::new(&self.model.classes, &probabilities[0]);
+                    seen.push((image, prediction.best.letter));
+                    self.print(path, widths, prediction)?;
                 }
                 Err(error) => complain(&error),
             }
@@ -152,18 +146,12 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// A line of `--json`.
 #[derive(Serialize)]
-struct Prediction<'a> {
+struct Line {
     path: String,
-    letter: &'a str,
-    probability: f64,
-    top: Vec<Guess<'a>>,
-}
-
-#[derive(Serialize)]
-struct Guess<'a> {
-    letter: &'a str,
-    probability: f64,
+    #[serde(flatten)]
+    prediction: Prediction,
 }
 
 /// Characters of the columns of the table: as many as the longest entry has.
@@ -180,22 +168,17 @@ impl Job<'_> {
         Widths { path: paths.max().unwrap_or(0), class: classes.max().unwrap_or(0) }
     }
 
-    fn print(&self, path: &Path, widths: Widths, top: &[(usize, f64)]) -> Result<()> {
-        let classes = &self.model.classes;
-        let guess =
-            |&(class, probability): &(usize, f64)| Guess { letter: &classes[class], probability };
-        let top: Vec<Guess> = top.iter().map(guess).collect();
+    fn print(&self, path: &Path, widths: Widths, prediction: Prediction) -> Result<()> {
         let path = path.display().to_string();
         if self.json {
-            let Some(&Guess { letter, probability }) = top.first() else { return Ok(()) };
-            let line = serde_json::to_string(&Prediction { path, letter, probability, top });
+            let line = serde_json::to_string(&Line { path, prediction });
             let line =
                 line.map_err(|e| Error::argument("--json", format!("cannot be written: {e}")))?;
             return print(line);
         }
         let Widths { path: path_width, class: class_width } = widths;
         let mut line = format!("{path:<path_width$}");
-        for Guess { letter, probability } in top {
+        for Guess { letter, probability } in prediction.top {
             line += &format!("  {letter:<class_width$} {probability:.4}");
         }
         print(line)

@@ -19,7 +19,7 @@ use crate::train::{
 use crate::{Error, Result};
 
 /// The exit code of a program that a signal stopped, as shells give it for Ctrl-C.
-const INTERRUPTED: u8 = 130;
+pub(super) const INTERRUPTED: u8 = 130;
 
 /// Train the network of the course notebook
 ///

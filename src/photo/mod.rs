@@ -21,7 +21,7 @@ pub use error::PhotoError;
 pub use grey::{Grey, Photo};
 
 use crate::data::SIDE;
-use crate::predict::Image;
+use crate::predict::{Image, TrainedModel};
 
 /// The largest photograph that is read, in pixels: what the cameras of most telephones deliver.
 pub const MAX_PIXELS: u64 = 50_000_000;
@@ -30,7 +30,8 @@ pub const MAX_PIXELS: u64 = 50_000_000;
 pub const MAX_BYTES: u64 = 200_000_000;
 
 /// Which part of a photograph the network sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Crop {
     /// All of it, squeezed to a square
     None,
@@ -41,6 +42,12 @@ pub enum Crop {
 }
 
 impl Crop {
+    /// What fits `model`, unless the user says otherwise: [`Crop::Auto`], and [`Crop::None`] for
+    /// one that learned from whole images.
+    pub fn fitting(model: &TrainedModel) -> Self {
+        if model.whole_images { Self::None } else { Self::Auto }
+    }
+
     /// What the network sees of `photo`.
     pub fn image(self, photo: &Photo) -> Image {
         match self {

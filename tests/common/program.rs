@@ -1,6 +1,8 @@
 //! Driving the program `signet` as a user does: as a process of its own, on files.
 
 use signet::data::{Dataset, synthetic};
+use signet::nn::{Module, Sequential, asl};
+use signet::{Cpu, checkpoint};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -57,6 +59,15 @@ pub fn stdout(output: &Output) -> String {
 /// What it wrote beside.
 pub fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// A folder with a model of so many classes, as PyTorch would write it: without class names.
+pub fn with_model(classes: usize) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let model = Sequential::<Cpu, f32>::new(&Cpu::new(None).unwrap(), 3, asl(classes)).unwrap();
+    checkpoint::save(&path, &model.state_dict().unwrap(), None).unwrap();
+    (folder, path)
 }
 
 /// A folder of data and one for runs.

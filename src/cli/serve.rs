@@ -1,0 +1,136 @@
+//! `signet serve`: a page that reads hands before the webcam, and the same for programs.
+
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::train::INTERRUPTED;
+use super::{DeviceArgs, note, print};
+use crate::device::{Device, OnDevice};
+use crate::photo::Crop;
+use crate::predict::{Predictor, TrainedModel};
+use crate::serve::{Server, Stop};
+use crate::{Error, Result};
+
+/// Read hands before the webcam, in a browser
+///
+/// Prints the address of a page, and answers until Ctrl-C. Programs send the bytes of an image to
+/// POST /predict and get what `signet predict --json` prints.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Ctrl-C or SIGTERM: requests under way are answered, for 5 seconds at most; \
+                        then it ends with exit code 0. A second one ends it at once, with 130."
+)]
+pub struct Args {
+    /// A run's folder (its best model), or a safetensors file, also one that PyTorch wrote
+    model: PathBuf,
+
+    /// The address to listen on; any but a loopback address lets the whole network in
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    host: String,
+
+    /// The port to listen on, 0 for any that is free
+    #[arg(long, value_name = "N", default_value_t = 8000)]
+    port: u16,
+
+    /// The part of each image to look at, where a request does not say [default: auto; none for a
+    /// model of `train --data DIR` with a folder of images]
+    #[arg(long, value_enum)]
+    crop: Option<Crop>,
+
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+impl Args {
+    /// Serves until it is told to stop.
+    ///
+    /// # Errors
+    /// For a model, a device or an address that cannot be used.
+    pub fn run(self) -> Result<ExitCode> {
+        let model = TrainedModel::open(&self.model)?;
+        let chosen = self.device.choose()?;
+        note(format_args!("model: {}", model.path.display()));
+        note(format_args!("device: {chosen}"));
+        let listener = self.listen()?;
+        let stop = Stop::default();
+        stop_on_signals(stop.clone())?;
+        let crop = self.crop.unwrap_or_else(|| Crop::fitting(&model));
+        chosen.device.run(Job { model, crop, listener, stop })?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn listen(&self) -> Result<TcpListener> {
+        TcpListener::bind((&*self.host, self.port)).map_err(|error| {
+            let (name, message) = match error.kind() {
+                std::io::ErrorKind::AddrInUse => {
+                    let message = "another program listens there; choose another port, or 0 for any \
+                                   that is free";
+                    ("--port", message.to_owned())
+                }
+                std::io::ErrorKind::PermissionDenied => {
+                    ("--port", "the system does not allow it; choose one above 1023".to_owned())
+                }
+                _ => ("--host", format!("{error}; choose 127.0.0.1, or an address of this machine")),
+            };
+            Error::argument(name, format!("cannot listen on {}:{}: {message}", self.host, self.port))
+        })
+    }
+}
+
+/// The first signal asks the server to stop, a second one ends the program.
+fn stop_on_signals(stop: Stop) -> Result<()> {
+    let asked = AtomicBool::new(false);
+    ctrlc::set_handler(move || {
+        if asked.swap(true, Ordering::Relaxed) {
+            std::process::exit(i32::from(INTERRUPTED));
+        }
+        note(format_args!("stopping"));
+        stop.stop();
+    })
+    .map_err(|e| Error::argument("signal handler", e.to_string()))
+}
+
+struct Job {
+    model: TrainedModel,
+    crop: Crop,
+    listener: TcpListener,
+    stop: Stop,
+}
+
+impl OnDevice for Job {
+    type Result = ();
+
+    fn run<D: Device<f32>>(self, device: &D) -> Result<()> {
+        let predictor = Predictor::new(device, &self.model)?;
+        let address = self.listener.local_addr().map_err(Error::io("read", "the address"))?;
+        announce(address)?;
+        let server = Server {
+            listener: self.listener,
+            classes: self.model.classes,
+            crop: self.crop,
+            stop: self.stop,
+        };
+        server.run(|image| Ok(predictor.probabilities(&[image])?.concat()))
+    }
+}
+
+/// Prints where the page is.
+fn announce(address: SocketAddr) -> Result<()> {
+    let ip = address.ip();
+    if !ip.is_loopback() {
+        note(format_args!(
+            "notice: anyone on the network can use this; with --host 127.0.0.1 only this machine can"
+        ));
+    }
+    // All addresses of this machine: nobody can go to that one, but the loopback is one of them.
+    let shown = match ip {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
+        ip => ip,
+    };
+    print(format_args!("http://{}/", SocketAddr::new(shown, address.port())))?;
+    note(format_args!("open this page in a browser; Ctrl-C stops"));
+    Ok(())
+}
