@@ -39,6 +39,7 @@
 //! | [`onnx`] | models for inference elsewhere |
 //! | `photo` (feature `cli`), [`predict`] | from a photograph to a letter |
 //! | [`metrics`] | how a classifier errs |
+//! | `report` (feature `cli`) | a training run as a page |
 //! | [`rng`] | random numbers |
 //! | [`mod@bench`] | kernel throughput |
 //! | [`gradcheck()`] | gradients against finite differences |
@@ -68,6 +69,8 @@ pub mod optim;
 #[cfg(feature = "cli")]
 pub mod photo;
 pub mod predict;
+#[cfg(feature = "cli")]
+pub mod report;
 pub mod rng;
 mod shape;
 mod tape;

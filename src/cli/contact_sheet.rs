@@ -3,6 +3,7 @@
 use font8x8::UnicodeFonts;
 
 use crate::data::Dataset;
+use crate::report::picture::png;
 
 /// Screen pixels per image pixel.
 const ENLARGE: usize = 4;
@@ -79,14 +80,7 @@ impl Picture {
 
     /// The picture as a PNG file.
     pub fn png(&self) -> Result<Vec<u8>, png::EncodingError> {
-        let mut bytes = Vec::new();
-        let mut encoder = png::Encoder::new(&mut bytes, self.width as u32, self.height as u32);
-        encoder.set_color(png::ColorType::Grayscale);
-        encoder.set_depth(png::BitDepth::Eight);
-        let mut writer = encoder.write_header()?;
-        writer.write_image_data(&self.pixels)?;
-        writer.finish()?;
-        Ok(bytes)
+        png([self.width, self.height], png::ColorType::Grayscale, &self.pixels)
     }
 }
 

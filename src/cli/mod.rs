@@ -18,6 +18,7 @@ mod explain;
 mod export;
 mod output;
 mod predict;
+mod report;
 mod train;
 
 use std::ffi::OsString;
@@ -48,6 +49,7 @@ enum Command {
     Evaluate(evaluate::Args),
     Export(export::Args),
     Predict(predict::Args),
+    Report(report::Args),
     /// Look at the data set, or download it
     Data(data::Args),
     Devices(devices::Args),
@@ -66,15 +68,16 @@ pub fn run_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Evaluate(args) => args.run(),
         Command::Export(args) => args.run(),
         Command::Predict(args) => args.run(),
+        Command::Report(args) => args.run(),
         Command::Data(args) => args.run(),
         Command::Devices(args) => args.run(),
         Command::Bench(args) => args.run(),
     };
-    result.unwrap_or_else(|error| report(&error))
+    result.unwrap_or_else(|error| fail(&error))
 }
 
 /// Says what went wrong; the exit code that goes with it.
-fn report(error: &Error) -> ExitCode {
+fn fail(error: &Error) -> ExitCode {
     if is_closed_pipe(error) {
         return ExitCode::SUCCESS;
     }

@@ -23,4 +23,5 @@ pub use evaluate::{Evaluation, evaluate};
 pub use metrics::{EpochMetrics, Measured};
 pub use run::{BEST, MODEL, Record, RunFolder};
 pub use state::State;
+pub(crate) use trainer::best;
 pub use trainer::{Outcome, Progress, Trainer};

@@ -329,7 +329,7 @@ impl<D: Device<f32>> Trainer<D> {
 }
 
 /// The epoch with the best validation accuracy, the first of several.
-pub(super) fn best(history: &[EpochMetrics]) -> Option<&EpochMetrics> {
+pub(crate) fn best(history: &[EpochMetrics]) -> Option<&EpochMetrics> {
     history.iter().reduce(
         |best, next| {
             if next.valid_accuracy > best.valid_accuracy { next } else { best }
