@@ -85,7 +85,7 @@ impl Axis {
                 let decimals = (-step.log10().floor()).max(0.0) as usize;
                 format!("{tick:.decimals$}")
             }
-            Scale::Log if (1e-4..1e6).contains(&tick) => format!("{tick}"),
+            Scale::Log if (1e-3..1e6).contains(&tick) => format!("{tick}"),
             Scale::Log => format!("{tick:e}"),
         }
     }

@@ -104,8 +104,8 @@ impl Chart<'_> {
         let mut chart = ChartBuilder::on(&root)
             .margin_top(10 * FINE)
             .margin_right(14 * FINE)
-            .x_label_area_size(26 * FINE)
-            .y_label_area_size(46 * FINE)
+            .x_label_area_size(28 * FINE)
+            .y_label_area_size(50 * FINE)
             .build_cartesian_2d(self.x.clone(), self.y.clone())?;
         let font = ("sans-serif", 12 * FINE).into_font();
         chart
@@ -114,7 +114,8 @@ impl Chart<'_> {
             .light_line_style(TRANSPARENT)
             .bold_line_style(Class::Grid.colour())
             .axis_style(Class::Axis.colour())
-            .set_all_tick_mark_size(0)
+            // They are not seen; they keep the labels away.
+            .set_all_tick_mark_size(6 * FINE)
             .label_style(font.color(&Class::Label.colour()))
             // Each tick that is asked for gets its label.
             .x_labels(self.x.ticks())
@@ -200,9 +201,9 @@ mod tests {
         assert!(svg.contains("<title id=\"loss-title\">Loss</title>"));
         // The middle of three decades, two thirds of the way up, at a third of the width.
         let top = 10.0 * 4.0;
-        let bottom = (300.0 - 26.0) * 4.0;
+        let bottom = (300.0 - 28.0) * 4.0;
         let y = bottom - (bottom - top) * 2.0 / 3.0;
-        let x = 46.0 * 4.0 + (520.0 - 46.0 - 14.0) * 4.0 / 3.0;
+        let x = 50.0 * 4.0 + (520.0 - 50.0 - 14.0) * 4.0 / 3.0;
         let ring = svg.split("<circle").nth(1).unwrap();
         let number = |name: &str| -> f64 {
             let rest = ring.split(&format!("{name}=\"")).nth(1).unwrap();

@@ -124,7 +124,7 @@ impl Run {
 }
 
 impl Judged {
-    fn new(valid: &Dataset, evaluation: &Evaluation, batches: [usize; 2]) -> Result<Self> {
+    pub fn new(valid: &Dataset, evaluation: &Evaluation, batches: [usize; 2]) -> Result<Self> {
         let Evaluation { measured, predicted, losses } = evaluation;
         let truth: Vec<usize> = valid.labels.iter().map(|&label| label.into()).collect();
         let highest = (0..losses.len()).reduce(|a, b| if losses[b] > losses[a] { b } else { a });

@@ -53,24 +53,22 @@ fn accuracies([least, _]: [f64; 2]) -> Axis {
 }
 
 fn legend(runs: &[Run]) -> Markup {
-    let sample = |part: &str, run: usize| {
+    let sample = |class: &str| {
         html! {
-            svg.sample viewBox="0 0 28 8" aria-hidden="true" {
-                path class={ (part) " run-" (run) } d="M0 4H28" {}
-            }
+            svg.sample viewBox="0 0 28 8" aria-hidden="true" { path class=(class) d="M0 4H28" {} }
         }
     };
     html! {
         ul.legend {
             @if let [_] = runs {
-                li { (sample("train", 0)) "training" }
-                li { (sample("valid", 0)) "validation" }
+                li { (sample("train run-0")) "training" }
+                li { (sample("valid run-0")) "validation" }
             } @else {
                 @for (number, run) in runs.iter().enumerate() {
-                    li { (sample("valid", number)) (run.name) }
+                    li { (sample(&format!("valid run-{number}"))) (run.name) }
                 }
-                li.soft { (sample("valid", runs.len())) "validation" }
-                li.soft { (sample("train", runs.len())) "training" }
+                li.soft { (sample("valid")) "validation" }
+                li.soft { (sample("train")) "training" }
             }
             li.soft { svg.sample viewBox="0 0 8 8" aria-hidden="true" {
                 circle.mark cx="4" cy="4" r="3" {}

@@ -50,12 +50,13 @@ impl Filters {
                 data_uri([width, height], png::ColorType::Rgb, &pixels)
             })
             .collect::<Result<_>>()?;
+        let columns = (1..).find(|side| side * side >= pictures.len()).unwrap_or(1);
         let css = |[r, g, b]: [u8; 3]| format!("rgb({r} {g} {b})");
         let [low, zero, high] = SCALE.map(css);
         Ok(html! {
-            ul.filters {
+            ul.filters style={ "--columns:" (columns) } {
                 @for (number, picture) in pictures.iter().enumerate() {
-                    li { img src=(picture) width="48" height="48" alt={ "Filter " (number) }; }
+                    li { img src=(picture) width="56" height="56" alt={ "Filter " (number) }; }
                 }
             }
             p.range {

@@ -45,7 +45,7 @@ pub fn page(runs: &[Run]) -> Result<String> {
                 main {
                     (section("Summary", "wide", None, per_run(runs, |_, run| summary(run))))
                     (section("Curves", "wide", None, curves(runs)?))
-                    (section("Confusion", "wide", Some(
+                    (section("Confusion", "wide roomy", Some(
                         "A row is a letter, a column what its images were taken for. Blue is \
                          recognised, orange is taken for another; empty is no image."
                     ), judged(runs, |run, judged| {

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::Run;
-use super::words::{count, duration, loss, probability, share};
+use super::words::{count, duration, loss, share};
 use crate::train::EpochMetrics;
 
 /// How many epochs at the end of a run say how steady it has become.
@@ -37,12 +37,11 @@ pub(super) fn summary(run: &Run) -> Markup {
             " best validation accuracy, epoch " (best.epoch)
         }
         dl {
-            dt { "Best epoch" } dd { (best.epoch) ": " (measured(best)) }
-            dt { "Last epoch" } dd { (last.epoch) ": " (measured(last)) }
-            dt { "Worst of the last " (steady.len()) } dd { (lowest(steady)) }
+            dt { "Best epoch, " (best.epoch) } dd { (measured(best)) }
+            dt { "Last epoch, " (last.epoch) } dd { (measured(last)) }
+            dt { "Lowest of last " (steady.len()) } dd { (lowest(steady)) }
             @if let Some(worst) = highest {
-                dt { "Highest loss" }
-                dd { (loss(worst.valid_loss)) ", epoch " (worst.epoch) }
+                dt { "Highest loss" } dd { (loss(worst.valid_loss)) " in epoch " (worst.epoch) }
             }
             @if let Ok(judged) = &run.judged {
                 dt { "Mistakes" }
@@ -52,9 +51,8 @@ pub(super) fn summary(run: &Run) -> Markup {
                         (&run.record.classes[worst.truth], &run.record.classes[worst.guess]);
                     dt { "Worst image" }
                     dd {
-                        "loss " (format!("{its_loss:.2}")) ": " (truth)
-                        @if truth == guess { ", recognised" } @else { ", taken for " (guess) }
-                        ", p = " (probability(worst.probability))
+                        "loss " (format!("{its_loss:.2}")) ", " (truth)
+                        @if truth == guess { " (recognised)" } @else { " → " (guess) }
                     }
                 }
             }
@@ -62,8 +60,9 @@ pub(super) fn summary(run: &Run) -> Markup {
             dd {
                 (done)
                 @if done < run.record.config.epochs { " of " (run.record.config.epochs) }
-                " in " (duration(seconds)) ", " (count(rate as u64)) " images/s"
+                " in " (duration(seconds))
             }
+            dt { "Training images" } dd { (count(rate as u64)) " a second" }
         }
     }
 }
