@@ -182,7 +182,7 @@ fn a_run_that_stopped_in_its_first_epoch_has_a_page() {
     let output = report(&[folder.to_str().unwrap()]);
     assert!(output.status.success(), "{}", stderr(&output));
     let html = read(&folder.join("report.html"));
-    assert_eq!(texts(&html, ".missing")[0], "Not shown: report: no epoch of it is done.");
+    assert_eq!(texts(&html, ".missing")[0], "Not shown: no epoch of it is done.");
 }
 
 /// The training is done and its model saved: a page that cannot be written is no reason to fail.

@@ -67,9 +67,10 @@ impl Args {
                 None => find(&Request::from(OsString::from(&run.record().data)), run.record()),
             };
             match split {
-                Ok(split) => measure(run, &device, &split),
-                Err(error) => leave_out(run, &error.into()),
+                Ok(split) => run.measure(&device, &split),
+                Err(error) => run.without(error.to_string()),
             }
+            say_what_is_missing(run);
         }
         let out = match (self.out, &self.runs[..]) {
             (Some(out), _) => out,
@@ -91,7 +92,8 @@ pub(super) fn after_training(folder: &RunFolder, device: &AnyDevice, split: &Spl
             [] => Ok(false),
             _ => {
                 let mut run = Run::read(folder.path())?;
-                measure(&mut run, device, split);
+                run.measure(device, split);
+                say_what_is_missing(&run);
                 write_file(&path, page(&[run])?.as_bytes())?;
                 Ok(true)
             }
@@ -104,16 +106,11 @@ pub(super) fn after_training(folder: &RunFolder, device: &AnyDevice, split: &Spl
     }
 }
 
-fn measure(run: &mut Run, device: &AnyDevice, split: &Split) {
-    if let Err(error) = run.measure(device, split) {
-        leave_out(run, &error);
+fn say_what_is_missing(run: &Run) {
+    if let Some(why) = run.missing() {
+        let name = run.name();
+        note(format_args!("notice: the report says nothing of the mistakes of {name}: {why}"));
     }
-}
-
-fn leave_out(run: &mut Run, error: &Error) {
-    let name = run.name();
-    note(format_args!("notice: the report says nothing of the mistakes of {name}: {error}"));
-    run.without(error.to_string());
 }
 
 /// The images that `request` names, for a run with this record. Nothing is downloaded for a page.

@@ -95,21 +95,30 @@ impl Run {
         self.name = name.into();
     }
 
-    /// Measures its best model on the validation images of `data` on `device`.
-    ///
-    /// # Errors
-    /// When `data` is not what the run was trained on, the run has no model yet or one that cannot
-    /// be used, or the device fails. The page does without then; [`Run::without`] says why on it.
-    pub fn measure(&mut self, device: &AnyDevice, data: &Split) -> Result<()> {
-        self.record.check_data(data, &self.name)?;
-        let model = self.model.as_ref().map_err(|why| Error::argument("report", why.clone()))?;
-        let mut valid = data.valid.clone();
-        model.align(&mut valid)?;
-        let batch_size = self.record.config.batch_size;
-        let evaluation = model.evaluate(device, &valid, batch_size)?;
-        let batches = [&data.train, &data.valid].map(|part| part.len().div_ceil(batch_size));
-        self.judged = Ok(Judged::new(&valid, &evaluation, batches)?);
-        Ok(())
+    /// Measures its best model on the validation images of `data` on `device`. Where `data` is not
+    /// what the run was trained on, it has no model that can be used, or the device fails, the page
+    /// does without; [`Run::missing`] then says why.
+    pub fn measure(&mut self, device: &AnyDevice, data: &Split) {
+        self.judged = self.judge(device, data);
+    }
+
+    fn judge(&self, device: &AnyDevice, data: &Split) -> std::result::Result<Judged, String> {
+        let model = self.model.as_ref().map_err(String::clone)?;
+        let judge = || {
+            self.record.check_data(data, &self.name)?;
+            let mut valid = data.valid.clone();
+            model.align(&mut valid)?;
+            let batch_size = self.record.config.batch_size;
+            let evaluation = model.evaluate(device, &valid, batch_size)?;
+            let batches = [&data.train, &data.valid].map(|part| part.len().div_ceil(batch_size));
+            Judged::new(&valid, &evaluation, batches)
+        };
+        judge().map_err(|e: Error| e.to_string())
+    }
+
+    /// Why its model is not measured, if it is not.
+    pub fn missing(&self) -> Option<&str> {
+        self.judged.as_ref().err().map(String::as_str)
     }
 
     /// Says on the page why its model was not measured.

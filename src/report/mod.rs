@@ -4,7 +4,7 @@
 //! | file | subject |
 //! |---|---|
 //! | `collect.rs` | [`Run`]: everything that a page says about a run, read from its folder and measured |
-//! | `page.rs` | [`page`]: the sections of the page, in their order |
+//! | `page.rs` | [`page()`]: the sections of the page, in their order |
 //! | `style.css` | how it looks: light, dark, on a phone, printed |
 //! | `summary.rs` | the best epoch, the last and the worst |
 //! | `curves.rs` | loss and accuracy by epoch, as charts and as a table |
