@@ -40,6 +40,7 @@
 //! | `photo` (feature `cli`), [`predict`] | from a photograph to a letter |
 //! | `serve` (feature `serve`) | the same over HTTP, with a page for the browser |
 //! | [`metrics`] | how a classifier errs |
+//! | `report` (feature `cli`) | a training run as a page |
 //! | [`rng`] | random numbers |
 //! | [`mod@bench`] | kernel throughput |
 //! | [`gradcheck()`] | gradients against finite differences |
@@ -69,6 +70,8 @@ pub mod optim;
 #[cfg(feature = "cli")]
 pub mod photo;
 pub mod predict;
+#[cfg(feature = "cli")]
+pub mod report;
 pub mod rng;
 #[cfg(feature = "serve")]
 pub mod serve;

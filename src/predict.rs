@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{self, Metadata, invalid};
 use crate::data::{CLASSES, DataLoader, Dataset, PIXELS, SIDE, letters};
-use crate::device::Device;
+use crate::device::{AnyDevice, Device, OnDevice};
 use crate::nn::{Module, Sequential, StateDict, asl};
-use crate::train::{BEST, RunFolder};
+use crate::train::{BEST, Evaluation, RunFolder, evaluate};
 use crate::{Error, Result};
 
 /// One grey image of the network's size, 28x28 row-major; 0 is black.
@@ -109,6 +109,39 @@ impl TrainedModel {
         data.labels.iter_mut().for_each(|label| *label = numbers[usize::from(*label)]);
         data.classes.clone_from(&self.classes);
         Ok(())
+    }
+}
+
+impl TrainedModel {
+    /// The model on the images of `data`, whose classes it must know (see [`TrainedModel::align`]); the
+    /// loss is the sum over batches of `batch_size`.
+    ///
+    /// # Errors
+    /// As [`TrainedModel::build`] and [`evaluate`].
+    pub fn evaluate(
+        &self,
+        device: &AnyDevice,
+        data: &Dataset,
+        batch_size: usize,
+    ) -> Result<Evaluation> {
+        device.run(Measurement { model: self, data, batch_size })
+    }
+}
+
+/// A model to be measured on whatever device it is.
+struct Measurement<'a> {
+    model: &'a TrainedModel,
+    data: &'a Dataset,
+    batch_size: usize,
+}
+
+impl OnDevice for Measurement<'_> {
+    type Result = Evaluation;
+
+    fn run<D: Device<f32>>(self, device: &D) -> Result<Evaluation> {
+        let model = self.model.build(device)?;
+        let loader = DataLoader::new(device, self.data, self.batch_size, None)?;
+        evaluate(&model, &loader, self.data.classes.len())
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use font8x8::UnicodeFonts;
 
 use super::write_file;
+use crate::report::picture::png;
 use crate::{Error, Result};
 
 /// Screen pixels per image pixel.
@@ -89,14 +90,7 @@ impl Picture {
     }
 
     fn png(&self) -> Result<Vec<u8>, png::EncodingError> {
-        let mut bytes = Vec::new();
-        let mut encoder = png::Encoder::new(&mut bytes, self.width as u32, self.height as u32);
-        encoder.set_color(png::ColorType::Grayscale);
-        encoder.set_depth(png::BitDepth::Eight);
-        let mut writer = encoder.write_header()?;
-        writer.write_image_data(&self.pixels)?;
-        writer.finish()?;
-        Ok(bytes)
+        png([self.width, self.height], png::ColorType::Grayscale, &self.pixels)
     }
 }
 

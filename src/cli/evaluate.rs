@@ -4,11 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::{DataArgs, DeviceArgs, note, print};
-use crate::data::{DataLoader, Dataset};
-use crate::device::{Device, OnDevice};
+use crate::data::Dataset;
 use crate::metrics::{Confusion, Mistake, worst_mistakes};
 use crate::predict::TrainedModel;
-use crate::train::{Evaluation, evaluate};
+use crate::train::Evaluation;
 use crate::{Error, Result};
 
 /// Measure a model on the validation images
@@ -54,8 +53,7 @@ impl Args {
         note(format_args!(
             "model: {path}\ndata: {source}\ndevice: {chosen}\nprecision: {precisions}"
         ));
-        let work = Job { model: &model, data: &split.valid, batch_size: self.batch_size };
-        let evaluation = chosen.device.run(work)?;
+        let evaluation = model.evaluate(&chosen.device, &split.valid, self.batch_size)?;
         let errors = Errors::of(&split.valid, &evaluation, self.mistakes);
         if self.json {
             print(errors.json(&path, &source, &evaluation)?)?;
@@ -66,22 +64,6 @@ impl Args {
             print(errors.mistakes())?;
         }
         Ok(ExitCode::SUCCESS)
-    }
-}
-
-struct Job<'a> {
-    model: &'a TrainedModel,
-    data: &'a Dataset,
-    batch_size: usize,
-}
-
-impl OnDevice for Job<'_> {
-    type Result = Evaluation;
-
-    fn run<D: Device<f32>>(self, device: &D) -> Result<Evaluation> {
-        let model = self.model.build(device)?;
-        let loader = DataLoader::new(device, self.data, self.batch_size, None)?;
-        evaluate(&model, &loader, self.data.classes.len())
     }
 }
 

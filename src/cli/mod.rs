@@ -18,6 +18,7 @@ mod explain;
 mod export;
 mod output;
 mod predict;
+mod report;
 #[cfg(feature = "serve")]
 mod serve;
 mod train;
@@ -50,6 +51,7 @@ enum Command {
     Evaluate(evaluate::Args),
     Export(export::Args),
     Predict(predict::Args),
+    Report(report::Args),
     #[cfg(feature = "serve")]
     Serve(serve::Args),
     /// Look at the data set, or download it
@@ -70,17 +72,18 @@ pub fn run_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Evaluate(args) => args.run(),
         Command::Export(args) => args.run(),
         Command::Predict(args) => args.run(),
+        Command::Report(args) => args.run(),
         #[cfg(feature = "serve")]
         Command::Serve(args) => args.run(),
         Command::Data(args) => args.run(),
         Command::Devices(args) => args.run(),
         Command::Bench(args) => args.run(),
     };
-    result.unwrap_or_else(|error| report(&error))
+    result.unwrap_or_else(|error| fail(&error))
 }
 
 /// Says what went wrong; the exit code that goes with it.
-fn report(error: &Error) -> ExitCode {
+fn fail(error: &Error) -> ExitCode {
     if is_closed_pipe(error) {
         return ExitCode::SUCCESS;
     }

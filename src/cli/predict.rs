@@ -71,7 +71,8 @@ impl Args {
         let seen = device.run(Job { model: &model, images: &images, crop, json: self.json })?;
         failed |= seen.len() < images.len();
         if let (Some(path), false) = (&self.show, seen.is_empty()) {
-            let cells: Vec<_> = seen.iter().map(|(image, letter)| (&image[..], *letter)).collect();
+            let cells: Vec<_> =
+                seen.iter().map(|(image, letter)| (&image[..], letter.as_str())).collect();
             Picture::of(&cells, [SIDE, SIDE], COLUMNS).write(path)?;
         }
         Ok(if failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
@@ -103,9 +104,9 @@ struct Job<'a> {
     json: bool,
 }
 
-impl<'a> OnDevice for Job<'a> {
+impl OnDevice for Job<'_> {
     /// What the network saw of each image that could be read, and the letter it took it for.
-    type Result = Vec<(Image, &'a str)>;
+    type Result = Vec<(Image, String)>;
 
     fn run<D: Device<f32>>(self, device: &D) -> Result<Self::Result> {
         let predictor = Predictor::new(device, self.model)?;
@@ -120,7 +121,7 @@ impl<'a> OnDevice for Job<'a> {
                     let image = self.crop.image(&photo);
                     let probabilities = predictor.probabilities(&[image])?;
                     let prediction = Prediction::new(&self.model.classes, &probabilities[0]);
-                    seen.push((image, prediction.best.letter));
+                    seen.push((image, prediction.best.letter.clone()));
                     self.print(path, widths, prediction)?;
                 }
                 Err(error) => complain(&error),

@@ -5,13 +5,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::bar::EpochBar;
+use super::bar::{self, EpochBar};
 use super::device::profile_table;
 use super::explain::explain;
+use super::report::after_training;
 use super::{AugmentArgs, DataArgs, DeviceArgs, note, print};
 use crate::data::{Split, synthetic};
 use crate::device::{AnyDevice, Chosen, Device, OnDevice};
 use crate::nn::Sequential;
+use crate::report::kernels::write as save_profile;
 use crate::train::{
     Config, EpochMetrics, OptimizerKind, Outcome, Recipe, Record, RunFolder, ScheduleKind, State,
     Trainer,
@@ -151,6 +153,7 @@ impl Args {
         // A second Ctrl-C does not wait for the step under way.
         ctrlc::set_handler(move || {
             if flag.swap(true, Ordering::Relaxed) {
+                bar::leave();
                 std::process::exit(i32::from(INTERRUPTED));
             }
         })
@@ -185,11 +188,18 @@ impl Args {
             detect_anomaly: self.detect_anomaly,
         };
         let result = prepared.and_then(|()| device.run(work));
-        if self.profile && result.is_ok() {
-            note(format_args!("{}", profile_table(&device.profile()?)));
-        }
         match result {
-            Ok(code) => Ok(code),
+            Ok(code) => {
+                if self.profile {
+                    let times = device.profile()?;
+                    note(format_args!("{}", profile_table(&times)));
+                    if let Err(error) = save_profile(&run, &times) {
+                        note(format_args!("notice: the times are not kept: {error}"));
+                    }
+                }
+                after_training(&run, &device, &split, self.quiet);
+                Ok(code)
+            }
             Err(error) => {
                 if fresh && run.state().is_err() {
                     run.discard();
@@ -252,15 +262,7 @@ impl Args {
             data.data = std::ffi::OsString::from(&record.data).into();
         }
         let split = data.load()?;
-        if split.digest() != record.data_sha256 {
-            let message = format!(
-                "{} is not the data that {} was trained on ({})",
-                split.source,
-                folder.display(),
-                record.data_source
-            );
-            return Err(Error::argument("--data", message));
-        }
+        record.check_data(&split, &folder.display().to_string())?;
         if let Some(epochs) = self.epochs {
             grow(&mut record, epochs, state.epochs())?;
         }
@@ -331,19 +333,21 @@ impl OnDevice for Job<'_> {
         if self.state.is_some() && !self.quiet {
             note(format_args!("going on in epoch {}", trainer.epoch()));
         }
+        let lines = !self.json && bar::stdout_is_terminal();
+        if lines && trainer.epoch() < self.record.config.epochs {
+            print(bar::heading())?;
+        }
         while trainer.epoch() < self.record.config.epochs {
-            let mut bar = EpochBar::new(self.quiet);
-            let outcome = trainer.run_epoch(|progress| {
-                bar.show(&progress);
-                !self.interrupted.load(Ordering::Relaxed)
-            });
-            bar.clear();
-            let outcome = match outcome {
+            let outcome = match self.epoch(&mut trainer) {
                 Err(Error::NonFinite(loss)) => return Err(self.located(device, loss)),
                 outcome => outcome?,
             };
             self.run.save(&trainer.state()?, self.record)?;
             match outcome {
+                Outcome::Finished(metrics) if lines => {
+                    let best = trainer.best().is_some_and(|best| best.epoch == metrics.epoch);
+                    print(bar::epoch_line(&metrics, best))?;
+                }
                 Outcome::Finished(metrics) => self.report(&metrics)?,
                 Outcome::Interrupted => return self.stopped(),
             }
@@ -374,6 +378,17 @@ impl Job<'_> {
         Ok(trainer)
     }
 
+    /// Trains an epoch with a bar beside it.
+    fn epoch<D: Device<f32>>(&self, trainer: &mut Trainer<D>) -> Result<Outcome> {
+        let bar = EpochBar::new(self.quiet, self.record.config.epochs);
+        let outcome = trainer.run_epoch(|progress| {
+            bar.show(&progress);
+            !self.interrupted.load(Ordering::Relaxed)
+        });
+        bar.clear();
+        outcome
+    }
+
     /// The error of a training that ran into `what`, with the layer where that began. Looking at
     /// every layer in every step would slow down all trainings; but a training that is repeated
     /// from its last state has the same bits, so it is enough to look then.
@@ -387,13 +402,7 @@ impl Job<'_> {
             let state = self.run.state().ok();
             let mut trainer = self.trainer(device, state.as_ref().or(self.state.as_ref()))?;
             trainer.detect_anomaly();
-            let mut bar = EpochBar::new(self.quiet);
-            let outcome = trainer.run_epoch(|progress| {
-                bar.show(&progress);
-                !self.interrupted.load(Ordering::Relaxed)
-            });
-            bar.clear();
-            outcome
+            self.epoch(&mut trainer)
         };
         match again() {
             Err(Error::NonFinite(first)) => Error::NonFinite(format!("{first}; {HELP}")),

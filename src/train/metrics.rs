@@ -1,4 +1,4 @@
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 
 /// Loss and accuracy of a model on a data set, as the course notebook defines them.
@@ -16,10 +16,12 @@ pub struct EpochMetrics {
     /// The epoch, counted from 0.
     pub epoch: u64,
     /// Over the training images, while they were learned.
+    #[serde(deserialize_with = "number_or_nan")]
     pub train_loss: f64,
     /// Over the training images, while they were learned.
     pub train_accuracy: f64,
-    /// Over the validation images, after the epoch.
+    /// Over the validation images, after the epoch; no number when a logit is none.
+    #[serde(deserialize_with = "number_or_nan")]
     pub valid_loss: f64,
     /// Over the validation images, after the epoch.
     pub valid_accuracy: f64,
@@ -31,6 +33,11 @@ pub struct EpochMetrics {
     pub images_per_second: f64,
     /// The learning rate.
     pub lr: f64,
+}
+
+/// JSON has no word for what is no number but `null`.
+fn number_or_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
 impl fmt::Display for Measured {
@@ -52,21 +59,33 @@ impl fmt::Display for EpochMetrics {
 mod tests {
     use super::*;
 
+    const METRICS: EpochMetrics = EpochMetrics {
+        epoch: 0,
+        train_loss: 265.90259,
+        train_accuracy: 0.90714,
+        valid_loss: 33.60621,
+        valid_accuracy: 0.95061,
+        train_seconds: 1.0,
+        valid_seconds: 1.0,
+        images_per_second: 1.0,
+        lr: 1e-3,
+    };
+
+    #[test]
+    fn a_loss_that_is_no_number_comes_back_as_such() {
+        let metrics = EpochMetrics { valid_loss: f64::NAN, ..METRICS };
+        let json = serde_json::to_string(&metrics).unwrap();
+        let back: EpochMetrics = serde_json::from_str(&json).unwrap();
+        assert!(back.valid_loss.is_nan());
+        assert_eq!(EpochMetrics { valid_loss: METRICS.valid_loss, ..back }, METRICS);
+        let missing = json.replace("valid_loss", "other");
+        assert!(serde_json::from_str::<EpochMetrics>(&missing).is_err());
+    }
+
     #[test]
     fn an_epoch_prints_as_in_the_notebook() {
-        let metrics = EpochMetrics {
-            epoch: 0,
-            train_loss: 265.90259,
-            train_accuracy: 0.90714,
-            valid_loss: 33.60621,
-            valid_accuracy: 0.95061,
-            train_seconds: 1.0,
-            valid_seconds: 1.0,
-            images_per_second: 1.0,
-            lr: 1e-3,
-        };
         assert_eq!(
-            metrics.to_string(),
+            METRICS.to_string(),
             "Epoch: 0\nTrain - Loss: 265.9026 Accuracy: 0.9071\nValid - Loss: 33.6062 Accuracy: 0.9506"
         );
     }

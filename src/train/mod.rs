@@ -23,4 +23,6 @@ pub use evaluate::{Evaluation, evaluate};
 pub use metrics::{EpochMetrics, Measured};
 pub use run::{BEST, MODEL, Record, RunFolder};
 pub use state::State;
+#[cfg(feature = "cli")]
+pub(crate) use trainer::best;
 pub use trainer::{Outcome, Progress, Trainer};

@@ -1,6 +1,7 @@
 //! The folder of a run: `config.json`, `metrics.jsonl`, the models, and the state to go on from.
 
-use super::{Config, State};
+use super::{Config, EpochMetrics, State};
+use crate::data::Split;
 use crate::device::Precisions;
 use crate::files::write_atomic;
 use crate::predict::TrainedModel;
@@ -48,6 +49,21 @@ pub struct Record {
     pub precisions: Precisions,
     /// The program's version.
     pub version: String,
+}
+
+impl Record {
+    /// That `split` is what the run called `name` was trained on.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when it is not.
+    pub fn check_data(&self, split: &Split, name: &str) -> Result<()> {
+        if split.digest() == self.data_sha256 {
+            return Ok(());
+        }
+        let (source, own) = (&split.source, &self.data_source);
+        let message = format!("{source} is not the data that {name} was trained on ({own})");
+        Err(Error::argument("--data", message))
+    }
 }
 
 impl RunFolder {
@@ -173,6 +189,31 @@ impl RunFolder {
             lines.push('\n');
         }
         write_atomic(&path, lines.as_bytes())
+    }
+
+    /// The path of the file that holds the metrics of each epoch.
+    pub fn metrics_file(&self) -> PathBuf {
+        self.file(METRICS)
+    }
+
+    /// Reads the metrics of the epochs that are done.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when they cannot be read, [`Error::Checkpoint`] when a line is damaged.
+    pub fn metrics(&self) -> Result<Vec<EpochMetrics>> {
+        let path = self.metrics_file();
+        let lines = match std::fs::read_to_string(&path) {
+            // The first epoch is not done.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            read => read.map_err(Error::io("read", &path))?,
+        };
+        let metrics = |(number, line): (usize, &str)| {
+            serde_json::from_str(line).map_err(|e| {
+                let message = format!("line {} is no record of an epoch: {e}", number + 1);
+                checkpoint::invalid(&path, message)
+            })
+        };
+        lines.lines().enumerate().map(metrics).collect()
     }
 
     /// Reads the state.

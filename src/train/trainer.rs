@@ -353,7 +353,7 @@ fn at(error: Error, place: std::fmt::Arguments<'_>) -> Error {
 }
 
 /// The epoch with the best validation accuracy, the first of several.
-pub(super) fn best(history: &[EpochMetrics]) -> Option<&EpochMetrics> {
+pub(crate) fn best(history: &[EpochMetrics]) -> Option<&EpochMetrics> {
     history.iter().reduce(
         |best, next| {
             if next.valid_accuracy > best.valid_accuracy { next } else { best }

@@ -1,0 +1,166 @@
+//! Where an axis of a chart begins and ends, and where its ticks are.
+
+use std::ops::Range;
+
+use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
+
+/// How values lie along an axis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scale {
+    /// Equal differences are equally far apart.
+    Linear,
+    /// Equal factors are.
+    Log,
+}
+
+/// An axis that holds all its values.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Axis {
+    scale: Scale,
+    /// Values, ascending; the first and the last are its ends.
+    ends: [f64; 2],
+    ticks: Vec<f64>,
+}
+
+impl Axis {
+    /// A linear axis from `least` to `most` or somewhat beyond, with at most `ticks` steps, none of
+    /// them smaller than `smallest`.
+    pub fn linear([least, most]: [f64; 2], ticks: f64, smallest: f64) -> Self {
+        let span = (most - least).max(smallest);
+        let steps = (-9..=12).flat_map(|power| [1, 2, 5].map(|m| nice(m, power)));
+        let step = (steps.filter(|&step| step >= smallest))
+            .find(|step| span / step <= ticks)
+            .unwrap_or(span);
+        // What should be a whole number of steps is one, whatever was lost in the division.
+        let steps_to = |value: f64, round: fn(f64) -> f64| {
+            let steps = value / step;
+            if (steps - steps.round()).abs() < 1e-6 { steps.round() } else { round(steps) }
+        };
+        let first = steps_to(least, f64::floor);
+        let last = steps_to(most, f64::ceil).max(first + 1.0);
+        let ticks = (0..=(last - first) as usize).map(|i| (first + i as f64) * step).collect();
+        Self { scale: Scale::Linear, ends: [first * step, last * step], ticks }
+    }
+
+    /// A logarithmic axis that holds `least` to `most`, both above 0; its ticks are 1, 2 and 5 times
+    /// powers of ten where there is room, else the powers.
+    pub fn log([least, most]: [f64; 2]) -> Self {
+        let all: Vec<f64> =
+            (-30..=30).flat_map(|power| [1, 2, 5].map(|m| nice(m, power))).collect();
+        let first = all.partition_point(|&tick| tick <= least).saturating_sub(1);
+        let last = all.partition_point(|&tick| tick < most).max(first + 1).min(all.len() - 1);
+        let between = &all[first..=last];
+        let powers = || between.iter().copied().filter(|tick| is_power_of_ten(*tick));
+        let ticks = match powers().count() {
+            _ if between.len() <= 6 => between.to_vec(),
+            0..=7 => powers().collect(),
+            many => powers().step_by(many.div_ceil(6)).collect(),
+        };
+        Self { scale: Scale::Log, ends: [all[first], all[last]], ticks }
+    }
+
+    /// Whether `value` has a place on it: whatever is no number has none, nor, where equal factors are
+    /// equally far apart, what is not above 0.
+    pub fn holds(&self, value: f64) -> bool {
+        self.place(value).is_finite()
+    }
+
+    fn place(&self, value: f64) -> f64 {
+        match self.scale {
+            Scale::Linear => value,
+            Scale::Log => value.log10(),
+        }
+    }
+
+    /// How many ticks it has.
+    pub fn ticks(&self) -> usize {
+        self.ticks.len()
+    }
+
+    /// What stands at a tick.
+    pub fn label(&self, tick: f64) -> String {
+        match self.scale {
+            Scale::Linear => {
+                let step = self.ticks.get(1).map_or(1.0, |second| second - self.ticks[0]);
+                let decimals = (-step.log10().floor()).max(0.0) as usize;
+                format!("{tick:.decimals$}")
+            }
+            Scale::Log if (1e-3..1e6).contains(&tick) => format!("{tick}"),
+            Scale::Log => format!("{tick:e}"),
+        }
+    }
+}
+
+impl Ranged for Axis {
+    type FormatOption = NoDefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, (start, end): (i32, i32)) -> i32 {
+        let [from, to] = self.ends.map(|end| self.place(end));
+        let share = (self.place(*value) - from) / (to - from);
+        start + (share * f64::from(end - start)).round() as i32
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, _hint: Hint) -> Vec<f64> {
+        self.ticks.clone()
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.ends[0]..self.ends[1]
+    }
+}
+
+impl ValueFormatter<f64> for Axis {
+    fn format_ext(&self, tick: &f64) -> String {
+        self.label(*tick)
+    }
+}
+
+/// `mantissa` times ten to the `power`, as exactly as it can be written.
+fn nice(mantissa: u32, power: i32) -> f64 {
+    format!("{mantissa}e{power}").parse().unwrap_or(f64::NAN)
+}
+
+fn is_power_of_ten(value: f64) -> bool {
+    value == nice(1, value.log10().round() as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(axis: &Axis) -> String {
+        axis.ticks.iter().map(|&tick| axis.label(tick)).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn linear_axes_have_round_ticks_that_enclose_their_values() {
+        let axis = |ends, smallest| Axis::linear(ends, 6.0, smallest);
+        assert_eq!(labels(&axis([0.80, 1.0], 0.001)), "0.80 0.85 0.90 0.95 1.00");
+        assert_eq!(labels(&axis([0.9913, 1.0], 0.001)), "0.990 0.992 0.994 0.996 0.998 1.000");
+        assert_eq!(labels(&axis([1.0, 1.0], 0.001)), "1.000 1.001");
+        assert_eq!(labels(&axis([0.0, 19.0], 1.0)), "0 5 10 15 20");
+        assert_eq!(labels(&axis([0.0, 199.0], 1.0)), "0 50 100 150 200");
+        assert_eq!(labels(&axis([0.0, 0.0], 1.0)), "0 1");
+        assert_eq!(labels(&axis([0.0, 1.0], 1.0)), "0 1");
+    }
+
+    #[test]
+    fn log_axes_have_round_ticks_that_enclose_their_values() {
+        assert_eq!(labels(&Axis::log([0.0027, 526.0])), "0.01 0.1 1 10 100 1000");
+        assert_eq!(Axis::log([0.0027, 526.0]).ends, [0.002, 1000.0]);
+        assert_eq!(labels(&Axis::log([0.3, 2.0])), "0.2 0.5 1 2");
+        assert_eq!(labels(&Axis::log([0.3, 0.3])), "0.2 0.5");
+        assert_eq!(labels(&Axis::log([1.0, 1.0])), "1 2");
+        assert_eq!(labels(&Axis::log([1e-12, 1e3])), "1e-12 1e-9 1e-6 0.001 1 1000");
+        assert_eq!(labels(&Axis::log([1e30, 1e38])), "2e30 5e30", "beyond what is known");
+    }
+
+    #[test]
+    fn what_has_no_logarithm_has_no_place() {
+        let axis = Axis::log([0.1, 1.0]);
+        assert_eq!([0.0, -1.0, f64::NAN, f64::INFINITY].map(|x| axis.holds(x)), [false; 4]);
+        assert!(axis.holds(0.5) && Axis::linear([0.0, 1.0], 5.0, 0.1).holds(0.0));
+        assert_eq!(axis.map(&10f64.powf(-0.25), (400, 0)), 100, "upwards, as SVG has it");
+    }
+}
