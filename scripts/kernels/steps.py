@@ -31,7 +31,7 @@ def kernels():
     yield ROOT / "kernels" / "matmul.cu", "matmul_nn", ("-DSCALAR=float",)
 
 
-def row(file, kernel, seen, log, loop):
+def rows(file, kernel, seen, log, loop):
     used = log.split(f"'{kernel}'", 1)[1]
     registers = int(re.search(r"Used (\d+) registers", used)[1])
     line = re.search(r"Used .*", used)[0]
@@ -42,10 +42,16 @@ def row(file, kernel, seen, log, loop):
     arithmetic = plan.H100["flops"] * loop.math_share
     memory = plan.H100["bytes"] * flops / asked
     link = file.relative_to(ROOT / "docs") if file.is_relative_to(ROOT / "docs") else f"../{file.relative_to(ROOT)}"
-    cells = (
-        f"[`{file.stem if kernel == 'product' else kernel}`]({link})",
+    name = f"[`{file.stem if kernel == 'product' else kernel}`]({link})"
+    asks = (
+        name,
         f"{seen['sectors']:,}",
         f"{flops / asked:.2f}",
+        f"{min(arithmetic, memory) / 1e12:.1f}",
+        "memory" if memory < arithmetic else "instructions",
+    )
+    consists = (
+        name,
         registers,
         f"{shared:,}",
         f"{plan.occupancy(TARGET, registers, shared, math.prod(seen['block'])):.0%}",
@@ -53,26 +59,27 @@ def row(file, kernel, seen, log, loop):
         f"{loop.count('FFMA')} ({loop.math_share:.0%})",
         loop.count("LDG"),
         loop.loads(),
-        f"{min(arithmetic, memory) / 1e12:.1f}, {'memory' if memory < arithmetic else 'instructions'}",
     )
-    return "| " + " | ".join(map(str, cells)) + " |\n"
+    return ["| " + " | ".join(map(str, cells)) + " |\n" for cells in (asks, consists)]
 
 
-def table(work, folder):
+def tables(work, folder):
     nvrtc, nvdisasm = Nvrtc(folder), next(pathlib.Path(folder).glob("nvidia/*/bin/nvdisasm"))
     lines = [json.loads(line) for line in (work / "touched.jsonl").read_text().splitlines()]
     counted = [line for line in lines if line["kernel"] in ("product", "matmul_nn")]
-    text = (
-        "| step | sectors asked for | FLOP per byte asked | registers | shared, bytes | occupancy | inner loop | "
-        "FFMA | global loads | shared loads | at most, TFLOP/s, and by what |\n"
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|---|---|\n"
+    asks = "| step | sectors asked for | FLOP per byte asked | at most, TFLOP/s | limited by |\n|---|--:|--:|--:|---|\n"
+    consists = (
+        "| step | registers | shared, bytes | occupancy | inner loop | FFMA | global loads | shared loads |\n"
+        "|---|--:|--:|--:|--:|--:|--:|---|\n"
     )
     for (file, kernel, options), seen in zip(kernels(), counted, strict=True):
         cubin, log = nvrtc.compile(file, f"sm_{TARGET}", *options)
         path = work / f"{file.stem}.cubin"
         path.write_bytes(cubin)
-        text += row(file, kernel, seen, log, sass.inner_loop(nvdisasm, path, kernel))
-    return text
+        first, second = rows(file, kernel, seen, log, sass.inner_loop(nvdisasm, path, kernel))
+        asks += first
+        consists += second
+    return asks + "\n" + consists
 
 
 def main():
@@ -80,7 +87,7 @@ def main():
     document = CHAPTER.read_text()
     before, rest = document.split(BEGIN)
     _, after = rest.split(END)
-    new = before + BEGIN + "\n" + table(work, folder) + "\n" + END + after
+    new = before + BEGIN + "\n" + tables(work, folder) + "\n" + END + after
     if "--check" not in sys.argv:
         CHAPTER.write_text(new)
     elif new != document:
