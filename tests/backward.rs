@@ -15,6 +15,7 @@ on_every_device! {
     backward_twice_gives_the_same_bits,
     one_gradient_alone_has_the_same_bits,
     gradients_accumulate_until_zero_grad,
+    a_gradient_is_added_to_what_is_there,
 }
 
 /// Outputs and gradients in f32 on this device against f64 on the CPU.
@@ -110,6 +111,32 @@ fn gradients_accumulate_until_zero_grad<D: TestDevice>() {
             let what = format!("{} by input {i}, twice", case.name());
             assert_close(what, &values(&twice[i]), &double, Tolerance::scale(1e-14));
             assert_eq!(bits(&again[i]), bits(once), "{} by input {i}", case.name());
+        }
+    }
+}
+
+/// An op adds to the gradient of an input that another use of it wrote before.
+fn a_gradient_is_added_to_what_is_there<D: TestDevice>() {
+    let device = D::open();
+    for case in sample() {
+        let inputs: Vec<Tensor<D, f64>> = case.draw(&device, 2);
+        let alone = Pass::new(&case, &inputs, |_| true);
+        let tape = Tape::new();
+        let inputs: Vec<_> = inputs.iter().map(|input| tape.watch(input)).collect();
+        let output = case.op.run(&inputs).unwrap();
+        let mut total = output.mul(&upstream(&output)).unwrap().sum().unwrap();
+        // Used after the op, and so before it on the way back.
+        let factors: Vec<_> = inputs.iter().map(upstream).collect();
+        for (input, factor) in inputs.iter().zip(&factors) {
+            total = total.add(&input.mul(factor).unwrap().sum().unwrap()).unwrap();
+        }
+        let gradients = total.backward().unwrap();
+        for (i, input) in inputs.iter().enumerate() {
+            let own = alone.gradients[i].as_ref().unwrap();
+            let sum: Vec<f64> = own.iter().zip(values(&factors[i])).map(|(a, b)| a + b).collect();
+            let gradient = values(&gradients.of(input).unwrap());
+            let what = format!("{} by input {i}, added", case.name());
+            assert_close(what, &gradient, &sum, Tolerance::of::<f64>());
         }
     }
 }

@@ -17,8 +17,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::{env, fs};
 
+/// Grid and block for a result of so many rows and columns.
+type Launch = fn([u32; 2]) -> LaunchConfig;
+
 /// The steps in the order of the chapter: file, and how it is launched.
-const STEPS: [(&str, fn([u32; 2]) -> LaunchConfig); 6] = [
+const STEPS: [(&str, Launch); 6] = [
     ("1_naive", |[m, n]| grid([m.div_ceil(32), n.div_ceil(8)], (32, 8))),
     ("2_coalesced", |[m, n]| grid([n.div_ceil(32), m.div_ceil(8)], (32, 8))),
     ("3_tiles", |[m, n]| grid([n.div_ceil(32), m.div_ceil(32)], (32, 32))),
@@ -70,7 +73,7 @@ impl Gpu {
     fn product(
         &self,
         (name, source): (&str, &str),
-        launch: fn([u32; 2]) -> LaunchConfig,
+        launch: Launch,
         [m, n, k]: [u32; 3],
         [a, b]: [&[f32]; 2],
     ) -> Vec<f32> {

@@ -79,7 +79,7 @@ def tables(work, folder):
         first, second = rows(file, kernel, seen, log, sass.inner_loop(nvdisasm, path, kernel))
         asks += first
         consists += second
-    return asks + "\n" + consists
+    return asks + "\nAnd what each step is compiled to:\n\n" + consists
 
 
 def main():
