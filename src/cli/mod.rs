@@ -19,6 +19,7 @@ mod export;
 mod output;
 mod predict;
 mod report;
+mod terminal;
 mod train;
 
 use std::ffi::OsString;
