@@ -1,22 +1,14 @@
 //! What `signet train` shows on a terminal: a live bar for the epoch under way, and a line for each
 //! epoch that is done. No line is wider than the terminal: what finds no room is left out.
 
-use std::io;
-
 use console::{Term, style};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::terminal::{bar_target, bar_width, stdout_width};
 use crate::report::words::{count, duration};
 use crate::train::{EpochMetrics, Progress};
 
-/// Where a terminal does not say how wide it is.
-const USUAL_WIDTH: usize = 80;
-
-/// A bar on stderr, gone when the epoch is done.
-///
-/// Where stderr is no terminal, or one that knows no cursor, it draws nothing; nor where stdout is a
-/// pipe, as in `signet train | tee log`: the pipe's reader may write to this same terminal, into the
-/// middle of the bar.
+/// A bar on stderr, gone when the epoch is done. Where [`bar_target`] says so, it draws nothing.
 pub struct EpochBar {
     bar: ProgressBar,
     epochs: u64,
@@ -25,8 +17,8 @@ pub struct EpochBar {
 impl EpochBar {
     /// A bar for one of so many epochs.
     pub fn new(quiet: bool, epochs: u64) -> Self {
-        let hidden = quiet || stdout_is_pipe();
-        let bar = if hidden { ProgressBar::hidden() } else { ProgressBar::new(0) };
+        let target = if quiet { ProgressDrawTarget::hidden() } else { bar_target() };
+        let bar = ProgressBar::with_draw_target(Some(0), target);
         // The template is a constant: if it were wrong, the plain bar would do.
         let plain = |_| ProgressStyle::default_bar();
         bar.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(plain));
@@ -43,7 +35,7 @@ impl EpochBar {
         }
         self.bar.set_position(progress.images as u64);
         let speed = self.bar.per_sec();
-        let line = live_line(progress, self.epochs, speed, width(&Term::stderr()));
+        let line = live_line(progress, self.epochs, speed, bar_width());
         self.bar.set_message(line);
     }
 
@@ -62,19 +54,14 @@ pub fn leave() {
     }
 }
 
-/// Whether people see what is written to stdout.
-pub fn stdout_is_terminal() -> bool {
-    Term::stdout().is_term()
-}
-
 /// The line above those of [`epoch_line`].
 pub fn heading() -> String {
-    row(&COLUMNS.map(|column| column.title.to_owned()), width(&Term::stdout()))
+    row(&COLUMNS.map(|column| column.title.to_owned()), stdout_width())
 }
 
 /// What an epoch achieved; `best` is whether no epoch before was as good.
 pub fn epoch_line(metrics: &EpochMetrics, best: bool) -> String {
-    row(&values(metrics, best), width(&Term::stdout()))
+    row(&values(metrics, best), stdout_width())
 }
 
 /// A column of the lines of epochs.
@@ -119,7 +106,7 @@ fn row(values: &[String; 8], width: usize) -> String {
 /// The line of an epoch under way, at so many images a second.
 fn live_line(progress: &Progress, epochs: u64, speed: f64, width: usize) -> String {
     let Progress { epoch, step, steps, images, images_in_all, loss } = *progress;
-    let places = if width < 60 { 8 } else { 16 };
+    let places = if width < 56 { 8 } else { 16 };
     let full = places * images / images_in_all.max(1);
     let start = format!("{epoch:>5}  ");
     let bar = style("━".repeat(full)).for_stderr().cyan();
@@ -144,40 +131,19 @@ fn live_line(progress: &Progress, epochs: u64, speed: f64, width: usize) -> Stri
     format!("{start}{bar}{rest}  {}", fit(&cells, "  ", width.saturating_sub(taken)))
 }
 
-/// As many cells as fit into less than `width` columns, in their order; of those that do not, the
-/// ones of the highest rank are left out. A terminal's last column stays free: some wrap after it.
+/// As many cells as fit into `width` columns, in their order; those of the highest rank are left out
+/// first.
 fn fit(cells: &[(u8, String)], between: &str, width: usize) -> String {
     let mut kept: Vec<&(u8, String)> = cells.iter().collect();
     loop {
         let texts: Vec<&str> = kept.iter().map(|(_, text)| text.as_str()).collect();
         let line = texts.join(between);
-        if line.chars().count() < width || kept.is_empty() {
+        if line.chars().count() <= width || kept.is_empty() {
             return line;
         }
         let last = kept.iter().map(|(rank, _)| *rank).max();
         kept.retain(|(rank, _)| Some(*rank) != last);
     }
-}
-
-fn width(terminal: &Term) -> usize {
-    match terminal.size_checked() {
-        Some((_, columns)) if columns > 0 => columns.into(),
-        _ => USUAL_WIDTH,
-    }
-}
-
-#[cfg(unix)]
-fn stdout_is_pipe() -> bool {
-    use std::os::fd::AsFd;
-    use std::os::unix::fs::FileTypeExt;
-    let stdout = io::stdout().as_fd().try_clone_to_owned().map(std::fs::File::from);
-    stdout.and_then(|file| file.metadata()).is_ok_and(|file| file.file_type().is_fifo())
-}
-
-#[cfg(not(unix))]
-fn stdout_is_pipe() -> bool {
-    use std::io::IsTerminal;
-    !io::stdout().is_terminal()
 }
 
 #[cfg(test)]
@@ -207,38 +173,38 @@ mod tests {
 
     #[test]
     fn columns_stand_below_their_titles() {
-        let heading = row(&COLUMNS.map(|column| column.title.to_owned()), 80);
+        let heading = row(&COLUMNS.map(|column| column.title.to_owned()), 79);
         assert_eq!(
             heading,
             "Epoch  Train loss  Train acc  Valid loss  Valid acc  Images/s        Time"
         );
         assert_eq!(
-            row(&values(&METRICS, true), 80),
+            row(&values(&METRICS, true), 79),
             "   12    269.8371     0.9083     23.0561     0.9640     6,597       4.5 s  best"
         );
     }
 
     #[test]
     fn a_narrow_terminal_gets_the_figures_that_matter_most() {
-        assert_eq!(row(&values(&METRICS, true), 40), "   12     0.9083     23.0561     0.9640");
+        assert_eq!(row(&values(&METRICS, true), 39), "   12     0.9083     23.0561     0.9640");
         assert_eq!(row(&values(&METRICS, true), 20), "   12     0.9640");
         let line = |width| {
             console::strip_ansi_codes(&live_line(&PROGRESS, 20, 6400.0, width)).into_owned()
         };
-        assert_eq!(line(40), "    3  ━━━━────  429/858  loss 0.0532");
+        assert_eq!(line(37), "    3  ━━━━────  429/858  loss 0.0532");
         assert_eq!(
-            line(80),
+            line(77),
             "    3  ━━━━━━━━────────  429/858  loss 0.0532  6,400 images/s  2.1 s left"
         );
         assert_eq!(
-            line(200),
+            line(197),
             "    3  ━━━━━━━━────────  429/858  loss 0.0532  6,400 images/s  2.1 s left  \
              1 min 11 s for all"
         );
         for width in 20..200 {
-            assert!(line(width).chars().count() < width, "{width}: {}", line(width));
+            assert!(line(width).chars().count() <= width, "{width}: {}", line(width));
             let row = row(&values(&METRICS, true), width);
-            assert!(row.chars().count() < width, "{width}: {row}");
+            assert!(row.chars().count() <= width, "{width}: {row}");
         }
     }
 
@@ -248,7 +214,7 @@ mod tests {
             console::strip_ansi_codes(&live_line(progress, 4, speed, 200)).into_owned()
         };
         let first = Progress { step: 1, images: 32, loss: f64::NAN, ..PROGRESS };
-        assert_eq!(line(&first, 0.0), "    3  ────────────────    1/858  ");
+        assert_eq!(line(&first, 0.0), "    3  ────────────────    1/858");
         let last = Progress { step: 858, images: 27456, ..PROGRESS };
         assert_eq!(line(&last, 9.0), "    3  ━━━━━━━━━━━━━━━━  858/858  loss 0.0532  validating");
     }

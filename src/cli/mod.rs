@@ -21,6 +21,7 @@ mod predict;
 mod report;
 #[cfg(feature = "serve")]
 mod serve;
+mod terminal;
 mod train;
 
 use std::ffi::OsString;

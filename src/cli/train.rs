@@ -9,6 +9,7 @@ use super::bar::{self, EpochBar};
 use super::device::profile_table;
 use super::explain::explain;
 use super::report::after_training;
+use super::terminal::stdout_is_terminal;
 use super::{AugmentArgs, DataArgs, DeviceArgs, note, print};
 use crate::data::{Split, synthetic};
 use crate::device::{AnyDevice, Chosen, Device, OnDevice};
@@ -333,7 +334,7 @@ impl OnDevice for Job<'_> {
         if self.state.is_some() && !self.quiet {
             note(format_args!("going on in epoch {}", trainer.epoch()));
         }
-        let lines = !self.json && bar::stdout_is_terminal();
+        let lines = !self.json && stdout_is_terminal();
         if lines && trainer.epoch() < self.record.config.epochs {
             print(bar::heading())?;
         }

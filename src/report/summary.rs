@@ -22,9 +22,8 @@ pub(super) fn summary(run: &Run) -> Markup {
         share(Some(accuracies.fold(f64::INFINITY, f64::min)))
     };
     let highest = run.history.iter().reduce(|worst, epoch| {
-        // A loss that is no number is worse than any.
-        let worse = !epoch.valid_loss.le(&worst.valid_loss);
-        if worse { epoch } else { worst }
+        // In the total order, a loss that is no number is worse than any.
+        if epoch.valid_loss.total_cmp(&worst.valid_loss).is_gt() { epoch } else { worst }
     });
     let steady = &run.history[run.history.len().saturating_sub(LAST)..];
     let seconds = run.history.iter().map(|epoch| epoch.train_seconds + epoch.valid_seconds).sum();
