@@ -13,8 +13,8 @@ use crate::data::{Split, synthetic};
 use crate::device::{AnyDevice, Chosen, Device, OnDevice};
 use crate::nn::Sequential;
 use crate::train::{
-    Config, EpochMetrics, OptimizerKind, Outcome, Recipe, Record, RunFolder, ScheduleKind, State,
-    Trainer,
+    Config, EpochMetrics, OptimizerKind, Outcome, Recipe, Record, Resumed, RunFolder, ScheduleKind,
+    State, Trainer,
 };
 use crate::{Error, Result};
 
@@ -135,6 +135,7 @@ impl Args {
             None => self.new_run()?,
         };
         let Prepared { chosen, split, record, run, state } = job;
+        let is_new = self.resume.is_none();
         if !self.quiet {
             note(format_args!("device: {chosen}"));
             note(format_args!("precision: {}", record.precisions));
@@ -153,7 +154,6 @@ impl Args {
         if self.profile {
             device.start_profile();
         }
-        let fresh = state.is_none();
         let prepared = match &device {
             AnyDevice::Cuda(cuda) => {
                 cuda.set_specialise(true);
@@ -185,7 +185,12 @@ impl Args {
         match result {
             Ok(code) => Ok(code),
             Err(error) => {
-                if fresh && run.state().is_err() {
+                if run.has_state() {
+                    let folder = run.path().display();
+                    note(format_args!(
+                        "what was saved last is in {folder}; go on with: signet train --resume {folder}"
+                    ));
+                } else if is_new {
                     run.discard();
                 }
                 Err(error)
@@ -236,9 +241,10 @@ impl Args {
     }
 
     fn resumed(&self, folder: &Path) -> Result<Prepared> {
-        let run = RunFolder::open(folder)?;
-        let mut record = run.record()?;
-        let state = run.state()?;
+        let (run, Resumed { mut record, state, notice }) = RunFolder::resume(folder)?;
+        if let Some(notice) = notice {
+            note(format_args!("note: {notice}"));
+        }
         let chosen = self.device.choose()?;
         let mut data = self.data.clone();
         data.seed = record.config.seed;
@@ -256,7 +262,7 @@ impl Args {
             return Err(Error::argument("--data", message));
         }
         if let Some(epochs) = self.epochs {
-            grow(&mut record, epochs, state.epochs())?;
+            grow(&mut record, epochs, state.as_ref().map_or(0, State::epochs))?;
         }
         if self.device.precision.is_none() {
             // Where the device has the run's precision, the bits stay the same; else it has its own.
@@ -265,7 +271,7 @@ impl Args {
         record.device = chosen.device.describe();
         record.precisions = chosen.device.precisions();
         run.write_record(&record)?;
-        Ok(Prepared { chosen, split, record, run, state: Some(state) })
+        Ok(Prepared { chosen, split, record, run, state })
     }
 }
 
@@ -326,6 +332,8 @@ impl OnDevice for Job<'_> {
             if !self.quiet {
                 note(format_args!("going on in epoch {}", trainer.epoch()));
             }
+            // The files may be those of another moment, and the record has changed.
+            self.run.save(state, self.record)?;
         }
         while trainer.epoch() < self.record.config.epochs {
             let mut bar = EpochBar::new(self.quiet);
@@ -344,10 +352,6 @@ impl OnDevice for Job<'_> {
             {
                 return self.stopped();
             }
-        }
-        if self.state.is_some() {
-            // The last epochs may have been done before: then only this brings the files up to date.
-            self.run.save(&trainer.state()?, self.record)?;
         }
         self.done(trainer.history(), trainer.best())?;
         Ok(ExitCode::SUCCESS)

@@ -21,6 +21,6 @@ mod trainer;
 pub use config::{Config, OptimizerKind, Recipe, ScheduleKind};
 pub use evaluate::{Evaluation, evaluate};
 pub use metrics::{EpochMetrics, Measured};
-pub use run::{BEST, MODEL, Record, RunFolder};
+pub use run::{BEST, MODEL, Record, Resumed, RunFolder};
 pub use state::State;
 pub use trainer::{Outcome, Progress, Trainer};
