@@ -134,16 +134,23 @@ fn is_unchanged(file: &[u8], words: &Metadata) -> bool {
 /// [`Error::Io`] when it cannot be read, [`Error::Checkpoint`] when it is damaged, no safetensors
 /// file, or holds another element type.
 pub fn load(path: &Path) -> Result<(StateDict, Metadata)> {
-    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+    parse(path, &std::fs::read(path).map_err(Error::io("read", path))?)
+}
+
+/// As [`load`], from the bytes of a file; `path` is for messages.
+///
+/// # Errors
+/// [`Error::Checkpoint`] as [`load`].
+pub fn parse(path: &Path, bytes: &[u8]) -> Result<(StateDict, Metadata)> {
     let damaged = |e| {
         let message =
             format!("is no safetensors file, or a damaged one ({e}); was it copied whole?");
         invalid(path, message)
     };
-    let file = SafeTensors::deserialize(&bytes).map_err(damaged)?;
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(damaged)?;
+    let file = SafeTensors::deserialize(bytes).map_err(damaged)?;
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
     let mut words = header.metadata().clone().unwrap_or_default();
-    if !is_unchanged(&bytes, &words) {
+    if !is_unchanged(bytes, &words) {
         let message = "is damaged: its sha256 is not the one that it was written with; copy it again \
                        from where it is whole";
         return Err(invalid(path, message));

@@ -20,6 +20,10 @@ const BLOCK: usize = 4 << 20;
 /// Bytes of text that one task parses: small enough to spread a block over many threads.
 const PIECE: usize = 256 << 10;
 
+/// The most images of a file: kernels count pixels in 32 bits. A small gzip file can hold more than
+/// any memory.
+const MAX_ROWS: usize = i32::MAX as usize / PIXELS;
+
 /// The rows of one CSV file, with the labels as they stand there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
@@ -52,7 +56,8 @@ pub fn read_csv(path: impl AsRef<Path>) -> Result<Table, DataError> {
 ///
 /// # Errors
 /// With line and column, if the header is not `label,pixel1,...,pixel784`, a row has another number
-/// of columns, a label is not 0 to 24 or a pixel not 0 to 255, there is no row, or reading fails.
+/// of columns, a label is not 0 to 24 or a pixel not 0 to 255, there is no row, there are more than
+/// 2.7 million, or reading fails.
 pub fn parse_csv(reader: impl Read + Send, path: impl AsRef<Path>) -> Result<Table, DataError> {
     let path = path.as_ref();
     parse(reader, path).map_err(|error| error.in_file(path))
@@ -75,6 +80,10 @@ fn parse(reader: impl Read + Send, path: &Path) -> Result<Table, DataError> {
         let (rows, next) =
             rayon::join(|| parse_block(&block, &mut table, line), || lines.next_block());
         line = rows?;
+        if table.labels.len() > MAX_ROWS {
+            let message = format!("there are more than {MAX_ROWS} images: no device takes them");
+            return Err(DataError::new(message).at_line(line - 1));
+        }
         block = next?;
     }
     if table.labels.is_empty() {

@@ -101,8 +101,9 @@ impl RunFolder {
         let path = out.join(name);
         Self::claim(path.clone())?.ok_or_else(|| {
             let path = path.display();
-            let message =
-                format!("{path} is there already; go on with --resume {path}, or take another name");
+            let message = format!(
+                "{path} is there already; go on with --resume {path}, or take another name"
+            );
             Error::argument("name", message)
         })
     }

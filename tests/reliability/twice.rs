@@ -21,7 +21,8 @@ fn a_folder_in_which_a_run_works_is_refused() {
     let second = run_resume(&folder);
     let third = run(&whole.args("busy"));
     signal(&first, "-CONT");
-    for (output, says) in [(second, "another process is training in it"), (third, "is there already")]
+    for (output, says) in
+        [(second, "another process is training in it"), (third, "is there already")]
     {
         assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
         assert!(stderr(&output).contains(says), "{}", stderr(&output));
