@@ -14,7 +14,7 @@ use crate::device::{AnyDevice, Chosen, Device, OnDevice};
 use crate::nn::Sequential;
 use crate::train::{
     Config, EpochMetrics, OptimizerKind, Outcome, Recipe, Record, Resumed, RunFolder, ScheduleKind,
-    State, Trainer,
+    State, Trainer, largest_batch,
 };
 use crate::{Error, Result};
 
@@ -178,7 +178,9 @@ impl Args {
             graphs: !self.no_graph,
             fuse: !self.no_fuse,
         };
-        let result = prepared.and_then(|()| device.run(work));
+        let result = prepared
+            .and_then(|()| device.run(work))
+            .map_err(|error| self.with_batch_that_fits(error, &device, &record.config, &split));
         if self.profile && result.is_ok() {
             note(format_args!("{}", profile_table(&device.profile()?)));
         }
@@ -195,6 +197,28 @@ impl Args {
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// Where a GPU has too little memory, also says how large a batch may be.
+    fn with_batch_that_fits(
+        &self,
+        error: Error,
+        device: &AnyDevice,
+        config: &Config,
+        split: &Split,
+    ) -> Error {
+        let is_out_of_memory = error.is_out_of_memory();
+        match (device, error) {
+            (AnyDevice::Cuda(cuda), Error::Device { device, message }) if is_out_of_memory => {
+                let found = largest_batch(cuda, config, split, !self.no_fuse, !self.no_graph);
+                let found = found.map_or_else(
+                    || "not even --batch-size 1 fits: use another GPU, or --device cpu".into(),
+                    |size| format!("the largest that fits is --batch-size {size}"),
+                );
+                Error::Device { device, message: format!("{message}; {found}") }
+            }
+            (_, error) => error,
         }
     }
 
