@@ -5,6 +5,7 @@
 //! ```
 //!
 //! Without a folder it draws the synthetic hands.
+#![forbid(unsafe_code)]
 
 use signet::data::{DataLoader, read_folder, synthetic};
 use signet::nn::{

@@ -9,6 +9,7 @@
 //! (A file beside the file would not change at the same moment, and be forgotten in a copy.)
 //! `signet.checksum` says that there is one: were it the only word, a changed letter in it would
 //! make the file look like one that never had a checksum.
+#![forbid(unsafe_code)]
 
 use crate::files::{write_atomic, write_keeping};
 use crate::nn::{StateDict, Value, Values};

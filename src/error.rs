@@ -1,4 +1,5 @@
 //! What can go wrong, as values: each says what was wrong, where, and what to do about it.
+#![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
 

@@ -436,7 +436,7 @@ fn a_lost_device_ends_with_a_saved_checkpoint() {
 fn too_little_memory_names_the_largest_batch_that_fits() {
     let place = Place::new(8, 2);
     let run = |name: &str, batch: usize| {
-        let machine = Machine::new().with("CUSIM_MEMORY", "24M");
+        let machine = Machine::new().with("CUSIM_MEMORY", "12M");
         let batch = batch.to_string();
         let args = ["--device", "cuda", "--epochs", "3", "--batch-size", &batch, "-q"];
         let output = machine.run(&place.train(name, &args));

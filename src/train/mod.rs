@@ -10,6 +10,7 @@
 //! | `repeated.rs` | a step, or a whole validation, as one graph |
 //! | `state.rs` | everything a run needs to go on, as one file |
 //! | `run.rs` | the run's folder |
+#![forbid(unsafe_code)]
 
 mod config;
 mod evaluate;

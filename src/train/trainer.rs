@@ -273,6 +273,8 @@ impl<D: Device<f32>> Trainer<D> {
         for _ in 0..2 {
             self.model.train();
             for step in [0, last] {
+                // A step advances it, and here the next one is not the next of an epoch.
+                self.on_device.clock.set(&[0, step as u64])?;
                 self.step(step as u64, self.train.rows_of(step))?;
             }
             self.model.eval();

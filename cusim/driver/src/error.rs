@@ -1,4 +1,5 @@
 //! The driver's error codes by name.
+#![forbid(unsafe_code)]
 #![allow(non_snake_case)]
 
 use std::ffi::{CStr, c_char};

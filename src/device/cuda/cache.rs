@@ -3,6 +3,7 @@
 //! An entry's name is a hash of everything that goes into it, so it never has to be thrown away for
 //! being out of date. It carries a hash of its content: an entry that was cut short or changed is
 //! compiled again. A cache that cannot be read or written is no cache and no error.
+#![forbid(unsafe_code)]
 
 use super::sources::{Header, Source};
 use sha2::{Digest, Sha256};
