@@ -1,6 +1,4 @@
 //! The driver's error codes by name.
-#![forbid(unsafe_code)]
-#![allow(non_snake_case)]
 
 use std::ffi::{CStr, c_char};
 
