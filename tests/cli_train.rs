@@ -198,6 +198,7 @@ fn resuming_what_is_no_run_is_refused() {
     let state = run_folder.join("state.safetensors");
     let bytes = fs::read(&state).unwrap();
     fs::write(&state, &bytes[..bytes.len() / 2]).unwrap();
+    fs::remove_file(run_folder.join("state.previous.safetensors")).unwrap();
     let output = resume(&["--epochs", "3"], path);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("state.safetensors"), "{}", stderr(&output));
