@@ -38,7 +38,7 @@ pub(crate) fn write_keeping(path: &Path, previous: &Path, bytes: &[u8]) -> Resul
     let write = || {
         let part = write_part(path, bytes)?;
         match fs::rename(path, previous) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => put_in_place(part, path),
         }
     };

@@ -46,7 +46,7 @@ fn change(bytes: &mut Vec<u8>, pool: &[Vec<u8>], words: &[&[u8]], random: &mut S
         return;
     }
     let at = below(random, bytes.len());
-    let longest = if random.next_u32() % 4 == 0 { 1024 } else { 8 };
+    let longest = if below(random, 4) == 0 { 1024 } else { 8 };
     let length = 1 + below(random, longest);
     let end = bytes.len().min(at + length);
     match random.next_u32() % 10 {
@@ -57,7 +57,7 @@ fn change(bytes: &mut Vec<u8>, pool: &[Vec<u8>], words: &[&[u8]], random: &mut S
             let edge =
                 EDGES[below(random, EDGES.len())].wrapping_sub(u64::from(random.next_u32() % 2));
             let mut number = edge.to_le_bytes()[..size].to_vec();
-            if random.next_u32() % 2 == 0 {
+            if below(random, 2) == 0 {
                 number.reverse();
             }
             bytes[at..at + size].copy_from_slice(&number);
@@ -85,11 +85,8 @@ fn change(bytes: &mut Vec<u8>, pool: &[Vec<u8>], words: &[&[u8]], random: &mut S
         }
         _ => {
             let word = if words.is_empty() { &b"\0"[..] } else { one_of(random, words) };
-            let over = if random.next_u32() % 2 == 0 {
-                at..at
-            } else {
-                at..bytes.len().min(at + word.len())
-            };
+            let over =
+                if below(random, 2) == 0 { at..at } else { at..bytes.len().min(at + word.len()) };
             bytes.splice(over, word.iter().copied());
         }
     }
