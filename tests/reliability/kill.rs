@@ -88,13 +88,13 @@ fn interrupt(whole: &Whole, signal: &str, times: usize) {
                 Some(130) => {
                     let line = format!("signet train --resume {}", folder.display());
                     assert!(has_state && stderr(&output).contains(&line), "{}", stderr(&output));
+                    assert_eq!(parts(&folder), 0, "{name}: parts of files are left");
                 }
-                // It had not come to the point of listening yet.
+                // It had not come to the point of listening yet: that is a kill.
                 None => assert_eq!(stderr(&output), ""),
                 other => panic!("{other:?}: {}", stderr(&output)),
             }
             stopped += 1;
-            assert_eq!(parts(&folder), 0, "{name}: parts of files are left");
         }
         whole.finish(&name);
         runs += 1;
