@@ -1,4 +1,5 @@
 //! `cargo bench`: the program's `bench` with its options, as in `cargo bench -- --filter conv2d`.
+#![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {
     // Cargo adds `--bench` for harnesses that measure and test.

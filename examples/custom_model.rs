@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release --example custom_model
 //! ```
+#![forbid(unsafe_code)]
 
 use signet::data::{DataLoader, synthetic};
 use signet::nn::{

@@ -5,6 +5,7 @@
 //! cargo run --release --example notebook                       # synthetic hands, 3 epochs
 //! cargo run --release --example notebook -- data/asl_data 20   # the course's files
 //! ```
+#![forbid(unsafe_code)]
 
 use signet::data::{DataLoader, Dataset, SIDE, Split, read_folder, synthetic};
 use signet::nn::{

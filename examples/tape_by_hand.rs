@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release --example tape_by_hand
 //! ```
+#![forbid(unsafe_code)]
 
 use signet::{Arena, Cpu, Result, Tape, Tensor};
 

@@ -2,6 +2,7 @@
 //!
 //! An optimizer then updates a whole model in one pass (one launch on a GPU), and a checkpoint of
 //! its moments is one tensor.
+#![forbid(unsafe_code)]
 
 use crate::device::Memory;
 use crate::dtype::Element;

@@ -1,4 +1,5 @@
 //! What a tensor may hold.
+#![forbid(unsafe_code)]
 
 use std::fmt::{Debug, Display};
 use std::iter::Sum;

@@ -1,4 +1,5 @@
 //! What can go wrong, as values: each says what was wrong, where, and what to do about it.
+#![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
 
@@ -62,7 +63,15 @@ pub enum Error {
     NonFinite(String),
 }
 
+/// How the message of an allocation begins that a device had no memory for.
+pub(crate) const OUT_OF_MEMORY: &str = "out of memory";
+
 impl Error {
+    /// Whether a device had no memory for an allocation.
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::Device { message, .. } if message.starts_with(OUT_OF_MEMORY))
+    }
+
     /// A [`Error::Shape`].
     pub fn shape(op: &'static str, message: impl Into<String>) -> Self {
         Self::Shape { op, message: message.into() }

@@ -1,4 +1,5 @@
 //! Checking gradients against finite differences, for our ops and for users' own.
+#![forbid(unsafe_code)]
 
 use crate::device::Device;
 use crate::dtype::Float;

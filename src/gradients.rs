@@ -1,4 +1,5 @@
 //! The gradients of a backward pass: one slot for each node of the tape.
+#![forbid(unsafe_code)]
 
 use crate::arena::{Arena, Parameter};
 use crate::device::{Device, Memory, Output};

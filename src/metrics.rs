@@ -1,4 +1,5 @@
 //! How a classifier errs: computed from each image's class, the class it was taken for, and its loss.
+#![forbid(unsafe_code)]
 
 /// The confusion matrix: how many images of each class were taken for each class.
 ///

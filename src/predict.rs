@@ -1,4 +1,5 @@
 //! A trained model as its file holds it, and what it says about images.
+#![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
 

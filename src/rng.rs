@@ -6,6 +6,7 @@
 //! and a resumed run needs to remember nothing but the step.
 //!
 //! Source: Salmon, Moraes, Dror, Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011.
+#![forbid(unsafe_code)]
 
 /// Streams of the engine's own consumers; layers take `0, 1, 2, …` in the order they are built.
 pub mod stream {

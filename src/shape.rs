@@ -1,4 +1,5 @@
 //! The extent of a tensor along each dimension.
+#![forbid(unsafe_code)]
 
 use crate::{Error, Result};
 use std::fmt;

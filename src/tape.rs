@@ -19,6 +19,7 @@
 //!
 //! There is no global switch: a tensor that is on no tape records nothing, so inference needs no
 //! `no_grad`. [`Tape::no_grad`] exists for the middle of a recorded computation.
+#![forbid(unsafe_code)]
 
 use crate::arena::Parameter;
 use crate::device::{Device, Memory};

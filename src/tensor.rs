@@ -1,4 +1,5 @@
 //! Tensors: a shape over memory of a device, and where a gradient for it would go.
+#![forbid(unsafe_code)]
 
 use crate::arena::Parameter;
 use crate::device::Memory;

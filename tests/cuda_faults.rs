@@ -3,15 +3,15 @@
 //! everything given back that can be.
 //!
 //! The run is as short as it can be with everything in it: compiling, two steps (the last with a
-//! smaller batch), validation, a checkpoint, a profile, the end. Each fault is a process of its
-//! own. `cargo test` fails each function's first and last call and some in between; `scripts/full`
-//! fails them all.
+//! smaller batch), validation, a checkpoint, a profile, the end; then one with graphs, and an
+//! evaluation. Each fault is a process of its own. `cargo test` fails each function's first and last
+//! call and some in between; `scripts/full` fails them all.
 #![cfg(all(feature = "cli", target_os = "linux", target_arch = "x86_64"))]
 
 mod common;
 
 use common::machine::Machine;
-use common::program::{FILES_OF_A_RUN, Place, stderr};
+use common::program::{FILES_OF_A_RUN, Place, run, stderr, stdout};
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Output;
@@ -19,6 +19,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{fmt, fs};
 
 const MODEL: &str = "model.safetensors";
+/// The run whose model is evaluated.
+const TRAINED: &str = "trained";
 
 /// Call number `call` of `function`, counted from 1, fails with `error`.
 #[derive(Debug, Clone, PartialEq)]
@@ -144,10 +146,12 @@ const PAIRS: [[&str; 2]; 9] = [
 /// The run, and what it is like when nothing fails.
 struct Bench {
     place: Place,
-    settings: &'static [&'static str],
+    /// How to train; `None` evaluates.
+    settings: Option<&'static [&'static str]>,
     /// Every call of an undisturbed run, in order.
     calls: Vec<String>,
-    model: Vec<u8>,
+    /// The model, or what an evaluation prints.
+    result: Vec<u8>,
 }
 
 /// Everything but graphs, which are not timed.
@@ -160,9 +164,33 @@ impl Bench {
         let place = Place::new(3, 2);
         let machine = machine();
         machine.run_clean(&arguments(&place, "undisturbed", settings));
-        let (calls, model) = (machine.calls(), place.file("undisturbed", MODEL));
+        let (calls, result) = (machine.calls(), place.file("undisturbed", MODEL));
         calls.iter().for_each(|function| _ = answer(function));
-        Self { place, settings, calls, model }
+        Self { place, settings: Some(settings), calls, result }
+    }
+
+    /// Of an evaluation.
+    fn of_evaluation() -> Self {
+        let place = Place::new(3, 2);
+        let train = place.train(TRAINED, &["--epochs", "1", "--device", "cpu", "-q"]);
+        assert!(run(&train).status.success());
+        let mut bench = Self { place, settings: None, calls: Vec::new(), result: Vec::new() };
+        let machine = machine();
+        bench.result = bench.start(&machine, "").stdout;
+        assert!(!bench.result.is_empty());
+        bench.calls = machine.calls();
+        bench.calls.iter().for_each(|function| _ = answer(function));
+        bench
+    }
+
+    /// The run, under another name.
+    fn start(&self, machine: &Machine, name: &str) -> Output {
+        if let Some(settings) = self.settings {
+            return machine.run(&arguments(&self.place, name, settings));
+        }
+        let model = self.place.run_folder(TRAINED);
+        let (model, data) = (model.to_str().unwrap(), self.place.data.path().to_str().unwrap());
+        machine.run(&["evaluate", model, "--data", data, "--device", "cuda", "--json"])
     }
 
     /// Where in the undisturbed run a call is.
@@ -207,12 +235,17 @@ impl Bench {
     fn check(&self, fault: &Fault) {
         let machine = machine().with("CUSIM_FAULT", &fault.to_string());
         let name = fault.to_string().replace([':', '+'], "-");
-        let output = machine.run(&arguments(&self.place, &name, self.settings));
+        let output = self.start(&machine, &name);
         let calls = machine.calls();
         let seen = calls.iter().filter(|call| **call == fault.function).count();
         assert!(seen >= fault.call, "{fault}: there were {seen} calls");
         self.check_ending(fault, &output);
-        self.check_folder(fault, &name, output.status.success());
+        if self.settings.is_some() {
+            self.check_folder(fault, &name, output.status.success());
+        } else {
+            let expected = if output.status.success() { &self.result[..] } else { b"" };
+            assert_eq!(output.stdout, expected, "{fault}: {}", stdout(&output));
+        }
         check_balance(fault, &calls);
         for report in machine.reports() {
             // What does not go away when it is told to stays.
@@ -260,13 +293,15 @@ impl Bench {
             assert!(!success, "{fault}: nothing was written");
             return;
         };
-        let mut files: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let beside = [".lock", "state.previous.safetensors"];
+        let mut files: Vec<_> = names.filter(|name| !beside.contains(&name.as_str())).collect();
         files.sort();
         let mut expected = FILES_OF_A_RUN;
         expected.sort();
         assert_eq!(files, expected, "{fault}");
-        let is_whole = success || self.settings == PROFILED;
-        let is_same = self.place.file(name, MODEL) == self.model;
+        let is_whole = success || self.settings == Some(PROFILED);
+        let is_same = self.place.file(name, MODEL) == self.result;
         assert!(is_same || !is_whole, "{fault}: another model");
         fs::remove_dir_all(folder).unwrap();
     }
@@ -364,11 +399,69 @@ fn failing_calls_around_graphs_cost_the_graph_or_end_the_program_with_an_error()
     check_all(&bench, &some);
 }
 
+/// An evaluation: each function's first and last call.
+#[test]
+fn failing_calls_end_an_evaluation_with_an_error() {
+    let bench = Bench::of_evaluation();
+    let all = bench.faults(0);
+    let is_end = |(at, fault): &(usize, &Fault)| {
+        fault.call == 1 || !all[at + 1..].iter().any(|later| later.function == fault.function)
+    };
+    let some: Vec<Fault> =
+        all.iter().enumerate().filter(is_end).map(|(_, fault)| fault.clone()).collect();
+    assert!(some.len() > 30, "{} faults", some.len());
+    check_all(&bench, &some);
+}
+
+/// A GPU that is lost in the last epoch: what was known before is saved, the message says how to go
+/// on, and going on gives the same bits.
+#[test]
+fn a_lost_device_ends_with_a_saved_checkpoint() {
+    let bench = Bench::new(REPLAYED);
+    let replays = bench.calls.iter().filter(|call| *call == "cuGraphLaunch").count();
+    let fault = format!("cuGraphLaunch:{replays}:CUDA_ERROR_DEVICE_UNAVAILABLE");
+    let output = bench.start(&machine().with("CUSIM_FAULT", &fault), "lost");
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    let folder = bench.place.run_folder("lost");
+    let folder = folder.to_str().unwrap();
+    let advice = format!("go on with: signet train --resume {folder}");
+    assert!(stderr(&output).contains(&advice), "{}", stderr(&output));
+    assert_eq!(bench.place.metrics("lost").len(), 2);
+    machine().run_clean(&["train", "--resume", folder, "--device", "cuda", "-q"]);
+    assert!(bench.place.file("lost", MODEL) == bench.result);
+}
+
+/// What is said to be the largest batch fits, and the next one does not.
+#[test]
+fn too_little_memory_names_the_largest_batch_that_fits() {
+    let place = Place::new(8, 2);
+    let run = |name: &str, batch: usize| {
+        let machine = Machine::new().with("CUSIM_MEMORY", "12M");
+        let batch = batch.to_string();
+        let args = ["--device", "cuda", "--epochs", "3", "--batch-size", &batch, "-q"];
+        let output = machine.run(&place.train(name, &args));
+        assert_eq!(machine.reports(), [], "{}", stderr(&output));
+        output
+    };
+    let output = run("large", 8);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    let size = text.split("the largest that fits is --batch-size ").nth(1);
+    let size: String = size.expect(&text).chars().take_while(char::is_ascii_digit).collect();
+    let size: usize = size.parse().unwrap();
+    assert!((1..8).contains(&size), "{text}");
+    assert!(run("fits", size).status.success(), "{size}");
+    let text = stderr(&run("next", size + 1));
+    assert!(text.contains("out of memory"), "{size}: {text}");
+}
+
 #[test]
 #[ignore = "some thousands of runs, minutes: run by scripts/full"]
 fn every_failing_call_ends_the_program_with_an_error() {
     let replayed = Bench::new(REPLAYED);
     check_all(&replayed, &replayed.faults(0));
+    let evaluation = Bench::of_evaluation();
+    check_all(&evaluation, &evaluation.faults(0));
     let bench = Bench::new(PROFILED);
     let mut all = bench.faults(0);
     // Compiling is little: fail it in every way.

@@ -1,5 +1,6 @@
 //! Tests in processes of their own: a driver error is sticky for a process, and check mode is a
 //! property of one.
+#![forbid(unsafe_code)]
 
 use std::fs;
 use std::process::Command;

@@ -1,4 +1,5 @@
 //! What cusim found, read back from its JSON.
+#![forbid(unsafe_code)]
 
 use std::collections::HashMap;
 use std::iter::Peekable;

@@ -1,4 +1,5 @@
 //! A temporary directory.
+#![forbid(unsafe_code)]
 
 use std::fs;
 use std::io;

@@ -13,6 +13,7 @@
 //! | `roofline.rs` | the least time that a device's peaks allow, and which of them binds |
 //! | `document.rs` | the results, as JSON and as a table |
 //! | `reference.rs` | another program's results, to compare with |
+#![forbid(unsafe_code)]
 
 mod cpu;
 mod cuda;

@@ -4,6 +4,7 @@
 //! - Exit codes: 0 done, 1 it ran but failed its check, 2 wrong use or an error.
 //! - An error is a line `error: …`, with a line `help: …` where there is something to do about it.
 //! - A closed pipe (`signet … | head`) is no error.
+#![forbid(unsafe_code)]
 
 mod augment_args;
 mod bar;

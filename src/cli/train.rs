@@ -16,8 +16,8 @@ use crate::device::{AnyDevice, Chosen, Device, OnDevice};
 use crate::nn::Sequential;
 use crate::report::kernels::write as save_profile;
 use crate::train::{
-    Config, EpochMetrics, OptimizerKind, Outcome, Recipe, Record, RunFolder, ScheduleKind, State,
-    Trainer,
+    Config, EpochMetrics, OptimizerKind, Outcome, Recipe, Record, Resumed, RunFolder, ScheduleKind,
+    State, Trainer, largest_batch,
 };
 use crate::{Error, Result};
 
@@ -143,6 +143,7 @@ impl Args {
             None => self.new_run()?,
         };
         let Prepared { chosen, split, record, run, state } = job;
+        let is_new = self.resume.is_none();
         if !self.quiet {
             note(format_args!("device: {chosen}"));
             note(format_args!("precision: {}", record.precisions));
@@ -162,7 +163,6 @@ impl Args {
         if self.profile {
             device.start_profile();
         }
-        let fresh = state.is_none();
         let prepared = match &device {
             AnyDevice::Cuda(cuda) => {
                 cuda.set_specialise(true);
@@ -188,7 +188,9 @@ impl Args {
             fuse: !self.no_fuse,
             detect_anomaly: self.detect_anomaly,
         };
-        let result = prepared.and_then(|()| device.run(work));
+        let result = prepared
+            .and_then(|()| device.run(work))
+            .map_err(|error| self.with_batch_that_fits(error, &device, &record.config, &split));
         match result {
             Ok(code) => {
                 if self.profile {
@@ -202,11 +204,38 @@ impl Args {
                 Ok(code)
             }
             Err(error) => {
-                if fresh && run.state().is_err() {
+                if run.has_state() {
+                    let folder = run.path().display();
+                    note(format_args!(
+                        "what was saved last is in {folder}; go on with: signet train --resume {folder}"
+                    ));
+                } else if is_new {
                     run.discard();
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// Where a GPU has too little memory, also says how large a batch may be.
+    fn with_batch_that_fits(
+        &self,
+        error: Error,
+        device: &AnyDevice,
+        config: &Config,
+        split: &Split,
+    ) -> Error {
+        let is_out_of_memory = error.is_out_of_memory();
+        match (device, error) {
+            (AnyDevice::Cuda(cuda), Error::Device { device, message }) if is_out_of_memory => {
+                let found = largest_batch(cuda, config, split, !self.no_fuse, !self.no_graph);
+                let found = found.map_or_else(
+                    || "not even --batch-size 1 fits: use another GPU, or --device cpu".into(),
+                    |size| format!("the largest that fits is --batch-size {size}"),
+                );
+                Error::Device { device, message: format!("{message}; {found}") }
+            }
+            (_, error) => error,
         }
     }
 
@@ -253,9 +282,10 @@ impl Args {
     }
 
     fn resumed(&self, folder: &Path) -> Result<Prepared> {
-        let run = RunFolder::open(folder)?;
-        let mut record = run.record()?;
-        let state = run.state()?;
+        let (run, Resumed { mut record, state, notice }) = RunFolder::resume(folder)?;
+        if let Some(notice) = notice {
+            note(format_args!("note: {notice}"));
+        }
         let chosen = self.device.choose()?;
         let mut data = self.data.clone();
         data.seed = record.config.seed;
@@ -265,7 +295,7 @@ impl Args {
         let split = data.load()?;
         record.check_data(&split, &folder.display().to_string())?;
         if let Some(epochs) = self.epochs {
-            grow(&mut record, epochs, state.epochs())?;
+            grow(&mut record, epochs, state.as_ref().map_or(0, State::epochs))?;
         }
         if self.device.precision.is_none() {
             // Where the device has the run's precision, the bits stay the same; else it has its own.
@@ -274,7 +304,7 @@ impl Args {
         record.device = chosen.device.describe();
         record.precisions = chosen.device.precisions();
         run.write_record(&record)?;
-        Ok(Prepared { chosen, split, record, run, state: Some(state) })
+        Ok(Prepared { chosen, split, record, run, state })
     }
 }
 
@@ -331,8 +361,12 @@ impl OnDevice for Job<'_> {
         if !self.quiet && !self.json {
             summary(trainer.model(), self.record.config.batch_size, self.split)?;
         }
-        if self.state.is_some() && !self.quiet {
-            note(format_args!("going on in epoch {}", trainer.epoch()));
+        if let Some(state) = &self.state {
+            if !self.quiet {
+                note(format_args!("going on in epoch {}", trainer.epoch()));
+            }
+            // The files may be those of another moment, and the record has changed.
+            self.run.save(state, self.record)?;
         }
         let lines = !self.json && stdout_is_terminal();
         if lines && trainer.epoch() < self.record.config.epochs {
@@ -357,10 +391,6 @@ impl OnDevice for Job<'_> {
             {
                 return self.stopped();
             }
-        }
-        if self.state.is_some() {
-            // The last epochs may have been done before: then only this brings the files up to date.
-            self.run.save(&trainer.state()?, self.record)?;
         }
         self.done(trainer.history(), trainer.best())?;
         Ok(ExitCode::SUCCESS)

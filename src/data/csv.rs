@@ -20,6 +20,14 @@ const BLOCK: usize = 4 << 20;
 /// Bytes of text that one task parses: small enough to spread a block over many threads.
 const PIECE: usize = 256 << 10;
 
+/// Bytes of the longest line that is looked at; a row takes about 3 kB. Each comma of a line takes
+/// many times its own memory.
+const LONGEST_LINE: usize = PIECE;
+
+/// The most images of a file: kernels count pixels in 32 bits. A small gzip file can hold more than
+/// any memory.
+const MAX_ROWS: usize = i32::MAX as usize / PIXELS;
+
 /// The rows of one CSV file, with the labels as they stand there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
@@ -52,7 +60,8 @@ pub fn read_csv(path: impl AsRef<Path>) -> Result<Table, DataError> {
 ///
 /// # Errors
 /// With line and column, if the header is not `label,pixel1,...,pixel784`, a row has another number
-/// of columns, a label is not 0 to 24 or a pixel not 0 to 255, there is no row, or reading fails.
+/// of columns, a label is not 0 to 24 or a pixel not 0 to 255, there is no row, there are more than
+/// 2.7 million, or reading fails.
 pub fn parse_csv(reader: impl Read + Send, path: impl AsRef<Path>) -> Result<Table, DataError> {
     let path = path.as_ref();
     parse(reader, path).map_err(|error| error.in_file(path))
@@ -75,6 +84,10 @@ fn parse(reader: impl Read + Send, path: &Path) -> Result<Table, DataError> {
         let (rows, next) =
             rayon::join(|| parse_block(&block, &mut table, line), || lines.next_block());
         line = rows?;
+        if table.labels.len() > MAX_ROWS {
+            let message = format!("there are more than {MAX_ROWS} images: no device takes them");
+            return Err(DataError::new(message).at_line(line - 1));
+        }
         block = next?;
     }
     if table.labels.is_empty() {
@@ -113,16 +126,19 @@ impl<'a> Lines<'a> {
             return Ok(block);
         }
         let Some(last) = memchr::memrchr(b'\n', &block) else {
-            return Err(DataError::new(format!(
-                "the line is longer than {} MB: this is not a CSV file of images",
-                BLOCK >> 20
-            ))
-            .at_line(self.line));
+            return Err(too_long().at_line(self.line));
         };
         self.rest = block.split_off(last + 1);
         self.line += newlines(&block);
         Ok(block)
     }
+}
+
+fn too_long() -> DataError {
+    DataError::new(format!(
+        "the line is longer than {} kB: this is not a CSV file of images",
+        LONGEST_LINE >> 10
+    ))
 }
 
 fn newlines(text: &[u8]) -> u64 {
@@ -148,6 +164,9 @@ fn split_header(block: &mut Vec<u8>) -> Result<Vec<u8>, DataError> {
         return Err(DataError::new("the file is empty"));
     }
     let end = memchr::memchr(b'\n', block).map_or(block.len(), |end| end + 1);
+    if end > LONGEST_LINE {
+        return Err(too_long().at_line(1));
+    }
     let rows = block.split_off(end);
     Ok(std::mem::replace(block, rows))
 }
@@ -230,6 +249,10 @@ struct Piece {
 impl Piece {
     fn parse(text: &[u8]) -> Result<Self, DataError> {
         let mut piece = Self::default();
+        if text.len() > PIECE + LONGEST_LINE {
+            // It ends with the line in which it grew too long.
+            return Err(too_long().at_line(newlines(text).max(1)));
+        }
         piece.pixels.reserve(text.len() / 4);
         let mut reader = csv_reader(text);
         let mut record = ByteRecord::new();
@@ -507,6 +530,12 @@ mod tests {
         damaged[middle..middle + 20].fill(0xff);
         let damage = message(&damaged);
         assert!(damage.contains("gzip data"), "{damage}");
-        assert!(message(vec![b'x'; 2 * BLOCK]).contains("the line is longer than 4 MB"));
+        assert!(message(vec![b'x'; 2 * BLOCK]).contains("the line is longer than 256 kB"));
+        // Also where a line does end, before it is taken apart.
+        let long = ",".repeat(BLOCK / 2) + "\n";
+        assert!(message(&long).starts_with("t.csv:1: the line is longer"), "{}", message(&long));
+        let good = text(&["1", "2"], "\n");
+        let error = message(format!("{good}{long}"));
+        assert!(error.starts_with("t.csv:4: the line is longer"), "{error}");
     }
 }

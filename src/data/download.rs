@@ -17,7 +17,7 @@ use ureq::{Agent, Body};
 
 use super::dataset::hex;
 use super::{DataError, MIRRORS, PublishedFile};
-use crate::files::{PART_PREFIX, PART_SUFFIX, temporary_file};
+use crate::files::{remove_abandoned, sync_folder, temporary_file};
 
 /// How long to wait for other machines.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +30,9 @@ struct Patience {
 
 const PATIENCE: Patience =
     Patience { silence: Duration::from_secs(5), decision: Duration::from_secs(9) };
+
+/// How old a file that was being written must be for nobody to be at it any more.
+const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// Told about the progress of a download.
 pub trait Progress {
@@ -73,7 +76,7 @@ fn download_with(
     progress: &mut dyn Progress,
 ) -> Result<(), DataError> {
     fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
-    remove_abandoned(folder);
+    remove_abandoned(folder, ABANDONED);
     let mut online = Online::new(patience);
     for file in files {
         let target = folder.join(file.name);
@@ -155,25 +158,9 @@ fn fetch_from(
     if hex(&hash.finalize()) != file.sha256 {
         return Err(Failure::Mirror("what it sent has the wrong sha256".to_owned()));
     }
+    part.as_file().sync_all().map_err(in_folder)?;
     part.persist(folder.join(file.name)).map_err(|error| in_folder(error.error))?;
-    Ok(())
-}
-
-/// Removes what a process that was killed left behind; younger files may be somebody's work.
-fn remove_abandoned(folder: &Path) {
-    const AGE: Duration = Duration::from_secs(3600);
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let is_part = name
-            .to_str()
-            .is_some_and(|name| name.starts_with(PART_PREFIX) && name.ends_with(PART_SUFFIX));
-        let age = entry.metadata().and_then(|found| found.modified()).map(|time| time.elapsed());
-        if is_part && matches!(age, Ok(Ok(age)) if age > AGE) {
-            // If it cannot be removed, it only takes room.
-            let _ = fs::remove_file(entry.path());
-        }
-    }
+    sync_folder(folder).map_err(in_folder)
 }
 
 fn cannot_write(folder: &Path, error: &std::io::Error) -> DataError {

@@ -17,6 +17,7 @@
 //!
 //! Pixels stay `u8` until a device gathers a batch: the whole set is 27 MB that way and fits any
 //! memory, and turning bytes into floats costs nothing beside the first convolution.
+#![forbid(unsafe_code)]
 
 mod csv;
 mod dataset;

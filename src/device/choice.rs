@@ -1,4 +1,5 @@
 //! Which device a program runs on: what the user asked for, and what there is.
+#![forbid(unsafe_code)]
 
 use super::cuda::{KernelCache, NoGpu};
 use super::{Cpu, Cuda, Device, KernelTime, Memory, Precision, Precisions};

@@ -1,4 +1,5 @@
 //! The memory of a device: buffers, and views that kernels read and write.
+#![forbid(unsafe_code)]
 
 use crate::Result;
 use crate::dtype::Element;

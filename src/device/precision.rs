@@ -1,4 +1,5 @@
 //! What a GPU's tensor cores round the operands of products to.
+#![forbid(unsafe_code)]
 
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};

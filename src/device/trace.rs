@@ -1,4 +1,5 @@
 //! What kernels cost, and a record of those that ran.
+#![forbid(unsafe_code)]
 
 use std::iter::Sum;
 use std::ops::Add;

@@ -13,6 +13,7 @@
 //! | `state_dict.rs` | values by PyTorch's keys |
 //! | `summary.rs` | the printed table |
 //! | `asl.rs` | the network of the course notebook |
+#![forbid(unsafe_code)]
 
 mod anomaly;
 mod asl;

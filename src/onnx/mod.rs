@@ -3,6 +3,7 @@
 //! Each layer says in its `layer.rs` which nodes it becomes (`onnx`); here is what they add them to
 //! ([`Nodes`]), and what makes a file of it ([`export`]). Dropout becomes nothing, batch
 //! normalisation uses its running statistics and can be folded into the convolution before it.
+#![forbid(unsafe_code)]
 
 mod fold;
 mod nodes;

@@ -10,6 +10,7 @@
 //! Adding an op adds a folder here and a file in `kernels/`, one line to
 //! [`Device`](crate::device::Device), one entry in the table of layers ([`crate::nn`]) and one
 //! gradient-check case.
+#![forbid(unsafe_code)]
 
 pub mod adam;
 pub mod add;

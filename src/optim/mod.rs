@@ -1,4 +1,5 @@
 //! Optimizers over a flat arena, and learning-rate schedules.
+#![forbid(unsafe_code)]
 
 mod adam;
 mod schedule;

@@ -9,6 +9,7 @@
 //! | `error.rs` | [`PhotoError`] |
 //!
 //! Nothing here panics, whatever the bytes are.
+#![forbid(unsafe_code)]
 
 mod decode;
 mod error;

@@ -89,4 +89,31 @@ mod tests {
             "Epoch: 0\nTrain - Loss: 265.9026 Accuracy: 0.9071\nValid - Loss: 33.6062 Accuracy: 0.9506"
         );
     }
+
+    /// A run that goes on has read what it had achieved from a file.
+    #[test]
+    fn numbers_in_files_come_back_to_the_last_bit() {
+        let mut random = crate::rng::Philox::new(9).sequence(0, 0);
+        let mut number = || {
+            let bits = u64::from(random.next_u32()) << 32 | u64::from(random.next_u32());
+            // From 2^-63 to 2^64.
+            f64::from_bits(bits >> 12 | (960 + (bits & 127)) << 52)
+        };
+        for _ in 0..2000 {
+            let mut metrics = EpochMetrics {
+                epoch: 3,
+                train_loss: number(),
+                train_accuracy: number(),
+                valid_loss: number(),
+                valid_accuracy: number(),
+                train_seconds: number(),
+                valid_seconds: number(),
+                images_per_second: number(),
+                lr: number(),
+            };
+            metrics.lr = 1.0 / metrics.lr;
+            let text = serde_json::to_string(&metrics).unwrap();
+            assert_eq!(serde_json::from_str::<EpochMetrics>(&text).unwrap(), metrics);
+        }
+    }
 }

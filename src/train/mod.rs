@@ -6,12 +6,15 @@
 //! | `metrics.rs` | what an epoch achieved, and the notebook's three lines |
 //! | `trainer.rs` | the loop: epochs of steps, interrupted and continued with the same bits |
 //! | `evaluate.rs` | a model on a data set, also per class |
+//! | `fits.rs` | the largest batch that a GPU has memory for |
 //! | `repeated.rs` | a step, or a whole validation, as one graph |
 //! | `state.rs` | everything a run needs to go on, as one file |
 //! | `run.rs` | the run's folder |
+#![forbid(unsafe_code)]
 
 mod config;
 mod evaluate;
+mod fits;
 mod metrics;
 mod repeated;
 mod run;
@@ -20,8 +23,9 @@ mod trainer;
 
 pub use config::{Config, OptimizerKind, Recipe, ScheduleKind};
 pub use evaluate::{Evaluation, evaluate};
+pub use fits::largest_batch;
 pub use metrics::{EpochMetrics, Measured};
-pub use run::{BEST, MODEL, Record, RunFolder};
+pub use run::{BEST, MODEL, Record, Resumed, RunFolder};
 pub use state::State;
 #[cfg(feature = "cli")]
 pub(crate) use trainer::best;

@@ -1,26 +1,48 @@
 //! The folder of a run: `config.json`, `metrics.jsonl`, the models, and the state to go on from.
+//!
+//! The state is the truth: it holds all that the other files say, and is written first, with the one
+//! before it kept until it is whole. A process that is killed at any moment leaves one whole state,
+//! and whoever goes on with the run makes the other files from it.
 
 use super::{Config, EpochMetrics, State};
 use crate::data::Split;
 use crate::device::Precisions;
-use crate::files::write_atomic;
+use crate::files::{FolderLock, is_part, remove_abandoned, write_atomic};
 use crate::predict::TrainedModel;
 use crate::{Error, Result, checkpoint};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The model after the last epoch, inside a run's folder.
 pub const MODEL: &str = "model.safetensors";
 /// The model of the best epoch, inside a run's folder.
 pub const BEST: &str = "best.safetensors";
 const STATE: &str = "state.safetensors";
+/// The state before the last.
+const PREVIOUS: &str = "state.previous.safetensors";
+/// A last state that could not be read.
+const DAMAGED: &str = "state.damaged.safetensors";
 const CONFIG: &str = "config.json";
 const METRICS: &str = "metrics.jsonl";
 
 /// A run's folder.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
+    /// Of a folder that is written into: nobody else does meanwhile.
+    _lock: Option<FolderLock>,
+}
+
+/// What a run goes on with.
+#[derive(Debug)]
+pub struct Resumed {
+    /// The run's record.
+    pub record: Record,
+    /// How far it was; `None` where it was stopped before there was anything to keep.
+    pub state: Option<State>,
+    /// What the user should know about it.
+    pub notice: Option<String>,
 }
 
 /// What `config.json` holds: the settings, and what they were used on.
@@ -67,23 +89,18 @@ impl Record {
 }
 
 impl RunFolder {
-    /// Makes a new folder for a run called `name` under `out`; without a name it is the first free
-    /// one of `asl-1`, `asl-2`, …
+    /// Makes a new folder for a run called `name` under `out`, which no other process can use until
+    /// this value is dropped; without a name it is the first free one of `asl-1`, `asl-2`, …
     ///
     /// # Errors
     /// [`Error::Argument`] when the name is taken or no plain folder name, [`Error::Io`] when the
     /// folder cannot be made.
     pub fn create(out: &Path, name: Option<&str>) -> Result<Self> {
-        let make = |path: &Path| std::fs::create_dir(path);
         std::fs::create_dir_all(out).map_err(Error::io("create", out))?;
         let Some(name) = name else {
             for number in 1.. {
-                let path = out.join(format!("asl-{number}"));
-                match make(&path) {
-                    Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
-                    made => {
-                        return made.map_err(Error::io("create", &path)).map(|()| Self { path });
-                    }
+                if let Some(run) = Self::claim(out.join(format!("asl-{number}")))? {
+                    return Ok(run);
                 }
             }
             unreachable!("there is a free number");
@@ -98,16 +115,28 @@ impl RunFolder {
             ));
         }
         let path = out.join(name);
-        match make(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
-                let path = path.display();
-                let message = format!(
-                    "{path} is there already; go on with --resume {path}, or take another name"
-                );
-                Err(Error::argument("name", message))
+        Self::claim(path.clone())?.ok_or_else(|| {
+            let path = path.display();
+            let message = format!(
+                "{path} is there already; go on with --resume {path}, or take another name"
+            );
+            Error::argument("name", message)
+        })
+    }
+
+    /// The folder `path`, if it is new, or if whoever made it ended before it wrote anything.
+    fn claim(path: PathBuf) -> Result<Option<Self>> {
+        match std::fs::create_dir(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists && !is_unused(&path) => {
+                return Ok(None);
             }
-            made => made.map_err(Error::io("create", &path)).map(|()| Self { path }),
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => made.map_err(Error::io("create", &path))?,
         }
+        let lock = FolderLock::take(&path).map_err(Error::io("write", &path))?;
+        // Between the two looks, somebody else may have been here from start to end.
+        let is_ours = lock.is_some() && is_unused(&path);
+        Ok(is_ours.then_some(Self { path, _lock: lock }))
     }
 
     /// An existing folder.
@@ -115,17 +144,73 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Checkpoint`] when it is no run's folder.
     pub fn open(path: &Path) -> Result<Self> {
-        let run = Self { path: path.to_path_buf() };
-        if !run.file(CONFIG).is_file() {
+        let run = Self { path: path.to_path_buf(), _lock: None };
+        if ![CONFIG, STATE, PREVIOUS].iter().any(|name| run.file(name).is_file()) {
             let message = format!("is no folder of a run: it has no {CONFIG}");
             return Err(checkpoint::invalid(path, message));
         }
         Ok(run)
     }
 
+    /// An existing folder, to go on with its run: no other process can do so until this value is
+    /// dropped. Where the last state is damaged, it is set aside and the one before it is taken.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] when it is no run's folder, when another process works in it, and when
+    /// both states are damaged; [`Error::Io`] when it is not writable.
+    pub fn resume(path: &Path) -> Result<(Self, Resumed)> {
+        let mut run = Self::open(path)?;
+        run._lock = FolderLock::take(path).map_err(Error::io("write", path))?;
+        if run._lock.is_none() {
+            let message = "another process is training in it; wait for its end, or stop it";
+            return Err(checkpoint::invalid(path, message));
+        }
+        remove_abandoned(path, Duration::ZERO);
+        let resumed = run.resumed()?;
+        Ok((run, resumed))
+    }
+
+    fn resumed(&self) -> Result<Resumed> {
+        let [last, previous] = [STATE, PREVIOUS].map(|name| self.file(name));
+        let some = |(state, record), notice| Resumed { record, state: Some(state), notice };
+        let why = match State::load(&last) {
+            Ok(found) => return Ok(some(found, None)),
+            Err(error) => error,
+        };
+        let is_missing = !last.exists();
+        if is_missing && !previous.exists() {
+            let notice = "nothing was saved yet: the run starts from its beginning".into();
+            return Ok(Resumed { record: self.record()?, state: None, notice: Some(notice) });
+        }
+        let found = State::load(&previous).map_err(|error| {
+            let message = format!(
+                "{why}; and the state before it cannot be used either: {error}. Copy one of them \
+                 again from where it is whole, or start a run anew"
+            );
+            checkpoint::invalid(&self.path, message)
+        })?;
+        let epochs = found.0.epochs();
+        if is_missing {
+            // It was becoming the previous one when the run was stopped.
+            return Ok(some(found, None));
+        }
+        let aside = self.file(DAMAGED);
+        std::fs::rename(&last, &aside).map_err(Error::io("rename", &last))?;
+        let notice = format!(
+            "{why}\nit was renamed to {DAMAGED}; the run goes on from the state before it, \
+             {PREVIOUS}, after {epochs} epochs"
+        );
+        Ok(some(found, Some(notice)))
+    }
+
     /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether there is a state to go on from.
+    pub fn has_state(&self) -> bool {
+        [STATE, PREVIOUS].iter().any(|name| self.file(name).exists())
     }
 
     /// Removes the folder of a run that never began.
@@ -161,14 +246,15 @@ impl RunFolder {
             .map_err(|e| checkpoint::invalid(&path, format!("is no record of a run: {e}")))
     }
 
-    /// Writes the state, then what is derived from it: the metrics and the two models. A run that
-    /// dies in between writes them again when it goes on. The models' files hold the names of the
-    /// classes too, which the run's `record` knows.
+    /// Writes the state, with the one before it kept, then what is derived from it: the metrics and
+    /// the two models. A run that dies in between writes them again when it goes on: a model is never
+    /// newer than the state. The models' files hold the names of the classes too, which the run's
+    /// `record` knows.
     ///
     /// # Errors
     /// [`Error::Io`] when a file cannot be written.
     pub fn save(&self, state: &State, record: &Record) -> Result<()> {
-        state.save(&self.file(STATE))?;
+        state.save(&self.file(STATE), &self.file(PREVIOUS), record)?;
         self.write_metrics(state)?;
         let words = || Some(TrainedModel::metadata(&record.classes, record.whole_images));
         checkpoint::save(&self.file(MODEL), &state.model, words())?;
@@ -221,6 +307,13 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Io`] when it cannot be read, [`Error::Checkpoint`] when it is damaged.
     pub fn state(&self) -> Result<State> {
-        State::load(&self.file(STATE))
+        Ok(State::load(&self.file(STATE))?.0)
     }
+}
+
+/// Whether nothing was ever written into a folder, but the beginning of something.
+fn is_unused(folder: &Path) -> bool {
+    let is_beginning = |name: &std::ffi::OsStr| FolderLock::is_lock(name) || is_part(name);
+    let Ok(entries) = std::fs::read_dir(folder) else { return false };
+    entries.into_iter().all(|entry| entry.is_ok_and(|entry| is_beginning(&entry.file_name())))
 }

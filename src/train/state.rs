@@ -1,8 +1,8 @@
 //! Everything a run needs to go on with the same bits, as one safetensors file: so it is whole or
 //! absent.
 
-use super::EpochMetrics;
 use super::trainer::Partial;
+use super::{EpochMetrics, Record};
 use crate::checkpoint::{self, Metadata, invalid};
 use crate::nn::{StateDict, Value, Values};
 use crate::optim::OptimizerState;
@@ -28,6 +28,7 @@ pub struct State {
 /// What is no tensor, as JSON in the file's metadata.
 #[derive(Serialize, Deserialize)]
 struct Words {
+    record: Record,
     optimizer_step: u64,
     moments: Vec<String>,
     history: Vec<EpochMetrics>,
@@ -39,12 +40,14 @@ const WORDS: &str = "signet.state";
 const LOSSES: &str = "epoch.losses";
 
 impl State {
-    /// Writes the state, whole or not at all.
+    /// Writes the state, and with it the `record` of its run, whole or not at all. What was in the
+    /// file before becomes `previous`: at every moment one of both is there and whole.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) when the file cannot be written.
-    pub fn save(&self, path: &Path) -> Result<()> {
+    pub fn save(&self, path: &Path, previous: &Path, record: &Record) -> Result<()> {
         let words = Words {
+            record: record.clone(),
             optimizer_step: self.optimizer.step,
             moments: self.optimizer.moments.iter().map(|(name, _)| name.clone()).collect(),
             history: self.history.clone(),
@@ -63,7 +66,7 @@ impl State {
         let words = serde_json::to_string(&words)
             .map_err(|e| invalid(path, format!("cannot be written as JSON: {e}")))?;
         let metadata = Metadata::from([(WORDS.into(), words)]);
-        checkpoint::save(path, &tensors.into_iter().collect(), Some(metadata))
+        checkpoint::save_keeping(path, previous, &tensors.into_iter().collect(), metadata)
     }
 
     /// How many epochs are done.
@@ -71,12 +74,12 @@ impl State {
         self.history.len() as u64
     }
 
-    /// Reads a state.
+    /// Reads a state and the record of its run.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) when the file cannot be read, and
     /// [`Error::Checkpoint`](crate::Error::Checkpoint) when it is damaged or no state.
-    pub fn load(path: &Path) -> Result<Self> {
+    pub fn load(path: &Path) -> Result<(Self, Record)> {
         let (tensors, metadata) = checkpoint::load(path)?;
         let words =
             metadata.get(WORDS).ok_or_else(|| invalid(path, "is no state of a training run"))?;
@@ -91,7 +94,7 @@ impl State {
             .map(|name| Ok((name.clone(), tensor(&format!("optimizer.{name}"))?)))
             .collect::<Result<_>>()?;
         let best_model = without_prefix("best.", &tensors);
-        Ok(Self {
+        let state = Self {
             model: without_prefix("model.", &tensors),
             best_model: (!best_model.is_empty()).then_some(best_model),
             optimizer: OptimizerState { step: words.optimizer_step, moments },
@@ -101,7 +104,8 @@ impl State {
                 correct: words.correct,
                 seconds: words.seconds,
             },
-        })
+        };
+        Ok((state, words.record))
     }
 }
 

@@ -278,6 +278,25 @@ impl<D: Device<f32>> Trainer<D> {
         self.validation.pass(&self.model, &mut self.graphs)
     }
 
+    /// Does what takes memory in a run, twice as a run does: first as it is, then captured.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the device fails, as one without memory does.
+    pub(super) fn take_memory(mut self) -> Result<()> {
+        let last = self.train.batches() - 1;
+        for _ in 0..2 {
+            self.model.train();
+            for step in [0, last] {
+                // A step advances it, and here the next one is not the next of an epoch.
+                self.on_device.clock.set(&[0, step as u64])?;
+                self.step(step as u64, self.train.rows_of(step))?;
+            }
+            self.model.eval();
+            self.validation.pass(&self.model, &mut self.graphs)?;
+        }
+        self.model.arena().device().synchronize()
+    }
+
     /// One step of the notebook's loop, number `step` of the run, on a batch of `rows` images.
     fn step(&mut self, step: u64, rows: usize) -> Result<()> {
         let OnDevice { order, clock, records, one } = &self.on_device;

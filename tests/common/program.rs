@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// How long a run may take before it counts as one that hangs.
-const HANGS_AFTER: Duration = Duration::from_secs(120);
+pub const HANGS_AFTER: Duration = Duration::from_secs(120);
 
 /// The program with arguments.
 pub fn signet(args: &[&str]) -> Command {

@@ -3,6 +3,7 @@
 //!
 //! Each of the two libraries links its own copy of this module, so each has its own counters;
 //! `CUSIM_FAULT` and `CUSIM_TRACE` are read by both.
+#![forbid(unsafe_code)]
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;

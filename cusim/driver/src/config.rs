@@ -1,4 +1,5 @@
 //! What the environment says about the device. Read once.
+#![forbid(unsafe_code)]
 
 use std::sync::OnceLock;
 

@@ -1,5 +1,4 @@
 //! The driver's error codes by name.
-#![allow(non_snake_case)]
 
 use std::ffi::{CStr, c_char};
 

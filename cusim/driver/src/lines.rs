@@ -1,4 +1,5 @@
 //! From an instruction to a line of the program, by the debug information g++ left.
+#![forbid(unsafe_code)]
 
 use std::cell::RefCell;
 use std::collections::HashMap;

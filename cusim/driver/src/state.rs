@@ -2,6 +2,7 @@
 //!
 //! Work runs to its end inside the call that submits it, in the order of submission, whatever the
 //! stream: that is one of the orders a GPU may choose, and always the same one.
+#![forbid(unsafe_code)]
 
 use std::cell::Cell;
 use std::collections::HashMap;

@@ -3,6 +3,7 @@
 //!
 //! Shared variables are the thread-local ones (see the shim). After inlining and cloning, a
 //! function's text names exactly those that it uses and the functions that it calls.
+#![forbid(unsafe_code)]
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;

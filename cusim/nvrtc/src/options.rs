@@ -1,4 +1,5 @@
 //! NVRTC's command line: what matters here, what is accepted and ignored, what is refused.
+#![forbid(unsafe_code)]
 
 /// The targets this NVRTC compiles for, as NVRTC 13 does.
 pub const ARCHS: [u32; 12] = [75, 80, 86, 87, 88, 89, 90, 100, 103, 110, 120, 121];

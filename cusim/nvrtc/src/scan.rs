@@ -3,6 +3,7 @@
 //!
 //! It works on tokens, after the preprocessor: kernels made by macros are found, comments and
 //! strings are not mistaken for code.
+#![forbid(unsafe_code)]
 
 use std::ops::Range;
 

@@ -1,4 +1,5 @@
 //! Aligned buffers, and the pool they return to.
+#![forbid(unsafe_code)]
 
 use crate::dtype::Element;
 use aligned_vec::{AVec, ConstAlign};

@@ -2,6 +2,7 @@
 //!
 //! Work is cut into pieces whose number depends on the shape alone; a thread takes whole pieces,
 //! and pieces are combined in their order. So the bits are the same for any number of threads.
+#![forbid(unsafe_code)]
 
 use crate::dtype::Float;
 

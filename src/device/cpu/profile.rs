@@ -1,4 +1,5 @@
 //! Time per kernel, for `--profile`, and a record of those that ran, for `--explain`.
+#![forbid(unsafe_code)]
 
 use crate::device::KernelRun;
 use std::collections::BTreeMap;

@@ -3,6 +3,7 @@
 //! An entry's name is a hash of everything that goes into it, so it never has to be thrown away for
 //! being out of date. It carries a hash of its content: an entry that was cut short or changed is
 //! compiled again. A cache that cannot be read or written is no cache and no error.
+#![forbid(unsafe_code)]
 
 use super::sources::{Header, Source};
 use sha2::{Digest, Sha256};
@@ -139,13 +140,15 @@ impl KernelCache {
     /// The code under `key`, if it is there and whole.
     pub(super) fn get(&self, key: &Key) -> Option<Vec<u8>> {
         let mut entry = fs::read(self.path(key)?).ok()?;
-        let rest = entry.strip_prefix(MAGIC)?;
-        let (hash, code) = rest.split_at_checked(HASH)?;
-        if Sha256::digest(code).as_slice() != hash {
-            return None;
-        }
-        entry.drain(..MAGIC.len() + HASH);
+        let before = entry.len() - Self::code(&entry)?.len();
+        entry.drain(..before);
         Some(entry)
+    }
+
+    /// The code in the bytes of an entry, if they are those that were written.
+    pub fn code(entry: &[u8]) -> Option<&[u8]> {
+        let (hash, code) = entry.strip_prefix(MAGIC)?.split_at_checked(HASH)?;
+        (Sha256::digest(code).as_slice() == hash).then_some(code)
     }
 
     /// Keeps `code` under `key`. What cannot be written is compiled again next time.

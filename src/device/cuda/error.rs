@@ -1,4 +1,5 @@
 //! The driver's errors, with what failed and what to do about it.
+#![forbid(unsafe_code)]
 
 use crate::Error;
 use cudarc::driver::DriverError;

@@ -1,4 +1,5 @@
 //! Grids of the simple kernels.
+#![forbid(unsafe_code)]
 
 /// Threads of a block, where a kernel asks for no other number.
 pub(crate) const THREADS: u32 = 256;

@@ -8,6 +8,7 @@ use super::pending::CudaPending;
 use super::pool::{Block, block_size};
 use crate::device::Memory;
 use crate::dtype::Element;
+use crate::error::OUT_OF_MEMORY;
 use crate::{Error, Result};
 use cudarc::driver::sys::{CUdeviceptr, CUresult};
 use cudarc::driver::{DriverError, result};
@@ -151,8 +152,7 @@ impl Cuda {
         let full = Err(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY));
         if taken == full && graph.is_none() {
             // The blocks that lie in the pool may be what is missing.
-            self.synchronize()?;
-            self.pool().trim();
+            self.trim()?;
             taken = self.pool().take(bytes, allocate);
         }
         let block = taken.map_err(|error| self.allocation_error(bytes, error))?;
@@ -185,8 +185,8 @@ impl Cuda {
             Err(_) => format!("the device has {}", self.info().memory),
         };
         self.error(format!(
-            "out of memory: asked for {bytes} bytes while {in_use} are in use and {free}; \
-             try a smaller --batch-size"
+            "{OUT_OF_MEMORY}: asked for {bytes} bytes while {in_use} are in use and {free}; try a \
+             smaller --batch-size"
         ))
     }
 }

@@ -277,6 +277,16 @@ impl Cuda {
         self.0.pool.borrow().usage()
     }
 
+    /// Gives free memory that is kept for reuse back to the driver.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the device fails.
+    pub fn trim(&self) -> Result<()> {
+        self.synchronize()?;
+        self.pool().trim();
+        Ok(())
+    }
+
     /// A number that no other open handle has.
     fn id(&self) -> u64 {
         self.0.id

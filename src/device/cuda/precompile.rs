@@ -1,4 +1,5 @@
 //! Compiling every kernel for any target, which needs neither GPU nor driver.
+#![forbid(unsafe_code)]
 
 use super::kernels::compile_error;
 use super::nvrtc::{self, Compiled, Scalar, Target, Variant};

@@ -2,6 +2,7 @@
 //!
 //! Host clocks would time the queueing, not the work. Two events around each launch are read only
 //! when somebody asks, or when many have gathered, so that measuring adds no wait.
+#![forbid(unsafe_code)]
 
 use super::{Cuda, Event};
 use crate::Result;

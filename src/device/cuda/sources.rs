@@ -2,6 +2,7 @@
 //!
 //! `build.rs` puts everything in `kernels/` into the binary: a `signet` that was copied to another
 //! machine still has its kernels, and adding one means adding a file.
+#![forbid(unsafe_code)]
 
 use std::sync::OnceLock;
 

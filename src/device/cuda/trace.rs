@@ -1,4 +1,5 @@
 //! A record of the launches, for `--explain` and the benchmarks.
+#![forbid(unsafe_code)]
 
 use super::Cuda;
 use crate::device::KernelRun;

@@ -1,6 +1,7 @@
 //! The order in which the blocks of a grid, and the threads of a block, get to run.
 //!
 //! A GPU promises none, so results must not depend on it: a test runs a kernel in all three.
+#![forbid(unsafe_code)]
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {

@@ -1,4 +1,5 @@
 //! The record of accesses to one place, and which two accesses are a race.
+#![forbid(unsafe_code)]
 
 /// One access.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

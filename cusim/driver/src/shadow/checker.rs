@@ -1,4 +1,5 @@
 //! One launch's checks: every access is looked up in the regions a kernel may touch, and noted.
+#![forbid(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

@@ -3,6 +3,7 @@
 //! An atomic operation by a thread that has executed a fence releases what it (and, through
 //! barriers, its block) did before that fence; any atomic operation on the same place acquires it.
 //! That is more generous than the memory model, which also wants a fence on the acquiring side.
+#![forbid(unsafe_code)]
 
 use std::collections::HashMap;
 

@@ -1,5 +1,6 @@
 //! How many bytes of global memory a launch touches, each counted once however often it is accessed:
 //! what a perfect cache would move. And how many sectors its warps ask for, without any cache.
+#![forbid(unsafe_code)]
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};

@@ -1,0 +1,374 @@
+//! The readers: files to begin with, and what keeps a changed file readable, so that changes get
+//! past checksums to the code behind them.
+
+use crate::common::photos::{bad_files, photo_cases};
+use crate::mutate::{below, changed};
+use flate2::{Compression, Crc, write::GzEncoder};
+use signet::data::parse_csv;
+use signet::device::cuda::KernelCache;
+use signet::nn::{StateDict, Value, Values};
+use signet::photo::{Crop, decode};
+use signet::rng::Sequence;
+use signet::train::State;
+use signet::{Shape, checkpoint};
+use std::io::Write;
+use std::path::Path;
+
+/// A reader of bytes from outside.
+pub struct Target {
+    /// Also the name of its folders.
+    pub name: &'static str,
+    /// Bytes of memory that a run may take.
+    pub memory: usize,
+    /// Files to begin with.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+    /// A changed file, from those known.
+    pub change: fn(&[Vec<u8>], &mut Sequence) -> Vec<u8>,
+    /// Reads, and says what came of it.
+    pub read: fn(&[u8]) -> String,
+}
+
+/// Says how much came of it, to a power of two, or the error.
+fn outcome<E: std::fmt::Display>(read: Result<usize, E>) -> String {
+    match read {
+        // Letters, for digits are left out of a class.
+        Ok(size) => format!("ok {}", "I".repeat((usize::BITS - size.leading_zeros()) as usize)),
+        Err(error) => error.to_string(),
+    }
+}
+
+// CSV, plain and packed: two blocks of 4 MB and the rows of 64 kB unpacked a thousandfold.
+
+pub const CSV: Target = Target {
+    name: "csv",
+    memory: 96 << 20,
+    seeds: || {
+        vec![text(&["0", "24", "7"], "\r\n"), text(&["9"], "\n"), b"\xef\xbb\xbflabel".into()]
+    },
+    change: |pool, random| changed(pool, &CSV_WORDS, random),
+    read: read_csv,
+};
+
+const CSV_WORDS: [&[u8]; 14] = [
+    b",",
+    b"\n",
+    b"\r\n",
+    b"\r",
+    b"\"",
+    b"label",
+    b"pixel1",
+    b"256",
+    b"-1",
+    b"1e9",
+    b"\xef\xbb\xbf",
+    b"\xff",
+    b"0,0,0,0,0,0,0,0",
+    b"\x1f\x8b",
+];
+
+fn text(labels: &[&str], end: &str) -> Vec<u8> {
+    let mut text = "label".to_owned();
+    (1..=784).for_each(|pixel| text += &format!(",pixel{pixel}"));
+    for label in labels {
+        text += end;
+        text += label;
+        (0..784).for_each(|pixel| text += &format!(",{}", pixel * 7 % 256));
+    }
+    (text + end).into_bytes()
+}
+
+fn read_csv(bytes: &[u8]) -> String {
+    let table = parse_csv(bytes, "t.csv");
+    if let Ok(table) = &table {
+        assert_eq!(table.pixels.len(), 784 * table.labels.len());
+        assert!(table.labels.iter().all(|label| *label <= 24));
+    }
+    outcome(table.map(|table| table.labels.len()))
+}
+
+pub const GZIP: Target = Target {
+    name: "gzip",
+    memory: 96 << 20,
+    seeds: || {
+        let row = text(&["3"], "\n");
+        // Many rows in few bytes.
+        let bomb = [&row[..], &row[row.len() / 3..].repeat(4)].concat();
+        vec![pack(&text(&["0", "24"], "\r\n"), 9), pack(&row, 0), pack(&bomb, 6), pack(b"", 1)]
+    },
+    change: |pool, random| match random.next_u32() % 16 {
+        0..8 => changed(pool, &[b"\x1f\x8b\x08", b"\0\0\xff\xff", b"\x03\0"], random),
+        // The text changed and packed again, in one member or several.
+        8..15 => {
+            let bytes = unpacked(&pool[below(random, pool.len())]);
+            let bytes = changed(&[bytes], &CSV_WORDS, random);
+            let (first, second) = bytes.split_at(below(random, bytes.len()));
+            let level = random.next_u32() % 10;
+            [pack(first, level), pack(second, level)].concat()
+        }
+        // As much as fits a small file.
+        _ => {
+            let unit = unpacked(&pool[below(random, pool.len())]);
+            let unit = if unit.is_empty() { vec![below(random, 256) as u8] } else { unit };
+            let times = below(random, (8 << 20) / unit.len());
+            let mut bytes = pack(&unit.repeat(times), 1);
+            if random.next_u32() % 2 == 0 {
+                bytes = changed(&[bytes], &[], random);
+            }
+            bytes
+        }
+    },
+    read: read_csv,
+};
+
+fn pack(bytes: &[u8], level: u32) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::new(level));
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// The beginning of what is in a packed file, as far as it can be read.
+fn unpacked(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Read;
+    let mut text = Vec::new();
+    // What is damaged ends early.
+    _ = flate2::read::MultiGzDecoder::new(bytes).take(32 << 10).read_to_end(&mut text);
+    text
+}
+
+// safetensors: a model's values; a state, whose words must get past the checksum.
+
+pub const SAFETENSORS: Target = Target {
+    name: "safetensors",
+    memory: 8 << 20,
+    seeds: || {
+        let mut plain = saved(&dict(), None);
+        // As PyTorch writes it: without a checksum, which would keep changes from going further.
+        plain = rewritten(&plain, |header| _ = header.remove("__metadata__"));
+        vec![plain, saved(&dict(), Some(("signet.model", "{\"classes\":[\"A\"]}")))]
+    },
+    change: |pool, random| {
+        let bytes = changed(pool, &TENSOR_WORDS, random);
+        // A header whose length is right again.
+        if random.next_u32() % 4 == 0 { bytes } else { measured(bytes) }
+    },
+    read: |bytes| {
+        let read = checkpoint::parse(Path::new("m"), bytes);
+        outcome(read.map(|(dict, _)| {
+            dict.iter().fold(0, |sum, (_, value)| {
+                assert_eq!(value.shape.numel(), value.values.len());
+                sum + value.values.len()
+            })
+        }))
+    },
+};
+
+const TENSOR_WORDS: [&[u8]; 19] = [
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b"\"",
+    b":",
+    b",",
+    b"null",
+    b"0",
+    b"18446744073709551615",
+    b"4294967296",
+    b"\"F32\"",
+    b"\"BF16\"",
+    b"\"I64\"",
+    b"\"F4\"",
+    b"\"shape\":[",
+    b"\"data_offsets\":[",
+    b"\"__metadata__\":{",
+    b"-1",
+];
+
+fn dict() -> StateDict {
+    let value = |shape: &[usize], values| Value { shape: Shape::from(shape), values };
+    let dict = [
+        ("0.weight".to_owned(), value(&[2, 3], Values::F32(vec![0.5; 6]))),
+        ("count".to_owned(), value(&[], Values::I64(vec![7]))),
+        ("wide".to_owned(), value(&[2, 1], Values::F64(vec![-1.0, 1e300]))),
+    ];
+    dict.into_iter().collect()
+}
+
+fn saved(dict: &StateDict, word: Option<(&str, &str)>) -> Vec<u8> {
+    let file = temporary_file();
+    let words = word.map(|(key, word)| [(key.to_owned(), word.to_owned())].into());
+    checkpoint::save(file.path(), dict, words).unwrap();
+    std::fs::read(file.path()).unwrap()
+}
+
+/// In memory where there is such a folder: syncing to a disk would take most of the time.
+fn temporary_file() -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new_in("/dev/shm");
+    file.or_else(|_| tempfile::NamedTempFile::new()).unwrap()
+}
+
+/// A file with another header.
+fn rewritten(
+    bytes: &[u8],
+    edit: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>),
+) -> Vec<u8> {
+    let end = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let mut header = serde_json::from_slice(&bytes[8..end]).unwrap();
+    edit(&mut header);
+    let mut header = serde_json::to_string(&header).unwrap();
+    while header.len() % 8 > 0 {
+        header.push(' ');
+    }
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &bytes[end..]].concat()
+}
+
+/// A file whose first eight bytes say where the header's braces close.
+fn measured(mut bytes: Vec<u8>) -> Vec<u8> {
+    let mut depth = 0;
+    let end = bytes.iter().skip(8).position(|byte| {
+        depth += i32::from(*byte == b'{') - i32::from(*byte == b'}');
+        depth <= 0
+    });
+    if let Some(end) = end {
+        bytes[..8].copy_from_slice(&(end as u64 + 1).to_le_bytes());
+    }
+    bytes
+}
+
+pub const STATE: Target = Target {
+    name: "state",
+    memory: 8 << 20,
+    seeds: || {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/state-words.json");
+        vec![std::fs::read(path).unwrap()]
+    },
+    // The words alone are changed; the file around them is whole.
+    change: |pool, random| changed(pool, &STATE_WORDS, random),
+    read: |bytes| {
+        let Ok(words) = std::str::from_utf8(bytes) else { return "no text".into() };
+        let flat = |length: usize| Value {
+            shape: Shape::from([length]),
+            values: Values::F32(vec![0.25; length]),
+        };
+        let names = ["model.0.weight", "best.0.weight", "optimizer.exp_avg", "epoch.losses"];
+        let dict = names.map(|name| (name.to_owned(), flat(3))).into_iter().collect();
+        let file = temporary_file();
+        std::fs::write(file.path(), saved(&dict, Some(("signet.state", words)))).unwrap();
+        let read = State::load(file.path());
+        let text = outcome(read.map(|(state, _)| state.history.len()));
+        text.replace(&file.path().display().to_string(), "")
+    },
+};
+
+const STATE_WORDS: [&[u8]; 15] = [
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b"\"",
+    b":",
+    b",",
+    b"null",
+    b"1e999",
+    b"-1",
+    b"18446744073709551616",
+    b"\"exp_avg\"",
+    b"\"history\":",
+    b"true",
+    b"\\u0000",
+];
+
+// Photographs: 50 million pixels of four 16-bit numbers are 400 MB, and as many bytes again are
+// taken while they become 8-bit ones.
+
+pub const PHOTO: Target = Target {
+    name: "photo",
+    memory: 1 << 30,
+    seeds: || {
+        let good = photo_cases().into_iter().map(|case| case.file);
+        let bad = bad_files().into_iter().map(|(_, file)| file);
+        good.chain(bad).filter(|file| file.len() < 16 << 10).collect()
+    },
+    change: |pool, random| {
+        let bytes = changed(pool, &PHOTO_WORDS, random);
+        if random.next_u32() % 4 == 0 { bytes } else { with_crcs(bytes) }
+    },
+    read: |bytes| {
+        let photo = decode(bytes);
+        if let Ok(photo) = &photo {
+            assert_eq!(photo.rgb.len(), 3 * photo.width * photo.height);
+            // What is done with it next; the larger ones take their time.
+            if photo.width * photo.height < 1 << 16 {
+                for crop in [Crop::None, Crop::Center, Crop::Auto] {
+                    std::hint::black_box(crop.image(photo));
+                }
+            }
+        }
+        outcome(photo.map(|photo| photo.rgb.len()))
+    },
+};
+
+const PHOTO_WORDS: [&[u8]; 17] = [
+    b"IHDR",
+    b"IDAT",
+    b"IEND",
+    b"PLTE",
+    b"tRNS",
+    b"eXIf",
+    b"acTL",
+    b"fcTL",
+    b"iCCP",
+    b"VP8 ",
+    b"VP8L",
+    b"VP8X",
+    b"ALPH",
+    b"\xff\xc0",
+    b"\xff\xda",
+    b"\xff\xd9",
+    b"\xff\xe1",
+];
+
+/// A PNG file whose chunks have the checksums of what is in them.
+fn with_crcs(mut bytes: Vec<u8>) -> Vec<u8> {
+    if !bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
+        return bytes;
+    }
+    let mut at = 8;
+    while let Some(length) = bytes.get(at..at + 4) {
+        let length = u32::from_be_bytes(length.try_into().unwrap()) as usize;
+        let Some(end) = at.checked_add(8 + length).filter(|end| end + 4 <= bytes.len()) else {
+            break;
+        };
+        let mut crc = Crc::new();
+        crc.update(&bytes[at + 4..end]);
+        bytes[end..end + 4].copy_from_slice(&crc.sum().to_be_bytes());
+        at = end + 4;
+    }
+    bytes
+}
+
+// Compiled kernels on disk.
+
+pub const KERNEL: Target = Target {
+    name: "kernel",
+    memory: 1 << 20,
+    seeds: || vec![entry(b"code"), entry(b"")],
+    change: |pool, random| {
+        let bytes = changed(pool, &[b"signet-kernel-1\n", b"signet-kernel-2\n"], random);
+        // Whole again, as often as not.
+        if random.next_u32() % 2 == 0 || bytes.len() < 48 { bytes } else { entry(&bytes[48..]) }
+    },
+    read: |bytes| match KernelCache::code(bytes) {
+        Some(code) => {
+            assert_eq!(entry(code), bytes, "another entry is taken for this");
+            outcome(Ok::<_, String>(code.len()))
+        }
+        None => "not whole".into(),
+    },
+};
+
+/// An entry of the cache: its mark, the sha256 of the code, the code.
+fn entry(code: &[u8]) -> Vec<u8> {
+    use sha2::{Digest, Sha256};
+    [b"signet-kernel-1\n", &Sha256::digest(code)[..], code].concat()
+}
