@@ -14,7 +14,7 @@ mod lanes;
 mod philox;
 mod tiles;
 
-pub(crate) use lanes::Lanes;
+pub(crate) use lanes::{Lanes, lanes};
 pub(crate) use philox::PhiloxFactors;
 pub(crate) use tiles::{BLOCK_COLUMNS, Correlate, ImplicitGemm, PackedRows};
 

@@ -17,7 +17,7 @@
 //! Per `k` that is 26 multiply-adds for 2 loads and 13 broadcasts: the arithmetic is the limit, not
 //! the loads.
 
-use super::Lanes;
+use super::{Lanes, lanes};
 use crate::device::cpu::CpuBuffer;
 use crate::dtype::Float;
 use pulp::{Simd, WithSimd};
@@ -44,11 +44,6 @@ const fn correlate_rows(registers: usize) -> usize {
 
 /// Rows of pixels that [`Correlate`] reads side by side.
 const SHIFTS: usize = 3;
-
-/// Lanes of a vector.
-const fn lanes<S: Simd, T: Lanes>() -> usize {
-    size_of::<T::Vector<S>>() / size_of::<T>()
-}
 
 /// `rows` in as few blocks of at most `most` as will do, as equal as can be: 50 are 12, 13, 12, 13.
 fn row_blocks(rows: usize, most: usize) -> impl Iterator<Item = Range<usize>> {

@@ -14,25 +14,18 @@
 //! gradient at a pixel is `a g - a sum(g) / M - a invstd^2 (x - mean) sum(g (x - mean)) / M`.
 
 use super::super::{ConvBlockGeometry, ConvBlockGradients, ConvBlockInputs};
+use super::FastSaved;
 use super::forward::scales;
 use super::layout::Layout;
-use super::{FastSaved, pool};
+use super::pool::{self, Coefficients, Upstream, through};
 use crate::Result;
 use crate::device::cpu::{BLOCK, Correlate, ImplicitGemm, LaneSums, PackedRows, put};
 use crate::device::{Cost, Cpu, Memory, Output};
 use crate::dtype::Float;
 use crate::ops::max_pool2d::MaxPool2dGeometry;
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::ops::Range;
-
-/// The gradient at a pixel of a channel: `at_maximum * g + constant + slope * (x - mean)`.
-#[derive(Clone, Copy)]
-struct Coefficients<T> {
-    mean: T,
-    at_maximum: T,
-    constant: T,
-    slope: T,
-}
 
 #[allow(clippy::too_many_arguments)]
 pub(super) fn backward<T: Float>(
@@ -68,7 +61,7 @@ pub(super) fn backward<T: Float>(
             let part = if saved.batch_statistics { a / count } else { 0.0 };
             Coefficients {
                 mean: saved.mean[c],
-                at_maximum: scale[c],
+                at_maximum: scale[c] * drop_scale,
                 constant: T::of(-part * sums[c][0]),
                 slope: T::of(-part * invstd * invstd * sums[c][1]),
             }
@@ -139,39 +132,6 @@ impl<T: Float> Unpooled<'_, T> {
             (sums[0], sums[1]) = (sum.total() * scale, dot.total() * scale);
         }
     }
-
-    /// The gradient at the pixels of one image of channel `channel`, which `convolved` holds. `scratch`
-    /// has room for five values a window.
-    #[inline(always)]
-    fn pixels(
-        &self,
-        (image, channel): (usize, usize),
-        pool: &MaxPool2dGeometry,
-        coefficients: &Coefficients<T>,
-        convolved: &[T],
-        scratch: &mut [T],
-        gradient: &mut [T],
-    ) {
-        let &Coefficients { mean, at_maximum, constant, slope } = coefficients;
-        for (y, &x) in gradient.iter_mut().zip(convolved) {
-            *y = constant + slope * (x - mean);
-        }
-        let plane = self.plane(image, channel);
-        let output = &self.output[plane.clone()];
-        let grad_output = &self.grad_output[plane.clone()];
-        let factor = at_maximum * self.drop_scale;
-        let (values, spread) = scratch.split_at_mut(self.windows);
-        for ((value, &output), &gradient) in values.iter_mut().zip(output).zip(grad_output) {
-            *value = factor * through(output, gradient);
-        }
-        pool::backward(pool, &self.codes[plane], values, spread, gradient);
-    }
-}
-
-/// The gradient that gets through rectifier and dropout; a NaN lets it through.
-#[inline(always)]
-fn through<T: Float>(output: T, gradient: T) -> T {
-    if output <= T::zero() { T::zero() } else { gradient }
 }
 
 /// Pass 1: per channel, the sums of `g` and of `g * (x - mean)`.
@@ -247,35 +207,19 @@ fn convolution<T: Float>(
             let images = layout.images_of(group);
             let columns = layout.columns(images.len());
             let mut gradient = device.alloc(shifted)?;
-            let mut scratch = device.alloc(5 * unpooled.windows)?;
+            let mut scratch = device.alloc(pool::scratch(&geometry.pool))?;
             let convolved = &saved.convolved[group * out_channels * layout.plane..];
-            simd.vectorize(
-                #[inline(always)]
-                || {
-                    for (o, coefficients) in coefficients.iter().enumerate() {
-                        let convolved = &convolved[o * layout.plane..(o + 1) * layout.plane];
-                        layout.fill(
-                            &mut gradient,
-                            (o, out_channels),
-                            images.len(),
-                            input_wanted,
-                            #[inline(always)]
-                            |image, gradient| {
-                                let convolved = &convolved[layout.run(image)];
-                                let at = (images.start + image, o);
-                                unpooled.pixels(
-                                    at,
-                                    &geometry.pool,
-                                    coefficients,
-                                    convolved,
-                                    &mut scratch,
-                                    gradient,
-                                );
-                            },
-                        );
-                    }
-                },
-            );
+            simd.run(Unpool {
+                pool: &geometry.pool,
+                layout,
+                images: images.clone(),
+                unpooled,
+                coefficients,
+                convolved,
+                shift: input_wanted,
+                scratch: &mut scratch,
+                gradient: &mut gradient,
+            });
             if !part.is_empty() {
                 let (start, stride) = layout.unshifted(out_channels);
                 simd.run(Correlate {
@@ -358,4 +302,66 @@ fn convolution<T: Float>(
         });
     });
     Ok(())
+}
+
+/// The gradient of the convolution's output for one group, shifted.
+struct Unpool<'a, T: Float> {
+    pool: &'a MaxPool2dGeometry,
+    layout: &'a Layout,
+    images: Range<usize>,
+    unpooled: &'a Unpooled<'a, T>,
+    coefficients: &'a [Coefficients<T>],
+    /// Of the group.
+    convolved: &'a [T],
+    /// Whether all three copies are wanted.
+    shift: bool,
+    scratch: &'a mut [T],
+    gradient: &'a mut [T],
+}
+
+impl<T: Float> WithSimd for Unpool<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self {
+            pool,
+            layout,
+            images,
+            unpooled,
+            coefficients,
+            convolved,
+            shift,
+            scratch,
+            gradient,
+        } = self;
+        for (o, coefficients) in coefficients.iter().enumerate() {
+            let convolved = &convolved[o * layout.plane..];
+            layout.fill(
+                gradient,
+                (o, unpooled.channels),
+                images.len(),
+                shift,
+                #[inline(always)]
+                |image, gradient| {
+                    let plane = unpooled.plane(images.start + image, o);
+                    let upstream = Upstream {
+                        output: &unpooled.output[plane.clone()],
+                        grad_output: &unpooled.grad_output[plane.clone()],
+                        codes: &unpooled.codes[plane],
+                    };
+                    let convolved = &convolved[layout.run(image).start..];
+                    pool::backward(
+                        simd,
+                        pool,
+                        convolved,
+                        coefficients,
+                        upstream,
+                        scratch,
+                        gradient,
+                    );
+                },
+            );
+        }
+    }
 }

@@ -7,14 +7,17 @@
 //! ```
 
 use super::super::{ConvBlockGeometry, ConvBlockInputs, Normaliser};
+use super::FastSaved;
 use super::layout::Layout;
-use super::{FastSaved, pool};
+use super::pool::{self, Activation, Maxima, SLACK};
 use crate::Result;
 use crate::device::cpu::{ImplicitGemm, LaneSums, PackedRows};
 use crate::device::{Cpu, Memory};
 use crate::dtype::Float;
 use crate::ops::batch_norm2d::{self, BatchNorm2dKernels};
-use crate::ops::dropout::{self, DropoutView};
+use crate::ops::dropout::DropoutView;
+use crate::ops::max_pool2d::MaxPool2dGeometry;
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 #[allow(clippy::too_many_arguments)]
@@ -31,7 +34,7 @@ pub(super) fn forward<T: Float>(
     let layout = Layout::new(&geometry.conv);
     let channels = geometry.conv.out_channels as usize;
     let batch_statistics = matches!(normaliser, Normaliser::Batch(_));
-    let mut convolved = device.alloc(layout.groups() * channels * layout.plane)?;
+    let mut convolved = device.alloc(layout.groups() * channels * layout.plane + SLACK)?;
     let mut moments = device.alloc(layout.groups() * 2 * channels)?;
     let moments_wanted = batch_statistics.then_some(&mut moments[..]);
     let input = convolve(device, geometry, &layout, &inputs, &mut convolved, moments_wanted, keep)?;
@@ -112,7 +115,8 @@ fn convolve<T: Float>(
                                 #[inline(always)]
                                 |image, run| {
                                     let plane = (images.start + image) * in_channels + c;
-                                    run.copy_from_slice(&inputs.input[plane * pixels..][..pixels]);
+                                    run[..pixels]
+                                        .copy_from_slice(&inputs.input[plane * pixels..][..pixels]);
                                 },
                             );
                         }
@@ -141,7 +145,9 @@ fn convolve<T: Float>(
         let mut moments = moments.map(|moments| moments.chunks_exact_mut(2 * out_channels));
         let moments = (0..layout.groups()).map(|_| moments.as_mut().and_then(Iterator::next));
         let moments: Vec<_> = moments.collect();
-        let groups = convolved.par_chunks_mut(out_channels * layout.plane).zip(moments).enumerate();
+        let convolved = convolved[..layout.groups() * out_channels * layout.plane]
+            .par_chunks_mut(out_channels * layout.plane);
+        let groups = convolved.zip(moments).enumerate();
         if keep {
             groups.zip(kept.par_chunks_mut(shifted)).for_each(
                 |((group, (convolved, moments)), input)| {
@@ -235,45 +241,29 @@ fn activate<T: Float>(
     let simd = device.simd();
     device.kernel("conv_block_activate", geometry.pool_cost::<T>(keep), || {
         let image = |image: usize, output: &mut [T], codes: &mut [u8], peaks: &mut [T]| {
-            let mut activated = device.alloc(pixels)?;
-            let elements = if drop.is_some() { channels * pixels } else { 0 };
-            let mut factors = device.alloc(elements)?;
+            let mut scratch = device.alloc(pool::scratch(&geometry.pool))?;
+            let elements = channels * pixels;
+            let mut factors = device.alloc(if drop.is_some() { elements + SLACK } else { 0 })?;
             if let Some(DropoutView { geometry, step }) = &drop {
-                let first = image * channels * pixels;
-                device.dropout_factors(geometry, step[0], first, &mut factors);
+                device.dropout_factors(
+                    geometry,
+                    step[0],
+                    image * elements,
+                    &mut factors[..elements],
+                );
             }
-            simd.vectorize(
-                #[inline(always)]
-                || {
-                    let group = image / layout.images * channels * layout.plane;
-                    let run = layout.run(image % layout.images);
-                    for c in 0..channels {
-                        let plane = &convolved[group + c * layout.plane..][run.clone()];
-                        let (mean, scale) = (normalise.mean[c], normalise.scale[c]);
-                        let shift = normalise.shift.map_or(T::zero(), |shift| shift[c]);
-                        for (y, &x) in activated.iter_mut().zip(plane) {
-                            let x = (x - mean) * scale + shift;
-                            // `x <= 0` is false for NaN, which so stays.
-                            *y = if x <= T::zero() { T::zero() } else { x };
-                        }
-                        if drop.is_some() {
-                            let factors = &factors[c * pixels..(c + 1) * pixels];
-                            for (y, &factor) in activated.iter_mut().zip(factors) {
-                                *y = dropout::scaled(*y, factor);
-                            }
-                        }
-                        let at = c * windows..(c + 1) * windows;
-                        pool::forward(
-                            &geometry.pool,
-                            &activated,
-                            plane,
-                            &mut output[at.clone()],
-                            &mut codes[if keep { at.clone() } else { 0..windows }],
-                            &mut peaks[if keep { at } else { 0..windows }],
-                        );
-                    }
-                },
-            );
+            let group = image / layout.images * channels * layout.plane;
+            let convolved = &convolved[group + layout.run(image % layout.images).start..];
+            simd.run(Image {
+                pool: &geometry.pool,
+                plane: layout.plane,
+                convolved,
+                normalise: &normalise,
+                factors: drop.is_some().then_some(&factors[..]),
+                scratch: &mut scratch,
+                maxima: Maxima { output, codes, peaks },
+                keep,
+            });
             Ok(())
         };
         let image_outputs = output.par_chunks_mut((channels * windows).max(1)).enumerate();
@@ -289,4 +279,45 @@ fn activate<T: Float>(
             image(i, output, &mut device.alloc(windows)?, &mut device.alloc(windows)?)
         })
     })
+}
+
+/// [`activate`] for one image.
+struct Image<'a, T> {
+    pool: &'a MaxPool2dGeometry,
+    /// Elements from one channel to the next, in `convolved`.
+    plane: usize,
+    convolved: &'a [T],
+    normalise: &'a Normalise<'a, T>,
+    factors: Option<&'a [T]>,
+    scratch: &'a mut [T],
+    /// `[O, PH, PW]`; codes and peaks `[PH, PW]`, of any channel, where they are not kept.
+    maxima: Maxima<'a, T>,
+    keep: bool,
+}
+
+impl<T: Float> WithSimd for Image<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { pool, plane, convolved, normalise, factors, scratch, maxima, keep } = self;
+        let pixels = (pool.height * pool.width) as usize;
+        let windows = (pool.out_height * pool.out_width) as usize;
+        for (c, (&mean, &scale)) in normalise.mean.iter().zip(normalise.scale).enumerate() {
+            let activation = Activation {
+                mean,
+                scale,
+                shift: normalise.shift.map_or(T::zero(), |shift| shift[c]),
+                factors: factors.map(|factors| &factors[c * pixels..]),
+            };
+            let at = c * windows..(c + 1) * windows;
+            let kept = if keep { at.clone() } else { 0..windows };
+            let maxima = Maxima {
+                output: &mut maxima.output[at],
+                codes: &mut maxima.codes[kept.clone()],
+                peaks: &mut maxima.peaks[kept],
+            };
+            pool::forward(simd, pool, &convolved[c * plane..], &activation, scratch, maxima);
+        }
+    }
 }

@@ -124,8 +124,8 @@ impl Layout {
         (channels * self.copy + self.lead, self.copy)
     }
 
-    /// Fills the three copies of a channel: `write` gets each image's pixels to write in the
-    /// unshifted one. With `all` false the other two are left as they are.
+    /// Fills the three copies of a channel: `write` gets where to write an image's pixels in the
+    /// unshifted one, and may write over their end by [`SLACK`](super::pool::SLACK). With `all` false the other two are left as they are.
     #[inline(always)]
     pub(super) fn fill<T: Float>(
         &self,
@@ -145,7 +145,7 @@ impl Layout {
             let run = self.run(image);
             let run = self.lead + run.start..self.lead + run.end;
             middle[end..run.start].fill(T::zero());
-            write(image, &mut middle[run.clone()]);
+            write(image, &mut middle[run.start..]);
             end = run.end;
         }
         middle[end..].fill(T::zero());
