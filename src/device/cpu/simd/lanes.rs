@@ -10,6 +10,9 @@ pub trait Lanes: Copy + Sized {
     /// A yes or no for each lane.
     type Mask<S: Simd>: Copy;
 
+    /// All bits set.
+    const ALL: Self;
+
     /// Every lane `value`.
     fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
 
@@ -40,10 +43,16 @@ pub trait Lanes: Copy + Sized {
     fn less_or_equal<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
 
     /// Where `a` is NaN.
-    fn vnan<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Mask<S>;
+    #[inline(always)]
+    fn vnan<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Mask<S> {
+        Self::not(simd, Self::equal(simd, a, a))
+    }
 
     /// Where one of both is yes.
     fn or<S: Simd>(simd: S, a: Self::Mask<S>, b: Self::Mask<S>) -> Self::Mask<S>;
+
+    /// The opposite.
+    fn not<S: Simd>(simd: S, a: Self::Mask<S>) -> Self::Mask<S>;
 
     /// Lane by lane `yes` or `no`.
     fn select<S: Simd>(
@@ -52,6 +61,9 @@ pub trait Lanes: Copy + Sized {
         yes: Self::Vector<S>,
         no: Self::Vector<S>,
     ) -> Self::Vector<S>;
+
+    /// `a` where `mask` is [`Lanes::ALL`], 0 where it is 0.
+    fn keep<S: Simd>(simd: S, a: Self::Vector<S>, mask: Self::Vector<S>) -> Self::Vector<S>;
 
     /// The sum of all lanes.
     fn reduce<S: Simd>(simd: S, a: Self::Vector<S>) -> Self;
@@ -80,60 +92,20 @@ pub(crate) const fn lanes<S: Simd, T: Lanes>() -> usize {
     size_of::<T::Vector<S>>() / size_of::<T>()
 }
 
-/// `f32` for the names of its methods in `pulp`, `[fma = mul_add_e_f32s, ..]` for methods that take
-/// vectors and give one.
+/// What `pulp` calls all this.
 macro_rules! lanes {
     (
         $type:ty, $vector:ident, $mask:ident, $splat:ident, $sum:ident, $slice:ident, $slice_mut:ident,
-        $fma:ident, $select:ident, $or:ident, $not:ident, [$($name:ident = $of:ident),*],
-        [$($compare:ident = $compare_of:ident),*], $equal:ident
+        $($name:ident($($argument:ident: $of:ident),+) -> $result:ident = $method:ident),+
     ) => {
         impl Lanes for $type {
             type Vector<S: Simd> = S::$vector;
             type Mask<S: Simd> = S::$mask;
+            const ALL: Self = Self::from_bits(!0);
 
             #[inline(always)]
             fn splat<S: Simd>(simd: S, value: Self) -> S::$vector {
                 simd.$splat(value)
-            }
-
-            #[inline(always)]
-            fn fma<S: Simd>(simd: S, a: S::$vector, b: S::$vector, c: S::$vector) -> S::$vector {
-                simd.$fma(a, b, c)
-            }
-
-            $(
-                #[inline(always)]
-                fn $name<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
-                    simd.$of(a, b)
-                }
-            )*
-
-            $(
-                #[inline(always)]
-                fn $compare<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$mask {
-                    simd.$compare_of(a, b)
-                }
-            )*
-
-            #[inline(always)]
-            fn vnan<S: Simd>(simd: S, a: S::$vector) -> S::$mask {
-                simd.$not(simd.$equal(a, a))
-            }
-
-            #[inline(always)]
-            fn or<S: Simd>(simd: S, a: S::$mask, b: S::$mask) -> S::$mask {
-                simd.$or(a, b)
-            }
-
-            #[inline(always)]
-            fn select<S: Simd>(
-                simd: S,
-                mask: S::$mask,
-                yes: S::$vector,
-                no: S::$vector,
-            ) -> S::$vector {
-                simd.$select(mask, yes, no)
             }
 
             #[inline(always)]
@@ -150,39 +122,43 @@ macro_rules! lanes {
             fn vectors_mut<S: Simd>(slice: &mut [Self]) -> &mut [S::$vector] {
                 S::$slice_mut(slice).0
             }
+
+            $(
+                #[inline(always)]
+                fn $name<S: Simd>(simd: S, $($argument: Self::$of<S>),+) -> Self::$result<S> {
+                    simd.$method($($argument),+)
+                }
+            )+
         }
     };
 }
 
 lanes!(
-    f32,
-    f32s,
-    m32s,
-    splat_f32s,
-    reduce_sum_f32s,
-    as_simd_f32s,
-    as_mut_simd_f32s,
-    mul_add_e_f32s,
-    select_f32s,
-    or_m32s,
-    not_m32s,
-    [vadd = add_f32s, vsub = sub_f32s, vmul = mul_f32s],
-    [equal = equal_f32s, less_than = less_than_f32s, less_or_equal = less_than_or_equal_f32s],
-    equal_f32s
+    f32, f32s, m32s, splat_f32s, reduce_sum_f32s, as_simd_f32s, as_mut_simd_f32s,
+    fma(a: Vector, b: Vector, c: Vector) -> Vector = mul_add_e_f32s,
+    vadd(a: Vector, b: Vector) -> Vector = add_f32s,
+    vsub(a: Vector, b: Vector) -> Vector = sub_f32s,
+    vmul(a: Vector, b: Vector) -> Vector = mul_f32s,
+    keep(a: Vector, mask: Vector) -> Vector = and_f32s,
+    equal(a: Vector, b: Vector) -> Mask = equal_f32s,
+    less_than(a: Vector, b: Vector) -> Mask = less_than_f32s,
+    less_or_equal(a: Vector, b: Vector) -> Mask = less_than_or_equal_f32s,
+    or(a: Mask, b: Mask) -> Mask = or_m32s,
+    not(a: Mask) -> Mask = not_m32s,
+    select(mask: Mask, yes: Vector, no: Vector) -> Vector = select_f32s
 );
+
 lanes!(
-    f64,
-    f64s,
-    m64s,
-    splat_f64s,
-    reduce_sum_f64s,
-    as_simd_f64s,
-    as_mut_simd_f64s,
-    mul_add_e_f64s,
-    select_f64s,
-    or_m64s,
-    not_m64s,
-    [vadd = add_f64s, vsub = sub_f64s, vmul = mul_f64s],
-    [equal = equal_f64s, less_than = less_than_f64s, less_or_equal = less_than_or_equal_f64s],
-    equal_f64s
+    f64, f64s, m64s, splat_f64s, reduce_sum_f64s, as_simd_f64s, as_mut_simd_f64s,
+    fma(a: Vector, b: Vector, c: Vector) -> Vector = mul_add_e_f64s,
+    vadd(a: Vector, b: Vector) -> Vector = add_f64s,
+    vsub(a: Vector, b: Vector) -> Vector = sub_f64s,
+    vmul(a: Vector, b: Vector) -> Vector = mul_f64s,
+    keep(a: Vector, mask: Vector) -> Vector = and_f64s,
+    equal(a: Vector, b: Vector) -> Mask = equal_f64s,
+    less_than(a: Vector, b: Vector) -> Mask = less_than_f64s,
+    less_or_equal(a: Vector, b: Vector) -> Mask = less_than_or_equal_f64s,
+    or(a: Mask, b: Mask) -> Mask = or_m64s,
+    not(a: Mask) -> Mask = not_m64s,
+    select(mask: Mask, yes: Vector, no: Vector) -> Vector = select_f64s
 );

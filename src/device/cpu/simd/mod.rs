@@ -16,7 +16,7 @@ mod tiles;
 
 pub(crate) use lanes::{Lanes, lanes};
 pub(crate) use philox::PhiloxFactors;
-pub(crate) use tiles::{BLOCK_COLUMNS, Correlate, ImplicitGemm, PackedRows};
+pub(crate) use tiles::{BLOCK_COLUMNS, Correlate, ImplicitGemm, PackedRows, Patches};
 
 use crate::{Error, Result};
 use pulp::{Arch, WithSimd};

@@ -3,9 +3,9 @@
 //! ```text
 //!   pass 1, per group:  sum of g, sum of g * (x - mean), over the windows   g: gradient at a maximum
 //!   then:               gradients of scale, shift and bias; the normalisation's three coefficients
-//!   pass 2, per group:  unpool and normalise backwards ─► three shifted copies of the gradient
+//!   pass 2, per group:  unpool and normalise backwards ─► gradient of the convolution's output
 //!                         ├─► convolution with the flipped weights ─► gradient of the input
-//!                         └─► correlation with the shifted input ─► the group's part of the weight's
+//!                         └─► correlation with the input ─► the group's part of the weight's
 //!   then:               the parts, added in the groups' order
 //! ```
 //!
@@ -16,7 +16,7 @@
 use super::super::{ConvBlockGeometry, ConvBlockGradients, ConvBlockInputs};
 use super::FastSaved;
 use super::forward::scales;
-use super::layout::Layout;
+use super::layout::{Layout, TAPS};
 use super::pool::{self, Coefficients, Upstream, through};
 use crate::Result;
 use crate::device::cpu::{BLOCK, Correlate, ImplicitGemm, LaneSums, PackedRows, put};
@@ -178,12 +178,11 @@ fn convolution<T: Float>(
 ) -> Result<()> {
     let (out_channels, in_channels) = (unpooled.channels, geometry.conv.in_channels as usize);
     let pixels = layout.pixels();
-    let (input_shifted, shifted) = (layout.shifted(in_channels), layout.shifted(out_channels));
+    let input_size = layout.group(in_channels);
     let input_wanted = grad_input.is_some();
-    let taps = layout.taps(out_channels);
-    let upper_taps = layout.upper_taps(in_channels);
-    let weight_elements = if grad_weight.is_some() { out_channels * in_channels * 9 } else { 0 };
-    let flipped = device.alloc(if input_wanted { in_channels * out_channels * 9 } else { 0 })?;
+    let elements = out_channels * in_channels * TAPS;
+    let weight_elements = if grad_weight.is_some() { elements } else { 0 };
+    let flipped = device.alloc(if input_wanted { elements } else { 0 })?;
     let mut parts = device.alloc::<T>(layout.groups() * weight_elements)?;
     let simd = device.simd();
 
@@ -194,9 +193,9 @@ fn convolution<T: Float>(
         let weight = inputs.weight;
         // From output channels to input channels, the filters turned by half a turn.
         let flipped = input_wanted.then(|| {
-            PackedRows::new(simd, flipped, in_channels, out_channels * 9, |c| {
-                let filter = move |o| weight[(o * in_channels + c) * 9..][..9].iter().rev();
-                (0..out_channels).flat_map(filter).copied()
+            let sizes = [in_channels, out_channels, TAPS];
+            PackedRows::new(simd, flipped, sizes, true, |c, o| {
+                &weight[(o * in_channels + c) * TAPS..][..TAPS]
             })
         });
         let group = |group: usize,
@@ -206,7 +205,7 @@ fn convolution<T: Float>(
          -> Result<()> {
             let images = layout.images_of(group);
             let columns = layout.columns(images.len());
-            let mut gradient = device.alloc(shifted)?;
+            let mut gradient = device.alloc(layout.group(out_channels))?;
             let mut scratch = device.alloc(pool::scratch(&geometry.pool))?;
             let convolved = &saved.convolved[group * out_channels * layout.plane..];
             simd.run(Unpool {
@@ -216,23 +215,20 @@ fn convolution<T: Float>(
                 unpooled,
                 coefficients,
                 convolved,
-                shift: input_wanted,
                 scratch: &mut scratch,
                 gradient: &mut gradient,
             });
             if !part.is_empty() {
-                let (start, stride) = layout.unshifted(out_channels);
+                let input = &saved.input[group * input_size..(group + 1) * input_size];
                 simd.run(Correlate {
-                    left: &gradient[start..],
-                    stride,
+                    left: &gradient[layout.first()..],
+                    stride: layout.plane,
                     rows: out_channels,
-                    offsets: &upper_taps,
-                    right: &saved.input[group * input_shifted..(group + 1) * input_shifted],
-                    shift: layout.row(),
+                    patches: layout.patches(input, in_channels, &saved.masks),
                     columns,
-                    put: |o, i, sums: [T; 3]| {
-                        // `i`: input channel and filter column; `sums`: the filter's rows.
-                        let at = (o * in_channels + i / 3) * 9 + i % 3;
+                    put: |o, c, column, sums: [T; 3]| {
+                        // `column` of the filter; `sums`: its rows.
+                        let at = (o * in_channels + c) * TAPS + column;
                         (part[at], part[at + 3], part[at + 6]) = (sums[0], sums[1], sums[2]);
                     },
                 });
@@ -242,8 +238,7 @@ fn convolution<T: Float>(
             simd.run(ImplicitGemm {
                 weights: flipped,
                 bias: None,
-                offsets: &taps,
-                input: &gradient,
+                patches: layout.patches(&gradient, out_channels, &saved.masks),
                 output: &mut planes,
                 stride: layout.plane,
                 columns,
@@ -304,7 +299,7 @@ fn convolution<T: Float>(
     Ok(())
 }
 
-/// The gradient of the convolution's output for one group, shifted.
+/// The gradient of the convolution's output for one group.
 struct Unpool<'a, T: Float> {
     pool: &'a MaxPool2dGeometry,
     layout: &'a Layout,
@@ -313,8 +308,6 @@ struct Unpool<'a, T: Float> {
     coefficients: &'a [Coefficients<T>],
     /// Of the group.
     convolved: &'a [T],
-    /// Whether all three copies are wanted.
-    shift: bool,
     scratch: &'a mut [T],
     gradient: &'a mut [T],
 }
@@ -324,24 +317,14 @@ impl<T: Float> WithSimd for Unpool<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self {
-            pool,
-            layout,
-            images,
-            unpooled,
-            coefficients,
-            convolved,
-            shift,
-            scratch,
-            gradient,
-        } = self;
+        let Self { pool, layout, images, unpooled, coefficients, convolved, scratch, gradient } =
+            self;
         for (o, coefficients) in coefficients.iter().enumerate() {
             let convolved = &convolved[o * layout.plane..];
             layout.fill(
                 gradient,
-                (o, unpooled.channels),
+                o,
                 images.len(),
-                shift,
                 #[inline(always)]
                 |image, gradient| {
                     let plane = unpooled.plane(images.start + image, o);

@@ -1,17 +1,17 @@
 //! Forward, in two passes over the groups with the batch's moments between them:
 //!
 //! ```text
-//!   pass 1, per group:  input ─► three shifted copies ─► convolution ─► moments of the group
+//!   pass 1, per group:  input ─► images side by side ─► convolution ─► moments of the group
 //!   then:               moments of all groups, merged in their order ─► mean, invstd
 //!   pass 2, per group:  normalise, rectify, drop, pool ─► output, and what backward needs
 //! ```
 
 use super::super::{ConvBlockGeometry, ConvBlockInputs, Normaliser};
 use super::FastSaved;
-use super::layout::Layout;
+use super::layout::{Layout, TAPS};
 use super::pool::{self, Activation, Maxima, SLACK};
 use crate::Result;
-use crate::device::cpu::{ImplicitGemm, LaneSums, PackedRows};
+use crate::device::cpu::{CpuBuffer, ImplicitGemm, LaneSums, PackedRows};
 use crate::device::{Cpu, Memory};
 use crate::dtype::Float;
 use crate::ops::batch_norm2d::{self, BatchNorm2dKernels};
@@ -37,7 +37,7 @@ pub(super) fn forward<T: Float>(
     let mut convolved = device.alloc(layout.groups() * channels * layout.plane + SLACK)?;
     let mut moments = device.alloc(layout.groups() * 2 * channels)?;
     let moments_wanted = batch_statistics.then_some(&mut moments[..]);
-    let input = convolve(device, geometry, &layout, &inputs, &mut convolved, moments_wanted, keep)?;
+    let kept = convolve(device, geometry, &layout, &inputs, &mut convolved, moments_wanted, keep)?;
 
     let (mut mean, mut invstd) = (device.alloc(channels)?, device.alloc(channels)?);
     match normaliser {
@@ -62,9 +62,16 @@ pub(super) fn forward<T: Float>(
     activate(
         device, geometry, &layout, &convolved, normalise, drop, output, &mut codes, &mut peaks,
     )?;
-    let saved =
-        |input| FastSaved { input, convolved, mean, invstd, batch_statistics, codes, peaks };
-    Ok(input.map(saved))
+    Ok(kept.map(|(input, masks)| FastSaved {
+        input,
+        masks,
+        convolved,
+        mean,
+        invstd,
+        batch_statistics,
+        codes,
+        peaks,
+    }))
 }
 
 /// `invstd * weight` of each channel.
@@ -74,7 +81,7 @@ pub(super) fn scales<T: Float>(invstd: &[T], weight: Option<&[T]>) -> Vec<T> {
 }
 
 /// Pass 1: fills `convolved` `[groups, O, plane]`, and `moments` `[groups, O, 2]` with each group's
-/// mean and sum of squares around it. Returns the shifted input when it is to be kept.
+/// mean and sum of squares around it. Returns the input in groups and the masks, if they are to be kept.
 #[allow(clippy::type_complexity)]
 fn convolve<T: Float>(
     device: &Cpu,
@@ -84,21 +91,22 @@ fn convolve<T: Float>(
     convolved: &mut [T],
     moments: Option<&mut [f64]>,
     keep: bool,
-) -> Result<Option<<Cpu as Memory>::Buffer<T>>> {
+) -> Result<Option<(CpuBuffer<T>, CpuBuffer<T>)>> {
     let (out_channels, in_channels) =
         (geometry.conv.out_channels as usize, geometry.conv.in_channels as usize);
     let pixels = layout.pixels();
-    let depth = 9 * in_channels;
-    let shifted = layout.shifted(in_channels);
-    let taps = layout.taps(in_channels);
+    let group_size = layout.group(in_channels);
     let simd = device.simd();
-    let mut kept = device.alloc(if keep { layout.groups() * shifted } else { 0 })?;
-    let weights = device.alloc(out_channels * depth)?;
+    let mut kept = device.alloc(if keep { layout.groups() * group_size } else { 0 })?;
+    let weights = device.alloc(out_channels * in_channels * TAPS)?;
+    let mut masks = device.alloc(TAPS * layout.plane)?;
     device.kernel("conv_block_convolve", geometry.conv.cost::<T>(), || -> Result<()> {
         let weight = inputs.weight;
-        let weights = PackedRows::new(simd, weights, out_channels, depth, |o| {
-            weight[o * depth..][..depth].iter().copied()
+        let sizes = [out_channels, in_channels, TAPS];
+        let weights = PackedRows::new(simd, weights, sizes, false, |o, c| {
+            &weight[(o * in_channels + c) * TAPS..][..TAPS]
         });
+        layout.fill_masks(&mut masks);
         let one_group =
             |group: usize, input: &mut [T], convolved: &mut [T], moments: Option<&mut [f64]>| {
                 let images = layout.images_of(group);
@@ -106,12 +114,10 @@ fn convolve<T: Float>(
                     #[inline(always)]
                     || {
                         for c in 0..in_channels {
-                            let here = (c, in_channels);
                             layout.fill(
                                 input,
-                                here,
+                                c,
                                 images.len(),
-                                true,
                                 #[inline(always)]
                                 |image, run| {
                                     let plane = (images.start + image) * in_channels + c;
@@ -125,8 +131,7 @@ fn convolve<T: Float>(
                 simd.run(ImplicitGemm {
                     weights: &weights,
                     bias: inputs.bias,
-                    offsets: &taps,
-                    input,
+                    patches: layout.patches(input, in_channels, &masks),
                     output: convolved,
                     stride: layout.plane,
                     columns: layout.columns(images.len()),
@@ -149,7 +154,7 @@ fn convolve<T: Float>(
             .par_chunks_mut(out_channels * layout.plane);
         let groups = convolved.zip(moments).enumerate();
         if keep {
-            groups.zip(kept.par_chunks_mut(shifted)).for_each(
+            groups.zip(kept.par_chunks_mut(group_size)).for_each(
                 |((group, (convolved, moments)), input)| {
                     one_group(group, input, convolved, moments)
                 },
@@ -157,11 +162,11 @@ fn convolve<T: Float>(
             return Ok(());
         }
         groups.try_for_each(|(group, (convolved, moments))| {
-            one_group(group, &mut device.alloc(shifted)?, convolved, moments);
+            one_group(group, &mut device.alloc(group_size)?, convolved, moments);
             Ok(())
         })
     })?;
-    Ok(keep.then_some(kept))
+    Ok(keep.then_some((kept, masks)))
 }
 
 /// The mean of a channel's pixels in a group, and the sum of squares around it: two passes, for the
@@ -199,17 +204,20 @@ fn moments_of<T: Float>(layout: &Layout, images: usize, plane: &[T]) -> [f64; 2]
 /// Golub, LeVeque, "Algorithms for Computing the Sample Variance", 1983.
 fn merge<T: Float>(layout: &Layout, moments: &[f64], mean: &mut [T], var: &mut [T]) {
     let channels = mean.len();
-    for (c, (mean, var)) in mean.iter_mut().zip(var).enumerate() {
-        let (mut count, mut center, mut squares) = (0.0, 0.0, 0.0);
-        for group in 0..layout.groups() {
-            let more = (layout.images_of(group).len() * layout.pixels()) as f64;
-            let at = 2 * (group * channels + c);
-            let apart = moments[at] - center;
-            let all = count + more;
-            squares += moments[at + 1] + apart * apart * (count * more / all);
-            center += apart * (more / all);
-            count = all;
+    let mut merged = vec![[0.0; 2]; channels];
+    let mut count = 0.0;
+    for (group, moments) in moments.chunks_exact(2 * channels).enumerate() {
+        let more = (layout.images_of(group).len() * layout.pixels()) as f64;
+        let all = count + more;
+        let (share, both) = (more / all, count * more / all);
+        for ([center, squares], moments) in merged.iter_mut().zip(moments.chunks_exact(2)) {
+            let apart = moments[0] - *center;
+            *squares += moments[1] + apart * apart * both;
+            *center += apart * share;
         }
+        count = all;
+    }
+    for ((mean, var), [center, squares]) in mean.iter_mut().zip(var).zip(merged) {
         (*mean, *var) = (T::of(center), T::of(squares / count));
     }
 }
