@@ -20,6 +20,8 @@ pub trait Float:
     fn of(value: f64) -> Self;
     /// The value as `f64`, exactly.
     fn as_f64(self) -> f64;
+    /// A byte, exactly.
+    fn of_u8(value: u8) -> Self;
 }
 
 mod sealed {
@@ -52,6 +54,10 @@ impl Float for f32 {
     fn as_f64(self) -> f64 {
         f64::from(self)
     }
+    #[inline]
+    fn of_u8(value: u8) -> Self {
+        Self::from(value)
+    }
 }
 
 impl Float for f64 {
@@ -62,5 +68,9 @@ impl Float for f64 {
     #[inline]
     fn as_f64(self) -> f64 {
         self
+    }
+    #[inline]
+    fn of_u8(value: u8) -> Self {
+        Self::from(value)
     }
 }

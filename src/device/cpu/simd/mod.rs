@@ -14,9 +14,9 @@ mod lanes;
 mod philox;
 mod tiles;
 
-pub(crate) use lanes::Lanes;
+pub(crate) use lanes::{Lanes, lanes};
 pub(crate) use philox::PhiloxFactors;
-pub(crate) use tiles::{BLOCK_COLUMNS, Correlate, ImplicitGemm, PackedRows};
+pub(crate) use tiles::{BLOCK_COLUMNS, Correlate, ImplicitGemm, PackedRows, Patches};
 
 use crate::{Error, Result};
 use pulp::{Arch, WithSimd};

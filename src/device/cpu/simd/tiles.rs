@@ -1,11 +1,11 @@
-//! The two inner loops of convolution: a matrix product over rows that are shifted in memory, and
-//! its gradient. Both keep a tile of sums in registers; its size is a constant of the body, chosen
+//! The two inner loops of convolution: a matrix product with the [`Patches`] of an image, which are
+//! nowhere in memory, and its gradient. Both keep a tile of sums in registers; its size is a constant of the body, chosen
 //! by how many registers there are.
 //!
 //! ```text
 //!             32 registers: 13 x 2            16 registers: 6 x 2
 //!
-//!                x[offset k] ──►  [ x0 ] [ x1 ]      two vectors of pixels, loaded once per k
+//!                   patches ──►   [ x0 ] [ x1 ]      two vectors of pixels, loaded once per k
 //!   weights                       ┌────┐ ┌────┐
 //!   of row 0, at k ──► broadcast  │sum │ │sum │      one multiply-add each
 //!   of row 1           broadcast  │sum │ │sum │
@@ -17,11 +17,12 @@
 //! Per `k` that is 26 multiply-adds for 2 loads and 13 broadcasts: the arithmetic is the limit, not
 //! the loads.
 
-use super::Lanes;
+use super::{Lanes, lanes};
 use crate::device::cpu::CpuBuffer;
 use crate::dtype::Float;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
+use std::array::from_fn;
 use std::ops::Range;
 
 /// Rows of pixels are a multiple of this long, whatever the instruction set: two of the widest
@@ -37,18 +38,13 @@ const fn gemm_rows(registers: usize) -> usize {
     if registers >= 32 { 13 } else { 6 }
 }
 
-/// Rows of a tile of [`Correlate`], which has [`SHIFTS`] columns.
+/// Rows of a tile of [`Correlate`], which has [`SIDE`] columns.
 const fn correlate_rows(registers: usize) -> usize {
     if registers >= 32 { 9 } else { 4 }
 }
 
-/// Rows of pixels that [`Correlate`] reads side by side.
-const SHIFTS: usize = 3;
-
-/// Lanes of a vector.
-const fn lanes<S: Simd, T: Lanes>() -> usize {
-    size_of::<T::Vector<S>>() / size_of::<T>()
-}
+/// Rows and columns of a filter of [`Correlate`], which looks through the taps of a column at a time.
+const SIDE: usize = 3;
 
 /// `rows` in as few blocks of at most `most` as will do, as equal as can be: 50 are 12, 13, 12, 13.
 fn row_blocks(rows: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
@@ -66,8 +62,30 @@ macro_rules! with_rows {
     };
 }
 
-/// A matrix `[rows, depth]` in the order in which [`ImplicitGemm`] reads it: block of rows by block,
-/// and in a block all rows of column 0, then of column 1.
+/// The pixels of several channels as the taps of a filter see them: at position `p` of channel `c`,
+/// tap `t` sees `pixels[offsets[t] + c * plane + p]`, or 0 where its mask is 0.
+#[derive(Clone, Copy)]
+pub(crate) struct Patches<'a, T> {
+    /// At least `plane` elements from each offset and channel on.
+    pub(crate) pixels: &'a [T],
+    /// Elements from one channel to the next; a multiple of [`BLOCK_COLUMNS`].
+    pub(crate) plane: usize,
+    /// How many channels.
+    pub(crate) channels: usize,
+    /// `[taps]`.
+    pub(crate) offsets: &'a [usize],
+    /// `[taps, plane]`: 0, or [`Lanes::ALL`] where the tap sees a pixel.
+    pub(crate) masks: &'a [T],
+}
+
+impl<T: Float> Patches<'_, T> {
+    fn depth(&self) -> usize {
+        self.offsets.len() * self.channels
+    }
+}
+
+/// Filters `[rows, taps, channels]` in the order in which [`ImplicitGemm`] reads them: block of rows
+/// by block, and in a block tap by tap and channel by channel, all rows of the block side by side.
 pub(crate) struct PackedRows<T: Float> {
     values: CpuBuffer<T>,
     rows: usize,
@@ -76,23 +94,31 @@ pub(crate) struct PackedRows<T: Float> {
 }
 
 impl<T: Float> PackedRows<T> {
-    /// Packs the matrix with these rows into `values`, which has the number of its elements.
-    pub(crate) fn new<I: Iterator<Item = T>>(
+    /// Packs filters into `values`, which has room for all: `filter(row, channel)` are the taps, from
+    /// the last to the first with `turned`.
+    pub(crate) fn new<'a>(
         simd: super::Simd,
         mut values: CpuBuffer<T>,
-        rows: usize,
-        depth: usize,
-        row: impl Fn(usize) -> I + Sync,
+        [rows, channels, taps]: [usize; 3],
+        turned: bool,
+        filter: impl Fn(usize, usize) -> &'a [T] + Sync,
     ) -> Self {
         let most = simd.run(MostRows);
+        let depth = channels * taps;
         let mut rest = &mut values[..];
         let blocks: Vec<_> = row_blocks(rows, most)
             .map(|block| (rest.split_off_mut(..block.len() * depth).unwrap_or_default(), block))
             .collect();
         blocks.into_par_iter().for_each(|(target, block)| {
-            for (i, r) in block.clone().enumerate() {
-                let target = target.iter_mut().skip(i).step_by(block.len());
-                target.zip(row(r)).for_each(|(target, value)| *target = value);
+            // Channel by channel: what is written lies then side by side, for each tap.
+            for channel in 0..channels {
+                for (i, row) in block.clone().enumerate() {
+                    let filter = &filter(row, channel)[..taps];
+                    for (tap, &weight) in filter.iter().enumerate() {
+                        let tap = if turned { taps - 1 - tap } else { tap };
+                        target[(tap * channels + channel) * block.len() + i] = weight;
+                    }
+                }
             }
         });
         Self { values, rows, depth, most }
@@ -111,20 +137,17 @@ impl WithSimd for MostRows {
     }
 }
 
-/// `output[row][p] = bias[row] + sum over k of weights[row][k] * input[offsets[k] + p]` for the
-/// `columns` first `p`, a multiple of [`BLOCK_COLUMNS`].
+/// `output[row][p] = bias[row] + sum over tap and channel of weights[row][tap][channel] *
+/// patches[tap][channel][p]` for the `columns` first `p`, a multiple of [`BLOCK_COLUMNS`].
 ///
-/// A matrix product whose right-hand matrix is nowhere in memory: row `k` of it is the input from
-/// `offsets[k]` on. `2 rows depth columns` operations.
+/// `2 rows taps channels columns` operations.
 pub(crate) struct ImplicitGemm<'a, T: Float> {
-    /// `[rows, depth]`.
+    /// `[rows, taps, channels]`.
     pub(crate) weights: &'a PackedRows<T>,
     /// `[rows]`; zeros without.
     pub(crate) bias: Option<&'a [T]>,
-    /// `[depth]`.
-    pub(crate) offsets: &'a [usize],
-    /// At least `columns` elements from each offset on.
-    pub(crate) input: &'a [T],
+    /// The right-hand matrix.
+    pub(crate) patches: Patches<'a, T>,
     /// Row `r` begins at `r * stride`.
     pub(crate) output: &'a mut [T],
     /// Of the output.
@@ -138,20 +161,19 @@ impl<T: Float> WithSimd for ImplicitGemm<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { weights, bias, offsets, input, output, stride, columns } = self;
-        let width = VECTORS * lanes::<S, T>();
+        let Self { weights, bias, patches, output, stride, columns } = self;
+        assert!(weights.depth == patches.depth(), "{} weights a row", weights.depth);
         // All rows of one tile of columns before the next: its pixels stay in the first cache, the
         // weights stream past.
-        for column in (0..columns).step_by(width) {
+        for column in (0..columns).step_by(VECTORS * lanes::<S, T>()) {
             for rows in row_blocks(weights.rows, weights.most) {
                 let packed = &weights.values[rows.start * weights.depth..rows.end * weights.depth];
                 let bias = bias.map(|bias| &bias[rows.clone()]);
-                let input = &input[column..];
                 let output = &mut output[rows.start * stride + column..];
                 with_rows!(
                     rows.len(),
                     gemm_rows(S::REGISTER_COUNT),
-                    gemm_tile(simd, packed, bias, offsets, input, output, stride),
+                    gemm_tile(simd, packed, bias, &patches, column, output, stride),
                     [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]
                 );
             }
@@ -164,12 +186,13 @@ fn gemm_tile<S: Simd, T: Lanes + Float, const ROWS: usize>(
     simd: S,
     weights: &[T],
     bias: Option<&[T]>,
-    offsets: &[usize],
-    input: &[T],
+    patches: &Patches<'_, T>,
+    column: usize,
     output: &mut [T],
     stride: usize,
 ) {
-    let width = VECTORS * lanes::<S, T>();
+    let &Patches { pixels, plane, channels, offsets, masks } = patches;
+    let lanes = lanes::<S, T>();
     let mut sums = [[T::splat(simd, T::zero()); VECTORS]; ROWS];
     if let Some(bias) = bias {
         for row in 0..ROWS {
@@ -177,67 +200,78 @@ fn gemm_tile<S: Simd, T: Lanes + Float, const ROWS: usize>(
         }
     }
     let (weights, _) = weights.as_chunks::<ROWS>();
-    for (weights, &offset) in weights.iter().zip(offsets) {
-        let x = T::vectors::<S>(&input[offset..offset + width]);
-        let x = [x[0], x[1]];
-        // Indices, for an iterator over so many sums would keep them in memory.
-        #[allow(clippy::needless_range_loop)]
-        for row in 0..ROWS {
-            let weight = T::splat(simd, weights[row]);
-            sums[row][0] = T::fma(simd, weight, x[0], sums[row][0]);
-            sums[row][1] = T::fma(simd, weight, x[1], sums[row][1]);
+    for (tap, weights) in weights.chunks_exact(channels).enumerate() {
+        let at = tap * plane + column;
+        let masks = [T::load::<S>(masks, at), T::load::<S>(masks, at + lanes)];
+        let pixels = &pixels[offsets[tap] + column..];
+        for (channel, weights) in weights.iter().enumerate() {
+            let x = &pixels[channel * plane..][..VECTORS * lanes];
+            let x = [
+                T::keep(simd, T::load::<S>(x, 0), masks[0]),
+                T::keep(simd, T::load::<S>(x, lanes), masks[1]),
+            ];
+            // Indices, for an iterator over so many sums would keep them in memory.
+            #[allow(clippy::needless_range_loop)]
+            for row in 0..ROWS {
+                let weight = T::splat(simd, weights[row]);
+                sums[row][0] = T::fma(simd, weight, x[0], sums[row][0]);
+                sums[row][1] = T::fma(simd, weight, x[1], sums[row][1]);
+            }
         }
     }
+    let width = VECTORS * lanes;
     for (row, sums) in sums.iter().enumerate() {
         T::vectors_mut::<S>(&mut output[row * stride..row * stride + width]).copy_from_slice(sums);
     }
 }
 
-/// `put(row, column, k, sum over p of left[row][p] * right[offsets[column] + shifts k + p])` over the
-/// `columns` first `p`, for `k` in 0..3: the correlation of each row on the left with three shifts
-/// of each on the right.
+/// `put(row, channel, column, sums)` with `sums[k]` the sum over the `columns` first `p` of
+/// `left[row][p] * patches[3 k + column][channel][p]`: the correlation of each row on the left with
+/// each channel on the right, through the taps of a 3x3 filter, of one of its columns at a time.
 ///
-/// Lanes are pixels: 9 rows times 3 shifts of sums stay in registers over all of them and are
-/// summed across lanes once, at the end.
-pub(crate) struct Correlate<'a, T: Float, F: FnMut(usize, usize, [T; SHIFTS])> {
+/// Lanes are pixels: 9 rows times 3 taps of sums stay in registers over all of them and are summed
+/// across lanes once, at the end.
+pub(crate) struct Correlate<'a, T: Float, F: FnMut(usize, usize, usize, [T; SIDE])> {
     /// Row `r` begins at `r * stride`.
     pub(crate) left: &'a [T],
     /// Of the left rows.
     pub(crate) stride: usize,
     /// How many left rows.
     pub(crate) rows: usize,
-    /// Where the right rows begin in `right`.
-    pub(crate) offsets: &'a [usize],
-    /// The right rows.
-    pub(crate) right: &'a [T],
-    /// Distance between the three shifts of a right row.
-    pub(crate) shift: usize,
+    /// The right-hand rows, of nine taps.
+    pub(crate) patches: Patches<'a, T>,
     /// How many elements of each row; a multiple of [`BLOCK_COLUMNS`].
     pub(crate) columns: usize,
-    /// Takes left row, right row, and the three sums.
+    /// Takes left row, channel, the filter's column, and the sums of its three rows.
     pub(crate) put: F,
 }
 
-impl<T: Float, F: FnMut(usize, usize, [T; SHIFTS])> WithSimd for Correlate<'_, T, F> {
+impl<T: Float, F: FnMut(usize, usize, usize, [T; SIDE])> WithSimd for Correlate<'_, T, F> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { left, stride, rows, offsets, right, shift, columns, mut put } = self;
+        let Self { left, stride, rows, patches, columns, mut put } = self;
+        let Patches { pixels, plane, channels, offsets, masks } = patches;
         let most = correlate_rows(S::REGISTER_COUNT);
-        // The left rows of a block stay in the first cache while all right rows pass.
+        // The left rows of a block and the masks stay in the first cache while all channels pass.
         for rows in row_blocks(rows, most) {
-            for (column, &offset) in offsets.iter().enumerate() {
-                let left = &left[rows.start * stride..];
-                let shifted = |k| &right[offset + k * shift..][..columns];
-                let right = [shifted(0), shifted(1), shifted(2)];
-                let put = |row, sums| put(rows.start + row, column, sums);
-                with_rows!(
-                    rows.len(),
-                    most,
-                    correlate_tile(simd, left, stride, right, columns, put),
-                    [1, 2, 3, 4, 5, 6, 7, 8, 9]
-                );
+            let left = &left[rows.start * stride..];
+            for column in 0..offsets.len() / SIDE {
+                let masks: [_; SIDE] =
+                    from_fn(|k| &masks[(SIDE * k + column) * plane..][..columns]);
+                for channel in 0..channels {
+                    let right: [_; SIDE] = from_fn(|k| {
+                        &pixels[offsets[SIDE * k + column] + channel * plane..][..columns]
+                    });
+                    let put = |row, sums| put(rows.start + row, channel, column, sums);
+                    with_rows!(
+                        rows.len(),
+                        most,
+                        correlate_tile(simd, left, stride, right, masks, put),
+                        [1, 2, 3, 4, 5, 6, 7, 8, 9]
+                    );
+                }
             }
         }
     }
@@ -248,20 +282,26 @@ fn correlate_tile<S: Simd, T: Lanes + Float, const ROWS: usize>(
     simd: S,
     left: &[T],
     stride: usize,
-    right: [&[T]; SHIFTS],
-    columns: usize,
-    mut put: impl FnMut(usize, [T; SHIFTS]),
+    right: [&[T]; SIDE],
+    masks: [&[T]; SIDE],
+    mut put: impl FnMut(usize, [T; SIDE]),
 ) {
-    let vectors = columns / lanes::<S, T>();
-    let mut rows = [&[][..]; ROWS];
-    for (row, vectors) in rows.iter_mut().enumerate() {
-        *vectors = T::vectors::<S>(&left[row * stride..][..columns]);
-    }
     let [a, b, c] = right;
     let right = [T::vectors::<S>(a), T::vectors::<S>(b), T::vectors::<S>(c)];
-    let mut sums = [[T::splat(simd, T::zero()); SHIFTS]; ROWS];
+    let [a, b, c] = masks;
+    let masks = [T::vectors::<S>(a), T::vectors::<S>(b), T::vectors::<S>(c)];
+    let vectors = right[0].len();
+    let mut rows = [&[][..]; ROWS];
+    for (row, left_vectors) in rows.iter_mut().enumerate() {
+        *left_vectors = &T::vectors::<S>(&left[row * stride..])[..vectors];
+    }
+    let mut sums = [[T::splat(simd, T::zero()); SIDE]; ROWS];
     for i in 0..vectors {
-        let x = [right[0][i], right[1][i], right[2][i]];
+        let x = [
+            T::keep(simd, right[0][i], masks[0][i]),
+            T::keep(simd, right[1][i], masks[1][i]),
+            T::keep(simd, right[2][i], masks[2][i]),
+        ];
         for (sums, left) in sums.iter_mut().zip(rows) {
             let y = left[i];
             for (sum, x) in sums.iter_mut().zip(x) {
@@ -292,23 +332,64 @@ mod tests {
         SimdLevel::available().for_each(|level| check(Simd::new(level).unwrap()));
     }
 
-    fn gemm_is_its_definition<T: Float>(rows: usize, offsets: &[usize], blocks: usize, bias: bool) {
-        let (depth, columns) = (offsets.len(), blocks * BLOCK_COLUMNS);
-        let weights = numbers::<T>(rows * depth, 1);
-        let input = numbers::<T>(offsets.iter().max().unwrap() + columns, 2);
+    /// What patches look at, and what they are by definition.
+    struct Case<T> {
+        pixels: Vec<T>,
+        plane: usize,
+        channels: usize,
+        offsets: Vec<usize>,
+        seen: Vec<bool>,
+        masks: Vec<T>,
+    }
+
+    impl<T: Float> Case<T> {
+        /// Every seventh position is hidden from a tap, and what it hides would be noticed.
+        fn new(channels: usize, offsets: &[usize], columns: usize) -> Self {
+            let plane = columns + 2 * BLOCK_COLUMNS;
+            let len = offsets.iter().max().unwrap() + channels * plane;
+            let seen = (0..offsets.len() * plane).map(|i| i % 7 != 3).collect::<Vec<_>>();
+            let masks = seen.iter().map(|&seen| if seen { T::ALL } else { T::zero() }).collect();
+            let pixels = numbers(len, 2);
+            Self { pixels, plane, channels, offsets: offsets.to_vec(), seen, masks }
+        }
+
+        fn patches(&self) -> Patches<'_, T> {
+            let Self { pixels, plane, channels, offsets, masks, .. } = self;
+            Patches { pixels, plane: *plane, channels: *channels, offsets, masks }
+        }
+
+        fn at(&self, tap: usize, channel: usize, p: usize) -> T {
+            let seen = self.seen[tap * self.plane + p];
+            let pixel = self.pixels[self.offsets[tap] + channel * self.plane + p];
+            if seen { pixel } else { T::zero() }
+        }
+    }
+
+    fn gemm_is_its_definition<T: Float>(
+        [rows, channels, blocks]: [usize; 3],
+        offsets: &[usize],
+        [bias, turned]: [bool; 2],
+    ) {
+        let (taps, columns) = (offsets.len(), blocks * BLOCK_COLUMNS);
+        let weights = numbers::<T>(rows * channels * taps, 1);
+        let case = Case::new(channels, offsets, columns);
         let bias = bias.then(|| numbers::<T>(rows, 3));
         let stride = columns + 5;
+        let weight = |row, channel, tap: usize| {
+            let tap = if turned { taps - 1 - tap } else { tap };
+            weights[(row * channels + channel) * taps + tap]
+        };
         everywhere(|simd| {
-            let values = Cpu::new(Some(1)).unwrap().alloc(rows * depth).unwrap();
-            let packed = PackedRows::new(simd, values, rows, depth, |row| {
-                weights[row * depth..][..depth].iter().copied()
+            let values = Cpu::new(Some(1)).unwrap().alloc(weights.len()).unwrap();
+            let sizes = [rows, channels, taps];
+            let packed = PackedRows::new(simd, values, sizes, turned, |row, channel| {
+                &weights[(row * channels + channel) * taps..][..taps]
             });
             let mut output = vec![T::of(-99.0); rows * stride];
             simd.run(ImplicitGemm {
                 weights: &packed,
                 bias: bias.as_deref(),
-                offsets,
-                input: &input,
+                patches: case.patches(),
                 output: &mut output,
                 stride,
                 columns,
@@ -316,8 +397,9 @@ mod tests {
             for (i, &value) in output.iter().enumerate() {
                 let (row, p) = (i / stride, i % stride);
                 let mut expected = bias.as_ref().map_or(T::zero(), |bias| bias[row]);
-                for (k, &offset) in offsets.iter().enumerate() {
-                    expected += weights[row * depth + k] * input[(offset + p).min(input.len() - 1)];
+                for (tap, channel) in (0..taps).flat_map(|tap| (0..channels).map(move |c| (tap, c)))
+                {
+                    expected += weight(row, channel, tap) * case.at(tap, channel, p);
                 }
                 let expected = if p < columns { expected } else { T::of(-99.0) };
                 assert_eq!(value, expected, "{}: row {row}, column {p}", simd.level());
@@ -325,31 +407,31 @@ mod tests {
         });
     }
 
-    fn correlation_is_its_definition<T: Float>(rows: usize, offsets: &[usize], blocks: usize) {
-        let (columns, shift) = (blocks * BLOCK_COLUMNS, 3);
+    fn correlation_is_its_definition<T: Float>(
+        [rows, channels, blocks]: [usize; 3],
+        offsets: &[usize],
+    ) {
+        let columns = blocks * BLOCK_COLUMNS;
         let stride = columns + 7;
         let left = numbers::<T>(rows * stride, 1);
-        let right = numbers::<T>(offsets.iter().max().unwrap() + 2 * shift + columns, 2);
+        let case = Case::<T>::new(channels, offsets, columns);
         everywhere(|simd| {
-            let mut sums = vec![None; rows * offsets.len()];
+            let mut all = vec![None; rows * channels * 3];
             simd.run(Correlate {
                 left: &left,
                 stride,
                 rows,
-                offsets,
-                right: &right,
-                shift,
+                patches: case.patches(),
                 columns,
-                put: |row: usize, column: usize, of: [T; 3]| {
-                    assert_eq!(sums[row * offsets.len() + column].replace(of), None);
+                put: |row: usize, channel: usize, column: usize, sums: [T; 3]| {
+                    assert_eq!(all[(row * channels + channel) * 3 + column].replace(sums), None);
                 },
             });
-            for (i, sums) in sums.into_iter().enumerate() {
-                let (row, offset) = (i / offsets.len(), offsets[i % offsets.len()]);
+            for (i, sums) in all.into_iter().enumerate() {
+                let (row, channel, column) = (i / 3 / channels, i / 3 % channels, i % 3);
                 let expected = [0, 1, 2].map(|k| {
-                    let right = &right[offset + k * shift..][..columns];
-                    let left = &left[row * stride..][..columns];
-                    left.iter().zip(right).map(|(&a, &b)| a * b).sum::<T>()
+                    let right = |p| case.at(3 * k + column, channel, p);
+                    (0..columns).map(|p| left[row * stride + p] * right(p)).sum::<T>()
                 });
                 assert_eq!(sums, Some(expected), "{}: row {row}", simd.level());
             }
@@ -357,27 +439,25 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig::with_cases(48))]
 
         #[test]
         fn gemm_tiles(
-            rows in 1usize..60,
-            offsets in prop::collection::vec(0usize..200, 1..40),
-            blocks in 1usize..4,
-            bias: bool,
+            sizes in [1usize..60, 1..6, 1..4],
+            offsets in prop::collection::vec(0usize..100, 1..10),
+            options: [bool; 2],
         ) {
-            gemm_is_its_definition::<f32>(rows, &offsets, blocks, bias);
-            gemm_is_its_definition::<f64>(rows, &offsets, blocks, bias);
+            gemm_is_its_definition::<f32>(sizes, &offsets, options);
+            gemm_is_its_definition::<f64>(sizes, &offsets, options);
         }
 
         #[test]
         fn correlation_tiles(
-            rows in 1usize..40,
-            offsets in prop::collection::vec(0usize..200, 1..10),
-            blocks in 1usize..4,
+            sizes in [1usize..40, 1..5, 1..4],
+            offsets in prop::collection::vec(0usize..100, 9),
         ) {
-            correlation_is_its_definition::<f32>(rows, &offsets, blocks);
-            correlation_is_its_definition::<f64>(rows, &offsets, blocks);
+            correlation_is_its_definition::<f32>(sizes, &offsets);
+            correlation_is_its_definition::<f64>(sizes, &offsets);
         }
     }
 

@@ -3,9 +3,9 @@
 //! ```text
 //!   pass 1, per group:  sum of g, sum of g * (x - mean), over the windows   g: gradient at a maximum
 //!   then:               gradients of scale, shift and bias; the normalisation's three coefficients
-//!   pass 2, per group:  unpool and normalise backwards ─► three shifted copies of the gradient
+//!   pass 2, per group:  unpool and normalise backwards ─► gradient of the convolution's output
 //!                         ├─► convolution with the flipped weights ─► gradient of the input
-//!                         └─► correlation with the shifted input ─► the group's part of the weight's
+//!                         └─► correlation with the input ─► the group's part of the weight's
 //!   then:               the parts, added in the groups' order
 //! ```
 //!
@@ -14,25 +14,18 @@
 //! gradient at a pixel is `a g - a sum(g) / M - a invstd^2 (x - mean) sum(g (x - mean)) / M`.
 
 use super::super::{ConvBlockGeometry, ConvBlockGradients, ConvBlockInputs};
+use super::FastSaved;
 use super::forward::scales;
-use super::layout::Layout;
-use super::{FastSaved, pool};
+use super::layout::{Layout, TAPS};
+use super::pool::{self, Coefficients, Upstream, through};
 use crate::Result;
 use crate::device::cpu::{BLOCK, Correlate, ImplicitGemm, LaneSums, PackedRows, put};
 use crate::device::{Cost, Cpu, Memory, Output};
 use crate::dtype::Float;
 use crate::ops::max_pool2d::MaxPool2dGeometry;
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::ops::Range;
-
-/// The gradient at a pixel of a channel: `at_maximum * g + constant + slope * (x - mean)`.
-#[derive(Clone, Copy)]
-struct Coefficients<T> {
-    mean: T,
-    at_maximum: T,
-    constant: T,
-    slope: T,
-}
 
 #[allow(clippy::too_many_arguments)]
 pub(super) fn backward<T: Float>(
@@ -68,7 +61,7 @@ pub(super) fn backward<T: Float>(
             let part = if saved.batch_statistics { a / count } else { 0.0 };
             Coefficients {
                 mean: saved.mean[c],
-                at_maximum: scale[c],
+                at_maximum: scale[c] * drop_scale,
                 constant: T::of(-part * sums[c][0]),
                 slope: T::of(-part * invstd * invstd * sums[c][1]),
             }
@@ -139,39 +132,6 @@ impl<T: Float> Unpooled<'_, T> {
             (sums[0], sums[1]) = (sum.total() * scale, dot.total() * scale);
         }
     }
-
-    /// The gradient at the pixels of one image of channel `channel`, which `convolved` holds. `scratch`
-    /// has room for five values a window.
-    #[inline(always)]
-    fn pixels(
-        &self,
-        (image, channel): (usize, usize),
-        pool: &MaxPool2dGeometry,
-        coefficients: &Coefficients<T>,
-        convolved: &[T],
-        scratch: &mut [T],
-        gradient: &mut [T],
-    ) {
-        let &Coefficients { mean, at_maximum, constant, slope } = coefficients;
-        for (y, &x) in gradient.iter_mut().zip(convolved) {
-            *y = constant + slope * (x - mean);
-        }
-        let plane = self.plane(image, channel);
-        let output = &self.output[plane.clone()];
-        let grad_output = &self.grad_output[plane.clone()];
-        let factor = at_maximum * self.drop_scale;
-        let (values, spread) = scratch.split_at_mut(self.windows);
-        for ((value, &output), &gradient) in values.iter_mut().zip(output).zip(grad_output) {
-            *value = factor * through(output, gradient);
-        }
-        pool::backward(pool, &self.codes[plane], values, spread, gradient);
-    }
-}
-
-/// The gradient that gets through rectifier and dropout; a NaN lets it through.
-#[inline(always)]
-fn through<T: Float>(output: T, gradient: T) -> T {
-    if output <= T::zero() { T::zero() } else { gradient }
 }
 
 /// Pass 1: per channel, the sums of `g` and of `g * (x - mean)`.
@@ -218,12 +178,11 @@ fn convolution<T: Float>(
 ) -> Result<()> {
     let (out_channels, in_channels) = (unpooled.channels, geometry.conv.in_channels as usize);
     let pixels = layout.pixels();
-    let (input_shifted, shifted) = (layout.shifted(in_channels), layout.shifted(out_channels));
+    let input_size = layout.group(in_channels);
     let input_wanted = grad_input.is_some();
-    let taps = layout.taps(out_channels);
-    let upper_taps = layout.upper_taps(in_channels);
-    let weight_elements = if grad_weight.is_some() { out_channels * in_channels * 9 } else { 0 };
-    let flipped = device.alloc(if input_wanted { in_channels * out_channels * 9 } else { 0 })?;
+    let elements = out_channels * in_channels * TAPS;
+    let weight_elements = if grad_weight.is_some() { elements } else { 0 };
+    let flipped = device.alloc(if input_wanted { elements } else { 0 })?;
     let mut parts = device.alloc::<T>(layout.groups() * weight_elements)?;
     let simd = device.simd();
 
@@ -234,9 +193,9 @@ fn convolution<T: Float>(
         let weight = inputs.weight;
         // From output channels to input channels, the filters turned by half a turn.
         let flipped = input_wanted.then(|| {
-            PackedRows::new(simd, flipped, in_channels, out_channels * 9, |c| {
-                let filter = move |o| weight[(o * in_channels + c) * 9..][..9].iter().rev();
-                (0..out_channels).flat_map(filter).copied()
+            let sizes = [in_channels, out_channels, TAPS];
+            PackedRows::new(simd, flipped, sizes, true, |c, o| {
+                &weight[(o * in_channels + c) * TAPS..][..TAPS]
             })
         });
         let group = |group: usize,
@@ -246,49 +205,30 @@ fn convolution<T: Float>(
          -> Result<()> {
             let images = layout.images_of(group);
             let columns = layout.columns(images.len());
-            let mut gradient = device.alloc(shifted)?;
-            let mut scratch = device.alloc(5 * unpooled.windows)?;
+            let mut gradient = device.alloc(layout.group(out_channels))?;
+            let mut scratch = device.alloc(pool::scratch(&geometry.pool))?;
             let convolved = &saved.convolved[group * out_channels * layout.plane..];
-            simd.vectorize(
-                #[inline(always)]
-                || {
-                    for (o, coefficients) in coefficients.iter().enumerate() {
-                        let convolved = &convolved[o * layout.plane..(o + 1) * layout.plane];
-                        layout.fill(
-                            &mut gradient,
-                            (o, out_channels),
-                            images.len(),
-                            input_wanted,
-                            #[inline(always)]
-                            |image, gradient| {
-                                let convolved = &convolved[layout.run(image)];
-                                let at = (images.start + image, o);
-                                unpooled.pixels(
-                                    at,
-                                    &geometry.pool,
-                                    coefficients,
-                                    convolved,
-                                    &mut scratch,
-                                    gradient,
-                                );
-                            },
-                        );
-                    }
-                },
-            );
+            simd.run(Unpool {
+                pool: &geometry.pool,
+                layout,
+                images: images.clone(),
+                unpooled,
+                coefficients,
+                convolved,
+                scratch: &mut scratch,
+                gradient: &mut gradient,
+            });
             if !part.is_empty() {
-                let (start, stride) = layout.unshifted(out_channels);
+                let input = &saved.input[group * input_size..(group + 1) * input_size];
                 simd.run(Correlate {
-                    left: &gradient[start..],
-                    stride,
+                    left: &gradient[layout.first()..],
+                    stride: layout.plane,
                     rows: out_channels,
-                    offsets: &upper_taps,
-                    right: &saved.input[group * input_shifted..(group + 1) * input_shifted],
-                    shift: layout.row(),
+                    patches: layout.patches(input, in_channels, &saved.masks),
                     columns,
-                    put: |o, i, sums: [T; 3]| {
-                        // `i`: input channel and filter column; `sums`: the filter's rows.
-                        let at = (o * in_channels + i / 3) * 9 + i % 3;
+                    put: |o, c, column, sums: [T; 3]| {
+                        // `column` of the filter; `sums`: its rows.
+                        let at = (o * in_channels + c) * TAPS + column;
                         (part[at], part[at + 3], part[at + 6]) = (sums[0], sums[1], sums[2]);
                     },
                 });
@@ -298,8 +238,7 @@ fn convolution<T: Float>(
             simd.run(ImplicitGemm {
                 weights: flipped,
                 bias: None,
-                offsets: &taps,
-                input: &gradient,
+                patches: layout.patches(&gradient, out_channels, &saved.masks),
                 output: &mut planes,
                 stride: layout.plane,
                 columns,
@@ -358,4 +297,54 @@ fn convolution<T: Float>(
         });
     });
     Ok(())
+}
+
+/// The gradient of the convolution's output for one group.
+struct Unpool<'a, T: Float> {
+    pool: &'a MaxPool2dGeometry,
+    layout: &'a Layout,
+    images: Range<usize>,
+    unpooled: &'a Unpooled<'a, T>,
+    coefficients: &'a [Coefficients<T>],
+    /// Of the group.
+    convolved: &'a [T],
+    scratch: &'a mut [T],
+    gradient: &'a mut [T],
+}
+
+impl<T: Float> WithSimd for Unpool<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { pool, layout, images, unpooled, coefficients, convolved, scratch, gradient } =
+            self;
+        for (o, coefficients) in coefficients.iter().enumerate() {
+            let convolved = &convolved[o * layout.plane..];
+            layout.fill(
+                gradient,
+                o,
+                images.len(),
+                #[inline(always)]
+                |image, gradient| {
+                    let plane = unpooled.plane(images.start + image, o);
+                    let upstream = Upstream {
+                        output: &unpooled.output[plane.clone()],
+                        grad_output: &unpooled.grad_output[plane.clone()],
+                        codes: &unpooled.codes[plane],
+                    };
+                    let convolved = &convolved[layout.run(image).start..];
+                    pool::backward(
+                        simd,
+                        pool,
+                        convolved,
+                        coefficients,
+                        upstream,
+                        scratch,
+                        gradient,
+                    );
+                },
+            );
+        }
+    }
 }

@@ -1,20 +1,23 @@
 //! Forward, in two passes over the groups with the batch's moments between them:
 //!
 //! ```text
-//!   pass 1, per group:  input ─► three shifted copies ─► convolution ─► moments of the group
+//!   pass 1, per group:  input ─► images side by side ─► convolution ─► moments of the group
 //!   then:               moments of all groups, merged in their order ─► mean, invstd
 //!   pass 2, per group:  normalise, rectify, drop, pool ─► output, and what backward needs
 //! ```
 
 use super::super::{ConvBlockGeometry, ConvBlockInputs, Normaliser};
-use super::layout::Layout;
-use super::{FastSaved, pool};
+use super::FastSaved;
+use super::layout::{Layout, TAPS};
+use super::pool::{self, Activation, Maxima, SLACK};
 use crate::Result;
-use crate::device::cpu::{ImplicitGemm, LaneSums, PackedRows};
+use crate::device::cpu::{CpuBuffer, ImplicitGemm, LaneSums, PackedRows};
 use crate::device::{Cpu, Memory};
 use crate::dtype::Float;
 use crate::ops::batch_norm2d::{self, BatchNorm2dKernels};
-use crate::ops::dropout::{self, DropoutView};
+use crate::ops::dropout::DropoutView;
+use crate::ops::max_pool2d::MaxPool2dGeometry;
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 #[allow(clippy::too_many_arguments)]
@@ -31,10 +34,10 @@ pub(super) fn forward<T: Float>(
     let layout = Layout::new(&geometry.conv);
     let channels = geometry.conv.out_channels as usize;
     let batch_statistics = matches!(normaliser, Normaliser::Batch(_));
-    let mut convolved = device.alloc(layout.groups() * channels * layout.plane)?;
+    let mut convolved = device.alloc(layout.groups() * channels * layout.plane + SLACK)?;
     let mut moments = device.alloc(layout.groups() * 2 * channels)?;
     let moments_wanted = batch_statistics.then_some(&mut moments[..]);
-    let input = convolve(device, geometry, &layout, &inputs, &mut convolved, moments_wanted, keep)?;
+    let kept = convolve(device, geometry, &layout, &inputs, &mut convolved, moments_wanted, keep)?;
 
     let (mut mean, mut invstd) = (device.alloc(channels)?, device.alloc(channels)?);
     match normaliser {
@@ -59,9 +62,16 @@ pub(super) fn forward<T: Float>(
     activate(
         device, geometry, &layout, &convolved, normalise, drop, output, &mut codes, &mut peaks,
     )?;
-    let saved =
-        |input| FastSaved { input, convolved, mean, invstd, batch_statistics, codes, peaks };
-    Ok(input.map(saved))
+    Ok(kept.map(|(input, masks)| FastSaved {
+        input,
+        masks,
+        convolved,
+        mean,
+        invstd,
+        batch_statistics,
+        codes,
+        peaks,
+    }))
 }
 
 /// `invstd * weight` of each channel.
@@ -71,7 +81,7 @@ pub(super) fn scales<T: Float>(invstd: &[T], weight: Option<&[T]>) -> Vec<T> {
 }
 
 /// Pass 1: fills `convolved` `[groups, O, plane]`, and `moments` `[groups, O, 2]` with each group's
-/// mean and sum of squares around it. Returns the shifted input when it is to be kept.
+/// mean and sum of squares around it. Returns the input in groups and the masks, if they are to be kept.
 #[allow(clippy::type_complexity)]
 fn convolve<T: Float>(
     device: &Cpu,
@@ -81,21 +91,22 @@ fn convolve<T: Float>(
     convolved: &mut [T],
     moments: Option<&mut [f64]>,
     keep: bool,
-) -> Result<Option<<Cpu as Memory>::Buffer<T>>> {
+) -> Result<Option<(CpuBuffer<T>, CpuBuffer<T>)>> {
     let (out_channels, in_channels) =
         (geometry.conv.out_channels as usize, geometry.conv.in_channels as usize);
     let pixels = layout.pixels();
-    let depth = 9 * in_channels;
-    let shifted = layout.shifted(in_channels);
-    let taps = layout.taps(in_channels);
+    let group_size = layout.group(in_channels);
     let simd = device.simd();
-    let mut kept = device.alloc(if keep { layout.groups() * shifted } else { 0 })?;
-    let weights = device.alloc(out_channels * depth)?;
+    let mut kept = device.alloc(if keep { layout.groups() * group_size } else { 0 })?;
+    let weights = device.alloc(out_channels * in_channels * TAPS)?;
+    let mut masks = device.alloc(TAPS * layout.plane)?;
     device.kernel("conv_block_convolve", geometry.conv.cost::<T>(), || -> Result<()> {
         let weight = inputs.weight;
-        let weights = PackedRows::new(simd, weights, out_channels, depth, |o| {
-            weight[o * depth..][..depth].iter().copied()
+        let sizes = [out_channels, in_channels, TAPS];
+        let weights = PackedRows::new(simd, weights, sizes, false, |o, c| {
+            &weight[(o * in_channels + c) * TAPS..][..TAPS]
         });
+        layout.fill_masks(&mut masks);
         let one_group =
             |group: usize, input: &mut [T], convolved: &mut [T], moments: Option<&mut [f64]>| {
                 let images = layout.images_of(group);
@@ -103,16 +114,15 @@ fn convolve<T: Float>(
                     #[inline(always)]
                     || {
                         for c in 0..in_channels {
-                            let here = (c, in_channels);
                             layout.fill(
                                 input,
-                                here,
+                                c,
                                 images.len(),
-                                true,
                                 #[inline(always)]
                                 |image, run| {
                                     let plane = (images.start + image) * in_channels + c;
-                                    run.copy_from_slice(&inputs.input[plane * pixels..][..pixels]);
+                                    run[..pixels]
+                                        .copy_from_slice(&inputs.input[plane * pixels..][..pixels]);
                                 },
                             );
                         }
@@ -121,8 +131,7 @@ fn convolve<T: Float>(
                 simd.run(ImplicitGemm {
                     weights: &weights,
                     bias: inputs.bias,
-                    offsets: &taps,
-                    input,
+                    patches: layout.patches(input, in_channels, &masks),
                     output: convolved,
                     stride: layout.plane,
                     columns: layout.columns(images.len()),
@@ -141,9 +150,11 @@ fn convolve<T: Float>(
         let mut moments = moments.map(|moments| moments.chunks_exact_mut(2 * out_channels));
         let moments = (0..layout.groups()).map(|_| moments.as_mut().and_then(Iterator::next));
         let moments: Vec<_> = moments.collect();
-        let groups = convolved.par_chunks_mut(out_channels * layout.plane).zip(moments).enumerate();
+        let convolved = convolved[..layout.groups() * out_channels * layout.plane]
+            .par_chunks_mut(out_channels * layout.plane);
+        let groups = convolved.zip(moments).enumerate();
         if keep {
-            groups.zip(kept.par_chunks_mut(shifted)).for_each(
+            groups.zip(kept.par_chunks_mut(group_size)).for_each(
                 |((group, (convolved, moments)), input)| {
                     one_group(group, input, convolved, moments)
                 },
@@ -151,11 +162,11 @@ fn convolve<T: Float>(
             return Ok(());
         }
         groups.try_for_each(|(group, (convolved, moments))| {
-            one_group(group, &mut device.alloc(shifted)?, convolved, moments);
+            one_group(group, &mut device.alloc(group_size)?, convolved, moments);
             Ok(())
         })
     })?;
-    Ok(keep.then_some(kept))
+    Ok(keep.then_some((kept, masks)))
 }
 
 /// The mean of a channel's pixels in a group, and the sum of squares around it: two passes, for the
@@ -193,17 +204,20 @@ fn moments_of<T: Float>(layout: &Layout, images: usize, plane: &[T]) -> [f64; 2]
 /// Golub, LeVeque, "Algorithms for Computing the Sample Variance", 1983.
 fn merge<T: Float>(layout: &Layout, moments: &[f64], mean: &mut [T], var: &mut [T]) {
     let channels = mean.len();
-    for (c, (mean, var)) in mean.iter_mut().zip(var).enumerate() {
-        let (mut count, mut center, mut squares) = (0.0, 0.0, 0.0);
-        for group in 0..layout.groups() {
-            let more = (layout.images_of(group).len() * layout.pixels()) as f64;
-            let at = 2 * (group * channels + c);
-            let apart = moments[at] - center;
-            let all = count + more;
-            squares += moments[at + 1] + apart * apart * (count * more / all);
-            center += apart * (more / all);
-            count = all;
+    let mut merged = vec![[0.0; 2]; channels];
+    let mut count = 0.0;
+    for (group, moments) in moments.chunks_exact(2 * channels).enumerate() {
+        let more = (layout.images_of(group).len() * layout.pixels()) as f64;
+        let all = count + more;
+        let (share, both) = (more / all, count * more / all);
+        for ([center, squares], moments) in merged.iter_mut().zip(moments.chunks_exact(2)) {
+            let apart = moments[0] - *center;
+            *squares += moments[1] + apart * apart * both;
+            *center += apart * share;
         }
+        count = all;
+    }
+    for ((mean, var), [center, squares]) in mean.iter_mut().zip(var).zip(merged) {
         (*mean, *var) = (T::of(center), T::of(squares / count));
     }
 }
@@ -235,45 +249,29 @@ fn activate<T: Float>(
     let simd = device.simd();
     device.kernel("conv_block_activate", geometry.pool_cost::<T>(keep), || {
         let image = |image: usize, output: &mut [T], codes: &mut [u8], peaks: &mut [T]| {
-            let mut activated = device.alloc(pixels)?;
-            let elements = if drop.is_some() { channels * pixels } else { 0 };
-            let mut factors = device.alloc(elements)?;
+            let mut scratch = device.alloc(pool::scratch(&geometry.pool))?;
+            let elements = channels * pixels;
+            let mut factors = device.alloc(if drop.is_some() { elements + SLACK } else { 0 })?;
             if let Some(DropoutView { geometry, step }) = &drop {
-                let first = image * channels * pixels;
-                device.dropout_factors(geometry, step[0], first, &mut factors);
+                device.dropout_factors(
+                    geometry,
+                    step[0],
+                    image * elements,
+                    &mut factors[..elements],
+                );
             }
-            simd.vectorize(
-                #[inline(always)]
-                || {
-                    let group = image / layout.images * channels * layout.plane;
-                    let run = layout.run(image % layout.images);
-                    for c in 0..channels {
-                        let plane = &convolved[group + c * layout.plane..][run.clone()];
-                        let (mean, scale) = (normalise.mean[c], normalise.scale[c]);
-                        let shift = normalise.shift.map_or(T::zero(), |shift| shift[c]);
-                        for (y, &x) in activated.iter_mut().zip(plane) {
-                            let x = (x - mean) * scale + shift;
-                            // `x <= 0` is false for NaN, which so stays.
-                            *y = if x <= T::zero() { T::zero() } else { x };
-                        }
-                        if drop.is_some() {
-                            let factors = &factors[c * pixels..(c + 1) * pixels];
-                            for (y, &factor) in activated.iter_mut().zip(factors) {
-                                *y = dropout::scaled(*y, factor);
-                            }
-                        }
-                        let at = c * windows..(c + 1) * windows;
-                        pool::forward(
-                            &geometry.pool,
-                            &activated,
-                            plane,
-                            &mut output[at.clone()],
-                            &mut codes[if keep { at.clone() } else { 0..windows }],
-                            &mut peaks[if keep { at } else { 0..windows }],
-                        );
-                    }
-                },
-            );
+            let group = image / layout.images * channels * layout.plane;
+            let convolved = &convolved[group + layout.run(image % layout.images).start..];
+            simd.run(Image {
+                pool: &geometry.pool,
+                plane: layout.plane,
+                convolved,
+                normalise: &normalise,
+                factors: drop.is_some().then_some(&factors[..]),
+                scratch: &mut scratch,
+                maxima: Maxima { output, codes, peaks },
+                keep,
+            });
             Ok(())
         };
         let image_outputs = output.par_chunks_mut((channels * windows).max(1)).enumerate();
@@ -289,4 +287,45 @@ fn activate<T: Float>(
             image(i, output, &mut device.alloc(windows)?, &mut device.alloc(windows)?)
         })
     })
+}
+
+/// [`activate`] for one image.
+struct Image<'a, T> {
+    pool: &'a MaxPool2dGeometry,
+    /// Elements from one channel to the next, in `convolved`.
+    plane: usize,
+    convolved: &'a [T],
+    normalise: &'a Normalise<'a, T>,
+    factors: Option<&'a [T]>,
+    scratch: &'a mut [T],
+    /// `[O, PH, PW]`; codes and peaks `[PH, PW]`, of any channel, where they are not kept.
+    maxima: Maxima<'a, T>,
+    keep: bool,
+}
+
+impl<T: Float> WithSimd for Image<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { pool, plane, convolved, normalise, factors, scratch, maxima, keep } = self;
+        let pixels = (pool.height * pool.width) as usize;
+        let windows = (pool.out_height * pool.out_width) as usize;
+        for (c, (&mean, &scale)) in normalise.mean.iter().zip(normalise.scale).enumerate() {
+            let activation = Activation {
+                mean,
+                scale,
+                shift: normalise.shift.map_or(T::zero(), |shift| shift[c]),
+                factors: factors.map(|factors| &factors[c * pixels..]),
+            };
+            let at = c * windows..(c + 1) * windows;
+            let kept = if keep { at.clone() } else { 0..windows };
+            let maxima = Maxima {
+                output: &mut maxima.output[at],
+                codes: &mut maxima.codes[kept.clone()],
+                peaks: &mut maxima.peaks[kept],
+            };
+            pool::forward(simd, pool, &convolved[c * plane..], &activation, scratch, maxima);
+        }
+    }
 }

@@ -1,40 +1,37 @@
 //! Where the pixels lie.
 //!
-//! The planes of one channel, of all images of a group, lie one after the other with a row of zeros
-//! between them. Here two images of 3 x 4, image `a` and image `b`:
+//! The planes of one channel, of all images of a group, lie one after the other. Here two images of
+//! 3 x 4, image `a` and image `b`:
 //!
 //! ```text
-//!    lead                                               position 0 is a0
-//!   . 0 0 0 0 | a0 a1 a2 a3 | a4 a5 a6 a7 | a8 a9 aa ab |  row by row, one run of memory
-//!             |  0  0  0  0 | b0 b1 b2 b3 | b4 b5 b6 b7 | b8 b9 ba bb | 0 0 0 0 ... 0
+//!   margin | a0 a1 a2 a3 | a4 a5 a6 a7 | a8 a9 aa ab | b0 b1 b2 b3 | .. | 0 .. | channel 1 ..
+//!          position 0                                  position 12
 //! ```
 //!
-//! The tap above a pixel is then 4 elements before it, and the one below 4 behind, for all pixels of
-//! the group alike: over the edge of an image they meet zeros. So that this holds to the left and to
-//! the right too, a channel has three copies, shifted by a column, with zeros where a column came
-//! from the row before or behind:
+//! A filter tap is then an offset: the pixel above lies 4 elements before, the one to the right 1
+//! behind, for all pixels alike. Where a tap looks over the edge of an image, it meets a pixel of
+//! another row, image or channel, and has to see 0 instead. Each tap has a mask for this, of all
+//! positions of a group; the tap above, say:
 //!
 //! ```text
-//!   copy 0, one to the right:   0 a0 a1 a2 |  0 a4 a5 a6 | ...
-//!   copy 1, as it is:          a0 a1 a2 a3 | a4 a5 a6 a7 | ...
-//!   copy 2, one to the left:   a1 a2 a3  0 | a5 a6 a7  0 | ...
+//!            0  0  0  0    1  1  1  1    1  1  1  1    0  0  0  0   ..
 //! ```
 //!
-//! A filter tap `(row, column)` is thus an offset: to copy `column`, `row - 1` rows on. What is
-//! computed in the rows between images means nothing, is one row in `height + 1`, and spares every
-//! edge case.
+//! So no pixel is copied more than once, and nothing is computed but what an image has.
 
-use crate::device::cpu::BLOCK_COLUMNS;
+use crate::device::cpu::{BLOCK_COLUMNS, Lanes, Patches};
 use crate::dtype::Float;
 use crate::ops::conv2d::Conv2dGeometry;
 use std::ops::Range;
 
-/// Pixels that a group should have about: its channels then fill the second cache and no more.
+/// Pixels that a group should have about: its channels then fill a part of the second cache.
 const PIXELS: usize = 896;
 /// The most images in a group: the batch must give work to several threads.
 const MOST_IMAGES: usize = 8;
 /// Elements of a cache line.
 const LINE: usize = 16;
+/// Taps of a filter.
+pub(super) const TAPS: usize = 9;
 
 /// The sizes of the layout. Lengths are in elements.
 #[derive(Debug, Clone, Copy)]
@@ -45,22 +42,22 @@ pub(super) struct Layout {
     pub(super) images: usize,
     height: usize,
     width: usize,
-    /// Zeros before position 0: at least a row, and whole cache lines.
-    lead: usize,
     /// The positions of one channel, of all images of a group: a multiple of [`BLOCK_COLUMNS`].
     pub(super) plane: usize,
-    /// One copy of one channel, with the zeros around it.
-    copy: usize,
+    /// Before position 0 and behind the last: a tap may look there. Whole cache lines.
+    margin: usize,
+    /// Position 0 of channel 0 seen through each tap, row by row.
+    offsets: [usize; TAPS],
 }
 
 impl Layout {
     pub(super) fn new(conv: &Conv2dGeometry) -> Self {
         let [batch, height, width] = [conv.batch, conv.height, conv.width].map(|x| x as usize);
-        let images = (PIXELS / ((height + 1) * width)).clamp(1, MOST_IMAGES).min(batch.max(1));
-        let plane = (((height + 1) * images - 1) * width).next_multiple_of(BLOCK_COLUMNS);
-        let lead = width.next_multiple_of(LINE);
-        let copy = (lead + plane + width).next_multiple_of(LINE);
-        Self { batch, images, height, width, lead, plane, copy }
+        let images = (PIXELS / (height * width)).clamp(1, MOST_IMAGES).min(batch.max(1));
+        let plane = (images * height * width).next_multiple_of(BLOCK_COLUMNS);
+        let margin = (width + 1).next_multiple_of(LINE);
+        let offsets = std::array::from_fn(|tap| margin + tap / 3 * width + tap % 3 - (width + 1));
+        Self { batch, images, height, width, plane, margin, offsets }
     }
 
     /// Groups of the batch.
@@ -80,89 +77,70 @@ impl Layout {
 
     /// Positions to compute for so many images.
     pub(super) fn columns(&self, images: usize) -> usize {
-        (((self.height + 1) * images - 1) * self.width).next_multiple_of(BLOCK_COLUMNS)
+        (images * self.pixels()).next_multiple_of(BLOCK_COLUMNS)
     }
 
     /// The positions of the pixels of image `image` of a group.
     pub(super) fn run(&self, image: usize) -> Range<usize> {
-        let start = image * (self.height + 1) * self.width;
-        start..start + self.pixels()
+        image * self.pixels()..(image + 1) * self.pixels()
     }
 
-    /// Elements of a group of `channels` channels in three shifted copies, `[3, channels, copy]`.
-    pub(super) fn shifted(&self, channels: usize) -> usize {
-        3 * channels * self.copy
+    /// Elements of a group of `channels` channels, `[channels, plane]` with margins.
+    pub(super) fn group(&self, channels: usize) -> usize {
+        self.margin + channels * self.plane + self.margin
     }
 
-    /// Where the taps of a 3x3 filter over `channels` shifted channels begin, in the order of a
-    /// weight `[channels, 3, 3]`.
-    pub(super) fn taps(&self, channels: usize) -> Vec<usize> {
-        let tap = |channel, row, column| {
-            (column * channels + channel) * self.copy + self.lead - self.width + row * self.width
-        };
-        let mut taps = Vec::with_capacity(9 * channels);
-        for channel in 0..channels {
-            taps.extend((0..9).map(|i| tap(channel, i / 3, i % 3)));
-        }
-        taps
+    /// Position 0 of channel 0 of a group.
+    pub(super) fn first(&self) -> usize {
+        self.margin
     }
 
-    /// The tap in the filter's upper row and column `column`, of each of `channels` channels.
-    pub(super) fn upper_taps(&self, channels: usize) -> Vec<usize> {
-        let tap = |i| i * self.copy + self.lead - self.width;
-        // Channel by channel, and of each the three copies.
-        (0..3 * channels).map(|i| tap(i % 3 * channels + i / 3)).collect()
-    }
-
-    /// Elements from one row of pixels to the next.
-    pub(super) fn row(&self) -> usize {
-        self.width
-    }
-
-    /// Position 0 of the unshifted channel 0, and the distance between channels.
-    pub(super) fn unshifted(&self, channels: usize) -> (usize, usize) {
-        (channels * self.copy + self.lead, self.copy)
-    }
-
-    /// Fills the three copies of a channel: `write` gets each image's pixels to write in the
-    /// unshifted one. With `all` false the other two are left as they are.
+    /// Fills a channel: `write` gets where to write an image's pixels, and may write over their end
+    /// by [`SLACK`](super::pool::SLACK).
     #[inline(always)]
     pub(super) fn fill<T: Float>(
         &self,
         group: &mut [T],
-        (channel, channels): (usize, usize),
+        channel: usize,
         images: usize,
-        all: bool,
         mut write: impl FnMut(usize, &mut [T]),
     ) {
-        let (left, rest) = group.split_at_mut(channels * self.copy);
-        let (middle, right) = rest.split_at_mut(channels * self.copy);
-        let here = channel * self.copy..(channel + 1) * self.copy;
-        let middle = &mut middle[here.clone()];
-        middle[..self.lead].fill(T::zero());
-        let mut end = self.lead;
+        let channel = &mut group[self.margin + channel * self.plane..];
         for image in 0..images {
-            let run = self.run(image);
-            let run = self.lead + run.start..self.lead + run.end;
-            middle[end..run.start].fill(T::zero());
-            write(image, &mut middle[run.clone()]);
-            end = run.end;
+            write(image, &mut channel[self.run(image).start..]);
         }
-        middle[end..].fill(T::zero());
-        if !all {
-            return;
+        // What is no pixel must be a number, for it is multiplied by 0.
+        channel[images * self.pixels()..self.plane].fill(T::zero());
+    }
+
+    /// Which taps see a pixel, and do not look over an edge: `[TAPS, plane]`.
+    pub(super) fn fill_masks<T: Float + Lanes>(&self, masks: &mut [T]) {
+        let Self { height, width, .. } = *self;
+        masks.fill(T::zero());
+        for (tap, mask) in masks.chunks_exact_mut(self.plane).enumerate() {
+            // Of the rows and columns of an image, those whose neighbour exists.
+            let inside = |shift: usize, size: usize| match shift {
+                0 => 1..size,
+                1 => 0..size,
+                _ => 0..size - 1,
+            };
+            let columns = inside(tap % 3, width);
+            for image in 0..self.images {
+                for row in inside(tap / 3, height) {
+                    let row = (image * height + row) * width;
+                    mask[row + columns.start..row + columns.end].fill(T::ALL);
+                }
+            }
         }
-        let (left, right) = (&mut left[here.clone()], &mut right[here]);
-        let last = self.copy - 1;
-        left[0] = T::zero();
-        left[1..].copy_from_slice(&middle[..last]);
-        right[..last].copy_from_slice(&middle[1..]);
-        right[last] = T::zero();
-        // The first column has no left neighbour, the last no right one, in the rows of zeros above
-        // and below too.
-        for row in (self.lead - self.width..=end).step_by(self.width) {
-            left[row] = T::zero();
-            right[row + self.width - 1] = T::zero();
-        }
+    }
+
+    /// A group as the taps of a 3x3 filter see it.
+    pub(super) fn patches<'a, T>(
+        &'a self,
+        group: &'a [T],
+        channels: usize,
+        masks: &'a [T],
+    ) -> Patches<'a, T> {
+        Patches { pixels: group, plane: self.plane, channels, offsets: &self.offsets, masks }
     }
 }

@@ -35,8 +35,10 @@ pub enum Saved<T: Float> {
 
 /// What the fast backward pass needs.
 pub struct FastSaved<T: Float> {
-    /// The input, shifted: see `layout.rs`.
+    /// The input in groups: see `layout.rs`.
     input: CpuBuffer<T>,
+    /// Which taps see a pixel: see `layout.rs`.
+    masks: CpuBuffer<T>,
     /// The convolution's output: see `layout.rs`.
     convolved: CpuBuffer<T>,
     /// `[O]`.

@@ -1,123 +1,261 @@
 //! The windows of one plane, there and back. They lie apart and inside the plane.
+//!
+//! The usual windows, 2 x 2 side by side, are taken in vectors along the rows. A row is seldom a
+//! multiple of a vector: its last vector reaches over its end, into what the next row then
+//! overwrites. So there are [`SLACK`] elements more behind all that is read or written in this way.
 
+use crate::device::cpu::lanes;
 use crate::dtype::Float;
 use crate::ops::max_pool2d::MaxPool2dGeometry;
+use pulp::Simd;
 
-/// The maximum of each window of `activated`, where in the window it lies (row-major), and what
-/// `convolved` holds there. Ties and NaN as in `max_pool2d`: the first maximum, the last NaN.
-#[inline(always)]
-pub(super) fn forward<T: Float>(
-    geometry: &MaxPool2dGeometry,
-    activated: &[T],
-    convolved: &[T],
-    output: &mut [T],
-    codes: &mut [u8],
-    peaks: &mut [T],
-) {
-    if geometry.kernel_size == [2, 2] && geometry.stride == [2, 2] {
-        return forward_2x2(geometry, activated, convolved, output, codes, peaks);
+/// Elements by which a vector may reach over an end.
+pub(super) const SLACK: usize = 16;
+
+/// What happens to the pixels of a channel behind the convolution:
+/// `relu((x - mean) * scale + shift) * factor`.
+#[derive(Clone, Copy)]
+pub(super) struct Activation<'a, T> {
+    pub(super) mean: T,
+    pub(super) scale: T,
+    pub(super) shift: T,
+    /// Of dropout, one for each pixel of the plane and [`SLACK`].
+    pub(super) factors: Option<&'a [T]>,
+}
+
+impl<T: Float> Activation<'_, T> {
+    /// The pixels from `at` on, of which `x` is what the convolution gave.
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, x: T::Vector<S>, at: usize) -> T::Vector<S> {
+        let &Self { mean, scale, shift, factors } = self;
+        let [mean, scale, shift, zero] = [mean, scale, shift, T::zero()].map(|x| T::splat(simd, x));
+        let y = T::fma(simd, T::vsub(simd, x, mean), scale, shift);
+        // `y <= 0` is false for NaN, which so stays.
+        let y = T::select(simd, T::less_or_equal(simd, y, zero), zero, y);
+        let Some(factors) = factors else { return y };
+        // What is dropped is 0 whatever it was.
+        let factor = T::load::<S>(factors, at);
+        T::select(simd, T::equal(simd, factor, zero), zero, T::vmul(simd, y, factor))
     }
-    let width = geometry.width as usize;
+}
+
+/// Of each window: the maximum, where in the window it lies (row-major), and what `convolved` holds
+/// there.
+pub(super) struct Maxima<'a, T> {
+    pub(super) output: &'a mut [T],
+    pub(super) codes: &'a mut [u8],
+    pub(super) peaks: &'a mut [T],
+}
+
+/// Elements of scratch memory that [`forward`] and [`backward`] want for a plane.
+pub(super) fn scratch(geometry: &MaxPool2dGeometry) -> usize {
+    let plane = (geometry.height * geometry.width) as usize;
+    3 * (plane + SLACK)
+}
+
+/// The windows of the activated plane `convolved`, which has [`SLACK`] more. Ties and NaN as in
+/// `max_pool2d`: the first maximum, the last NaN.
+#[inline(always)]
+pub(super) fn forward<S: Simd, T: Float>(
+    simd: S,
+    geometry: &MaxPool2dGeometry,
+    convolved: &[T],
+    activation: &Activation<'_, T>,
+    scratch: &mut [T],
+    maxima: Maxima<'_, T>,
+) {
+    if is_2x2(geometry) {
+        return forward_2x2(simd, geometry, convolved, activation, scratch, maxima);
+    }
+    let pixels = (geometry.height * geometry.width) as usize;
+    for at in (0..pixels).step_by(lanes::<S, T>()) {
+        let y = activation.apply(simd, T::load::<S>(convolved, at), at);
+        T::store::<S>(scratch, at, y);
+    }
+    let Maxima { output, codes, peaks } = maxima;
     for_each_window(geometry, |i, start| {
-        let mut best = (activated[start], 0, start);
+        let mut best = (scratch[start], 0, start);
         for_each_place(geometry, |code, offset| {
-            let value = activated[start + offset];
+            let value = scratch[start + offset];
             if value > best.0 || value.is_nan() {
                 best = (value, code, start + offset);
             }
         });
         (output[i], codes[i], peaks[i]) = (best.0, best.1, convolved[best.2]);
     });
-    debug_assert!(activated.len().is_multiple_of(width));
 }
 
+/// First the better of the two pixels of each column of a window, in vectors; then the better of the
+/// two columns, all windows of the plane in one loop.
 #[inline(always)]
-fn forward_2x2<T: Float>(
+fn forward_2x2<S: Simd, T: Float>(
+    simd: S,
     geometry: &MaxPool2dGeometry,
-    activated: &[T],
     convolved: &[T],
-    output: &mut [T],
-    codes: &mut [u8],
-    peaks: &mut [T],
+    activation: &Activation<'_, T>,
+    scratch: &mut [T],
+    maxima: Maxima<'_, T>,
 ) {
-    let (width, out_width) = (geometry.width as usize, geometry.out_width as usize);
-    for row in 0..geometry.out_height as usize {
-        let pairs = |plane, row: usize| pairs(plane, row * width, out_width);
-        let (upper, lower) = (pairs(activated, 2 * row), pairs(activated, 2 * row + 1));
-        let (upper_x, lower_x) = (pairs(convolved, 2 * row), pairs(convolved, 2 * row + 1));
-        let here = row * out_width..(row + 1) * out_width;
-        let output = &mut output[here.clone()];
-        let (codes, peaks) = (&mut codes[here.clone()], &mut peaks[here]);
-        for i in 0..out_width {
-            let ([a, b], [c, d]) = (upper[i], lower[i]);
-            let ([ax, bx], [cx, dx]) = (upper_x[i], lower_x[i]);
-            let first = (a, ax, 0);
-            let second = later(first, (b, bx, 1));
-            let third = later(second, (c, cx, 2));
-            let (best, peak, code) = later(third, (d, dx, 3));
-            (output[i], codes[i], peaks[i]) = (best, code, peak);
+    let [width, rows, columns] =
+        [geometry.width, geometry.out_height, 2 * geometry.out_width].map(|x| x as usize);
+    let (values, rest) = scratch.split_at_mut(rows * columns + SLACK);
+    let (peaks, lower) = rest.split_at_mut(rows * columns + SLACK);
+    for row in 0..rows {
+        for column in (0..columns).step_by(lanes::<S, T>()) {
+            let at = 2 * row * width + column;
+            let x = [T::load::<S>(convolved, at), T::load::<S>(convolved, at + width)];
+            let upper = activation.apply(simd, x[0], at);
+            let below = activation.apply(simd, x[1], at + width);
+            let wins = T::or::<S>(simd, T::less_than(simd, upper, below), T::vnan(simd, below));
+            let at = row * columns + column;
+            T::store::<S>(values, at, T::select(simd, wins, below, upper));
+            T::store::<S>(peaks, at, T::select(simd, wins, x[1], x[0]));
+            let [zero, one] = [T::zero(), T::one()].map(|x| T::splat(simd, x));
+            T::store::<S>(lower, at, T::select(simd, wins, one, zero));
         }
     }
-}
-
-/// Of two places `(value, convolved, code)` the one that a maximum takes, without a branch.
-#[inline(always)]
-fn later<T: Float>(best: (T, T, u8), other: (T, T, u8)) -> (T, T, u8) {
-    let wins = (other.0 > best.0) | other.0.is_nan();
-    let choose = |a, b| if wins { b } else { a };
-    (choose(best.0, other.0), choose(best.1, other.1), if wins { other.2 } else { best.2 })
-}
-
-/// Adds each window's value at the place that its code says. `spread` has room for four values a
-/// window.
-#[inline(always)]
-pub(super) fn backward<T: Float>(
-    geometry: &MaxPool2dGeometry,
-    codes: &[u8],
-    values: &[T],
-    spread: &mut [T],
-    plane: &mut [T],
-) {
-    if geometry.kernel_size == [2, 2] && geometry.stride == [2, 2] {
-        return backward_2x2(geometry, codes, values, spread, plane);
+    let columns = |scratch| pairs(scratch, rows * columns);
+    let columns = columns(values).iter().zip(columns(peaks)).zip(columns(lower));
+    let Maxima { output, codes, peaks } = maxima;
+    let windows = output.iter_mut().zip(codes).zip(peaks);
+    for (((output, code), peak), ((&[a, b], &[ax, bx]), &[a_lower, b_lower])) in
+        windows.zip(columns)
+    {
+        let [a_code, b_code] =
+            [if a_lower == T::one() { 2 } else { 0 }, if b_lower == T::one() { 3 } else { 1 }];
+        // The place that comes first in the window, of two alike: `a_code` may be the later one.
+        let [a_nan, b_nan] = [a.is_nan(), b.is_nan()];
+        let wins =
+            (b > a) | ((b == a) & (b_code < a_code)) | (b_nan & (!a_nan | (b_code > a_code)));
+        *output = if wins { b } else { a };
+        *peak = if wins { bx } else { ax };
+        *code = if wins { b_code } else { a_code };
     }
-    let (width, columns) = (geometry.width as usize, geometry.kernel_size[1] as usize);
+}
+
+/// The gradient at the pixels of a channel: `constant + slope * (x - mean)`, and `at_maximum * g` more
+/// where a window's maximum is.
+#[derive(Clone, Copy)]
+pub(super) struct Coefficients<T> {
+    pub(super) mean: T,
+    pub(super) at_maximum: T,
+    pub(super) constant: T,
+    pub(super) slope: T,
+}
+
+impl<T: Float> Coefficients<T> {
+    /// What pixels get that are no maximum; `x` is what the convolution gave.
+    #[inline(always)]
+    fn everywhere<S: Simd>(&self, simd: S, x: T::Vector<S>) -> T::Vector<S> {
+        let &Self { mean, constant, slope, .. } = self;
+        let [mean, constant, slope] = [mean, constant, slope].map(|x| T::splat(simd, x));
+        T::fma(simd, slope, T::vsub(simd, x, mean), constant)
+    }
+}
+
+/// Of each window: the output, its gradient, and the place of the maximum.
+#[derive(Clone, Copy)]
+pub(super) struct Upstream<'a, T> {
+    pub(super) output: &'a [T],
+    pub(super) grad_output: &'a [T],
+    pub(super) codes: &'a [u8],
+}
+
+/// The gradient that gets through rectifier and dropout; a NaN lets it through.
+#[inline(always)]
+pub(super) fn through<T: Float>(output: T, gradient: T) -> T {
+    if output <= T::zero() { T::zero() } else { gradient }
+}
+
+/// Writes the gradient at every pixel of a plane, which `convolved` holds; both have [`SLACK`] more.
+#[inline(always)]
+pub(super) fn backward<S: Simd, T: Float>(
+    simd: S,
+    geometry: &MaxPool2dGeometry,
+    convolved: &[T],
+    coefficients: &Coefficients<T>,
+    upstream: Upstream<'_, T>,
+    scratch: &mut [T],
+    gradient: &mut [T],
+) {
+    if is_2x2(geometry) {
+        return backward_2x2(simd, geometry, convolved, coefficients, upstream, scratch, gradient);
+    }
+    let (width, pixels) = (geometry.width as usize, (geometry.height * geometry.width) as usize);
+    for at in (0..pixels).step_by(lanes::<S, T>()) {
+        let y = coefficients.everywhere(simd, T::load::<S>(convolved, at));
+        T::store::<S>(gradient, at, y);
+    }
+    let Upstream { output, grad_output, codes } = upstream;
+    let columns = geometry.kernel_size[1] as usize;
     for_each_window(geometry, |i, start| {
         let code = codes[i] as usize;
-        plane[start + code / columns * width + code % columns] += values[i];
+        gradient[start + code / columns * width + code % columns] +=
+            coefficients.at_maximum * through(output[i], grad_output[i]);
     });
 }
 
-/// First every window of the plane becomes two pixels of its upper row and two of its lower one, in
-/// one loop: the rows by themselves are too short for vectors. Then the rows are added.
+/// First each window's gradient and code twice, for its two columns, all windows of the plane in one
+/// loop; then row by row in vectors, which take the gradient where the code is that of the place.
 #[inline(always)]
-fn backward_2x2<T: Float>(
+fn backward_2x2<S: Simd, T: Float>(
+    simd: S,
     geometry: &MaxPool2dGeometry,
-    codes: &[u8],
-    values: &[T],
-    spread: &mut [T],
-    plane: &mut [T],
+    convolved: &[T],
+    coefficients: &Coefficients<T>,
+    upstream: Upstream<'_, T>,
+    scratch: &mut [T],
+    gradient: &mut [T],
 ) {
-    let (width, out_width) = (geometry.width as usize, geometry.out_width as usize);
-    let (upper, lower) = spread[..4 * values.len()].split_at_mut(2 * values.len());
-    let pairs = upper.as_chunks_mut::<2>().0.iter_mut().zip(lower.as_chunks_mut::<2>().0);
-    for ((upper, lower), (&value, &code)) in pairs.zip(values.iter().zip(codes)) {
-        let at = |place| if code == place { value } else { T::zero() };
-        *upper = [at(0), at(1)];
-        *lower = [at(2), at(3)];
+    let [height, width, rows, columns] =
+        [geometry.height, geometry.width, geometry.out_height, 2 * geometry.out_width]
+            .map(|x| x as usize);
+    let (values, rest) = scratch.split_at_mut(rows * columns + SLACK);
+    let (codes, places) = rest.split_at_mut(rows * columns + SLACK);
+    let at_maximum = coefficients.at_maximum;
+    let windows = upstream.output.iter().zip(upstream.grad_output);
+    let pairs = values[..rows * columns].as_chunks_mut::<2>().0;
+    for (pair, (&output, &gradient)) in pairs.iter_mut().zip(windows) {
+        *pair = [at_maximum * through(output, gradient); 2];
     }
-    let rows = upper.chunks_exact(2 * out_width).zip(lower.chunks_exact(2 * out_width));
-    for (pair, (upper, lower)) in plane.chunks_exact_mut(2 * width).zip(rows) {
-        let (above, below) = pair.split_at_mut(width);
-        above.iter_mut().zip(upper).for_each(|(pixel, &value)| *pixel += value);
-        below.iter_mut().zip(lower).for_each(|(pixel, &value)| *pixel += value);
+    let pairs = codes[..rows * columns].as_chunks_mut::<2>().0;
+    for (pair, &code) in pairs.iter_mut().zip(upstream.codes) {
+        *pair = [T::of_u8(code); 2];
+    }
+    // Of the upper row; no code is 9, which stands where no window is.
+    let places = &mut places[..width + SLACK];
+    places.fill(T::of_u8(9));
+    for pair in places[..columns].as_chunks_mut::<2>().0 {
+        *pair = [T::zero(), T::one()];
+    }
+
+    let zero = T::splat(simd, T::zero());
+    for row in 0..2 * rows {
+        let first = T::splat(simd, T::of_u8(2 * (row % 2) as u8));
+        for column in (0..width).step_by(lanes::<S, T>()) {
+            let at = row * width + column;
+            let window = row / 2 * columns + column;
+            let place = T::vadd(simd, T::load::<S>(places, column), first);
+            let here = T::equal(simd, T::load::<S>(codes, window), place);
+            let value = T::select(simd, here, T::load::<S>(values, window), zero);
+            let y = coefficients.everywhere(simd, T::load::<S>(convolved, at));
+            T::store::<S>(gradient, at, T::vadd(simd, y, value));
+        }
+    }
+    for at in (2 * rows * width..height * width).step_by(lanes::<S, T>()) {
+        let y = coefficients.everywhere(simd, T::load::<S>(convolved, at));
+        T::store::<S>(gradient, at, y);
     }
 }
 
-/// `count` pairs of a plane from `start` on.
+fn is_2x2(geometry: &MaxPool2dGeometry) -> bool {
+    geometry.kernel_size == [2, 2] && geometry.stride == [2, 2]
+}
+
+/// The first `count` elements in pairs.
 #[inline(always)]
-fn pairs<T>(plane: &[T], start: usize, count: usize) -> &[[T; 2]] {
-    plane[start..start + 2 * count].as_chunks::<2>().0
+fn pairs<T>(elements: &[T], count: usize) -> &[[T; 2]] {
+    elements[..count].as_chunks::<2>().0
 }
 
 /// Calls `each` for every window, with its number and where it starts.
