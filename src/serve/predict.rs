@@ -66,10 +66,13 @@ async fn read(mut body: Body, waits: bool) -> Result<Bytes, Failure> {
         let frame = frame.map_err(|e| Failure::new(StatusCode::BAD_REQUEST, e.to_string()))?;
         let Ok(data) = frame.into_data() else { continue };
         received += data.len();
-        match received {
-            0..=MAX_BODY => bytes.extend_from_slice(&data),
-            ..=LINGER => bytes = Vec::new(),
-            _ => break,
+        if received > LINGER {
+            break;
+        }
+        if received > MAX_BODY {
+            bytes = Vec::new();
+        } else {
+            bytes.extend_from_slice(&data);
         }
     }
     if received > MAX_BODY { Err(too_large()) } else { Ok(bytes.into()) }

@@ -195,8 +195,9 @@ test("everything can be done by keyboard alone, and the focus can be seen", asyn
   await page.close();
 });
 
-test("without a camera the page says what to do, and pictures work", async () => {
+test("without a camera the page says what to do, and pictures work", async (t) => {
   const denied = await launch(DENIED);
+  t.after(() => denied.close());
   for (const [browser, said] of [[denied, /blocked for this page.*choose a picture/], [without, /There is no camera.*choose a picture/]]) {
     const { page, troubles } = await open(browser, server.url);
     await page.click("#camera");
@@ -209,11 +210,11 @@ test("without a camera the page says what to do, and pictures work", async () =>
     assert.deepEqual(troubles, []);
     await page.close();
   }
-  await denied.close();
 });
 
-test("when the server goes the page says so, and goes on when it is back", async () => {
+test("when the server goes the page says so, and goes on when it is back", async (t) => {
   let own = await serve();
+  t.after(() => own.stop());
   const { page } = await open(withCamera, own.url);
   await page.click("#camera");
   await becomes(page, "letter", /^[A-Y]$/);
@@ -222,7 +223,6 @@ test("when the server goes the page says so, and goes on when it is back", async
   own = await serve(own.port);
   await becomes(page, "state", /^Hold your hand in the square/);
   await page.close();
-  await own.stop();
 });
 
 for (const [width, height] of SIZES) {
