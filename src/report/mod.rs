@@ -15,6 +15,7 @@
 //! | `kernels.rs` | the time of each kernel |
 //! | `settings.rs` | the settings, and where the runs differ |
 //! | `picture.rs`, `words.rs` | a picture as part of the page; numbers as people write them |
+#![forbid(unsafe_code)]
 
 mod axis;
 mod chart;

@@ -22,6 +22,7 @@
 //! | a client that does not take its answer | [`WRITE_TIME`] |
 //! | requests that wait to be computed | [`QUEUE`]; more are answered with 503 |
 //! | ending, once asked to stop | [`GRACE`] |
+#![forbid(unsafe_code)]
 
 mod connections;
 mod failure;
