@@ -1,6 +1,6 @@
 //! The two inner loops of convolution: a matrix product with the [`Patches`] of an image, which are
-//! nowhere in memory, and its gradient. Both keep a tile of sums in registers; its size is a constant of the body, chosen
-//! by how many registers there are.
+//! nowhere in memory, and its gradient. Both keep a tile of sums in registers; its size is a constant
+//! of the body, chosen by how many registers there are.
 //!
 //! ```text
 //!             32 registers: 13 x 2            16 registers: 6 x 2
