@@ -155,9 +155,9 @@ struct Bench {
 }
 
 /// Everything but graphs, which are not timed.
-const PROFILED: &[&str] = &["--epochs", "1", "--profile"];
+const PROFILED: &[&str] = &["--epochs", "1", "--profile", "--no-report"];
 /// The first epoch runs as it is, the second is captured, the third replayed.
-const REPLAYED: &[&str] = &["--epochs", "3"];
+const REPLAYED: &[&str] = &["--epochs", "3", "--no-report"];
 
 impl Bench {
     fn new(settings: &'static [&'static str]) -> Self {
@@ -294,7 +294,7 @@ impl Bench {
             return;
         };
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let beside = [".lock", "state.previous.safetensors"];
+        let beside = [".lock", "profile.json", "state.previous.safetensors"];
         let mut files: Vec<_> = names.filter(|name| !beside.contains(&name.as_str())).collect();
         files.sort();
         let mut expected = FILES_OF_A_RUN;

@@ -113,6 +113,10 @@ pub struct Args {
     #[arg(long)]
     no_fuse: bool,
 
+    /// Do not write report.html at the end, which takes an evaluation
+    #[arg(long)]
+    no_report: bool,
+
     /// Look at each layer's output, each gradient and each parameter in every step, and stop at the
     /// first that is no finite number; slow. Without it, an epoch that ends so is repeated with it
     #[arg(long)]
@@ -201,7 +205,9 @@ impl Args {
                         note(format_args!("notice: the times are not kept: {error}"));
                     }
                 }
-                after_training(&run, &device, &split, self.quiet);
+                if !self.no_report {
+                    after_training(&run, &device, &split, self.quiet);
+                }
                 Ok(code)
             }
             Err(error) => {
