@@ -19,6 +19,7 @@ on_every_device! {
     the_first_layer_that_is_not_finite_is_named,
     the_first_gradient_that_is_not_finite_is_named,
     a_step_that_is_not_finite_names_a_parameter,
+    a_loss_that_is_not_finite_of_finite_outputs_is_named,
     an_evaluation_sums_the_means_of_its_batches,
     too_few_outputs_are_refused,
 }
@@ -183,6 +184,24 @@ fn a_step_that_is_not_finite_names_a_parameter<D: TestDevice>() {
     let text = non_finite(trainer.run_epoch(|_| true));
     assert!(text.starts_with("after the step 0.weight (Conv2d) is "), "{text}");
     assert!(text.ends_with(" at step 0 of epoch 0"), "{text}");
+}
+
+/// The outputs are finite, the difference between them is not.
+fn a_loss_that_is_not_finite_of_finite_outputs_is_named<D: TestDevice>() {
+    let device = D::open();
+    for fuse in [true, false] {
+        let layers = layers![Linear::new(1, 2).bias(false)];
+        let model = Sequential::<D, f32>::new(&device, 0, layers).unwrap();
+        let Some((_, signet::nn::State::Parameter(weight))) = model.state().pop() else { panic!() };
+        weight.set(&[3e38, -3e38]).unwrap();
+        model.fuse(fuse);
+        model.detect_anomaly(true);
+        let x = Tensor::from_slice(&device, &[1.0], [1, 1]).unwrap();
+        let y = Tensor::from_slice(&device, &[1], [1]).unwrap();
+        let text = non_finite(model.cross_entropy(&x, &y, &Default::default()));
+        assert!(text.starts_with("the loss is inf at "), "fused: {fuse}: {text}");
+        assert!(text.ends_with("all outputs are finite"), "fused: {fuse}: {text}");
+    }
 }
 
 /// Against a loop as users write it, on more images than go through the model at once.

@@ -32,8 +32,9 @@ impl<D: Device<T>, T: Float> Sequential<D, T> {
         input: &Tensor<D, T>,
         output: &Tensor<D, T>,
     ) -> Result<Tensor<D, T>> {
-        if first_of(output)?.is_some() {
-            return Err(self.culprit(layers, input)?);
+        if let Some(found) = first_of(output)? {
+            let all = || format!("what {} make is {found}", self.names(layers.clone()));
+            return Err(Error::NonFinite(self.culprit(layers.clone(), input)?.unwrap_or_else(all)));
         }
         let (device, shape, name) =
             (output.device().clone(), output.shape().clone(), self.names(layers));
@@ -52,17 +53,16 @@ impl<D: Device<T>, T: Float> Sequential<D, T> {
         )
     }
 
-    /// Looks at the loss that `layers` and the cross-entropy made of `input`.
+    /// Looks at the loss that `layers`, if any, and the cross-entropy made of `input`.
     pub(super) fn check_loss(
         &self,
         layers: Range<usize>,
         input: &Tensor<D, T>,
         loss: &Tensor<D, T>,
     ) -> Result<()> {
-        match first_of(loss)? {
-            Some(_) => Err(self.culprit(layers, input)?),
-            None => Ok(()),
-        }
+        let Some(found) = first_of(loss)? else { return Ok(()) };
+        let of_finite = || format!("the loss is {found}, and all outputs are finite");
+        Err(Error::NonFinite(self.culprit(layers, input)?.unwrap_or_else(of_finite)))
     }
 
     /// Looks at the gradients of all parameters, as a training loop may after `backward`.
@@ -107,19 +107,17 @@ impl<D: Device<T>, T: Float> Sequential<D, T> {
         Ok(())
     }
 
-    /// The first of `layers` whose output for `input` is not finite, as an error. If each is by
-    /// itself, it was what one op made of them all.
-    fn culprit(&self, layers: Range<usize>, input: &Tensor<D, T>) -> Result<Error> {
+    /// Which of `layers`, one after the other, is the first whose output for `input` is not finite;
+    /// `None` where each by itself is, and it was what one op made of them all.
+    fn culprit(&self, layers: Range<usize>, input: &Tensor<D, T>) -> Result<Option<String>> {
         let mut x = input.detach();
-        for i in layers.clone() {
+        for i in layers {
             x = self.modules[i].forward(&x)?;
             if let Some(found) = first_of(&x)? {
-                let name = self.names(i..i + 1);
-                return Ok(Error::NonFinite(format!("the output of {name} is {found}")));
+                return Ok(Some(format!("the output of {} is {found}", self.names(i..i + 1))));
             }
         }
-        let names = self.names(layers);
-        Ok(Error::NonFinite(format!("what follows from {names} is no finite number")))
+        Ok(None)
     }
 
     /// `layer 1 (BatchNorm2d)`, `layers 0 (Conv2d) to 3 (MaxPool2d)`.
