@@ -13,6 +13,7 @@
 
 use crate::files::{write_atomic, write_keeping};
 use crate::nn::{StateDict, Value, Values};
+use crate::words::hex;
 use crate::{Error, Result, Shape};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
@@ -115,7 +116,7 @@ fn checksum(file: &[u8], at: usize) -> String {
     hash.update(&file[..at]);
     hash.update(UNKNOWN);
     hash.update(&file[at + UNKNOWN.len()..]);
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash.finalize())
 }
 
 /// Whether the bytes of a file are those that were written; files of others do not tell.

@@ -79,6 +79,7 @@ mod shape;
 mod tape;
 mod tensor;
 pub mod train;
+mod words;
 
 pub use arena::{Arena, Parameter};
 pub use device::{Cpu, Cuda, Device};

@@ -15,8 +15,7 @@ use crate::{Error, Result};
 /// One grey image of the network's size, 28x28 row-major; 0 is black.
 pub type Image = [u8; PIXELS];
 
-/// The key of [`Words`] in a file's metadata. One key alone: several would be written in any order,
-/// and the same model would have other bytes each time.
+/// The key of [`Words`] in a file's metadata.
 const WORDS: &str = "signet.model";
 
 /// What a model's file says beside its values, as JSON.
@@ -111,9 +110,7 @@ impl TrainedModel {
         data.classes.clone_from(&self.classes);
         Ok(())
     }
-}
 
-impl TrainedModel {
     /// The model on the images of `data`, whose classes it must know (see [`TrainedModel::align`]); the
     /// loss is the sum over batches of `batch_size`.
     ///

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use sha2::{Digest, Sha256};
 
 use super::{CLASSES, Convention, SIDE};
+use crate::words::hex;
 
 /// Labelled images of one size, as bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -182,9 +183,4 @@ pub fn letters() -> Vec<String> {
     let names: Vec<String> = ('A'..='Y').filter(|&c| c != 'J').map(String::from).collect();
     debug_assert_eq!(names.len(), CLASSES);
     names
-}
-
-/// Bytes as lower-case hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -15,9 +15,9 @@ use sha2::{Digest, Sha256};
 use ureq::http::Response;
 use ureq::{Agent, Body};
 
-use super::dataset::hex;
 use super::{DataError, MIRRORS, PublishedFile};
 use crate::files::{remove_abandoned, sync_folder, temporary_file};
+use crate::words::hex;
 
 /// How long to wait for other machines.
 #[derive(Debug, Clone, Copy)]

@@ -8,7 +8,7 @@ use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
 use super::DataError;
-use super::dataset::hex;
+use crate::words::hex;
 
 /// The text that `reader` gives, and whether it is gzip: told by its first bytes, not by a name.
 pub(super) fn plain<'a>(

@@ -1,4 +1,5 @@
 use crate::Shape;
+use crate::words::count;
 use std::fmt;
 
 /// A printed table like `torchinfo`'s: layer, output shape, parameters.
@@ -36,25 +37,12 @@ impl fmt::Display for Summary {
         for (i, row) in self.rows.iter().enumerate() {
             let parameters = match row.parameters {
                 0 => "-".into(),
-                n => thousands(n),
+                n => count(n as u64),
             };
             let name = format!("{i}: {}", row.layer);
             writeln!(f, "{name:<22}{:<26}{parameters:>14}", row.output.to_string())?;
         }
-        writeln!(f, "{rule}\nTotal parameters: {}", thousands(self.parameters()))?;
+        writeln!(f, "{rule}\nTotal parameters: {}", count(self.parameters() as u64))?;
         write!(f, "{rule}")
     }
-}
-
-/// `404099` as `404,099`.
-fn thousands(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

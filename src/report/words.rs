@@ -1,17 +1,6 @@
 //! Numbers as people write them.
 
-/// A count with a comma between thousands: `27,455`.
-pub(crate) fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut words = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            words.push(',');
-        }
-        words.push(digit);
-    }
-    words
-}
+pub(crate) use crate::words::count;
 
 /// A length of time: `4.2 s`, `38 s`, `1 min 05 s`, `2 h 07 min`.
 pub(crate) fn duration(seconds: f64) -> String {

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use super::sources::{Header, Source};
+use crate::words::hex;
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::fs;
@@ -63,8 +64,7 @@ impl Key {
         }
         part(source.file);
         part(source.text);
-        let hex = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Self(hex)
+        Self(hex(&hash.finalize()))
     }
 }
 
