@@ -22,6 +22,7 @@ mod predict;
 mod report;
 #[cfg(feature = "serve")]
 mod serve;
+mod signals;
 mod terminal;
 mod train;
 

@@ -3,9 +3,8 @@
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::train::INTERRUPTED;
+use super::signals::on_signals;
 use super::{DeviceArgs, note, print};
 use crate::device::{Device, OnDevice};
 use crate::photo::Crop;
@@ -55,7 +54,12 @@ impl Args {
         note(format_args!("device: {chosen}"));
         let listener = self.listen()?;
         let stop = Stop::default();
-        stop_on_signals(stop.clone())?;
+        let on_signal = stop.clone();
+        let first = move || {
+            note(format_args!("stopping"));
+            on_signal.stop();
+        };
+        on_signals(first, || {})?;
         let crop = self.crop.unwrap_or_else(|| Crop::fitting(&model));
         chosen.device.run(Job { model, crop, listener, stop })?;
         Ok(ExitCode::SUCCESS)
@@ -77,19 +81,6 @@ impl Args {
             Error::argument(name, format!("cannot listen on {}:{}: {message}", self.host, self.port))
         })
     }
-}
-
-/// The first signal asks the server to stop, a second one ends the program.
-fn stop_on_signals(stop: Stop) -> Result<()> {
-    let asked = AtomicBool::new(false);
-    ctrlc::set_handler(move || {
-        if asked.swap(true, Ordering::Relaxed) {
-            std::process::exit(i32::from(INTERRUPTED));
-        }
-        note(format_args!("stopping"));
-        stop.stop();
-    })
-    .map_err(|e| Error::argument("signal handler", e.to_string()))
 }
 
 struct Job {

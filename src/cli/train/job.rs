@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::INTERRUPTED;
 use crate::cli::bar::{self, EpochBar};
+use crate::cli::signals::INTERRUPTED;
 use crate::cli::terminal::stdout_is_terminal;
 use crate::cli::{note, print};
 use crate::data::Split;
@@ -51,7 +51,11 @@ impl OnDevice for Job<'_> {
         }
         while trainer.epoch() < self.record.config.epochs {
             let outcome = match self.epoch(&mut trainer) {
-                Err(Error::NonFinite(loss)) => return Err(self.located(device, loss)),
+                Err(Error::NonFinite(loss)) => {
+                    // The search needs the memory.
+                    drop(trainer);
+                    return Err(self.located(device, loss));
+                }
                 outcome => outcome?,
             };
             self.run.save(&trainer.state()?, self.record)?;
@@ -107,8 +111,7 @@ impl Job<'_> {
         }
         note(format_args!("{what}; looking for the layer where that began"));
         let again = || {
-            let state = self.run.state().ok();
-            let mut trainer = self.trainer(device, state.as_ref().or(self.state.as_ref()))?;
+            let mut trainer = self.trainer(device, self.run.state().ok().as_ref())?;
             trainer.detect_anomaly();
             self.epoch(&mut trainer)
         };

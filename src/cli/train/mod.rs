@@ -11,6 +11,7 @@ use super::bar;
 use super::device::profile_table;
 use super::explain::explain;
 use super::report::after_training;
+use super::signals::on_signals;
 use super::{AugmentArgs, DataArgs, DeviceArgs, note, print};
 use crate::data::{Split, synthetic};
 use crate::device::{AnyDevice, Chosen};
@@ -21,9 +22,6 @@ use crate::train::{
 };
 use crate::{Error, Result};
 use job::Job;
-
-/// The exit code of a program that a signal stopped, as shells give it for Ctrl-C.
-pub(super) const INTERRUPTED: u8 = 130;
 
 /// Train the network of the course notebook
 ///
@@ -158,13 +156,7 @@ impl Args {
         let interrupted = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&interrupted);
         // A second Ctrl-C does not wait for the step under way.
-        ctrlc::set_handler(move || {
-            if flag.swap(true, Ordering::Relaxed) {
-                bar::leave();
-                std::process::exit(i32::from(INTERRUPTED));
-            }
-        })
-        .map_err(|e| Error::argument("signal handler", e.to_string()))?;
+        on_signals(move || flag.store(true, Ordering::Relaxed), bar::leave)?;
         if self.profile {
             device.start_profile();
         }
