@@ -57,17 +57,16 @@ impl Args {
         }
         let device = self.device.choose()?.device;
         for run in &mut runs {
-            let split = match &self.data {
-                // What was asked for by name has to be right.
-                Some(request) => {
-                    let split = find(request, run.record())?;
-                    run.record().check_data(&split, run.name())?;
-                    Ok(split)
-                }
-                None => find(&Request::from(OsString::from(&run.record().data)), run.record()),
-            };
+            let record = run.record();
+            let own = Request::from(OsString::from(&record.data));
+            let split = find(self.data.as_ref().unwrap_or(&own), record).and_then(|split| {
+                record.check_data(&split, run.name())?;
+                Ok(split)
+            });
             match split {
                 Ok(split) => run.measure(&device, &split),
+                // What was asked for by name has to be right.
+                Err(error) if self.data.is_some() => return Err(error),
                 Err(error) => run.without(error.to_string()),
             }
             say_what_is_missing(run);
@@ -114,14 +113,14 @@ fn say_what_is_missing(run: &Run) {
 }
 
 /// The images that `request` names, for a run with this record. Nothing is downloaded for a page.
-fn find(request: &Request, record: &Record) -> std::result::Result<Split, DataError> {
+fn find(request: &Request, record: &Record) -> Result<Split> {
     let folder: &Path = match request {
         Request::Folder(folder) => folder,
         Request::Auto if !record.synthetic => match data::find_local()? {
-            Some(folder) => return data::read_folder(folder),
+            Some(folder) => return Ok(data::read_folder(folder)?),
             None => {
-                return Err(DataError::new("Sign Language MNIST is not on this machine")
-                    .with_help("`signet data fetch` downloads it"));
+                let error = DataError::new("Sign Language MNIST is not on this machine");
+                return Err(error.with_help("`signet data fetch` downloads it").into());
             }
         },
         // Where there was no other data, `auto` drew it.
@@ -129,5 +128,5 @@ fn find(request: &Request, record: &Record) -> std::result::Result<Split, DataEr
             return Ok(data::synthetic(record.config.seed, TRAIN_IMAGES, VALID_IMAGES));
         }
     };
-    data::read_folder(folder)
+    Ok(data::read_folder(folder)?)
 }

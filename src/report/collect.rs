@@ -95,9 +95,9 @@ impl Run {
         self.name = name.into();
     }
 
-    /// Measures its best model on the validation images of `data` on `device`. Where `data` is not
-    /// what the run was trained on, it has no model that can be used, or the device fails, the page
-    /// does without; [`Run::missing`] then says why.
+    /// Measures its best model on the validation images of `data`, which the run was trained on (see
+    /// [`Record::check_data`]), on `device`. Where it has no model that can be used, or the device
+    /// fails, the page does without; [`Run::missing`] then says why.
     pub fn measure(&mut self, device: &AnyDevice, data: &Split) {
         self.judged = self.judge(device, data);
     }
@@ -105,7 +105,6 @@ impl Run {
     fn judge(&self, device: &AnyDevice, data: &Split) -> std::result::Result<Judged, String> {
         let model = self.model.as_ref().map_err(String::clone)?;
         let judge = || {
-            self.record.check_data(data, &self.name)?;
             let mut valid = data.valid.clone();
             model.align(&mut valid)?;
             let batch_size = self.record.config.batch_size;

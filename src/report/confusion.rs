@@ -3,33 +3,33 @@
 use maud::{Markup, html};
 
 use super::collect::Judged;
+use super::table::scrolling;
 
 /// The confusion matrix as a table: a row is a class, a column what its images were taken for.
 pub(super) fn confusion(judged: &Judged, classes: &[String], caption: &str) -> Markup {
     let long = classes.iter().any(|name| name.chars().count() > 2);
-    html! {
-        div.scroll tabindex="0" role="region" aria-label=(caption) {
-            table.confusion.long[long] {
-                caption.unseen { (caption) }
-                thead {
-                    tr {
-                        td {}
-                        @for name in classes { th scope="col" { span { (name) } } }
-                    }
+    let table = html! {
+        table.confusion.long[long] {
+            caption.unseen { (caption) }
+            thead {
+                tr {
+                    td {}
+                    @for name in classes { th scope="col" { span { (name) } } }
                 }
-                tbody {
-                    @for (truth, name) in classes.iter().enumerate() {
-                        tr {
-                            th scope="row" { (name) }
-                            @for (guess, &count) in judged.confusion.row(truth).iter().enumerate() {
-                                (cell(truth == guess, count, judged.confusion.images(truth)))
-                            }
+            }
+            tbody {
+                @for (truth, name) in classes.iter().enumerate() {
+                    tr {
+                        th scope="row" { (name) }
+                        @for (guess, &count) in judged.confusion.row(truth).iter().enumerate() {
+                            (cell(truth == guess, count, judged.confusion.images(truth)))
                         }
                     }
                 }
             }
         }
-    }
+    };
+    scrolling(caption, table)
 }
 
 /// A count, coloured by its share of the row. Of mistakes even a few are to be seen, so their share

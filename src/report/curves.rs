@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use super::Run;
 use super::axis::Axis;
 use super::chart::{Chart, Line, Part};
+use super::table::scrolling;
 use super::words::{duration, loss, share};
 use crate::Result;
 use crate::train::EpochMetrics;
@@ -134,45 +135,47 @@ fn figure(
 /// The numbers of each epoch.
 fn table(runs: &[Run]) -> Markup {
     let epochs = runs.iter().map(|run| run.history.len()).max().unwrap_or(0);
-    html! {
-        details {
-            summary { "The numbers of each epoch" }
-            div.scroll tabindex="0" role="region" aria-label="The numbers of each epoch" {
-                table.epochs {
-                    thead {
-                        @if runs.len() > 1 {
-                            tr {
-                                td {}
-                                @for run in runs { th scope="colgroup" colspan="5" { (run.name) } }
-                            }
-                        }
-                        tr {
-                            th.number scope="col" { "Epoch" }
-                            @for _ in runs {
-                                @for name in
-                                    ["Train loss", "Train accuracy", "Valid loss", "Valid accuracy", "Time"]
-                                {
-                                    th.number scope="col" { (name) }
-                                }
-                            }
+    let title = "The numbers of each epoch";
+    let table = html! {
+        table.epochs {
+            thead {
+                @if runs.len() > 1 {
+                    tr {
+                        td {}
+                        @for run in runs { th scope="colgroup" colspan="5" { (run.name) } }
+                    }
+                }
+                tr {
+                    th.number scope="col" { "Epoch" }
+                    @for _ in runs {
+                        @for name in
+                            ["Train loss", "Train accuracy", "Valid loss", "Valid accuracy", "Time"]
+                        {
+                            th.number scope="col" { (name) }
                         }
                     }
-                    tbody {
-                        @for epoch in 0..epochs {
-                            tr {
-                                th.number scope="row" { (epoch) }
-                                @for run in runs {
-                                    @if let Some(metrics) = run.history.get(epoch) {
-                                        (cells(metrics))
-                                    } @else {
-                                        td colspan="5" {}
-                                    }
-                                }
+                }
+            }
+            tbody {
+                @for epoch in 0..epochs {
+                    tr {
+                        th.number scope="row" { (epoch) }
+                        @for run in runs {
+                            @if let Some(metrics) = run.history.get(epoch) {
+                                (cells(metrics))
+                            } @else {
+                                td colspan="5" {}
                             }
                         }
                     }
                 }
             }
+        }
+    };
+    html! {
+        details {
+            summary { (title) }
+            (scrolling(title, table))
         }
     }
 }

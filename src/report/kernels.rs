@@ -5,7 +5,7 @@ use std::io;
 use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
 
-use super::letters::bar;
+use super::table::{bar, with_bars};
 use super::words;
 use crate::checkpoint::invalid;
 use crate::device::KernelTime;
@@ -59,33 +59,17 @@ pub(super) fn read(folder: &RunFolder) -> Result<Vec<Kernel>> {
 /// A table with a row for each kernel.
 pub(super) fn kernels(kernels: &[Kernel], caption: &str) -> Markup {
     let all: f64 = kernels.iter().map(|kernel| kernel.seconds).sum();
-    html! {
-        div.scroll tabindex="0" role="region" aria-label=(caption) {
-            table.kernels {
-                caption.unseen { (caption) }
-                thead {
-                    tr {
-                        th scope="col" { "Kernel" }
-                        th.number scope="col" { "Calls" }
-                        th.number scope="col" { "Total" }
-                        th.number scope="col" { "A call" }
-                        th.number scope="col" { "Share" }
-                        td {}
-                    }
-                }
-                tbody {
-                    @for Kernel { name, calls, seconds } in kernels {
-                        tr {
-                            th scope="row" { code { (name) } }
-                            td.number { (words::count(*calls)) }
-                            td.number { (format!("{seconds:.3} s")) }
-                            td.number { (format!("{:.1} µs", seconds / *calls as f64 * 1e6)) }
-                            td.number { (format!("{:.1} %", 100.0 * seconds / all)) }
-                            td.bar { (bar(seconds / all)) }
-                        }
-                    }
-                }
+    let rows = html! {
+        @for Kernel { name, calls, seconds } in kernels {
+            tr {
+                th scope="row" { code { (name) } }
+                td.number { (words::count(*calls)) }
+                td.number { (format!("{seconds:.3} s")) }
+                td.number { (format!("{:.1} µs", seconds / *calls as f64 * 1e6)) }
+                td.number { (format!("{:.1} %", 100.0 * seconds / all)) }
+                (bar(seconds / all))
             }
         }
-    }
+    };
+    with_bars("kernels", caption, ("Kernel", &["Calls", "Total", "A call", "Share"]), rows)
 }

@@ -14,7 +14,7 @@
 //! | `filters.rs` | what the first convolution learned |
 //! | `kernels.rs` | the time of each kernel |
 //! | `settings.rs` | the settings, and where the runs differ |
-//! | `picture.rs`, `words.rs` | a picture as part of the page; numbers as people write them |
+//! | `table.rs`, `picture.rs`, `words.rs` | tables; pictures as part of the page; numbers as people write them |
 #![forbid(unsafe_code)]
 
 mod axis;
@@ -30,6 +30,7 @@ mod page;
 pub(crate) mod picture;
 mod settings;
 mod summary;
+mod table;
 pub(crate) mod words;
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::Run;
+use super::table::scrolling;
 
 /// A table with a row for each setting and a column for each run; where the runs differ, the row
 /// says so.
@@ -14,32 +15,31 @@ pub(super) fn settings(runs: &[Run]) -> Markup {
     let mut names: Vec<_> = columns.iter().flat_map(BTreeMap::keys).collect();
     names.sort();
     names.dedup();
-    html! {
-        div.scroll tabindex="0" role="region" aria-label="Settings" {
-            table.settings {
-                @if runs.len() > 1 {
-                    thead {
-                        tr {
-                            td {}
-                            @for run in runs { th scope="col" { (run.name) } }
-                        }
+    let table = html! {
+        table.settings {
+            @if runs.len() > 1 {
+                thead {
+                    tr {
+                        td {}
+                        @for run in runs { th scope="col" { (run.name) } }
                     }
                 }
-                tbody {
-                    @for name in names {
-                        @let values: Vec<_> = columns.iter().map(|column| column.get(name)).collect();
-                        @let differs = values.windows(2).any(|pair| pair[0] != pair[1]);
-                        tr.differs[differs] {
-                            th scope="row" { code { (name) } }
-                            @for value in values {
-                                td { @match value { Some(value) => (value), None => "–" } }
-                            }
+            }
+            tbody {
+                @for name in names {
+                    @let values: Vec<_> = columns.iter().map(|column| column.get(name)).collect();
+                    @let differs = values.windows(2).any(|pair| pair[0] != pair[1]);
+                    tr.differs[differs] {
+                        th scope="row" { code { (name) } }
+                        @for value in values {
+                            td { @match value { Some(value) => (value), None => "–" } }
                         }
                     }
                 }
             }
         }
-    }
+    };
+    scrolling("Settings", table)
 }
 
 /// The settings by their names in `config.json`; what lies within another has both names.
