@@ -12,6 +12,8 @@ struct AugmentGeometry {
   double brightness;
   double contrast;
   double light;
+  double shear;
+  double aspect;
   unsigned flip;
   unsigned stream;
   unsigned batch;
@@ -20,23 +22,20 @@ struct AugmentGeometry {
   unsigned width;
 };
 
-// 24 bits of a word as a share of 1: exact in float, so that both precisions draw the same.
-__device__ inline T share(unsigned word) { return (T)(word >> 8) / T(1 << 24); }
-__device__ inline T both_sides(unsigned word) { return share(word) + share(word) - T(1); }
-
 __device__ inline T cut(T x, T least, T most) { return min(max(x, least), most); }
 
 // How one image is changed: `Draw` and `image` of src/ops/augment, name by name.
 struct Change {
-  T centre_x, centre_y, sin, cos, zoom, mirror, shift_x, shift_y;
+  T centre_x, centre_y, sin, cos, zoom, mirror, slant, wide, shift_x, shift_y;
   T brightness, slope_x, slope_y, contrast;
 
   // What output pixel (row, column) of one channel becomes, before the contrast.
   __device__ T value(const AugmentGeometry &g, const T *channel, unsigned row,
                      unsigned column) const {
-    const T x = (T)column - centre_x, y = (T)row - centre_y, mirrored = mirror * x;
-    const T at_x = cut((cos * mirrored - sin * y) / zoom + shift_x, T(0), (T)(g.width - 1));
-    const T at_y = cut((sin * mirrored + cos * y) / zoom + shift_y, T(0), (T)(g.height - 1));
+    const T x = (T)column - centre_x, y = (T)row - centre_y;
+    const T from_x = (mirror * x + slant * y) * wide, from_y = y / wide;
+    const T at_x = cut((cos * from_x - sin * from_y) / zoom + shift_x, T(0), (T)(g.width - 1));
+    const T at_y = cut((sin * from_x + cos * from_y) / zoom + shift_y, T(0), (T)(g.height - 1));
     const unsigned left = (unsigned)at_x, top = (unsigned)at_y;
     const unsigned right = min(left + 1, g.width - 1), low = min(top + 1, g.height - 1);
     const T right_share = at_x - (T)left, low_share = at_y - (T)top;
@@ -61,6 +60,8 @@ __device__ inline Change draw_change(const AugmentGeometry &g, unsigned image,
   change.cos = cos(angle);
   change.zoom = (T)g.zoom + (T)g.zoom_range * share(a.w);
   change.mirror = b.x < g.flip ? T(-1) : T(1);
+  change.slant = tan((T)g.shear * both_sides(c.y));
+  change.wide = T(1) + (T)g.aspect * both_sides(c.z);
   change.shift_x = change.centre_x + (T)g.shift * both_sides(a.y) * (T)g.width;
   change.shift_y = change.centre_y + (T)g.shift * both_sides(a.z) * (T)g.height;
   change.brightness = T(1) + (T)g.brightness * both_sides(b.y);
@@ -71,8 +72,8 @@ __device__ inline Change draw_change(const AugmentGeometry &g, unsigned image,
   return change;
 }
 
-// Each image rotated, shifted, zoomed and mirrored (bilinear, edges repeated), then its light and
-// contrast changed, by random amounts of its own.
+// Each image rotated, shifted, zoomed, slanted, stretched and mirrored (bilinear, edges repeated),
+// then its light and contrast changed, by random amounts of its own.
 //
 // Block n owns image n, its thread t the pixels t, t + THREADS, ...: it reads back only what it
 // wrote itself. About 60 FLOP a pixel; reads the image once, mostly, and moves the output three

@@ -238,3 +238,8 @@ __device__ inline uint4 philox(unsigned long long seed, unsigned stream, unsigne
   }
   return counter;
 }
+
+// 24 bits of a word as a share of 1: exact in float, so that both precisions draw the same.
+__device__ inline T share(unsigned word) { return (T)(word >> 8) / T(1 << 24); }
+// A word as a number from -1 to 1.
+__device__ inline T both_sides(unsigned word) { return share(word) + share(word) - T(1); }

@@ -8,6 +8,8 @@
 //! Source: Salmon, Moraes, Dror, Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011.
 #![forbid(unsafe_code)]
 
+use crate::dtype::Float;
+
 /// Streams of the engine's own consumers; layers take `0, 1, 2, …` in the order they are built.
 pub mod stream {
     /// Initialisation of parameters.
@@ -18,6 +20,20 @@ pub mod stream {
     pub const SYNTHETIC: u32 = 0xffff_0003;
     /// How images are changed before a step trains on them; `step` is the training step.
     pub const AUGMENT: u32 = 0xffff_0004;
+    /// Which backgrounds are replaced and by what; `step` is the training step.
+    pub const BACKGROUND: u32 = 0xffff_0005;
+    /// Which images are filtered and how; `step` is the training step.
+    pub const FILTER: u32 = 0xffff_0006;
+}
+
+/// A word as a share of 1, in 24 bits: exact in f32, so that both precisions draw the same.
+pub fn share<T: Float>(word: u32) -> T {
+    T::of(f64::from(word >> 8) / f64::from(1 << 24))
+}
+
+/// A word as a number from -1 to 1, see [`share`].
+pub fn both_sides<T: Float>(word: u32) -> T {
+    share::<T>(word) + share(word) - T::one()
 }
 
 /// A Philox-4x32-10 generator for one seed: a function from counters to random words.

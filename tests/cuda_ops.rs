@@ -16,6 +16,7 @@ use signet::nn::MaxPool2d;
 use signet::ops::UpdateState;
 use signet::ops::adam::AdamStep;
 use signet::ops::augment::AugmentGeometry;
+use signet::ops::background::BackgroundGeometry;
 use signet::ops::batch_norm2d::{Affine, BatchNorm2dGradients, Running};
 use signet::ops::conv_block::{ConvBlockGeometry, ConvBlockGradients, ConvBlockInputs, Normaliser};
 use signet::ops::conv2d::{Conv2dGeometry, Conv2dOptions};
@@ -27,6 +28,7 @@ use signet::ops::linear::{LinearGeometry, LinearGradients};
 use signet::ops::linear_cross_entropy::LinearCrossEntropyGeometry;
 use signet::ops::matmul::MatmulGeometry;
 use signet::ops::max_pool2d::MaxPool2dGeometry;
+use signet::ops::random_filter::RandomFilterGeometry;
 use signet::ops::sgd::SgdStep;
 use signet::ops::sum::ChannelGeometry;
 use signet::rng::Philox;
@@ -204,8 +206,9 @@ macro_rules! ops {
 }
 
 ops! {
-    adam, add, augment, batch_norm2d, conv2d, conv_block, cross_entropy, cross_entropy_rows, dropout,
-    gather, linear_cross_entropy, linear_relu, matmul, max_pool2d, mul, record, relu, sgd, sum,
+    adam, add, augment, background, batch_norm2d, conv2d, conv_block, cross_entropy,
+    cross_entropy_rows, dropout, gather, linear_cross_entropy, linear_relu, matmul, max_pool2d, mul,
+    random_filter, record, relu, sgd, sum,
 }
 
 type Run<D> = fn(&Bench<'_, D>, &mut Results);
@@ -756,6 +759,8 @@ fn augment<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) 
         brightness: 0.4,
         contrast: 0.6,
         light: 0.5,
+        shear: 0.4,
+        aspect: 0.3,
         flip: 1 << 31,
         stream: 9,
         batch: 0,
@@ -774,6 +779,41 @@ fn augment<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) 
         let mut y = bench.before(n, false);
         bench.device.augment(&g, step.view(), x.view(), y.view_mut()).unwrap();
         results.close(format!("augment {g:?}"), bench.values(&y));
+    }
+}
+
+/// `[N, C, H, W]` of images that another background or a filter is for.
+const IMAGES: [[u32; 4]; 6] =
+    [[0, 1, 3, 3], [9, 1, 28, 28], [6, 3, 7, 11], [4, 2, 1, 1], [4, 1, 1, 40], [2, 1, 128, 128]];
+
+/// Of the bytes 0, 3, 6, ...: some neighbours are alike.
+fn greys<D: Device<T>, T: Float>(bench: &Bench<'_, D>, sizes: [u32; 4]) -> Field<D, T> {
+    let n = sizes.iter().product::<u32>() as usize;
+    let greys = normal(n, 0).into_iter().map(|x| T::of((x.abs() * 4.0).floor() * 3.0 / 255.0));
+    bench.field(&greys.collect::<Vec<T>>())
+}
+
+fn background<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+    let step = bench.field(&[1u64 << 33]);
+    for sizes @ [_, channels, height, width] in IMAGES {
+        let (seed, threshold, stream) = (0x1234_5678_9abc_def0, 0.75 * 2f64.powi(32), 9);
+        let g = BackgroundGeometry { seed, threshold, stream, channels, height, width };
+        let x = greys(bench, sizes);
+        let mut y = bench.before(sizes.iter().product::<u32>() as usize, false);
+        bench.device.background(&g, step.view(), x.view(), y.view_mut()).unwrap();
+        results.close(format!("background {sizes:?}"), bench.values(&y));
+    }
+}
+
+fn random_filter<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+    let step = bench.field(&[1u64 << 33]);
+    for sizes @ [_, channels, height, width] in IMAGES {
+        let (seed, threshold, stream) = (0x1234_5678_9abc_def0, 0.75 * 2f64.powi(32), 9);
+        let g = RandomFilterGeometry { seed, threshold, stream, channels, height, width };
+        let x = greys(bench, sizes);
+        let mut y = bench.before(sizes.iter().product::<u32>() as usize, false);
+        bench.device.random_filter(&g, step.view(), x.view(), y.view_mut()).unwrap();
+        results.close(format!("random_filter {sizes:?}"), bench.values(&y));
     }
 }
 

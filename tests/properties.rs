@@ -14,10 +14,12 @@ use signet::nn::{
     BatchNorm2d, Conv2d, Dropout, Flatten, Layer, Linear, MaxPool2d, Module, ReLU, Sequential,
 };
 use signet::ops::augment::{AugmentOptions, Draw, augment};
+use signet::ops::background::{Backdrop, background};
 use signet::ops::batch_norm2d::{Statistics, Tracked, batch_norm2d};
 use signet::ops::conv2d::Conv2dOptions;
 use signet::ops::cross_entropy::{CrossEntropyOptions, cross_entropy};
 use signet::ops::dropout::DropoutGeometry;
+use signet::ops::random_filter::{RandomFilter, random_filter};
 use signet::rng::{Philox, stream};
 use signet::{GradcheckOptions, Shape, Tape, Tensor, gradcheck};
 use std::fmt::Debug;
@@ -29,6 +31,8 @@ on_every_device! {
     a_linear_layer_is_its_definition,
     a_dropout_is_its_definition,
     augmented_images_are_their_definition,
+    filtered_images_are_their_definition,
+    replaced_backgrounds_are_their_definition,
     augmentation_by_nothing_changes_nothing,
     a_right_answer_is_the_first_largest_logit,
     gradients_of_random_geometries_agree_with_differences,
@@ -399,19 +403,40 @@ fn any_op() -> impl Strategy<Value = Op> {
 
 // --- augmentation ---
 
+/// Values from 0 to 1.
+fn greys(shape: [usize; 4], seed: u64) -> HostTensor {
+    let drawn = Fill::Normal(1.0).draw(&shape, seed, 0);
+    HostTensor {
+        values: drawn.values.iter().map(|x| x.abs().min(1.0)).collect(),
+        shape: drawn.shape,
+    }
+}
+
 /// Pixel by pixel, from the random words: `augment` as `AugmentKernels` puts it into words.
 fn augmented_images_are_their_definition<D: TestDevice>() {
     let device = D::open();
     let sizes = (1..4usize, 1..3usize, 1..12usize, 1..12usize);
     let geometric = (0.0..180.0, 0.0..0.5, uniform2(0.3..3.0));
-    let drawn = (sizes, geometric, vec(0.0..1.0, 4), any::<(u64, u64)>());
+    let drawn = (sizes, geometric, vec(0.0..1.0, 6), any::<(u64, u64)>());
     for_all(96, drawn, |((n, c, h, w), (rotation, shift, [a, b]), light, (seed, step))| {
         let zoom = [f64::min(a, b), f64::max(a, b)];
-        let (brightness, contrast, light, flip) = (light[0], light[1], light[2], light[3]);
-        let options = AugmentOptions { rotation, shift, zoom, flip, brightness, contrast, light };
-        let input = Fill::Normal(1.0).draw(&[n, c, h, w], seed, 0);
-        let values01: Vec<f64> = input.values.iter().map(|x| x.abs().min(1.0)).collect();
-        let input = HostTensor { values: values01, shape: input.shape };
+        let [brightness, contrast, light, flip, shear, aspect] = light.try_into().unwrap();
+        let (shear, aspect) = (60.0 * shear, aspect / 2.0);
+        let (background, filter) = (0.0, 0.0);
+        let options = AugmentOptions {
+            rotation,
+            shift,
+            zoom,
+            flip,
+            brightness,
+            contrast,
+            light,
+            shear,
+            aspect,
+            background,
+            filter,
+        };
+        let input = greys([n, c, h, w], seed);
 
         let mut expected = Vec::new();
         for (i, image) in input.values.chunks(c * h * w).enumerate() {
@@ -432,10 +457,13 @@ fn augmented_images_are_their_definition<D: TestDevice>() {
                 {
                     let (x, y) = (column as f64 - middle_x, row as f64 - middle_y);
                     let from = if mirrored { -x } else { x };
-                    let at_x = (angle.cos() * from - angle.sin() * y) / zoom
+                    let wide = 1.0 + aspect * draw.aspect;
+                    let from = wide * (from + (shear.to_radians() * draw.shear).tan() * y);
+                    let high = y / wide;
+                    let at_x = (angle.cos() * from - angle.sin() * high) / zoom
                         + middle_x
                         + shift * w as f64 * draw.shift[0];
-                    let at_y = (angle.sin() * from + angle.cos() * y) / zoom
+                    let at_y = (angle.sin() * from + angle.cos() * high) / zoom
                         + middle_y
                         + shift * h as f64 * draw.shift[1];
                     let at_x = at_x.clamp(0.0, w as f64 - 1.0);
@@ -464,6 +492,104 @@ fn augmented_images_are_their_definition<D: TestDevice>() {
     });
 }
 
+/// Pixel by pixel, as `RandomFilterKernels` puts it into words.
+fn filtered_images_are_their_definition<D: TestDevice>() {
+    let device = D::open();
+    let sizes = (1..6usize, 1..3usize, 1..9usize, 1..9usize);
+    for_all(96, (sizes, 0.0..1.0, any::<(u64, u64)>()), |((n, c, h, w), p, (seed, step))| {
+        let input = greys([n, c, h, w], seed);
+        let mut expected = Vec::new();
+        for (i, image) in input.values.chunks(c * h * w).enumerate() {
+            let block = |j| Philox::new(seed).block(stream::FILTER, step, 8 * i as u32 + j);
+            let filter = RandomFilter::<f64>::new(block);
+            if f64::from(filter.word) >= p * 2f64.powi(32) {
+                expected.extend_from_slice(image);
+                continue;
+            }
+            let reach = (filter.size / 2) as isize;
+            let mut convolved = Vec::new();
+            for channel in image.chunks(h * w) {
+                for (y, x) in (0..h).flat_map(|y| (0..w).map(move |x| (y, x))) {
+                    let around =
+                        (-reach..=reach).flat_map(|v| (-reach..=reach).map(move |u| (v, u)));
+                    let near = around.map(|(v, u)| {
+                        let y = y.saturating_add_signed(v).min(h - 1);
+                        channel[y * w + x.saturating_add_signed(u).min(w - 1)]
+                    });
+                    convolved.push(near.zip(filter.weights).map(|(x, weight)| x * weight).sum());
+                }
+            }
+            let mean = |of: &[f64]| of.iter().sum::<f64>() / of.len() as f64;
+            let spread = |of: &[f64]| {
+                let mean = mean(of);
+                (of.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / of.len() as f64).sqrt()
+            };
+            let gain = match spread(&convolved) {
+                flat if flat <= 1e-3 => 0.0,
+                its => spread(image) / its,
+            };
+            let (own, its) = (mean(image), mean(&convolved));
+            let both = image.iter().zip(&convolved);
+            expected.extend(
+                both.map(|(x, y)| filter.kept * x + (1.0 - filter.kept) * (own + (y - its) * gain)),
+            );
+        }
+        let step = Tensor::from_slice(&device, &[step], [1]).unwrap();
+        let output = random_filter::<D, f64>(&input.on(&device), p, seed, &step).unwrap();
+        expect_close(&values(&output), &expected)
+    });
+}
+
+/// Pixel by pixel, as `BackgroundKernels` puts it into words.
+fn replaced_backgrounds_are_their_definition<D: TestDevice>() {
+    let device = D::open();
+    let sizes = (1..4usize, 1..3usize, 1..12usize, 1..12usize);
+    for_all(96, (sizes, 0.0..1.5, any::<(u64, u64)>()), |((n, c, h, w), p, (seed, step))| {
+        // Few greys, most of them alike: winding backgrounds.
+        let drawn = greys([n, c, h, w], seed);
+        let few = [0.5, 0.5 + 5.0 / 255.0, 0.5 - 3.0 / 255.0, 0.5 + 6.0 / 255.0, 0.9];
+        let grey = |x: &f64| few[(x * 5.0).min(4.0) as usize];
+        let values_: Vec<f64> = drawn.values.iter().map(grey).collect();
+        let input = HostTensor { values: values_, shape: drawn.shape };
+        let mut expected = input.values.clone();
+        for (i, image) in expected.chunks_mut(c * h * w).enumerate() {
+            let block = |j| Philox::new(seed).block(stream::BACKGROUND, step, 3 * i as u32 + j);
+            let backdrop = Backdrop::<f64>::new([block(0), block(1), block(2)]);
+            if f64::from(backdrop.word) >= p * 2f64.powi(32) {
+                continue;
+            }
+            let alike = |a: usize, b: usize| {
+                image.chunks(h * w).all(|channel| (channel[a] - channel[b]).abs() < 5.7 / 255.0)
+            };
+            let mut found = vec![false; h * w];
+            (found[0], found[w - 1]) = (true, true);
+            for _ in 0..h * w {
+                for at in 0..h * w {
+                    let beside = [
+                        (at % w > 0).then(|| at - 1),
+                        (at % w + 1 < w).then_some(at + 1),
+                        at.checked_sub(w),
+                        (at + w < h * w).then_some(at + w),
+                    ];
+                    let mut near = beside.into_iter().flatten();
+                    found[at] = found[at] || near.any(|near| found[near] && alike(at, near));
+                }
+            }
+            let from_middle =
+                |at: usize, n: usize| if n > 1 { at as f64 / (n as f64 - 1.0) - 0.5 } else { 0.0 };
+            for (at, value) in image.iter_mut().enumerate() {
+                let at = at % (h * w);
+                if found[at] {
+                    *value = backdrop.at(from_middle(at % w, w), from_middle(at / w, h));
+                }
+            }
+        }
+        let step = Tensor::from_slice(&device, &[step], [1]).unwrap();
+        let output = background::<D, f64>(&input.on(&device), p, seed, &step).unwrap();
+        expect_close(&values(&output), &expected)
+    });
+}
+
 fn augmentation_by_nothing_changes_nothing<D: TestDevice>() {
     let device = D::open();
     let nothing = AugmentOptions::NONE;
@@ -480,9 +606,19 @@ fn augmentation_by_nothing_changes_nothing<D: TestDevice>() {
         AugmentOptions { rotation: -1.0, ..nothing },
         AugmentOptions { zoom: [1.2, 1.1], ..nothing },
         AugmentOptions { light: f64::NAN, ..nothing },
+        AugmentOptions { aspect: 0.6, ..nothing },
+        AugmentOptions { background: 1.1, ..nothing },
     ] {
         assert!(run(wrong).is_err());
     }
+    // Background, then filter, then the rest.
+    let some = AugmentOptions { background: 0.7, filter: 0.7, flip: 0.5, ..nothing };
+    let behind = background(&images, 0.7, 1, &step).unwrap();
+    let sharp = random_filter(&behind, 0.7, 1, &step).unwrap();
+    let by_hand = augment(&sharp, &AugmentOptions { flip: 0.5, ..nothing }, 1, &step).unwrap();
+    assert_eq!(run(some).unwrap(), by_hand.to_vec().unwrap());
+    let large = Tensor::<D, f32>::zeros(&device, [1, 1, 129, 128]).unwrap();
+    assert!(background(&large, 0.5, 1, &step).unwrap_err().to_string().contains("129 x 128"));
     assert!(augment(&images.flatten(1).unwrap(), &nothing, 1, &step).is_err());
 }
 

@@ -38,6 +38,22 @@ pub struct AugmentArgs {
     /// Light one edge by up to this share more, and the opposite one less
     #[arg(long, value_name = "X")]
     light: Option<f64>,
+
+    /// Slant upright lines by up to so many degrees
+    #[arg(long, value_name = "DEGREES")]
+    shear: Option<f64>,
+
+    /// Multiply the width by up to 1 plus or minus this, and divide the height by as much
+    #[arg(long, value_name = "X")]
+    aspect: Option<f64>,
+
+    /// Put another background behind the hand with this probability
+    #[arg(long, value_name = "P")]
+    background: Option<f64>,
+
+    /// Blur, sharpen or turn the greys towards their negative with this probability
+    #[arg(long, value_name = "P")]
+    filter: Option<f64>,
 }
 
 /// Ranges by name.
@@ -69,6 +85,10 @@ impl AugmentArgs {
             (&mut options.brightness, self.brightness),
             (&mut options.contrast, self.contrast),
             (&mut options.light, self.light),
+            (&mut options.shear, self.shear),
+            (&mut options.aspect, self.aspect),
+            (&mut options.background, self.background),
+            (&mut options.filter, self.filter),
         ];
         for (range, asked) in single {
             *range = asked.unwrap_or(*range);

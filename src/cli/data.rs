@@ -32,7 +32,7 @@ enum Command {
     /// Download Sign Language MNIST
     Fetch(FetchArgs),
     /// Write a picture of some images with their letters
-    Show(ShowArgs),
+    Show(Box<ShowArgs>),
 }
 
 impl Args {

@@ -25,6 +25,7 @@ pub trait Device<T: Float>:
     Memory
     + ops::add::AddKernels<T>
     + ops::augment::AugmentKernels<T>
+    + ops::background::BackgroundKernels<T>
     + ops::batch_norm2d::BatchNorm2dKernels<T>
     + ops::conv2d::Conv2dKernels<T>
     + ops::conv_block::ConvBlockKernels<T>
@@ -37,6 +38,7 @@ pub trait Device<T: Float>:
     + ops::matmul::MatmulKernels<T>
     + ops::max_pool2d::MaxPool2dKernels<T>
     + ops::mul::MulKernels<T>
+    + ops::random_filter::RandomFilterKernels<T>
     + ops::record::RecordKernels<T>
     + ops::relu::ReluKernels<T>
     + ops::sum::SumKernels<T>

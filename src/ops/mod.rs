@@ -15,6 +15,7 @@
 pub mod adam;
 pub mod add;
 pub mod augment;
+pub mod background;
 pub mod batch_norm2d;
 pub mod conv2d;
 pub mod conv_block;
@@ -29,6 +30,7 @@ pub mod linear_relu;
 pub mod matmul;
 pub mod max_pool2d;
 pub mod mul;
+pub mod random_filter;
 pub mod record;
 pub mod relu;
 pub mod sgd;

@@ -82,15 +82,7 @@ impl Recipe {
             Self::Best => Config {
                 lr: 2e-3,
                 schedule: ScheduleKind::Cosine,
-                augment: Some(AugmentOptions {
-                    rotation: 10.0,
-                    shift: 0.07,
-                    zoom: [0.9, 1.1],
-                    flip: 0.0,
-                    brightness: 0.2,
-                    contrast: 0.3,
-                    light: 0.0,
-                }),
+                augment: Some(AugmentOptions::photo()),
                 ..Config::default()
             },
         }

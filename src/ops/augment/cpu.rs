@@ -37,6 +37,8 @@ fn image<T: Float>(g: &AugmentGeometry, draw: &Draw<T>, input: &[T], output: &mu
     let (sin, cos) = (T::of(g.rotation) * draw.rotation).sin_cos();
     let zoom = T::of(g.zoom) + T::of(g.zoom_range) * draw.zoom;
     let mirror = if draw.flip < g.flip { -one } else { one };
+    let slant = (T::of(g.shear) * draw.shear).tan();
+    let wide = one + T::of(g.aspect) * draw.aspect;
     let shift = [
         centre[0] + T::of(g.shift) * draw.shift[0] * T::of(width as f64),
         centre[1] + T::of(g.shift) * draw.shift[1] * T::of(height as f64),
@@ -54,9 +56,9 @@ fn image<T: Float>(g: &AugmentGeometry, draw: &Draw<T>, input: &[T], output: &mu
             let y = T::of(row as f64) - centre[1];
             for (column, output) in output.iter_mut().enumerate() {
                 let x = T::of(column as f64) - centre[0];
-                let mirrored = mirror * x;
-                let at_x = (cos * mirrored - sin * y) / zoom + shift[0];
-                let at_y = (sin * mirrored + cos * y) / zoom + shift[1];
+                let (from_x, from_y) = ((mirror * x + slant * y) * wide, y / wide);
+                let at_x = (cos * from_x - sin * from_y) / zoom + shift[0];
+                let at_y = (sin * from_x + cos * from_y) / zoom + shift[1];
                 let (at_x, at_y) =
                     (at_x.max(T::zero()).min(last[0]), at_y.max(T::zero()).min(last[1]));
                 let (left, top) = (at_x.floor(), at_y.floor());

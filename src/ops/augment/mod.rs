@@ -1,5 +1,6 @@
 //! Random changes of images, so that a network sees each one differently in every epoch: rotation,
-//! shift, zoom, flip, brightness, contrast and light from a side.
+//! shift, zoom, slant, stretch, flip, brightness, contrast and light from a side; before them, if
+//! asked for, another background and a random filter.
 
 mod cpu;
 mod cuda;
@@ -9,8 +10,10 @@ pub use options::AugmentOptions;
 
 use crate::device::{Cost, Device, Memory};
 use crate::dtype::Float;
+use crate::ops::background::background;
+use crate::ops::random_filter::random_filter;
 use crate::ops::{index32, numel32};
-use crate::rng::stream;
+use crate::rng::{both_sides, share, stream};
 use crate::{Result, Tensor};
 
 /// How one batch of images is changed. Image `i` takes the words of the Philox blocks
@@ -34,6 +37,10 @@ pub struct AugmentGeometry {
     pub contrast: f64,
     /// How much brighter one edge becomes at most, and the opposite one darker.
     pub light: f64,
+    /// The largest angle by which upright lines are slanted, in radians.
+    pub shear: f64,
+    /// How much wider and lower, or narrower and higher, an image becomes at most.
+    pub aspect: f64,
     /// `p * 2^32`; an image whose word is below it is mirrored left to right.
     pub flip: u32,
     /// The random stream.
@@ -76,23 +83,26 @@ pub struct Draw<T> {
     pub light: T,
     /// Where the light comes from, as a share of a turn.
     pub direction: T,
+    /// Of the angle of the slant.
+    pub shear: T,
+    /// Of the stretch.
+    pub aspect: T,
 }
 
 impl<T: Float> Draw<T> {
     /// From the words of three blocks.
     pub fn new([a, b, c]: [[u32; 4]; 3]) -> Self {
-        // 24 bits: exact in f32, so that both precisions draw the same.
-        let unit = |word: u32| T::of(f64::from(word >> 8) / f64::from(1 << 24));
-        let both = |word| unit(word) + unit(word) - T::one();
         Self {
-            rotation: both(a[0]),
-            shift: [both(a[1]), both(a[2])],
-            zoom: unit(a[3]),
+            rotation: both_sides(a[0]),
+            shift: [both_sides(a[1]), both_sides(a[2])],
+            zoom: share(a[3]),
             flip: b[0],
-            brightness: both(b[1]),
-            contrast: both(b[2]),
-            light: unit(b[3]),
-            direction: unit(c[0]),
+            brightness: both_sides(b[1]),
+            contrast: both_sides(b[2]),
+            light: share(b[3]),
+            direction: share(c[0]),
+            shear: both_sides(c[1]),
+            aspect: both_sides(c[2]),
         }
     }
 }
@@ -100,7 +110,7 @@ impl<T: Float> Draw<T> {
 /// What augmentation asks of a device.
 pub trait AugmentKernels<T: Float>: Memory {
     /// Output pixel `p`, measured from the image's centre, takes the input at
-    /// `rotate(mirror(p)) / zoom + shift`, between pixels linearly, outside the image from its edge.
+    /// `rotate(stretch(slant(mirror(p)))) / zoom + shift`, between pixels linearly, outside the image from its edge.
     /// That value times brightness and light is cut to 0..1; then its difference from the image's
     /// mean is multiplied by the contrast, and cut to 0..1 again.
     fn augment(
@@ -116,7 +126,7 @@ pub trait AugmentKernels<T: Float>: Memory {
 /// training step (`[1]`, on the device) and its place in the batch.
 ///
 /// # Errors
-/// [`Error::Shape`](crate::Error::Shape) for another rank,
+/// [`Error::Shape`](crate::Error::Shape) for another rank, or as [`background`],
 /// [`Error::Argument`](crate::Error::Argument) for a range that makes no sense.
 pub fn augment<D: Device<T>, T: Float>(
     images: &Tensor<D, T>,
@@ -126,6 +136,14 @@ pub fn augment<D: Device<T>, T: Float>(
 ) -> Result<Tensor<D, T>> {
     const OP: &str = "augment";
     options.check()?;
+    let images = match options.background {
+        0.0 => images,
+        p => &background(images, p, seed, step)?,
+    };
+    let images = match options.filter {
+        0.0 => images,
+        p => &random_filter(images, p, seed, step)?,
+    };
     let shape = images.shape();
     let sizes = shape.expect(OP, "[N, C, H, W]")?;
     numel32(OP, shape)?;
@@ -142,6 +160,8 @@ pub fn augment<D: Device<T>, T: Float>(
         brightness: options.brightness,
         contrast: options.contrast,
         light: options.light,
+        shear: options.shear.to_radians(),
+        aspect: options.aspect,
         flip: (options.flip * 2f64.powi(32)).min(f64::from(u32::MAX)) as u32,
         stream: stream::AUGMENT,
         batch,

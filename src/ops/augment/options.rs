@@ -17,6 +17,20 @@ pub struct AugmentOptions {
     pub contrast: f64,
     /// One edge is lit by up to `light` more, the opposite one by as much less.
     pub light: f64,
+    /// Degrees by which upright lines are slanted, to either side.
+    #[serde(default)]
+    pub shear: f64,
+    /// The width is multiplied by `1 ± aspect` at most, and the height divided by as much.
+    #[serde(default)]
+    pub aspect: f64,
+    /// The probability that the hand gets another background, see
+    /// [`background`](crate::ops::background::background).
+    #[serde(default)]
+    pub background: f64,
+    /// The probability that the image goes through a random filter, see
+    /// [`random_filter`](crate::ops::random_filter::random_filter).
+    #[serde(default)]
+    pub filter: f64,
 }
 
 impl AugmentOptions {
@@ -29,6 +43,10 @@ impl AugmentOptions {
         brightness: 0.0,
         contrast: 0.0,
         light: 0.0,
+        shear: 0.0,
+        aspect: 0.0,
+        background: 0.0,
+        filter: 0.0,
     };
 
     /// What the course's augmentation notebook does: `RandomRotation(5)`,
@@ -43,21 +61,25 @@ impl AugmentOptions {
             flip: 0.5,
             brightness: 0.2,
             contrast: 0.5,
-            light: 0.0,
+            ..Self::NONE
         }
     }
 
-    /// Stronger, for photographs of other hands: other cameras frame, light and tilt them
-    /// differently.
+    /// For photographs of other hands: other cameras frame, light and tilt them differently, other
+    /// walls are behind them, and some are left hands.
     pub fn photo() -> Self {
         Self {
-            rotation: 15.0,
-            shift: 0.1,
-            zoom: [0.8, 1.2],
+            rotation: 10.0,
+            shift: 0.07,
+            zoom: [0.9, 1.1],
             flip: 0.5,
-            brightness: 0.3,
-            contrast: 0.5,
-            light: 0.4,
+            brightness: 0.2,
+            contrast: 0.3,
+            light: 0.0,
+            shear: 12.0,
+            aspect: 0.12,
+            background: 0.8,
+            filter: 0.4,
         }
     }
 
@@ -66,7 +88,7 @@ impl AugmentOptions {
     /// # Errors
     /// [`Error::Argument`] naming the first that does not.
     pub fn check(&self) -> Result<()> {
-        let Self { rotation, shift, zoom, flip, brightness, contrast, light } = *self;
+        let Self { rotation, shift, zoom, flip, brightness, contrast, light, .. } = *self;
         let in_range = [
             ("rotation", rotation, 180.0),
             ("shift", shift, 1.0),
@@ -74,6 +96,11 @@ impl AugmentOptions {
             ("brightness", brightness, 1.0),
             ("contrast", contrast, 1.0),
             ("light", light, 1.0),
+            // Beyond, lines lie down, and widths become nothing.
+            ("shear", self.shear, 60.0),
+            ("aspect", self.aspect, 0.5),
+            ("background", self.background, 1.0),
+            ("filter", self.filter, 1.0),
         ];
         for (name, value, most) in in_range {
             if !(0.0..=most).contains(&value) {

@@ -1,0 +1,143 @@
+//! Other backgrounds behind hands, drawn at random: a network that has only seen the walls of one set
+//! of photographs takes them for part of the letter.
+
+mod cpu;
+mod cuda;
+
+use crate::device::{Cost, Device, Memory};
+use crate::dtype::Float;
+use crate::ops::{index32, numel32};
+use crate::rng::{both_sides, share, stream};
+use crate::{Error, Result, Tensor};
+
+/// Neighbours that differ by no more hang together: five steps of 255, and half of one so that
+/// rounding never decides.
+pub const STEP: f64 = 5.5 / 255.0;
+
+/// The most pixels of an image: a GPU keeps a byte for each in a block's shared memory.
+pub const MOST_PIXELS: u32 = 1 << 14;
+
+/// How much lighter or darker a background becomes at most from its middle to an edge.
+const SLOPE: f64 = 0.1;
+/// The greatest height of its waves.
+const WAVE: f64 = 0.3;
+/// Radians of its waves from one edge to the other, at most.
+const WAVES: f64 = 16.0;
+
+/// Which backgrounds of a batch are replaced. Image `i` takes the words of the Philox blocks
+/// `(seed, stream, step, 3 i)` to `3 i + 2`, see [`Backdrop`].
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct BackgroundGeometry {
+    /// The run's seed.
+    pub seed: u64,
+    /// `p * 2^32`; an image whose word is below it gets another background.
+    pub threshold: f64,
+    /// The random stream.
+    pub stream: u32,
+    /// Channels, which share a background.
+    pub channels: u32,
+    /// Rows.
+    pub height: u32,
+    /// Columns.
+    pub width: u32,
+}
+
+impl BackgroundGeometry {
+    /// Reads and writes each of `values` once; the search compares each with its four neighbours some
+    /// five times.
+    pub fn cost<T>(values: usize) -> Cost {
+        Cost::elementwise::<T>(values, 2, 40)
+    }
+}
+
+/// What may be put behind one hand: a grey that changes evenly towards one side, with or without
+/// waves.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Backdrop<T> {
+    /// Decides whether it is.
+    pub word: u32,
+    /// The grey in the middle.
+    grey: T,
+    /// What is added from the middle to the right edge, and to the lower one.
+    slope: [T; 2],
+    /// The height of the waves.
+    wave: T,
+    /// Radians from one edge to the other, to the right and down.
+    waves: [T; 2],
+    /// Radians in the middle.
+    phase: T,
+}
+
+impl<T: Float> Backdrop<T> {
+    /// From the words of three blocks. Half of the backdrops have no waves.
+    pub fn new([a, b, c]: [[u32; 4]; 3]) -> Self {
+        Self {
+            word: a[0],
+            grey: share(a[1]),
+            slope: [T::of(SLOPE) * both_sides(a[2]), T::of(SLOPE) * both_sides(a[3])],
+            wave: T::of(WAVE) * both_sides::<T>(b[0]).max(T::zero()),
+            waves: [T::of(WAVES) * both_sides(b[1]), T::of(WAVES) * both_sides(b[2])],
+            phase: T::of(std::f64::consts::PI) * both_sides(c[0]),
+        }
+    }
+
+    /// At `x`, `y` from the middle, in parts of the width and height.
+    pub fn at(&self, x: T, y: T) -> T {
+        let two = T::of(2.0);
+        let even = self.grey + two * (self.slope[0] * x + self.slope[1] * y);
+        let waves = self.wave * (self.phase + self.waves[0] * x + self.waves[1] * y).sin();
+        (even + waves).max(T::zero()).min(T::one())
+    }
+}
+
+/// What replacing backgrounds asks of a device.
+pub trait BackgroundKernels<T: Float>: Memory {
+    /// The background of an image is its two upper corners and whatever hangs together with one of
+    /// them, side by side, in steps of at most [`STEP`] in every channel. Its pixels become those of
+    /// the [`Backdrop`].
+    fn background(
+        &self,
+        geometry: &BackgroundGeometry,
+        step: Self::View<'_, u64>,
+        input: Self::View<'_, T>,
+        output: Self::ViewMut<'_, T>,
+    ) -> Result<()>;
+}
+
+/// `images [N, C, H, W]` (0 to 1) with the backgrounds of about the share `p` of them replaced; which
+/// and by what depends on `seed`, the training step (`[1]`, on the device) and the place in the batch.
+///
+/// # Errors
+/// [`Error::Shape`] for another rank, and for more than [`MOST_PIXELS`] in an image.
+pub fn background<D: Device<T>, T: Float>(
+    images: &Tensor<D, T>,
+    p: f64,
+    seed: u64,
+    step: &Tensor<D, u64>,
+) -> Result<Tensor<D, T>> {
+    const OP: &str = "background";
+    let shape = images.shape();
+    let [_, channels, height, width] = shape.expect(OP, "[N, C, H, W]")?;
+    numel32(OP, shape)?;
+    if height.saturating_mul(width) > MOST_PIXELS as usize {
+        let message = format!(
+            "finds backgrounds in images of up to {MOST_PIXELS} pixels, got {height} x {width}; \
+             go without this change"
+        );
+        return Err(Error::shape(OP, message));
+    }
+    let geometry = BackgroundGeometry {
+        seed,
+        threshold: p * 2f64.powi(32),
+        stream: stream::BACKGROUND,
+        channels: index32(OP, channels)?,
+        height: index32(OP, height)?,
+        width: index32(OP, width)?,
+    };
+    let device = images.device();
+    let mut output = device.alloc(images.numel())?;
+    let view = D::view_mut(&mut output);
+    device.background(&geometry, step.read().view(), images.read().view(), view)?;
+    Ok(Tensor::from_buffer(device, output, shape.clone()))
+}

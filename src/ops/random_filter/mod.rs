@@ -1,0 +1,120 @@
+//! Random convolution: images blurred, sharpened or turned towards their negative, each by a filter of
+//! its own, so that a network goes by shapes and not by the greys of one camera (Xu et al., 2021,
+//! "Robust and generalizable visual representation learning via random convolutions").
+
+mod cpu;
+mod cuda;
+
+use crate::device::{Cost, Device, Memory};
+use crate::dtype::Float;
+use crate::ops::{index32, numel32};
+use crate::rng::{both_sides, share, stream};
+use crate::{Result, Tensor};
+
+/// The most rows and columns of a filter.
+pub const MOST_SIZE: usize = 5;
+
+/// Philox blocks of an image: one says whether and how, seven hold the weights.
+pub const BLOCKS: u32 = 1 + (MOST_SIZE * MOST_SIZE).div_ceil(4) as u32;
+
+/// What a filter makes of an image is flat if its standard deviation is no more: then it has nothing
+/// that could be brought to the image's own.
+pub const FLAT: f64 = 1e-3;
+
+/// Which images of a batch are filtered. Image `i` takes the words of the Philox blocks
+/// `(seed, stream, step, 8 i)` to `8 i + 7`, see [`RandomFilter`].
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct RandomFilterGeometry {
+    /// The run's seed.
+    pub seed: u64,
+    /// `p * 2^32`; an image whose word is below it is filtered.
+    pub threshold: f64,
+    /// The random stream.
+    pub stream: u32,
+    /// Channels, each filtered by itself.
+    pub channels: u32,
+    /// Rows.
+    pub height: u32,
+    /// Columns.
+    pub width: u32,
+}
+
+impl RandomFilterGeometry {
+    /// Reads and writes each of `values` once, and some 30 FLOP for one: half of the filters have 9
+    /// weights.
+    pub fn cost<T>(values: usize) -> Cost {
+        Cost::elementwise::<T>(values, 2, 30)
+    }
+}
+
+/// What is drawn for one image.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RandomFilter<T> {
+    /// Decides whether it is filtered.
+    pub word: u32,
+    /// Rows and columns: 1, 3 (twice as often) or 5.
+    pub size: usize,
+    /// The share of the image that stays beside what the filter makes of it.
+    pub kept: T,
+    /// From -1 to 1; the first `size * size` are the filter, row by row.
+    pub weights: [T; MOST_SIZE * MOST_SIZE],
+}
+
+impl<T: Float> RandomFilter<T> {
+    /// From the words of an image's blocks.
+    pub fn new(block: impl Fn(u32) -> [u32; 4]) -> Self {
+        let [word, size, kept, _] = block(0);
+        Self {
+            word,
+            size: [1, 3, 3, 5][(size % 4) as usize],
+            kept: share(kept),
+            weights: std::array::from_fn(|i| both_sides(block(1 + i as u32 / 4)[i % 4])),
+        }
+    }
+}
+
+/// What random filters ask of a device.
+pub trait RandomFilterKernels<T: Float>: Memory {
+    /// A filtered image becomes `kept` of itself and the rest of its convolution with the weights,
+    /// each channel by itself, edges repeated, brought to the image's own mean and standard
+    /// deviation (over all channels); a flat convolution is the mean alone.
+    fn random_filter(
+        &self,
+        geometry: &RandomFilterGeometry,
+        step: Self::View<'_, u64>,
+        input: Self::View<'_, T>,
+        output: Self::ViewMut<'_, T>,
+    ) -> Result<()>;
+}
+
+/// `images [N, C, H, W]`, about the share `p` of them through a random filter; which and through
+/// which depends on `seed`, the training step (`[1]`, on the device) and the place in the batch.
+/// Values between 0 and 1 may leave that range.
+///
+/// # Errors
+/// [`Error::Shape`](crate::Error::Shape) for another rank.
+pub fn random_filter<D: Device<T>, T: Float>(
+    images: &Tensor<D, T>,
+    p: f64,
+    seed: u64,
+    step: &Tensor<D, u64>,
+) -> Result<Tensor<D, T>> {
+    const OP: &str = "random_filter";
+    let shape = images.shape();
+    let [_, channels, height, width] = shape.expect(OP, "[N, C, H, W]")?;
+    numel32(OP, shape)?;
+    let geometry = RandomFilterGeometry {
+        seed,
+        threshold: p * 2f64.powi(32),
+        stream: stream::FILTER,
+        channels: index32(OP, channels)?,
+        height: index32(OP, height)?,
+        width: index32(OP, width)?,
+    };
+    let device = images.device();
+    let mut output = device.alloc(images.numel())?;
+    let view = D::view_mut(&mut output);
+    device.random_filter(&geometry, step.read().view(), images.read().view(), view)?;
+    Ok(Tensor::from_buffer(device, output, shape.clone()))
+}
