@@ -125,9 +125,9 @@ impl Run {
         self.judged = Err(why.into());
     }
 
-    /// The epoch with the best validation accuracy, the first of several.
+    /// The best epoch, see [`EpochMetrics::beats`].
     pub(super) fn best(&self) -> Option<&EpochMetrics> {
-        crate::train::best(&self.history)
+        EpochMetrics::best(&self.history)
     }
 }
 

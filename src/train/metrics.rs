@@ -1,4 +1,5 @@
 use serde::{Deserialize, Deserializer, Serialize};
+use std::cmp::Ordering;
 use std::fmt;
 
 /// Loss and accuracy of a model on a data set, as the course notebook defines them.
@@ -33,6 +34,23 @@ pub struct EpochMetrics {
     pub images_per_second: f64,
     /// The learning rate.
     pub lr: f64,
+}
+
+impl EpochMetrics {
+    /// Whether its model is the better one: more validation images right, or as many with a lower
+    /// loss. Once all are right, as they soon are with augmentation, the loss goes on falling, and
+    /// photographs of other hands are read better.
+    pub fn beats(&self, other: &Self) -> bool {
+        match self.valid_accuracy.total_cmp(&other.valid_accuracy) {
+            Ordering::Equal => self.valid_loss < other.valid_loss,
+            order => order.is_gt(),
+        }
+    }
+
+    /// The best epoch of `history`, the first of equal ones.
+    pub fn best(history: &[Self]) -> Option<&Self> {
+        history.iter().reduce(|best, next| if next.beats(best) { next } else { best })
+    }
 }
 
 /// JSON has no word for what is no number but `null`.
@@ -88,6 +106,24 @@ mod tests {
             METRICS.to_string(),
             "Epoch: 0\nTrain - Loss: 265.9026 Accuracy: 0.9071\nValid - Loss: 33.6062 Accuracy: 0.9506"
         );
+    }
+
+    #[test]
+    fn the_best_epoch_has_the_lowest_loss_of_those_with_most_images_right() {
+        let epoch = |epoch, valid_accuracy, valid_loss| EpochMetrics {
+            epoch,
+            valid_accuracy,
+            valid_loss,
+            ..METRICS
+        };
+        let best = |history: &[EpochMetrics]| EpochMetrics::best(history).map(|best| best.epoch);
+        assert_eq!(best(&[]), None);
+        let accuracy_first = [epoch(0, 0.9, 1.0), epoch(1, 1.0, 3.0), epoch(2, 0.9, 0.5)];
+        assert_eq!(best(&accuracy_first), Some(1));
+        let then_loss = [epoch(0, 1.0, 3.0), epoch(1, 1.0, 2.0), epoch(2, 1.0, 2.5)];
+        assert_eq!(best(&then_loss), Some(1));
+        let equal = [epoch(0, 1.0, 2.0), epoch(1, 1.0, 2.0), epoch(2, 1.0, f64::NAN)];
+        assert_eq!(best(&equal), Some(0), "the first of equal ones");
     }
 
     /// A run that goes on has read what it had achieved from a file.

@@ -28,5 +28,4 @@ pub use metrics::{EpochMetrics, Measured};
 pub use run::{BEST, MODEL, Record, Resumed, RunFolder};
 pub use state::State;
 #[cfg(feature = "cli")]
-pub(crate) use trainer::best;
 pub use trainer::{Outcome, Progress, Trainer};

@@ -186,9 +186,9 @@ impl<D: Device<f32>> Trainer<D> {
         &self.history
     }
 
-    /// The epoch with the best validation accuracy, the first of several.
+    /// The best epoch, see [`EpochMetrics::beats`].
     pub fn best(&self) -> Option<&EpochMetrics> {
-        best(&self.history)
+        EpochMetrics::best(&self.history)
     }
 
     /// The next epoch, counted from 0; [`Config::epochs`] when all are done.
@@ -259,7 +259,7 @@ impl<D: Device<f32>> Trainer<D> {
             images_per_second: rows / train_seconds,
             lr,
         };
-        if self.best().is_none_or(|best| valid.accuracy > best.valid_accuracy) {
+        if self.best().is_none_or(|best| metrics.beats(best)) {
             self.best_model = Some(self.model.state_dict()?);
         }
         self.history.push(metrics);
@@ -369,13 +369,4 @@ fn at(error: Error, place: std::fmt::Arguments<'_>) -> Error {
         Error::NonFinite(what) => Error::NonFinite(format!("{what} at {place}")),
         other => other,
     }
-}
-
-/// The epoch with the best validation accuracy, the first of several.
-pub(crate) fn best(history: &[EpochMetrics]) -> Option<&EpochMetrics> {
-    history.iter().reduce(
-        |best, next| {
-            if next.valid_accuracy > best.valid_accuracy { next } else { best }
-        },
-    )
 }
