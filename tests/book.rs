@@ -202,6 +202,12 @@ fn the_table_of_contents_has_every_chapter() {
     }
 }
 
+/// The blocks that a chapter does not include: commands, PyTorch's code, output.
+fn typed(text: &str) -> Vec<(&str, String)> {
+    let blocks = parts(text).1.into_iter().filter(|block| !block.text.contains("{{#include "));
+    blocks.map(|block| (block.language, block.text)).collect()
+}
+
 /// A chapter that is there in both languages shows the same code, and leads to the other.
 #[test]
 fn both_languages_show_the_same_code() {
@@ -213,6 +219,7 @@ fn both_languages_show_the_same_code() {
         let first = Path::new(english).join(name);
         let [a, b] = [&first, &other].map(read);
         assert_eq!(includes(&first, &a), includes(&other, &b), "{}", other.display());
+        assert_eq!(typed(&a), typed(&b), "{}", other.display());
         for (document, text, to) in [(&first, &a, &other), (&other, &b, &first)] {
             let prose = parts(text).0;
             let there = links(&prose).iter().any(|link| &resolve(document, link) == to);

@@ -1,6 +1,6 @@
 //! The kernels of the book's chapter on speed, `docs/kernel-steps/*.cu`: each is the matrix product it
 //! says, in every order of threads and without a finding of cusim's checks; and what the book says
-//! of them is so. `scripts/kernel-steps` writes the chapter's table.
+//! of them is so. `scripts/kernel-steps` writes the chapter's tables.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 mod common;
@@ -175,16 +175,18 @@ fn each_step_is_clean_and_the_table_says_what_it_asks_for() {
         .filter(|line| line["kernel"] == "product" || line["kernel"] == "matmul_nn")
         .map(|line| line["sectors"].as_u64().unwrap())
         .collect();
-    let chapter = document("kernel.md");
-    let table = chapter.lines().skip_while(|line| !line.starts_with("| step | sectors")).skip(2);
-    let rows = table.take_while(|line| line.starts_with('|'));
-    let written: Vec<u64> = rows
-        .map(|row| {
-            let cell = row.split('|').nth(2).expect("the second column").trim();
-            cell.replace(',', "").parse().unwrap_or_else(|e| panic!("{row}: {e}"))
-        })
-        .collect();
-    assert_eq!(written, counted, "docs/kernel.md: run scripts/kernel-steps");
+    for name in ["kernel.md", "zh-TW/kernel.md"] {
+        let chapter = document(name);
+        let tables = chapter.split_once("<!-- table -->").expect("the tables' mark").1;
+        let first = tables.trim_start().lines().skip(2).take_while(|line| line.starts_with('|'));
+        let written: Vec<u64> = first
+            .map(|row| {
+                let cell = row.split('|').nth(2).expect("the second column").trim();
+                cell.replace(',', "").parse().unwrap_or_else(|e| panic!("{row}: {e}"))
+            })
+            .collect();
+        assert_eq!(written, counted, "docs/{name}: run scripts/kernel-steps");
+    }
 }
 
 /// The report that the book shows.
@@ -205,7 +207,9 @@ fn a_removed_barrier_is_reported_as_the_book_shows() {
     let ChildOutput { success, output, reports, .. } = child;
     assert!(success, "{output}");
     let race = reports.iter().find(|report: &&Report| report.kind == "race").expect("a race");
-    let chapter = document("testing.md");
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(words(&chapter).contains(&words(&race.text)), "docs/testing.md lacks:\n{}", race.text);
+    for name in ["testing.md", "zh-TW/testing.md"] {
+        let shown = words(&document(name)).contains(&words(&race.text));
+        assert!(shown, "docs/{name} lacks:\n{}", race.text);
+    }
 }
