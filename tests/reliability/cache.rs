@@ -140,7 +140,7 @@ fn processes_that_fetch_at_once_fill_one_cache() {
 }
 
 #[test]
-fn one_that_is_killed_meanwhile_takes_nothing_from_the_others() {
+fn one_that_was_killed_takes_nothing_from_the_others() {
     let root = tempfile::tempdir().unwrap();
     let mirror = Mirror::new(small_files(), 3);
     // Alone it waits for the others.
