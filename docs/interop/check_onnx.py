@@ -10,9 +10,12 @@ safetensors.
 
 import sys
 
-import numpy
-import onnxruntime
-from safetensors.numpy import load_file
+try:
+    import numpy
+    import onnxruntime
+    from safetensors.numpy import load_file
+except ImportError as error:
+    sys.exit(f"check_onnx.py: {error} (`pip install onnxruntime numpy safetensors`)")
 
 
 def main(model, examples):

@@ -24,10 +24,15 @@ import argparse
 import gzip
 import json
 import os
+import sys
 import time
 
-import torch
-from torch import nn
+try:
+    import torch
+    from torch import nn
+except ImportError as error:
+    sys.exit(f"asl_pytorch.py: {error}: start it with a Python that has torch, as {sys.executable} has not "
+             "(`pip install torch`)")
 
 TRAIN_NAMES = ("sign_mnist_train.csv", "sign_mnist_train.csv.gz")
 VALID_NAMES = tuple(f"sign_mnist_{part}.csv{end}" for part in ("valid", "test") for end in ("", ".gz"))

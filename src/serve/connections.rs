@@ -2,34 +2,25 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_io_timeout::TimeoutStream;
 
-use super::{CONNECTIONS, GRACE, HEADER_TIME, Stop, WRITE_TIME};
-
-/// The largest header of a request, in bytes.
-const MAX_HEADER: usize = 16 << 10;
+use super::endpoint::Endpoint;
+use super::{CONNECTIONS, GRACE, Stop};
 
 /// How long to wait when the system has no more file handles, say.
 const REFUSED_TIME: Duration = Duration::from_millis(100);
 
-/// Serves `app` until `stop`, and then until the requests under way are answered.
+/// Serves clients until `stop`, and then until the requests under way are answered.
 pub(super) async fn serve(
     listener: std::net::TcpListener,
-    app: Router,
+    endpoint: Endpoint,
     stop: Stop,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     let under_way = GracefulShutdown::new();
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(MAX_HEADER);
     loop {
         let (stream, slot) = tokio::select! {
             accepted = accept(&listener, &slots) => accepted?,
@@ -37,10 +28,7 @@ pub(super) async fn serve(
         };
         // Answers are small, and a client waits for the last packet of one.
         _ = stream.set_nodelay(true);
-        let mut stream = Box::pin(TimeoutStream::new(stream));
-        stream.as_mut().set_write_timeout_pinned(Some(WRITE_TIME));
-        let service = TowerToHyperService::new(app.clone());
-        let connection = under_way.watch(http.serve_connection(TokioIo::new(stream), service));
+        let connection = under_way.watch(endpoint.connection(stream));
         tokio::spawn(async move {
             // What ends it early is the client's doing, and nobody is left to be told.
             _ = connection.await;

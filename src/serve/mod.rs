@@ -2,7 +2,8 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `connections.rs` | accepting, timing out and closing connections, stopping |
+//! | `connections.rs` | accepting and closing connections, stopping |
+//! | `endpoint.rs` | one connection, of whatever kind: its limits, and HTTP |
 //! | `router.rs` | which path is answered by what, and the headers of every answer |
 //! | `guard.rs` | refusing what other web pages send |
 //! | `predict.rs` | `POST /predict`: an image comes, JSON goes |
@@ -25,6 +26,7 @@
 #![forbid(unsafe_code)]
 
 mod connections;
+mod endpoint;
 mod failure;
 mod guard;
 mod page;
@@ -37,6 +39,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+
+pub use endpoint::Endpoint;
+pub use worker::Worker;
 
 use crate::photo::Crop;
 use crate::predict::Image;
@@ -105,13 +110,12 @@ impl Server {
             .enable_all()
             .build()
             .map_err(|e| refused(format!("cannot start the threads: {e}")))?;
-        let (queue, waiting) = worker::queue();
-        let app = router::router(queue, crop, address.ip().is_loopback());
+        let (endpoint, worker) = Endpoint::new(crop, address.ip().is_loopback());
         std::thread::scope(|scope| {
-            // The queue's only sender is the app's, so the worker ends when the app has ended.
+            // The queue's only sender is the endpoint's, so the worker ends when that has ended.
             let network =
-                scope.spawn(move || runtime.block_on(connections::serve(listener, app, stop)));
-            worker::work(waiting, &classes, model);
+                scope.spawn(move || runtime.block_on(connections::serve(listener, endpoint, stop)));
+            worker.work(&classes, model);
             let ended = network.join();
             ended.unwrap_or_else(|_| Err(std::io::Error::other("a thread panicked")))
         })

@@ -23,10 +23,14 @@ pub(super) struct Job {
 #[derive(Clone)]
 pub(super) struct Queue(mpsc::Sender<Job>);
 
-/// A queue, and its end where [`work`] is done.
-pub(super) fn queue() -> (Queue, mpsc::Receiver<Job>) {
+/// The end of the queue, where images are computed.
+#[derive(Debug)]
+pub struct Worker(mpsc::Receiver<Job>);
+
+/// A queue, and its end.
+pub(super) fn queue() -> (Queue, Worker) {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    (Queue(sender), receiver)
+    (Queue(sender), Worker(receiver))
 }
 
 impl Queue {
@@ -47,28 +51,28 @@ struct Answer {
     seen: Option<Vec<u8>>,
 }
 
-/// Computes what comes through the queue, until there is nobody left to send.
-pub(super) fn work(
-    mut waiting: mpsc::Receiver<Job>,
-    classes: &[String],
-    mut model: impl FnMut(Image) -> Result<Vec<f64>>,
-) {
-    while let Some(job) = waiting.blocking_recv() {
-        // The client has gone meanwhile.
-        if job.answer.is_closed() {
-            continue;
+impl Worker {
+    /// Computes what comes through the queue, until there is nobody left to send. `model` gives the
+    /// probabilities of the `classes` for an image.
+    pub fn work(mut self, classes: &[String], mut model: impl FnMut(Image) -> Result<Vec<f64>>) {
+        while let Some(job) = self.0.blocking_recv() {
+            // The client has gone meanwhile.
+            if job.answer.is_closed() {
+                continue;
+            }
+            // The model's values are only read, so a panic leaves nothing half done.
+            let computed = catch_unwind(AssertUnwindSafe(|| {
+                let image = job.crop.image(&decode(&job.bytes)?);
+                let probabilities = model(image).map_err(|e| failed(e.to_string()))?;
+                let prediction = Prediction::new(classes, &probabilities);
+                let answer = Answer { prediction, seen: job.seen.then(|| image.to_vec()) };
+                serde_json::to_string(&answer).map_err(|e| failed(e.to_string()))
+            }));
+            let computed =
+                computed.unwrap_or_else(|_| Err(failed("the prediction panicked".into())));
+            // Nobody waits for it any more: then it was in vain.
+            _ = job.answer.send(computed);
         }
-        // The model's values are only read, so a panic leaves nothing half done.
-        let computed = catch_unwind(AssertUnwindSafe(|| {
-            let image = job.crop.image(&decode(&job.bytes)?);
-            let probabilities = model(image).map_err(|e| failed(e.to_string()))?;
-            let prediction = Prediction::new(classes, &probabilities);
-            let answer = Answer { prediction, seen: job.seen.then(|| image.to_vec()) };
-            serde_json::to_string(&answer).map_err(|e| failed(e.to_string()))
-        }));
-        let computed = computed.unwrap_or_else(|_| Err(failed("the prediction panicked".into())));
-        // Nobody waits for it any more: then it was in vain.
-        _ = job.answer.send(computed);
     }
 }
 

@@ -4,8 +4,10 @@
 //! | file | subject |
 //! |---|---|
 //! | `targets.rs` | the readers: files to begin with, and what keeps a changed file readable |
+//! | `http.rs` | one more: what a client sends to `signet serve` |
 //! | `mutate.rs` | changes of bytes |
 //! | `memory.rs` | how much memory a run takes |
+//! | `panics.rs` | panics, also in other threads and those that are caught |
 //! | `corpus/` | for each target, files that had an outcome of their own |
 //! | `crashers/` | files that once made it fail |
 //!
@@ -25,8 +27,11 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[cfg(feature = "serve")]
+mod http;
 mod memory;
 mod mutate;
+mod panics;
 mod targets;
 
 use memory::Peak;
@@ -44,7 +49,7 @@ const MAX_BYTES: usize = 64 << 10;
 /// A run that takes longer does not end.
 const HANGS_AFTER: Duration = Duration::from_secs(20);
 
-/// One target at a time: the memory counted is that of the whole process.
+/// One target at a time: memory and panics are counted for the whole process.
 static TURN: Mutex<()> = Mutex::new(());
 /// What is being read, and since when.
 static CURRENT: Mutex<Option<(Instant, &str, Vec<u8>)>> = Mutex::new(None);
@@ -91,9 +96,15 @@ fn watch_for_hangs() {
 /// One run: what came out of it, or how it failed.
 fn run(target: &Target, bytes: &[u8]) -> Result<String, String> {
     *CURRENT.lock().unwrap() = Some((Instant::now(), target.name, bytes.to_vec()));
+    panics::take();
     let peak = Peak::start();
     let outcome = catch_unwind(AssertUnwindSafe(|| (target.read)(bytes)));
     let (taken, time) = (peak.bytes(), CURRENT.lock().unwrap().take().map(|run| run.0.elapsed()));
+    if let Some(place) = panics::take() {
+        let caught =
+            outcome.map_or(String::new(), |outcome| format!(", which was caught: {outcome}"));
+        return Err(format!("it panicked at {place}{caught}"));
+    }
     let outcome = outcome.map_err(|_| "it panicked".to_owned())?;
     if taken > target.memory {
         return Err(format!("it took {} MB of memory for {outcome}", taken >> 20));
@@ -123,7 +134,7 @@ fn class(outcome: &str) -> String {
 }
 
 fn fuzz(target: &Target) {
-    let turn = TURN.lock().unwrap_or_else(|poison| poison.into_inner());
+    let _turn = TURN.lock().unwrap_or_else(|poison| poison.into_inner());
     watch_for_hangs();
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
     let seconds = number("SIGNET_FUZZ_SECONDS").unwrap_or(2);
@@ -137,7 +148,7 @@ fn fuzz(target: &Target) {
     for bytes in known {
         match run(target, &bytes) {
             Ok(outcome) => *classes.entry(class(&outcome)).or_default() += 1,
-            Err(failure) => _ = failures.insert(failure, bytes.clone()),
+            Err(failure) => _ = failures.insert(failure, write("crashers", target.name, &bytes)),
         }
         pool.push(bytes);
     }
@@ -158,7 +169,11 @@ fn fuzz(target: &Target) {
                     pool.push(bytes);
                 }
             }
-            Err(failure) => _ = failures.entry(failure).or_insert(bytes),
+            Err(failure) => {
+                // At once: the run may not get to its end.
+                let write = || write("crashers", target.name, &bytes);
+                _ = failures.entry(failure).or_insert_with(write);
+            }
         }
     }
     let name = target.name;
@@ -171,10 +186,9 @@ fn fuzz(target: &Target) {
     if std::env::var_os("SIGNET_FUZZ_LIST").is_some() {
         classes.iter().for_each(|(class, count)| println!("{count:10} {class}"));
     }
-    for (failure, bytes) in &failures {
-        eprintln!("{name}: {failure}: {}", write("crashers", name, bytes).display());
+    for (failure, path) in &failures {
+        eprintln!("{name}: {failure}: {}", path.display());
     }
-    drop(turn);
     assert!(failures.is_empty(), "{} kinds of failure, see above", failures.len());
     assert!(classes.len() > 3, "only {classes:?}: the changes do not get far");
 }
@@ -209,6 +223,12 @@ fn kernel() {
     fuzz(&targets::KERNEL);
 }
 
+#[cfg(feature = "serve")]
+#[test]
+fn http() {
+    fuzz(&http::HTTP);
+}
+
 /// The harness itself notices what it is there for.
 #[test]
 fn failures_are_noticed() {
@@ -219,11 +239,19 @@ fn failures_are_noticed() {
             let thread = scope.spawn(|| std::hint::black_box(vec![1_u8; 5 << 20]).len());
             format!("ok, {}", thread.join().unwrap())
         }),
+        [3, ..] => match std::thread::spawn(|| panic!("on purpose")).join() {
+            Ok(()) => "ok".to_owned(),
+            Err(_) => "caught".to_owned(),
+        },
         _ => "ok".to_owned(),
     };
     let target = Target { name: "itself", memory: 1 << 20, read, ..targets::KERNEL };
     let _turn = TURN.lock().unwrap_or_else(|poison| poison.into_inner());
-    assert_eq!(run(&target, &[0]), Err("it panicked".into()));
+    for (first, end) in [(0, ""), (3, ", which was caught: caught")] {
+        let failure = run(&target, &[first]).unwrap_err();
+        let place = failure.strip_prefix("it panicked at tests/fuzz/main.rs:").unwrap();
+        assert_eq!(place.trim_start_matches(char::is_numeric), end);
+    }
     for first in [1, 2] {
         let failure = run(&target, &[first]).unwrap_err();
         assert!(failure.contains("5 MB of memory"), "{failure}");

@@ -6,7 +6,8 @@
 //! | `kill.rs` | SIGKILL, SIGINT and SIGTERM at random moments |
 //! | `disk.rs` | a full disk, a read-only one, a folder that vanishes |
 //! | `damage.rs` | files that changed on the disk |
-//! | `twice.rs` | two processes at once in one folder, and in one cache |
+//! | `twice.rs` | two processes at once in one folder, and in one cache of kernels |
+//! | `cache.rs` | the cache of data: filled by several at once, and read-only |
 //! | `long.rs` | a long run: memory, handles, speed |
 //!
 //! Some of each run with `cargo test`; the long ones are `#[ignore]`d and run by `scripts/full`.
@@ -16,6 +17,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod cache;
 mod damage;
 mod disk;
 mod kill;

@@ -1,4 +1,4 @@
-//! Two processes at once in one folder, and in one cache.
+//! Two processes at once in one folder, and in one cache of kernels.
 
 use crate::common::program::{finish, run, signet, start, stderr};
 use crate::disk::wait_for_state;
