@@ -125,7 +125,7 @@ impl Run {
         self.judged = Err(why.into());
     }
 
-    /// The best epoch, see [`EpochMetrics::beats`].
+    /// The best epoch, see [`EpochMetrics::best`].
     pub(super) fn best(&self) -> Option<&EpochMetrics> {
         EpochMetrics::best(&self.history)
     }

@@ -1,5 +1,4 @@
 use serde::{Deserialize, Deserializer, Serialize};
-use std::cmp::Ordering;
 use std::fmt;
 
 /// Loss and accuracy of a model on a data set, as the course notebook defines them.
@@ -37,19 +36,11 @@ pub struct EpochMetrics {
 }
 
 impl EpochMetrics {
-    /// Whether its model is the better one: more validation images right, or as many with a lower
-    /// loss. Once all are right, as they soon are with augmentation, the loss goes on falling, and
-    /// photographs of other hands are read better.
-    pub fn beats(&self, other: &Self) -> bool {
-        match self.valid_accuracy.total_cmp(&other.valid_accuracy) {
-            Ordering::Equal => self.valid_loss < other.valid_loss,
-            order => order.is_gt(),
-        }
-    }
-
-    /// The best epoch of `history`, the first of equal ones.
+    /// The best epoch of `history`: the highest validation accuracy, of equal ones the last. With
+    /// augmentation all validation images are soon right; what is trained longer reads photographs
+    /// of other hands better.
     pub fn best(history: &[Self]) -> Option<&Self> {
-        history.iter().reduce(|best, next| if next.beats(best) { next } else { best })
+        history.iter().max_by(|a, b| a.valid_accuracy.total_cmp(&b.valid_accuracy))
     }
 }
 
@@ -109,21 +100,16 @@ mod tests {
     }
 
     #[test]
-    fn the_best_epoch_has_the_lowest_loss_of_those_with_most_images_right() {
-        let epoch = |epoch, valid_accuracy, valid_loss| EpochMetrics {
-            epoch,
-            valid_accuracy,
-            valid_loss,
-            ..METRICS
+    fn the_best_epoch_is_the_last_of_the_most_accurate_ones() {
+        let best = |accuracies: &[f64]| {
+            let epoch =
+                |(epoch, &valid_accuracy)| EpochMetrics { epoch, valid_accuracy, ..METRICS };
+            let history: Vec<_> = (0..).zip(accuracies).map(epoch).collect();
+            EpochMetrics::best(&history).map(|best| best.epoch)
         };
-        let best = |history: &[EpochMetrics]| EpochMetrics::best(history).map(|best| best.epoch);
         assert_eq!(best(&[]), None);
-        let accuracy_first = [epoch(0, 0.9, 1.0), epoch(1, 1.0, 3.0), epoch(2, 0.9, 0.5)];
-        assert_eq!(best(&accuracy_first), Some(1));
-        let then_loss = [epoch(0, 1.0, 3.0), epoch(1, 1.0, 2.0), epoch(2, 1.0, 2.5)];
-        assert_eq!(best(&then_loss), Some(1));
-        let equal = [epoch(0, 1.0, 2.0), epoch(1, 1.0, 2.0), epoch(2, 1.0, f64::NAN)];
-        assert_eq!(best(&equal), Some(0), "the first of equal ones");
+        assert_eq!(best(&[0.9, 1.0, 0.95]), Some(1));
+        assert_eq!(best(&[0.9, 1.0, 1.0, 0.95]), Some(2));
     }
 
     /// A run that goes on has read what it had achieved from a file.
