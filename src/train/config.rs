@@ -69,8 +69,9 @@ pub enum ScheduleKind {
 pub enum Recipe {
     /// The course notebook's
     Notebook,
-    /// The best that is known within the same 20 epochs: images changed at random, and a learning
-    /// rate that falls
+    /// The best that is known within the same 20 epochs: images changed at random, mirrored ones
+    /// among them (`--flip 0` where a mirrored image is of another class), and a learning rate that
+    /// falls
     Best,
 }
 
