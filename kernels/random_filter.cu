@@ -51,7 +51,8 @@ __device__ inline T convolved(const RandomFilterGeometry &g, const Filter &filte
   T sum = 0;
   for (int tap = 0; tap < size * size; ++tap) {
     const int y = row + tap / size - size / 2, x = column + tap % size - size / 2;
-    sum += filter.weights[tap] * channel[min(max(y, 0), height - 1) * width + min(max(x, 0), width - 1)];
+    const int at = min(max(y, 0), height - 1) * width + min(max(x, 0), width - 1);
+    sum += filter.weights[tap] * channel[at];
   }
   return sum;
 }

@@ -27,5 +27,4 @@ pub use fits::largest_batch;
 pub use metrics::{EpochMetrics, Measured};
 pub use run::{BEST, MODEL, Record, Resumed, RunFolder};
 pub use state::State;
-#[cfg(feature = "cli")]
 pub use trainer::{Outcome, Progress, Trainer};
