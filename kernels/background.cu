@@ -1,16 +1,6 @@
 // Other backgrounds behind hands.
 
-#include "common.cuh"
-
-// src/ops/background/mod.rs.
-struct BackgroundGeometry {
-  unsigned long long seed;
-  double threshold;
-  unsigned stream;
-  unsigned channels;
-  unsigned height;
-  unsigned width;
-};
+#include "some_images.cuh"
 
 #define STEP (T)(5.5 / 255.0)
 #define MOST_PIXELS (1u << 14)
@@ -31,12 +21,12 @@ struct Backdrop {
   }
 };
 
-__device__ inline Backdrop draw_backdrop(const BackgroundGeometry &g, unsigned long long step) {
+__device__ inline Backdrop draw_backdrop(const SomeImages &g, unsigned long long step) {
   const uint4 a = philox(g.seed, g.stream, step, 3 * blockIdx.x);
   const uint4 b = philox(g.seed, g.stream, step, 3 * blockIdx.x + 1);
   const uint4 c = philox(g.seed, g.stream, step, 3 * blockIdx.x + 2);
   Backdrop backdrop;
-  backdrop.shown = (double)a.x < g.threshold;
+  backdrop.shown = g.has(a.x);
   backdrop.grey = share(a.y);
   backdrop.slope_x = SLOPE * both_sides(a.z);
   backdrop.slope_y = SLOPE * both_sides(a.w);
@@ -49,7 +39,7 @@ __device__ inline Backdrop draw_backdrop(const BackgroundGeometry &g, unsigned l
 
 // Carries the background on along one row or column of `count` pixels from `first`, to and fro; how
 // many it has got.
-__device__ inline unsigned carry(const BackgroundGeometry &g, const T *image, unsigned char *found,
+__device__ inline unsigned carry(const SomeImages &g, const T *image, unsigned char *found,
                                  unsigned first, unsigned stride, unsigned count) {
   const unsigned plane = g.height * g.width;
   unsigned got = 0;
@@ -75,7 +65,7 @@ __device__ inline unsigned carry(const BackgroundGeometry &g, const T *image, un
 // are in the cache. Then thread t owns the pixels t, t + THREADS, ...; about 10 FLOP and a sine for
 // one. Reads and writes each value once.
 extern "C" __global__ void __launch_bounds__(THREADS)
-    background(BackgroundGeometry g,
+    background(SomeImages g,
                const unsigned long long *__restrict__ step, // [1]
                const T *__restrict__ input,                 // [N, C, H, W]
                T *__restrict__ output) {                    // [N, C, H, W]

@@ -1,16 +1,6 @@
 // Random convolution: each image through a filter of its own, its light kept.
 
-#include "common.cuh"
-
-// src/ops/random_filter/mod.rs.
-struct RandomFilterGeometry {
-  unsigned long long seed;
-  double threshold;
-  unsigned stream;
-  unsigned channels;
-  unsigned height;
-  unsigned width;
-};
+#include "some_images.cuh"
 
 #define MOST_SIZE 5u
 // Philox blocks of an image: one says whether and how, seven hold the weights.
@@ -25,7 +15,7 @@ struct Filter {
 };
 
 // The part of the filter that its thread owns: thread t, t < MOST_SIZE^2, draws weight t.
-__device__ inline void draw_filter(const RandomFilterGeometry &g, unsigned long long step,
+__device__ inline void draw_filter(const SomeImages &g, unsigned long long step,
                                    Filter &filter) {
   const unsigned first = BLOCKS * blockIdx.x;
   if (threadIdx.x < MOST_SIZE * MOST_SIZE) {
@@ -40,12 +30,12 @@ __device__ inline void draw_filter(const RandomFilterGeometry &g, unsigned long 
     const uint4 random = philox(g.seed, g.stream, step, first);
     // 1, 3 (twice as often) or 5.
     const unsigned size = 1 + 2 * ((random.y % 4 + 1) / 2);
-    filter.size = (double)random.x < g.threshold ? size : 0;
+    filter.size = g.has(random.x) ? size : 0;
     filter.kept = share(random.z);
   }
 }
 
-__device__ inline T convolved(const RandomFilterGeometry &g, const Filter &filter, const T *channel,
+__device__ inline T convolved(const SomeImages &g, const Filter &filter, const T *channel,
                               int row, int column) {
   const int size = (int)filter.size, width = (int)g.width, height = (int)g.height;
   T sum = 0;
@@ -69,7 +59,7 @@ __device__ inline double deviation(double sum, double squares, unsigned count) {
 // wrote itself. A filter of k rows costs 2 k^2 FLOP a pixel; reads the image k^2 times, mostly from
 // the cache, and moves the output three times.
 extern "C" __global__ void __launch_bounds__(THREADS)
-    random_filter(RandomFilterGeometry g,
+    random_filter(SomeImages g,
                   const unsigned long long *__restrict__ step, // [1]
                   const T *__restrict__ input,                 // [N, C, H, W]
                   T *__restrict__ output) {                    // [N, C, H, W]

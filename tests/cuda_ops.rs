@@ -13,10 +13,8 @@ use common::device::TestDevice;
 use signet::device::{Memory, Output};
 use signet::dtype::{Element, Float};
 use signet::nn::MaxPool2d;
-use signet::ops::UpdateState;
 use signet::ops::adam::AdamStep;
 use signet::ops::augment::AugmentGeometry;
-use signet::ops::background::BackgroundGeometry;
 use signet::ops::batch_norm2d::{Affine, BatchNorm2dGradients, Running};
 use signet::ops::conv_block::{ConvBlockGeometry, ConvBlockGradients, ConvBlockInputs, Normaliser};
 use signet::ops::conv2d::{Conv2dGeometry, Conv2dOptions};
@@ -28,9 +26,9 @@ use signet::ops::linear::{LinearGeometry, LinearGradients};
 use signet::ops::linear_cross_entropy::LinearCrossEntropyGeometry;
 use signet::ops::matmul::MatmulGeometry;
 use signet::ops::max_pool2d::MaxPool2dGeometry;
-use signet::ops::random_filter::RandomFilterGeometry;
 use signet::ops::sgd::SgdStep;
 use signet::ops::sum::ChannelGeometry;
+use signet::ops::{SomeImages, UpdateState};
 use signet::rng::Philox;
 use signet::{Cpu, Cuda, Device, Shape};
 use std::collections::BTreeMap;
@@ -797,7 +795,7 @@ fn background<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Result
     let step = bench.field(&[1u64 << 33]);
     for sizes @ [_, channels, height, width] in IMAGES {
         let (seed, threshold, stream) = (0x1234_5678_9abc_def0, 0.75 * 2f64.powi(32), 9);
-        let g = BackgroundGeometry { seed, threshold, stream, channels, height, width };
+        let g = SomeImages { seed, threshold, stream, channels, height, width };
         let x = greys(bench, sizes);
         let mut y = bench.before(sizes.iter().product::<u32>() as usize, false);
         bench.device.background(&g, step.view(), x.view(), y.view_mut()).unwrap();
@@ -809,7 +807,7 @@ fn random_filter<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Res
     let step = bench.field(&[1u64 << 33]);
     for sizes @ [_, channels, height, width] in IMAGES {
         let (seed, threshold, stream) = (0x1234_5678_9abc_def0, 0.75 * 2f64.powi(32), 9);
-        let g = RandomFilterGeometry { seed, threshold, stream, channels, height, width };
+        let g = SomeImages { seed, threshold, stream, channels, height, width };
         let x = greys(bench, sizes);
         let mut y = bench.before(sizes.iter().product::<u32>() as usize, false);
         bench.device.random_filter(&g, step.view(), x.view(), y.view_mut()).unwrap();

@@ -12,6 +12,8 @@
 //! gradient-check case.
 #![forbid(unsafe_code)]
 
+mod some_images;
+
 pub mod adam;
 pub mod add;
 pub mod augment;
@@ -38,6 +40,8 @@ pub mod sum;
 
 use crate::device::Memory;
 use crate::{Error, Result, Shape};
+
+pub use some_images::SomeImages;
 
 /// What an optimizer's update finds in device memory, where it changes from step to step: a step
 /// that was captured as a graph takes it from there.

@@ -1,31 +1,32 @@
-use super::{Backdrop, BackgroundGeometry, BackgroundKernels, STEP};
+use super::{Backdrop, BackgroundKernels, STEP, cost};
 use crate::Result;
 use crate::device::Cpu;
 use crate::dtype::Float;
+use crate::ops::SomeImages;
 use crate::rng::Philox;
 use rayon::prelude::*;
 
 impl<T: Float> BackgroundKernels<T> for Cpu {
     fn background(
         &self,
-        geometry: &BackgroundGeometry,
+        geometry: &SomeImages,
         step: &[u64],
         input: &[T],
         output: &mut [T],
     ) -> Result<()> {
         let (height, width) = (geometry.height as usize, geometry.width as usize);
-        let numel = geometry.channels as usize * height * width;
+        let numel = geometry.numel();
         if numel == 0 {
             return Ok(());
         }
         let philox = Philox::new(geometry.seed);
-        self.kernel("background", BackgroundGeometry::cost::<T>(output.len()), || {
+        self.kernel("background", cost::<T>(output.len()), || {
             let images = output.par_chunks_mut(numel).zip(input.par_chunks(numel)).enumerate();
             images.for_each_init(Search::default, |search, (i, (output, input))| {
                 let block = |j| philox.block(geometry.stream, step[0], 3 * i as u32 + j);
                 let backdrop = Backdrop::new([block(0), block(1), block(2)]);
                 output.copy_from_slice(input);
-                if f64::from(backdrop.word) < geometry.threshold {
+                if geometry.has(backdrop.word) {
                     search.find(input, height, width);
                     search.found.iter().for_each(|&at| {
                         let x = from_middle(at % width, width);

@@ -1,21 +1,21 @@
-use super::{BackgroundGeometry, BackgroundKernels};
+use super::{BackgroundKernels, cost};
 use crate::Result;
 use crate::device::Cuda;
 use crate::device::cuda::{CudaView, CudaViewMut, THREADS};
 use crate::dtype::Float;
+use crate::ops::SomeImages;
 
 impl<T: Float> BackgroundKernels<T> for Cuda {
     fn background(
         &self,
-        geometry: &BackgroundGeometry,
+        geometry: &SomeImages,
         step: CudaView<'_, u64>,
         input: CudaView<'_, T>,
         output: CudaViewMut<'_, T>,
     ) -> Result<()> {
-        let numel = geometry.channels * geometry.height * geometry.width;
-        let images = (output.len() as u32).checked_div(numel).unwrap_or(0);
+        let images = output.len().checked_div(geometry.numel()).unwrap_or(0) as u32;
         self.kernel::<T>("background", "background")?
-            .cost(BackgroundGeometry::cost::<T>(output.len()))
+            .cost(cost::<T>(output.len()))
             .value(*geometry)
             .input(step)
             .input(input)

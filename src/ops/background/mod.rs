@@ -6,7 +6,7 @@ mod cuda;
 
 use crate::device::{Cost, Device, Memory};
 use crate::dtype::Float;
-use crate::ops::{index32, numel32};
+use crate::ops::SomeImages;
 use crate::rng::{both_sides, share, stream};
 use crate::{Error, Result, Tensor};
 
@@ -24,38 +24,18 @@ const WAVE: f64 = 0.3;
 /// Radians of its waves from one edge to the other, at most.
 const WAVES: f64 = 16.0;
 
-/// Which backgrounds of a batch are replaced. Image `i` takes the words of the Philox blocks
-/// `(seed, stream, step, 3 i)` to `3 i + 2`, see [`Backdrop`].
-#[repr(C)]
-#[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct BackgroundGeometry {
-    /// The run's seed.
-    pub seed: u64,
-    /// `p * 2^32`; an image whose word is below it gets another background.
-    pub threshold: f64,
-    /// The random stream.
-    pub stream: u32,
-    /// Channels, which share a background.
-    pub channels: u32,
-    /// Rows.
-    pub height: u32,
-    /// Columns.
-    pub width: u32,
+/// Reads and writes each of `values` once; the search compares each with its four neighbours some
+/// five times.
+pub(crate) fn cost<T>(values: usize) -> Cost {
+    Cost::elementwise::<T>(values, 2, 40)
 }
 
-impl BackgroundGeometry {
-    /// Reads and writes each of `values` once; the search compares each with its four neighbours some
-    /// five times.
-    pub fn cost<T>(values: usize) -> Cost {
-        Cost::elementwise::<T>(values, 2, 40)
-    }
-}
-
-/// What may be put behind one hand: a grey that changes evenly towards one side, with or without
-/// waves.
+/// What may be put behind the hand of image `i`, from the words of the Philox blocks
+/// `(seed, stream, step, 3 i)` to `3 i + 2`: a grey that changes evenly towards one side, with or
+/// without waves.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Backdrop<T> {
-    /// Decides whether it is.
+    /// Decides whether it is, see [`SomeImages::has`].
     pub word: u32,
     /// The grey in the middle.
     grey: T,
@@ -98,7 +78,7 @@ pub trait BackgroundKernels<T: Float>: Memory {
     /// the [`Backdrop`].
     fn background(
         &self,
-        geometry: &BackgroundGeometry,
+        geometry: &SomeImages,
         step: Self::View<'_, u64>,
         input: Self::View<'_, T>,
         output: Self::ViewMut<'_, T>,
@@ -118,23 +98,15 @@ pub fn background<D: Device<T>, T: Float>(
 ) -> Result<Tensor<D, T>> {
     const OP: &str = "background";
     let shape = images.shape();
-    let [_, channels, height, width] = shape.expect(OP, "[N, C, H, W]")?;
-    numel32(OP, shape)?;
-    if height.saturating_mul(width) > MOST_PIXELS as usize {
+    let geometry = SomeImages::new(OP, shape, p, seed, stream::BACKGROUND)?;
+    let SomeImages { height, width, .. } = geometry;
+    if u64::from(height) * u64::from(width) > u64::from(MOST_PIXELS) {
         let message = format!(
             "finds backgrounds in images of up to {MOST_PIXELS} pixels, got {height} x {width}; \
              go without this change"
         );
         return Err(Error::shape(OP, message));
     }
-    let geometry = BackgroundGeometry {
-        seed,
-        threshold: p * 2f64.powi(32),
-        stream: stream::BACKGROUND,
-        channels: index32(OP, channels)?,
-        height: index32(OP, height)?,
-        width: index32(OP, width)?,
-    };
     let device = images.device();
     let mut output = device.alloc(images.numel())?;
     let view = D::view_mut(&mut output);

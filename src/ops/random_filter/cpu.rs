@@ -1,7 +1,8 @@
-use super::{BLOCKS, FLAT, RandomFilter, RandomFilterGeometry, RandomFilterKernels};
+use super::{BLOCKS, FLAT, RandomFilter, RandomFilterKernels, cost};
 use crate::Result;
 use crate::device::Cpu;
 use crate::dtype::Float;
+use crate::ops::SomeImages;
 use crate::rng::Philox;
 use rayon::prelude::*;
 use std::iter::repeat_n;
@@ -9,23 +10,23 @@ use std::iter::repeat_n;
 impl<T: Float> RandomFilterKernels<T> for Cpu {
     fn random_filter(
         &self,
-        geometry: &RandomFilterGeometry,
+        geometry: &SomeImages,
         step: &[u64],
         input: &[T],
         output: &mut [T],
     ) -> Result<()> {
         let (height, width) = (geometry.height as usize, geometry.width as usize);
-        let numel = geometry.channels as usize * height * width;
+        let numel = geometry.numel();
         if numel == 0 {
             return Ok(());
         }
         let philox = Philox::new(geometry.seed);
-        self.kernel("random_filter", RandomFilterGeometry::cost::<T>(output.len()), || {
+        self.kernel("random_filter", cost::<T>(output.len()), || {
             let images = output.par_chunks_mut(numel).zip(input.par_chunks(numel)).enumerate();
             images.for_each_init(Vec::new, |padded, (i, (output, input))| {
                 let block = |j| philox.block(geometry.stream, step[0], BLOCKS * i as u32 + j);
                 let filter = RandomFilter::new(block);
-                if f64::from(filter.word) < geometry.threshold {
+                if geometry.has(filter.word) {
                     for (input, output) in input
                         .chunks_exact(height * width)
                         .zip(output.chunks_exact_mut(height * width))

@@ -7,7 +7,7 @@ mod cuda;
 
 use crate::device::{Cost, Device, Memory};
 use crate::dtype::Float;
-use crate::ops::{index32, numel32};
+use crate::ops::SomeImages;
 use crate::rng::{both_sides, share, stream};
 use crate::{Result, Tensor};
 
@@ -21,37 +21,17 @@ pub const BLOCKS: u32 = 1 + (MOST_SIZE * MOST_SIZE).div_ceil(4) as u32;
 /// that could be brought to the image's own.
 pub const FLAT: f64 = 1e-3;
 
-/// Which images of a batch are filtered. Image `i` takes the words of the Philox blocks
-/// `(seed, stream, step, 8 i)` to `8 i + 7`, see [`RandomFilter`].
-#[repr(C)]
-#[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct RandomFilterGeometry {
-    /// The run's seed.
-    pub seed: u64,
-    /// `p * 2^32`; an image whose word is below it is filtered.
-    pub threshold: f64,
-    /// The random stream.
-    pub stream: u32,
-    /// Channels, each filtered by itself.
-    pub channels: u32,
-    /// Rows.
-    pub height: u32,
-    /// Columns.
-    pub width: u32,
+/// Reads and writes each of `values` once, and some 30 FLOP for one: half of the filters have 9
+/// weights.
+pub(crate) fn cost<T>(values: usize) -> Cost {
+    Cost::elementwise::<T>(values, 2, 30)
 }
 
-impl RandomFilterGeometry {
-    /// Reads and writes each of `values` once, and some 30 FLOP for one: half of the filters have 9
-    /// weights.
-    pub fn cost<T>(values: usize) -> Cost {
-        Cost::elementwise::<T>(values, 2, 30)
-    }
-}
-
-/// What is drawn for one image.
+/// What is drawn for image `i`, from the words of the Philox blocks `(seed, stream, step, 8 i)` to
+/// `8 i + 7`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RandomFilter<T> {
-    /// Decides whether it is filtered.
+    /// Decides whether it is filtered, see [`SomeImages::has`].
     pub word: u32,
     /// Rows and columns: 1, 3 (twice as often) or 5.
     pub size: usize,
@@ -81,7 +61,7 @@ pub trait RandomFilterKernels<T: Float>: Memory {
     /// deviation (over all channels); a flat convolution is the mean alone.
     fn random_filter(
         &self,
-        geometry: &RandomFilterGeometry,
+        geometry: &SomeImages,
         step: Self::View<'_, u64>,
         input: Self::View<'_, T>,
         output: Self::ViewMut<'_, T>,
@@ -100,18 +80,8 @@ pub fn random_filter<D: Device<T>, T: Float>(
     seed: u64,
     step: &Tensor<D, u64>,
 ) -> Result<Tensor<D, T>> {
-    const OP: &str = "random_filter";
     let shape = images.shape();
-    let [_, channels, height, width] = shape.expect(OP, "[N, C, H, W]")?;
-    numel32(OP, shape)?;
-    let geometry = RandomFilterGeometry {
-        seed,
-        threshold: p * 2f64.powi(32),
-        stream: stream::FILTER,
-        channels: index32(OP, channels)?,
-        height: index32(OP, height)?,
-        width: index32(OP, width)?,
-    };
+    let geometry = SomeImages::new("random_filter", shape, p, seed, stream::FILTER)?;
     let device = images.device();
     let mut output = device.alloc(images.numel())?;
     let view = D::view_mut(&mut output);
