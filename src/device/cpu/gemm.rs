@@ -121,7 +121,8 @@ impl<T: Float> Shared<T> {
                 self.rows,
                 columns.len(),
                 a.cols,
-                self.data.add(columns.start),
+                // Without rows there is no element to point at.
+                self.data.wrapping_add(columns.start),
                 1,
                 self.stride as isize,
                 accumulate,
@@ -138,6 +139,46 @@ impl<T: Float> Shared<T> {
                 false,
                 gemm::Parallelism::None,
             );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZES: [[usize; 3]; 7] =
+        [[1, 1, 1], [3, 4, 5], [7, 2, 9], [9, 5, 3], [0, 2, 7], [2, 0, 7], [2, 3, 0]];
+
+    /// Small whole numbers, whose products are exact.
+    fn numbers(count: usize) -> Vec<f32> {
+        (0..count).map(|i| (i * 7 % 5) as f32 - 2.0).collect()
+    }
+
+    /// `b` is given as the transpose of what lies in memory. Small enough for Miri.
+    #[test]
+    fn a_product_is_its_definition_of_any_size_whole_or_by_columns() {
+        for [rows, inner, cols] in SIZES {
+            let (a, b) = (numbers(rows * inner), numbers(cols * inner));
+            let at = |i: usize, j: usize| -> f32 {
+                (0..inner).map(|k| a[i * inner + k] * b[j * inner + k]).sum()
+            };
+            for accumulate in [false, true] {
+                let before = if accumulate { 3.0 } else { 0.0 };
+                let expected: Vec<f32> =
+                    (0..rows * cols).map(|i| before + at(i / cols, i % cols)).collect();
+                for width in [None, Some(2)] {
+                    let mut c = vec![3.0; rows * cols];
+                    let target = MatrixMut::new(&mut c, rows, cols);
+                    let a = Matrix::new(&a, rows, inner);
+                    let b = Matrix::new(&b, cols, inner).t();
+                    match width {
+                        None => gemm(target, a, b, accumulate),
+                        Some(width) => gemm_by_columns(target, a, b, accumulate, width),
+                    }
+                    assert_eq!(c, expected, "{rows}x{inner}x{cols} {accumulate} {width:?}");
+                }
+            }
         }
     }
 }
