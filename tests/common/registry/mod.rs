@@ -22,8 +22,10 @@ use signet::ops::max_pool2d::max_pool2d;
 use signet::{Device, Result, Tensor};
 
 /// The folders of `src/ops` that have no gradient to check, and the test that checks them instead.
-pub const WITHOUT_GRADIENT: [(&str, &str); 6] = [
+pub const WITHOUT_GRADIENT: [(&str, &str); 8] = [
     ("augment", "tests/properties.rs: augmented_images_are_their_definition"),
+    ("background", "tests/properties.rs: replaced_backgrounds_are_their_definition"),
+    ("random_filter", "tests/properties.rs: filtered_images_are_their_definition"),
     ("adam", "tests/fixtures.rs: optimizers_agree_with_pytorch"),
     ("sgd", "tests/fixtures.rs: optimizers_agree_with_pytorch"),
     ("gather", "tests/fixtures.rs: gather_picks_and_scales_as_the_fixtures_do"),
