@@ -20,10 +20,10 @@ __device__ inline void draw_filter(const SomeImages &g, unsigned long long step,
   const unsigned first = BLOCKS * blockIdx.x;
   if (threadIdx.x < MOST_SIZE * MOST_SIZE) {
     const uint4 random = philox(g.seed, g.stream, step, first + 1 + threadIdx.x / 4);
-    const unsigned words[4] = {random.x, random.y, random.z, random.w};
-    unsigned word = words[0];
-#pragma unroll
-    for (unsigned i = 1; i < 4; ++i) word = threadIdx.x % 4 == i ? words[i] : word;
+    // Chosen, not looked up: an array would lie in local memory.
+    const unsigned place = threadIdx.x % 4;
+    const unsigned word = place < 2 ? (place == 0 ? random.x : random.y)
+                                    : (place == 2 ? random.z : random.w);
     filter.weights[threadIdx.x] = both_sides(word);
   }
   if (threadIdx.x == 0) {
