@@ -9,6 +9,7 @@
 //! | `lanes.rs` | what a vector of `f32` or `f64` can do |
 //! | `philox.rs` | random words in vectors |
 //! | `tiles.rs` | the two inner loops of convolution |
+#![forbid(unsafe_code)]
 
 mod lanes;
 mod philox;
