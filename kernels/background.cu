@@ -74,10 +74,14 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   const unsigned plane = g.height * g.width, count = g.channels * plane;
   const T *image = input + blockIdx.x * count;
   T *result = output + blockIdx.x * count;
+  if (!backdrop.shown) {
+    for (unsigned i = threadIdx.x; i < count; i += THREADS) result[i] = image[i];
+    return;
+  }
   for (unsigned i = threadIdx.x; i < plane; i += THREADS) found[i] = i == 0 || i == g.width - 1;
   __syncthreads();
-  unsigned got = backdrop.shown;
-  while (got > 0) {
+  unsigned got;
+  do {
     unsigned mine = 0;
     for (unsigned y = threadIdx.x; y < g.height; y += THREADS) {
       mine += carry(g, image, found, y * g.width, 1, g.width);
@@ -87,13 +91,13 @@ extern "C" __global__ void __launch_bounds__(THREADS)
       mine += carry(g, image, found, x, g.width, g.height);
     }
     got = block_sum(mine); // and so all wait for the columns
-  }
+  } while (got > 0);
   const T last_x = max((T)g.width - T(1), T(1)), last_y = max((T)g.height - T(1), T(1));
   const T middle_x = g.width > 1 ? T(0.5) : T(0), middle_y = g.height > 1 ? T(0.5) : T(0);
   for (unsigned i = threadIdx.x; i < count; i += THREADS) {
     const unsigned pixel = i % plane;
     const T x = (T)(pixel % g.width) / last_x - middle_x;
     const T y = (T)(pixel / g.width) / last_y - middle_y;
-    result[i] = backdrop.shown && found[pixel] ? backdrop.at(x, y) : image[i];
+    result[i] = found[pixel] ? backdrop.at(x, y) : image[i];
   }
 }

@@ -76,6 +76,7 @@ pub mod rng;
 #[cfg(feature = "serve")]
 pub mod serve;
 mod shape;
+mod spread;
 mod tape;
 mod tensor;
 pub mod train;

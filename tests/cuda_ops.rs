@@ -791,28 +791,34 @@ fn greys<D: Device<T>, T: Float>(bench: &Bench<'_, D>, sizes: [u32; 4]) -> Field
     bench.field(&greys.collect::<Vec<T>>())
 }
 
-fn background<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+/// What an op that changes some of these images makes of them.
+fn some_images<D: Device<T>, T: Float>(
+    bench: &Bench<'_, D>,
+    results: &mut Results,
+    op: &str,
+    change: impl Fn(&D, &SomeImages, D::View<'_, u64>, D::View<'_, T>, D::ViewMut<'_, T>),
+) {
     let step = bench.field(&[1u64 << 33]);
     for sizes @ [_, channels, height, width] in IMAGES {
         let (seed, threshold, stream) = (0x1234_5678_9abc_def0, 0.75 * 2f64.powi(32), 9);
         let g = SomeImages { seed, threshold, stream, channels, height, width };
         let x = greys(bench, sizes);
         let mut y = bench.before(sizes.iter().product::<u32>() as usize, false);
-        bench.device.background(&g, step.view(), x.view(), y.view_mut()).unwrap();
-        results.close(format!("background {sizes:?}"), bench.values(&y));
+        change(bench.device, &g, step.view(), x.view(), y.view_mut());
+        results.close(format!("{op} {sizes:?}"), bench.values(&y));
     }
 }
 
+fn background<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+    some_images(bench, results, "background", |device, g, step, x, y| {
+        device.background(g, step, x, y).unwrap();
+    });
+}
+
 fn random_filter<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
-    let step = bench.field(&[1u64 << 33]);
-    for sizes @ [_, channels, height, width] in IMAGES {
-        let (seed, threshold, stream) = (0x1234_5678_9abc_def0, 0.75 * 2f64.powi(32), 9);
-        let g = SomeImages { seed, threshold, stream, channels, height, width };
-        let x = greys(bench, sizes);
-        let mut y = bench.before(sizes.iter().product::<u32>() as usize, false);
-        bench.device.random_filter(&g, step.view(), x.view(), y.view_mut()).unwrap();
-        results.close(format!("random_filter {sizes:?}"), bench.values(&y));
-    }
+    some_images(bench, results, "random_filter", |device, g, step, x, y| {
+        device.random_filter(g, step, x, y).unwrap();
+    });
 }
 
 fn dropout<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {

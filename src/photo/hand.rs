@@ -17,6 +17,7 @@ use std::ops::RangeInclusive;
 
 use super::{Grey, Photo, squeezed};
 use crate::predict::Image;
+use crate::spread::spread;
 
 /// The longer side of the photograph that the hand is looked for in: enough for 28 pixels of a hand
 /// that is a tenth of it.
@@ -140,31 +141,14 @@ fn quantile(values: &mut [u8], part: f64) -> u8 {
 /// The largest part of `mask` whose pixels touch side by side; none without a pixel.
 fn largest_part(mask: &[bool], width: usize) -> Option<Vec<bool>> {
     let mut seen = vec![false; mask.len()];
-    let mut largest = Vec::new();
+    let (mut part, mut largest) = (Vec::new(), Vec::new());
     for start in 0..mask.len() {
         if !mask[start] || seen[start] {
             continue;
         }
-        seen[start] = true;
-        // The pixels of the part; those from `next` on still have to be looked around from.
-        let (mut part, mut next) = (vec![start], 0);
-        while let Some(&at) = part.get(next) {
-            next += 1;
-            let x = at % width;
-            let beside = [
-                (x > 0).then(|| at - 1),
-                (x + 1 < width).then_some(at + 1),
-                at.checked_sub(width),
-                (at + width < mask.len()).then_some(at + width),
-            ];
-            for near in beside.into_iter().flatten().filter(|&near| mask[near]) {
-                if !std::mem::replace(&mut seen[near], true) {
-                    part.push(near);
-                }
-            }
-        }
+        spread([start], &mut part, &mut seen, width, |_, near| mask[near]);
         if part.len() > largest.len() {
-            largest = part;
+            largest.clone_from(&part);
         }
     }
     let mut only = vec![false; mask.len()];

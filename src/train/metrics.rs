@@ -36,11 +36,16 @@ pub struct EpochMetrics {
 }
 
 impl EpochMetrics {
-    /// The best epoch of `history`: the highest validation accuracy, of equal ones the last. With
+    /// Whether it is as good as an `earlier` epoch, or better: then its model is the one to keep. With
     /// augmentation all validation images are soon right; what is trained longer reads photographs
     /// of other hands better.
+    pub fn beats(&self, earlier: &Self) -> bool {
+        self.valid_accuracy >= earlier.valid_accuracy
+    }
+
+    /// The best epoch of `history`: the highest validation accuracy, of equal ones the last.
     pub fn best(history: &[Self]) -> Option<&Self> {
-        history.iter().max_by(|a, b| a.valid_accuracy.total_cmp(&b.valid_accuracy))
+        history.iter().reduce(|best, next| if next.beats(best) { next } else { best })
     }
 }
 

@@ -259,7 +259,7 @@ impl<D: Device<f32>> Trainer<D> {
             images_per_second: rows / train_seconds,
             lr,
         };
-        if self.best().is_none_or(|best| metrics.valid_accuracy >= best.valid_accuracy) {
+        if self.best().is_none_or(|best| metrics.beats(best)) {
             self.best_model = Some(self.model.state_dict()?);
         }
         self.history.push(metrics);

@@ -178,28 +178,6 @@ fn cache_at(home: &Path) -> PathBuf {
     cache
 }
 
-/// `command` where `folder` is read-only.
-fn read_only(folder: &Path, command: &Command) -> Command {
-    let script = r#"
-        mount --bind "$1" "$1"
-        mount -o remount,bind,ro "$1"
-        ! touch "$1/file" 2>/dev/null
-        shift
-        exec "$@"
-    "#;
-    let mut outer = Command::new("unshare");
-    outer.args(["--mount", "--map-root-user", "sh", "-euc", script, "sh"]).arg(folder);
-    outer.arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => outer.env(name, value),
-            None => outer.env_remove(name),
-        };
-    }
-    outer.current_dir(command.get_current_dir().unwrap());
-    outer
-}
-
 /// A full cache on a read-only disk is as good as any; an empty one is no reason to stop for who
 /// takes what there is, and an error for who asked for it.
 #[test]
@@ -213,7 +191,10 @@ fn a_cache_on_a_read_only_disk_is_read() {
     let files = PUBLISHED.map(|file| (file.name, text(file.name)));
     let mirror = Mirror::new(files.into(), 1);
     let run = |folder: &Path, args: &[&str]| {
-        let output = finish(start(&mut read_only(folder, &at_home(args, home.path(), &mirror))));
+        let output = finish(start(&mut crate::disk::read_only(
+            folder,
+            &at_home(args, home.path(), &mirror),
+        )));
         (output.status.code(), stderr(&output))
     };
     let cannot_fill = |folder: &Path| {

@@ -30,6 +30,30 @@ pub fn can_mount() -> bool {
     can
 }
 
+/// `command` where `folder` is read-only.
+pub fn read_only(folder: &Path, command: &Command) -> Command {
+    let script = r#"
+        mount --bind "$1" "$1"
+        mount -o remount,bind,ro "$1"
+        ! touch "$1/file" 2>/dev/null
+        shift
+        exec "$@"
+    "#;
+    let mut outer = Command::new("unshare");
+    outer.args(["--mount", "--map-root-user", "sh", "-euc", script, "sh"]).arg(folder);
+    outer.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => outer.env(name, value),
+            None => outer.env_remove(name),
+        };
+    }
+    if let Some(place) = command.get_current_dir() {
+        outer.current_dir(place);
+    }
+    outer
+}
+
 /// A run on a disk of so many kB, and then again with more room. `{}` is what is done in between.
 const RUN_IN: &str = r#"
     disk=$1 run=$2 kilobytes=$3 copy=$4; shift 4

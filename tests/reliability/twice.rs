@@ -120,17 +120,7 @@ mod kernels {
         let cache = machine.kernel_cache();
         let read_only = |name: &str| {
             let inner = machine.signet(&place.train(name, &SHORT));
-            let script = r#"
-                mount --bind "$1" "$1"
-                mount -o remount,bind,ro "$1"
-                ! touch "$1/file" 2>/dev/null
-                shift
-                exec "$@"
-            "#;
-            let mut outer = std::process::Command::new("unshare");
-            outer.args(["--mount", "--map-root-user", "sh", "-euc", script, "sh"]).arg(&cache);
-            outer.arg(inner.get_program()).args(inner.get_args());
-            outer.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            let mut outer = crate::disk::read_only(&cache, &inner);
             let output = finish(start(&mut outer));
             assert!(output.status.success(), "{name}: {}", stderr(&output));
         };

@@ -110,9 +110,9 @@ impl<T: Float> Draw<T> {
 /// What augmentation asks of a device.
 pub trait AugmentKernels<T: Float>: Memory {
     /// Output pixel `p`, measured from the image's centre, takes the input at
-    /// `rotate(stretch(slant(mirror(p)))) / zoom + shift`, between pixels linearly, outside the image from its edge.
-    /// That value times brightness and light is cut to 0..1; then its difference from the image's
-    /// mean is multiplied by the contrast, and cut to 0..1 again.
+    /// `rotate(stretch(slant(mirror(p)))) / zoom + shift`, between pixels linearly, outside the image
+    /// from its edge. That value times brightness and light is cut to 0..1; then its difference from
+    /// the image's mean is multiplied by the contrast, and cut to 0..1 again.
     fn augment(
         &self,
         geometry: &AugmentGeometry,

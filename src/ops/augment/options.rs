@@ -88,7 +88,19 @@ impl AugmentOptions {
     /// # Errors
     /// [`Error::Argument`] naming the first that does not.
     pub fn check(&self) -> Result<()> {
-        let Self { rotation, shift, zoom, flip, brightness, contrast, light, .. } = *self;
+        let Self {
+            rotation,
+            shift,
+            zoom,
+            flip,
+            brightness,
+            contrast,
+            light,
+            shear,
+            aspect,
+            background,
+            filter,
+        } = *self;
         let in_range = [
             ("rotation", rotation, 180.0),
             ("shift", shift, 1.0),
@@ -97,10 +109,10 @@ impl AugmentOptions {
             ("contrast", contrast, 1.0),
             ("light", light, 1.0),
             // Beyond, lines lie down, and widths become nothing.
-            ("shear", self.shear, 60.0),
-            ("aspect", self.aspect, 0.5),
-            ("background", self.background, 1.0),
-            ("filter", self.filter, 1.0),
+            ("shear", shear, 60.0),
+            ("aspect", aspect, 0.5),
+            ("background", background, 1.0),
+            ("filter", filter, 1.0),
         ];
         for (name, value, most) in in_range {
             if !(0.0..=most).contains(&value) {

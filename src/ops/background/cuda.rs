@@ -1,7 +1,7 @@
 use super::{BackgroundKernels, cost};
 use crate::Result;
 use crate::device::Cuda;
-use crate::device::cuda::{CudaView, CudaViewMut, THREADS};
+use crate::device::cuda::{CudaView, CudaViewMut};
 use crate::dtype::Float;
 use crate::ops::SomeImages;
 
@@ -13,13 +13,6 @@ impl<T: Float> BackgroundKernels<T> for Cuda {
         input: CudaView<'_, T>,
         output: CudaViewMut<'_, T>,
     ) -> Result<()> {
-        let images = output.len().checked_div(geometry.numel()).unwrap_or(0) as u32;
-        self.kernel::<T>("background", "background")?
-            .cost(cost::<T>(output.len()))
-            .value(*geometry)
-            .input(step)
-            .input(input)
-            .output(output)
-            .launch([images, 1, 1], [THREADS, 1, 1])
+        geometry.launch(self, "background", cost::<T>(output.len()), step, input, output)
     }
 }

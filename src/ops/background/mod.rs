@@ -17,6 +17,9 @@ pub const STEP: f64 = 5.5 / 255.0;
 /// The most pixels of an image: a GPU keeps a byte for each in a block's shared memory.
 pub const MOST_PIXELS: u32 = 1 << 14;
 
+/// Philox blocks of an image.
+const BLOCKS: u32 = 3;
+
 /// How much lighter or darker a background becomes at most from its middle to an edge.
 const SLOPE: f64 = 0.1;
 /// The greatest height of its waves.
@@ -35,8 +38,6 @@ pub(crate) fn cost<T>(values: usize) -> Cost {
 /// without waves.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Backdrop<T> {
-    /// Decides whether it is, see [`SomeImages::has`].
-    pub word: u32,
     /// The grey in the middle.
     grey: T,
     /// What is added from the middle to the right edge, and to the lower one.
@@ -50,10 +51,10 @@ pub struct Backdrop<T> {
 }
 
 impl<T: Float> Backdrop<T> {
-    /// From the words of three blocks. Half of the backdrops have no waves.
+    /// From the words of three blocks, but the first, which decides over it (see [`SomeImages::has`]).
+    /// Half of the backdrops have no waves.
     pub fn new([a, b, c]: [[u32; 4]; 3]) -> Self {
         Self {
-            word: a[0],
             grey: share(a[1]),
             slope: [T::of(SLOPE) * both_sides(a[2]), T::of(SLOPE) * both_sides(a[3])],
             wave: T::of(WAVE) * both_sides::<T>(b[0]).max(T::zero()),
@@ -66,8 +67,11 @@ impl<T: Float> Backdrop<T> {
     pub fn at(&self, x: T, y: T) -> T {
         let two = T::of(2.0);
         let even = self.grey + two * (self.slope[0] * x + self.slope[1] * y);
-        let waves = self.wave * (self.phase + self.waves[0] * x + self.waves[1] * y).sin();
-        (even + waves).max(T::zero()).min(T::one())
+        let value = match self.wave > T::zero() {
+            true => even + self.wave * (self.phase + self.waves[0] * x + self.waves[1] * y).sin(),
+            false => even,
+        };
+        value.max(T::zero()).min(T::one())
     }
 }
 

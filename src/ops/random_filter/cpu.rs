@@ -3,8 +3,6 @@ use crate::Result;
 use crate::device::Cpu;
 use crate::dtype::Float;
 use crate::ops::SomeImages;
-use crate::rng::Philox;
-use rayon::prelude::*;
 use std::iter::repeat_n;
 
 impl<T: Float> RandomFilterKernels<T> for Cpu {
@@ -15,28 +13,14 @@ impl<T: Float> RandomFilterKernels<T> for Cpu {
         input: &[T],
         output: &mut [T],
     ) -> Result<()> {
-        let (height, width) = (geometry.height as usize, geometry.width as usize);
-        let numel = geometry.numel();
-        if numel == 0 {
-            return Ok(());
-        }
-        let philox = Philox::new(geometry.seed);
+        let (width, plane) = (geometry.width as usize, (geometry.height * geometry.width) as usize);
         self.kernel("random_filter", cost::<T>(output.len()), || {
-            let images = output.par_chunks_mut(numel).zip(input.par_chunks(numel)).enumerate();
-            images.for_each_init(Vec::new, |padded, (i, (output, input))| {
-                let block = |j| philox.block(geometry.stream, step[0], BLOCKS * i as u32 + j);
+            geometry.change(step[0], BLOCKS, input, output, |padded, block, x, y| {
                 let filter = RandomFilter::new(block);
-                if geometry.has(filter.word) {
-                    for (input, output) in input
-                        .chunks_exact(height * width)
-                        .zip(output.chunks_exact_mut(height * width))
-                    {
-                        convolve(&filter, width, input, padded, output);
-                    }
-                    keep_light(filter.kept, input, output);
-                } else {
-                    output.copy_from_slice(input);
+                for (x, y) in x.chunks_exact(plane).zip(y.chunks_exact_mut(plane)) {
+                    convolve(&filter, width, x, padded, y);
                 }
+                keep_light(filter.kept, x, y);
             });
         });
         Ok(())

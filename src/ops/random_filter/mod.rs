@@ -31,8 +31,6 @@ pub(crate) fn cost<T>(values: usize) -> Cost {
 /// `8 i + 7`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RandomFilter<T> {
-    /// Decides whether it is filtered, see [`SomeImages::has`].
-    pub word: u32,
     /// Rows and columns: 1, 3 (twice as often) or 5.
     pub size: usize,
     /// The share of the image that stays beside what the filter makes of it.
@@ -42,14 +40,15 @@ pub struct RandomFilter<T> {
 }
 
 impl<T: Float> RandomFilter<T> {
-    /// From the words of an image's blocks.
+    /// From the words of an image's blocks, but the first, which decides over it (see
+    /// [`SomeImages::has`]).
     pub fn new(block: impl Fn(u32) -> [u32; 4]) -> Self {
-        let [word, size, kept, _] = block(0);
+        let [_, size, kept, _] = block(0);
+        let words: [[u32; 4]; BLOCKS as usize - 1] = std::array::from_fn(|j| block(1 + j as u32));
         Self {
-            word,
             size: [1, 3, 3, 5][(size % 4) as usize],
             kept: share(kept),
-            weights: std::array::from_fn(|i| both_sides(block(1 + i as u32 / 4)[i % 4])),
+            weights: std::array::from_fn(|i| both_sides(words[i / 4][i % 4])),
         }
     }
 }
