@@ -14,6 +14,7 @@ use signet::nn::{
 use signet::ops::cross_entropy::cross_entropy;
 use signet::optim::{Adam, AdamOptions, Optimizer};
 use signet::{Cpu, Result, Tape, layers};
+use std::process::ExitCode;
 
 // ANCHOR: load
 /// train_df = pd.read_csv("data/asl_data/sign_mnist_train.csv"), and valid_df
@@ -114,7 +115,17 @@ fn validate(model: &Sequential<Cpu, f32>, loader: &DataLoader<Cpu, f32>) -> Resu
 }
 // ANCHOR_END: validate
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let folder = arguments.first().map(String::as_str);
     let epochs = arguments.get(1).and_then(|epochs| epochs.parse().ok()).unwrap_or(3);
