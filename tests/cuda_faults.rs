@@ -456,12 +456,22 @@ fn too_little_memory_names_the_largest_batch_that_fits() {
 }
 
 #[test]
-#[ignore = "some thousands of runs, minutes: run by scripts/full"]
-fn every_failing_call_ends_the_program_with_an_error() {
-    let replayed = Bench::new(REPLAYED);
-    check_all(&replayed, &replayed.faults(0));
-    let evaluation = Bench::of_evaluation();
-    check_all(&evaluation, &evaluation.faults(0));
+#[ignore = "a process for every call, minutes: run by scripts/full"]
+fn every_failing_call_of_a_replayed_run_ends_it_with_an_error() {
+    let bench = Bench::new(REPLAYED);
+    check_all(&bench, &bench.faults(0));
+}
+
+#[test]
+#[ignore = "a process for every call, minutes: run by scripts/full"]
+fn every_failing_call_of_an_evaluation_ends_it_with_an_error() {
+    let bench = Bench::of_evaluation();
+    check_all(&bench, &bench.faults(0));
+}
+
+#[test]
+#[ignore = "a process for every call, minutes: run by scripts/full"]
+fn every_failing_call_of_a_profiled_run_ends_it_with_an_error() {
     let bench = Bench::new(PROFILED);
     let mut all = bench.faults(0);
     // Compiling is little: fail it in every way.
