@@ -13,7 +13,7 @@ use signet::nn::{
 };
 use signet::ops::cross_entropy::cross_entropy;
 use signet::optim::{Adam, AdamOptions, Optimizer};
-use signet::{Cpu, Result, Tape, layers};
+use signet::{Cpu, Error, Result, Tape, layers};
 use std::process::ExitCode;
 
 // ANCHOR: load
@@ -128,7 +128,8 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let folder = arguments.first().map(String::as_str);
-    let epochs = arguments.get(1).and_then(|epochs| epochs.parse().ok()).unwrap_or(3);
+    let epochs = arguments.get(1).map_or(Ok(3), |epochs| epochs.parse());
+    let epochs = epochs.map_err(|e| Error::argument("epochs", e.to_string()))?;
 
     // ANCHOR: device
     // device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

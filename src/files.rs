@@ -4,6 +4,7 @@
 use crate::{Error, Result};
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem, StorageFull};
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -51,7 +52,7 @@ fn write_part(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     // For a plain message when it is missing: below, it would name the temporary file.
     fs::metadata(folder)?;
     let mut part = temporary_file(folder)?;
-    part.write_all(bytes)?;
+    part.as_file_mut().write_all(bytes)?;
     part.as_file().sync_all()?;
     Ok(part)
 }
@@ -80,7 +81,11 @@ pub(crate) fn temporary_file(folder: &Path) -> io::Result<NamedTempFile> {
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    builder.tempfile_in(folder)
+    builder.tempfile_in(folder).map_err(|error| match error.kind() {
+        // Crate `tempfile` names the temporary file, which means nothing to who reads it.
+        kind @ (PermissionDenied | ReadOnlyFilesystem | StorageFull) => kind.into(),
+        _ => error,
+    })
 }
 
 /// Whether `name` is that of a file of [`temporary_file`].

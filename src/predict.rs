@@ -9,7 +9,7 @@ use crate::checkpoint::{self, Metadata, invalid};
 use crate::data::{CLASSES, DataLoader, Dataset, PIXELS, SIDE, letters};
 use crate::device::{AnyDevice, Device, OnDevice};
 use crate::nn::{Module, Sequential, StateDict, asl};
-use crate::train::{BEST, Evaluation, RunFolder, evaluate};
+use crate::train::{BEST, Evaluation, Record, RunFolder, evaluate};
 use crate::{Error, Result};
 
 /// One grey image of the network's size, 28x28 row-major; 0 is black.
@@ -19,11 +19,13 @@ pub type Image = [u8; PIXELS];
 const WORDS: &str = "signet.model";
 
 /// What a model's file says beside its values, as JSON.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 struct Words {
     classes: Vec<String>,
     #[serde(default)]
     whole_images: bool,
+    #[serde(default)]
+    synthetic: bool,
 }
 
 /// A trained ASL network, not yet on a device.
@@ -38,6 +40,8 @@ pub struct TrainedModel {
     /// Whether it learned from photographs as they are, squeezed to 28x28, and not from images of
     /// a hand that fills the frame: then nobody should look for a hand in what it is shown.
     pub whole_images: bool,
+    /// Whether it learned from hands that were drawn: then it never saw a photograph.
+    pub synthetic: bool,
 }
 
 impl TrainedModel {
@@ -55,20 +59,23 @@ impl TrainedModel {
         // The bias of the last layer; a file without one is refused when the model is built.
         let last = format!("{}.bias", asl(CLASSES).len() - 1);
         let outputs = dict.get(&last).map_or(CLASSES, |bias| bias.values.len());
-        let Words { classes, whole_images } = match metadata.get(WORDS) {
+        let Words { classes, whole_images, synthetic } = match metadata.get(WORDS) {
             Some(json) => words(&path, json, outputs)?,
-            None if outputs == CLASSES => Words { classes: letters(), whole_images: false },
+            None if outputs == CLASSES => Words { classes: letters(), ..Words::default() },
             None => {
                 let classes = (0..outputs).map(|class| class.to_string()).collect();
-                Words { classes, whole_images: false }
+                Words { classes, ..Words::default() }
             }
         };
-        Ok(Self { path, dict, classes, whole_images })
+        Ok(Self { path, dict, classes, whole_images, synthetic })
     }
 
     /// The words to write beside the values into a model's file.
-    pub(crate) fn metadata(classes: &[String], whole_images: bool) -> Metadata {
-        let words = serde_json::json!({ "classes": classes, "whole_images": whole_images });
+    pub(crate) fn metadata(record: &Record) -> Metadata {
+        let Record { classes, whole_images, synthetic, .. } = record;
+        let words = serde_json::json!({
+            "classes": classes, "whole_images": whole_images, "synthetic": synthetic,
+        });
         Metadata::from([(WORDS.to_owned(), words.to_string())])
     }
 

@@ -11,6 +11,8 @@ use std::process::{Output, Stdio};
 use common::photos::{bad_files, photo_file};
 use common::program::{finish, run, signet, start, stderr, stdout, with_model};
 use serde_json::Value;
+use signet::checkpoint;
+use signet::data::letters;
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
@@ -88,6 +90,23 @@ fn what_the_network_sees_can_be_looked_at() {
     // Two cells of 28x28 pixels, each enlarged four times, with a name and gaps.
     assert_eq!(seen.dimensions(), (2 * 124 + 12, 146 + 12));
     assert_eq!((seen.get_pixel(60, 60)[0], seen.get_pixel(124 + 60, 60)[0]), (10, 200));
+}
+
+#[test]
+fn a_model_that_never_saw_a_photograph_says_so() {
+    let (folder, plain) = with_model(24);
+    let (dict, _) = checkpoint::load(&plain).unwrap();
+    let image = folder.path().join("grey.png");
+    write_grey(&image, 90);
+    for synthetic in [false, true] {
+        let model = folder.path().join("words.safetensors");
+        let words = serde_json::json!({ "classes": letters(), "synthetic": synthetic });
+        let words = [("signet.model".to_owned(), words.to_string())];
+        checkpoint::save(&model, &dict, Some(words.into())).unwrap();
+        let output = run(&["predict", text(&model), text(&image)]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert_eq!(stderr(&output).contains("never saw a photograph"), synthetic);
+    }
 }
 
 #[test]

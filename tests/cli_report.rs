@@ -143,7 +143,7 @@ fn without_the_data_a_page_says_what_it_leaves_out() {
 fn what_is_no_run_is_refused() {
     let place = Place::new(40, 10);
     let out = place.out.path();
-    refused(&report(&[out.join("missing").to_str().unwrap()]), "missing: is no folder of a run");
+    refused(&report(&[out.join("missing").to_str().unwrap()]), "missing: No such file");
     refused(&report(&[out.to_str().unwrap()]), "is no folder of a run: it has no config.json");
 
     assert!(run(&place.train("a", &["--epochs", "1", "-q"])).status.success());

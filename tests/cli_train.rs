@@ -151,6 +151,9 @@ fn wrong_settings_are_refused() {
     refused(&place, &["--batch-size", "0"], "batch_size: must be at least 1, got 0");
     refused(&place, &["--epochs", "0"], "epochs: must be at least 1, got 0");
     refused(&place, &["--threads", "0"], "threads: must be at least 1, got 0");
+    refused(&place, &["--threads", "1025"], "threads: must be at most 1024, got 1025");
+    refused(&place, &["--epochs", "-1"], "invalid value '-1' for '--epochs <N>'");
+    refused(&place, &["--seed", "-3"], "invalid value '-3' for '--seed <N>'");
     refused(&place, &["--device", "gpu"], "--device");
     refused(&place, &["--optimizer", "sdg"], "invalid value");
     refused(&place, &["--schedule", "step", "--step-size", "0"], "step_size");
@@ -226,6 +229,27 @@ fn resuming_what_is_no_run_is_refused() {
     let output = resume(&["--epochs", "3"], path);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("state.safetensors"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_run_is_measured_on_its_own_data() {
+    let place = Place::new(40, 10);
+    assert!(run(&place.train("a", &["--epochs", "1", "-q"])).status.success());
+    let folder = place.run_folder("a");
+    let data = |model: &str| {
+        let mut evaluate = signet(&["evaluate", folder.join(model).to_str().unwrap()]);
+        let output = finish(start(evaluate.env("SIGNET_DATA", "/nowhere")));
+        stderr(&output).lines().find_map(|line| Some(line.split_once("data: ")?.1.to_owned()))
+    };
+    let own = place.data.path().to_str().unwrap();
+    assert!(data("").unwrap().contains(own));
+    assert_eq!(data("best.safetensors"), None, "a file has none, and the folder is wrong");
+
+    // As of a run on `auto` that found none.
+    let config = folder.join("config.json");
+    let record = fs::read_to_string(&config).unwrap().replace(own, "auto");
+    fs::write(&config, record.replace("\"synthetic\": false", "\"synthetic\": true")).unwrap();
+    assert_eq!(data("").unwrap(), "synthetic hands (seed 0)");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::Result;
 use crate::data::{
     self, DataError, MIRRORS, PUBLISHED, PublishedFile, Request, Split, TRAIN_IMAGES, VALID_IMAGES,
 };
+use crate::train::Record;
 
 /// Which images to work on; flatten it into the arguments of a subcommand.
 #[derive(Debug, Clone, clap::Args)]
@@ -28,7 +29,7 @@ pub struct DataArgs {
     pub offline: bool,
 
     /// Seed of every random number
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     pub seed: u64,
 }
 
@@ -50,6 +51,14 @@ impl DataArgs {
             note(format_args!("notice: {notice}"));
         }
         Ok(split)
+    }
+
+    /// These, or what a run was trained on where no data is named.
+    pub fn or_of(self, record: &Record) -> Self {
+        match self.data {
+            Request::Auto => Self { data: record.request(), seed: record.config.seed, ..self },
+            _ => self,
+        }
     }
 
     fn draw(&self) -> Split {

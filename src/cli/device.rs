@@ -14,7 +14,7 @@ pub struct DeviceArgs {
     pub device: String,
 
     /// Threads of the CPU, one per core if not given; they change the speed and no result
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub threads: Option<usize>,
 
     /// What a GPU's tensor cores round the operands of products to [default: tf32 in convolutions

@@ -7,13 +7,14 @@ use super::{DataArgs, DeviceArgs, note, print};
 use crate::data::Dataset;
 use crate::metrics::{Confusion, Mistake, worst_mistakes};
 use crate::predict::TrainedModel;
-use crate::train::Evaluation;
+use crate::train::{Evaluation, RunFolder};
 use crate::{Error, Result};
 
 /// Measure a model on the validation images
 ///
 /// Prints loss and accuracy, precision and recall of each class, the confusion matrix, and the
-/// mistakes with the highest losses.
+/// mistakes with the highest losses. Where no data is named, a run's folder is measured on what it
+/// was trained on.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A run's folder (its best model), or a safetensors file, also one that PyTorch wrote
@@ -46,7 +47,12 @@ impl Args {
     pub fn run(self) -> Result<ExitCode> {
         let model = TrainedModel::open(&self.model)?;
         let chosen = self.device.choose()?;
-        let mut split = self.data.load()?;
+        let data = match RunFolder::open(&self.model).and_then(|run| run.record()) {
+            Ok(record) => self.data.or_of(&record),
+            // A file says nothing of its data.
+            Err(_) => self.data,
+        };
+        let mut split = data.load()?;
         model.align(&mut split.valid)?;
         let (path, source) = (model.path.display().to_string(), split.source.to_string());
         let precisions = chosen.device.precisions();

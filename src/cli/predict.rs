@@ -56,6 +56,7 @@ impl Args {
     /// For a model or a device that cannot be used, and when stdout cannot be written.
     pub fn run(self) -> Result<ExitCode> {
         let model = TrainedModel::open(&self.model)?;
+        caution(&model);
         let crop = self.crop.unwrap_or_else(|| Crop::fitting(&model));
         let (mut images, mut failed) = (Vec::new(), false);
         for path in self.images {
@@ -76,6 +77,16 @@ impl Args {
             Picture::of(&cells, [SIDE, SIDE], COLUMNS).write(path)?;
         }
         Ok(if failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
+    }
+}
+
+/// Says so where what `model` makes of photographs is not to be relied on.
+pub(super) fn caution(model: &TrainedModel) {
+    if model.synthetic {
+        note(format_args!(
+            "notice: this model learned from drawn hands and never saw a photograph; its letters \
+             for photographs mean little"
+        ));
     }
 }
 

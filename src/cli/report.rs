@@ -1,7 +1,6 @@
 //! `signet report`: a page about one run or several.
 
 use std::collections::HashSet;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -58,7 +57,7 @@ impl Args {
         let device = self.device.choose()?.device;
         for run in &mut runs {
             let record = run.record();
-            let own = Request::from(OsString::from(&record.data));
+            let own = record.request();
             let split = find(self.data.as_ref().unwrap_or(&own), record).and_then(|split| {
                 record.check_data(&split, run.name())?;
                 Ok(split)

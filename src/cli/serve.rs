@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::predict::caution;
 use super::signals::on_signals;
 use super::{DeviceArgs, note, print};
 use crate::device::{Device, OnDevice};
@@ -52,6 +53,7 @@ impl Args {
         let chosen = self.device.choose()?;
         note(format_args!("model: {}", model.path.display()));
         note(format_args!("device: {chosen}"));
+        caution(&model);
         let listener = self.listen()?;
         let stop = Stop::default();
         let on_signal = stop.clone();

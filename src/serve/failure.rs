@@ -1,5 +1,5 @@
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::photo::PhotoError;
@@ -16,6 +16,19 @@ impl Failure {
         Self { status, message: message.into() }
     }
 
+    /// What a client needs to know beside it that sent a form instead of a picture, as many programs
+    /// do unless told otherwise.
+    pub fn for_request(mut self, headers: &HeaderMap) -> Self {
+        let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        let is_form = [&b"multipart/form-data"[..], b"application/x-www-form-urlencoded"]
+            .iter()
+            .any(|form| kind.starts_with(form));
+        if is_form && self.status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+            self.message += "; the body is the bytes of the file, not a form";
+        }
+        self
+    }
+
     /// The queue is full, or the server stops.
     pub fn busy() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests wait already; try again")
@@ -29,12 +42,7 @@ impl From<PhotoError> for Failure {
             PhotoError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             _ => StatusCode::BAD_REQUEST,
         };
-        let help = match status {
-            // Forms are what many programs send unless told otherwise.
-            StatusCode::UNSUPPORTED_MEDIA_TYPE => "; the body is the bytes of the file, not a form",
-            _ => "",
-        };
-        Self::new(status, format!("{error}{help}"))
+        Self::new(status, error.to_string())
     }
 }
 

@@ -44,7 +44,8 @@ pub(super) async fn predict(
         Failure::new(StatusCode::REQUEST_TIMEOUT, message)
     })??;
     let crop = options.crop.unwrap_or(app.crop);
-    let json = app.queue.predict(bytes, crop, options.seen).await?;
+    let answer = app.queue.predict(bytes, crop, options.seen).await;
+    let json = answer.map_err(|failure| failure.for_request(&headers))?;
     Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
 }
 

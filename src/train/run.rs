@@ -5,12 +5,13 @@
 //! and whoever goes on with the run makes the other files from it.
 
 use super::{Config, EpochMetrics, State};
-use crate::data::Split;
+use crate::data::{Request, Split};
 use crate::device::Precisions;
 use crate::files::{FolderLock, is_part, remove_abandoned, write_atomic};
 use crate::predict::TrainedModel;
 use crate::{Error, Result, checkpoint};
 use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -74,6 +75,12 @@ pub struct Record {
 }
 
 impl Record {
+    /// Its data, as `--data` names it. Hands that were drawn because there was no network are drawn
+    /// again, also where the photographs can be had by now.
+    pub fn request(&self) -> Request {
+        if self.synthetic { Request::Synthetic } else { OsString::from(&self.data).into() }
+    }
+
     /// That `split` is what the run called `name` was trained on.
     ///
     /// # Errors
@@ -142,9 +149,10 @@ impl RunFolder {
     /// An existing folder.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] when it is no run's folder.
+    /// [`Error::Io`] when there is nothing, [`Error::Checkpoint`] when it is no run's folder.
     pub fn open(path: &Path) -> Result<Self> {
         let run = Self { path: path.to_path_buf(), _lock: None };
+        std::fs::metadata(path).map_err(Error::io("read", path))?;
         if ![CONFIG, STATE, PREVIOUS].iter().any(|name| run.file(name).is_file()) {
             let message = format!("is no folder of a run: it has no {CONFIG}");
             return Err(checkpoint::invalid(path, message));
@@ -256,7 +264,7 @@ impl RunFolder {
     pub fn save(&self, state: &State, record: &Record) -> Result<()> {
         state.save(&self.file(STATE), &self.file(PREVIOUS), record)?;
         self.write_metrics(state)?;
-        let words = || Some(TrainedModel::metadata(&record.classes, record.whole_images));
+        let words = || Some(TrainedModel::metadata(record));
         checkpoint::save(&self.file(MODEL), &state.model, words())?;
         match &state.best_model {
             Some(best) => checkpoint::save(&self.file(BEST), best, words()),

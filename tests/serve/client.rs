@@ -112,10 +112,16 @@ impl Answer {
     /// That it is an error that says why, in JSON.
     #[track_caller]
     pub fn check_error(&self, status: u16, message: &str) {
+        let said = self.error(status);
+        assert!(said.contains(message), "{said}");
+    }
+
+    /// What an answer with this status says, and it is an error and nothing else.
+    pub fn error(&self, status: u16) -> String {
         assert_eq!(self.status, status, "{self:?}");
         let json = self.json();
-        let said = json["error"].as_str().unwrap_or_default();
-        assert!(said.contains(message) && json.as_object().unwrap().len() == 1, "{json}");
+        assert_eq!(json.as_object().unwrap().len(), 1, "{json}");
+        json["error"].as_str().unwrap().to_owned()
     }
 }
 

@@ -81,6 +81,8 @@ fn what_cannot_be_answered_is_an_error_that_says_why() {
     post(&[], &huge).check_error(413, "50000 x 50000");
     post(&["Content-Type: multipart/form-data; boundary=x"], b"--x\r\n\r\n--x--")
         .check_error(415, "not a form");
+    let text = post(&["Content-Type: text/plain"], b"a letter").error(415);
+    assert_eq!(text, "it is no PNG, JPEG or WebP image");
 
     // Too large: announced or not, sent or not.
     let large = vec![0; MAX_BODY + (1 << 20)];

@@ -36,7 +36,7 @@ pub struct Args {
     device: DeviceArgs,
 
     /// Passes over the training images [default: 20]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     epochs: Option<u64>,
 
     /// Settings by name, of which the flags below change single ones
@@ -44,10 +44,10 @@ pub struct Args {
     recipe: Recipe,
 
     /// Images of a step [default: 32]
-    #[arg(long, value_name = "N", conflicts_with = "resume")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, conflicts_with = "resume")]
     batch_size: Option<usize>,
 
-    /// Learning rate [default: 0.001]
+    /// Learning rate [default: 0.001; 0.002 for `--recipe best`]
     #[arg(long, value_name = "X", allow_negative_numbers = true, conflicts_with = "resume")]
     lr: Option<f64>,
 
@@ -68,7 +68,7 @@ pub struct Args {
     schedule: Option<ScheduleKind>,
 
     /// Epochs between two changes of `--schedule step` [default: 10]
-    #[arg(long, value_name = "N", conflicts_with = "resume")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, conflicts_with = "resume")]
     step_size: Option<u64>,
 
     /// Factor of a change of `--schedule step` [default: 0.1]
@@ -76,7 +76,7 @@ pub struct Args {
     gamma: Option<f64>,
 
     /// Epochs until the full rate of `--schedule cosine` [default: 0]
-    #[arg(long, value_name = "N", conflicts_with = "resume")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, conflicts_with = "resume")]
     warmup: Option<u64>,
 
     /// Where the run's folder goes
@@ -285,17 +285,12 @@ impl Args {
         if let Some(notice) = notice {
             note(format_args!("note: {notice}"));
         }
-        let chosen = self.device.choose()?;
-        let mut data = self.data.clone();
-        data.seed = record.config.seed;
-        if data.data == Default::default() {
-            data.data = std::ffi::OsString::from(&record.data).into();
-        }
-        let split = data.load()?;
-        record.check_data(&split, &folder.display().to_string())?;
         if let Some(epochs) = self.epochs {
             grow(&mut record, epochs, state.as_ref().map_or(0, State::epochs))?;
         }
+        let chosen = self.device.choose()?;
+        let split = self.data.clone().or_of(&record).load()?;
+        record.check_data(&split, &folder.display().to_string())?;
         if self.device.precision.is_none() {
             // Where the device has the run's precision, the bits stay the same; else it has its own.
             let _ = chosen.device.set_precisions(record.precisions);

@@ -35,6 +35,9 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+/// More threads than any machine has cores; as many take seconds to start.
+const MOST_THREADS: usize = 1024;
+
 /// The CPU. Clones share one pool of memory and one pool of threads.
 #[derive(Clone)]
 pub struct Cpu {
@@ -52,11 +55,15 @@ impl Cpu {
     /// `SIGNET_SIMD` names.
     ///
     /// # Errors
-    /// [`Error::Argument`] for 0 threads or an instruction set that this machine has not,
+    /// [`Error::Argument`] for 0 threads, more than 1024, or an instruction set that this machine has not,
     /// [`Error::Device`] when the system refuses the threads.
     pub fn new(threads: Option<usize>) -> Result<Self> {
         if threads == Some(0) {
             return Err(Error::argument("threads", "must be at least 1, got 0"));
+        }
+        if let Some(threads) = threads.filter(|&threads| threads > MOST_THREADS) {
+            let message = format!("must be at most {MOST_THREADS}, got {threads}");
+            return Err(Error::argument("threads", message));
         }
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads.unwrap_or(0))
