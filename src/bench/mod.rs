@@ -95,7 +95,8 @@ fn plans<D: Measured>(options: &Options) -> Result<Vec<Plan<D>>> {
         let known: Vec<_> = plans.iter().map(|plan| plan.name.clone()).collect();
         plans.retain(|plan| plan.name.contains(filter.as_str()));
         if plans.is_empty() {
-            let message = format!("no row is called {filter:?}; there are {}", known.join(" "));
+            let known = known.join("\n  ");
+            let message = format!("no row is called {filter:?}; there are\n  {known}");
             return Err(crate::Error::argument("--filter", message));
         }
     }

@@ -80,7 +80,8 @@ impl DataArgs {
         };
         note(format_args!(
             "notice: {reason}\nnotice: using the built-in synthetic hands instead; an accuracy on \
-             them is not one on photographs"
+             them is not one on photographs\nhelp: a folder with the CSV files is taken by `--data \
+             DIR` or $SIGNET_DATA"
         ));
         Ok(self.draw())
     }
