@@ -128,7 +128,7 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let folder = arguments.first().map(String::as_str);
-    let epochs = arguments.get(1).map_or(Ok(3), |epochs| epochs.parse());
+    let epochs = arguments.get(1).map_or(Ok(3), |epochs| epochs.parse::<u64>());
     let epochs = epochs.map_err(|e| Error::argument("epochs", e.to_string()))?;
 
     // ANCHOR: device
