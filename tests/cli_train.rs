@@ -215,12 +215,13 @@ fn resuming_what_is_no_run_is_refused() {
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("is no folder of a run"), "{}", stderr(&output));
 
-    assert!(run(&place.train("a", &["--epochs", "2", "-q"])).status.success());
+    assert!(run(&place.train("a", &["--epochs", "2", "--seed", "5", "-q"])).status.success());
     let run_folder = place.run_folder("a");
     let path = run_folder.to_str().unwrap();
     assert!(stderr(&resume(&["--epochs", "1"], path)).contains("2 epochs are done already"));
     assert!(stderr(&resume(&["--lr", "0.1"], path)).contains("cannot be used with"));
-    assert!(stderr(&resume(&["--data", "synthetic"], path)).contains("is not the data"));
+    let drawn = stderr(&resume(&["--data", "synthetic"], path));
+    assert!(drawn.contains("synthetic hands (seed 5) is not the data"), "{drawn}");
 
     let state = run_folder.join("state.safetensors");
     let bytes = fs::read(&state).unwrap();

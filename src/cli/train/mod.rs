@@ -289,7 +289,9 @@ impl Args {
             grow(&mut record, epochs, state.as_ref().map_or(0, State::epochs))?;
         }
         let chosen = self.device.choose()?;
-        let split = self.data.clone().or_of(&record).load()?;
+        // Also for drawn hands that are asked for by name.
+        let data = DataArgs { seed: record.config.seed, ..self.data.clone() };
+        let split = data.or_of(&record).load()?;
         record.check_data(&split, &folder.display().to_string())?;
         if self.device.precision.is_none() {
             // Where the device has the run's precision, the bits stay the same; else it has its own.
