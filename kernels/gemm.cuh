@@ -327,8 +327,10 @@ struct GemmSplit {
   __device__ unsigned blocks() const { return tiles * slices; }
 };
 
-// Slices that one block adds up.
+// Slices that one block adds up: src/device/cuda/tuning.rs.
+#ifndef GEMM_GROUP
 #define GEMM_GROUP 8u
+#endif
 
 // The sum of a product's tile, over all slices, in shared memory: in the last block of the tile
 // alone, for which it is true. The other blocks have nothing left to do.

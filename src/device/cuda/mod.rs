@@ -12,6 +12,7 @@
 //! | `precompile.rs` | compiling everything for any target, without a GPU |
 //! | `launch.rs` | arguments, grid and block of a launch |
 //! | `grid.rs` | the grids of simple kernels |
+//! | `tuning.rs` | how finely the work of a kernel is cut |
 //! | `profile.rs`, `event.rs` | time per kernel, by points of the stream |
 //! | `trace.rs` | a record of the launches |
 //! | `error.rs` | the driver's errors, with what to do about them |
@@ -41,6 +42,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod tuning;
 
 pub use cache::{CacheSize, KernelCache};
 pub(crate) use event::Event;
@@ -55,6 +57,7 @@ pub use precompile::{CompiledFile, compile_all};
 pub use probe::{
     GpuInfo, MINIMUM_CAPABILITY, NoGpu, NvrtcInfo, driver_version, gpus, nvrtc_info, probe,
 };
+pub(crate) use tuning::Tuning;
 
 use super::{Device, Memory, Precisions};
 use crate::dtype::Float;
@@ -145,6 +148,7 @@ impl Cuda {
     /// # Errors
     /// Why the GPU cannot be used.
     pub fn open(ordinal: usize, cache: KernelCache) -> Result<Self, NoGpu> {
+        Tuning::check().map_err(NoGpu::Unusable)?;
         let gpus = gpus()?;
         let count = gpus.len();
         let no_such = NoGpu::NoSuchDevice { ordinal, count };

@@ -5,6 +5,7 @@
 //! NVRTC does not know yet gets PTX, which its driver compiles further.
 
 use super::sources::{Header, Source};
+use super::tuning::Tuning;
 use crate::device::Precision;
 use crate::dtype::Float;
 use cudarc::nvrtc::sys;
@@ -142,6 +143,9 @@ pub(super) fn options(target: Target, variant: &Variant) -> Vec<String> {
         let values: Vec<_> =
             constants.values[..constants.count].iter().map(u32::to_string).collect();
         options.push(format!("-DGEOMETRY={}", values.join(",")));
+    }
+    if Tuning::get().group != Tuning::DEFAULT.group {
+        options.push(format!("-DGEMM_GROUP={}u", Tuning::get().group));
     }
     options
 }

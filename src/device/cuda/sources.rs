@@ -61,12 +61,13 @@ struct Edited {
     headers: Vec<Header>,
 }
 
-/// The files of the folder that `SIGNET_KERNELS_DIR` names: in debug builds alone, so that whoever
-/// works on a kernel tries it without building anything, as `scripts/mutate-kernels` does.
+/// The files of the folder that `SIGNET_KERNELS_DIR` names: in debug builds and with the feature
+/// `tuning` alone, so that whoever works on a kernel tries it without building anything, as
+/// `scripts/mutate-kernels` does.
 ///
 /// # Panics
 /// If one of the binary's files is not there: a wrong folder must not pass for the right one.
-#[cfg(debug_assertions)]
+#[cfg(any(debug_assertions, feature = "tuning"))]
 fn edited() -> Option<&'static Edited> {
     use std::path::Path;
     static EDITED: OnceLock<Option<Edited>> = OnceLock::new();
@@ -94,7 +95,7 @@ fn edited() -> Option<&'static Edited> {
 }
 
 /// None: a release build has the kernels that it was built with.
-#[cfg(not(debug_assertions))]
+#[cfg(not(any(debug_assertions, feature = "tuning")))]
 fn edited() -> Option<&'static Edited> {
     None
 }

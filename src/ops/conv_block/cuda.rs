@@ -1,6 +1,6 @@
 use super::{ConvBlockGeometry, ConvBlockGradients, ConvBlockInputs, ConvBlockKernels, Normaliser};
 use crate::Result;
-use crate::device::cuda::{CudaBuffer, CudaView, CudaViewMut, Launch, THREADS, pack_grid};
+use crate::device::cuda::{CudaBuffer, CudaView, CudaViewMut, Launch, THREADS, Tuning, pack_grid};
 use crate::device::{Cuda, Memory, Output};
 use crate::dtype::Float;
 use crate::ops::batch_norm2d::Running;
@@ -13,8 +13,6 @@ const FILE: &str = "conv_block";
 
 /// Pixels of which the convolution leaves a mean and squares: columns of a tile of `gemm.cuh`.
 const TILE: u32 = 64;
-/// Pooled elements of a channel that are worth a block.
-const CHUNK: u32 = 512;
 /// Blocks beyond which channels are not cut any more.
 const ENOUGH_BLOCKS: u32 = 1024;
 
@@ -36,7 +34,9 @@ pub struct CudaSaved<T: Float> {
 /// every GPU.
 fn chunks(geometry: &ConvBlockGeometry) -> u32 {
     let elements = geometry.conv.batch * geometry.pool.out_height * geometry.pool.out_width;
-    elements.div_ceil(CHUNK).clamp(1, (ENOUGH_BLOCKS / geometry.conv.out_channels).max(1))
+    elements
+        .div_ceil(Tuning::get().chunk)
+        .clamp(1, (ENOUGH_BLOCKS / geometry.conv.out_channels).max(1))
 }
 
 /// Taps of a filter in one channel.

@@ -1,6 +1,6 @@
 use super::{MatmulGeometry, MatmulKernels};
 use crate::Result;
-use crate::device::cuda::CudaView;
+use crate::device::cuda::{CudaView, Tuning};
 use crate::device::{Cost, Cuda, Memory, Output};
 use crate::dtype::Float;
 use crate::ops::sum::cuda::COLUMN_BLOCK;
@@ -12,12 +12,8 @@ const ROWS: u32 = 32;
 /// Columns and depth of a tile of `gemm.cuh`.
 const COLS: u32 = 64;
 const DEPTH: u32 = 16;
-
-/// Blocks that fill a GPU, about. Of any GPU: the number decides how sums are cut, and bits must not
-/// depend on the card.
-const ENOUGH_BLOCKS: u32 = 256;
-/// The least elements of a sum that are worth a partial sum of their own.
-const MIN_SLICE: u32 = 64;
+/// Warps of a block.
+const WARPS: u32 = 8;
 
 /// How a product is cut for `gemm` of `gemm.cuh`: into tiles of the result, and where these are few
 /// and the sum is long, the sum into slices.
@@ -41,8 +37,9 @@ impl Tiling {
 
     /// The same with sums of `k` elements in as many slices as fill a GPU.
     pub(crate) fn sliced(self, k: u32) -> Self {
-        let wanted = (ENOUGH_BLOCKS / self.tiles.max(1)).max(1);
-        let slice = k.div_ceil(wanted).max(MIN_SLICE).next_multiple_of(DEPTH);
+        let Tuning { warps, min_slice, .. } = Tuning::get();
+        let wanted = (warps / WARPS / self.tiles.max(1)).max(1);
+        let slice = k.div_ceil(wanted).max(min_slice).next_multiple_of(DEPTH);
         Self { slices: k.div_ceil(slice).max(1), slice, ..self }
     }
 
@@ -54,9 +51,6 @@ impl Tiling {
         [self.threads, 1, 1]
     }
 }
-
-/// Slices that one block adds up, `GEMM_GROUP` of `gemm.cuh`.
-const GROUP: u32 = 8;
 
 /// A [`Tiling`] whose slices the same kernel adds up, `GemmSplit` of `gemm.cuh`. The default is a
 /// product that is not wanted: it has no blocks.
@@ -99,7 +93,7 @@ impl From<Tiling> for Split {
         let (mut parts, mut groups, mut level) = (0, 0, slices);
         while level > 1 {
             parts += level;
-            level = level.div_ceil(GROUP);
+            level = level.div_ceil(Tuning::get().group);
             groups += level;
         }
         Self { tiles, slices, slice, parts, groups }
