@@ -95,13 +95,14 @@ fn is_ignored(item: &TokenStream) -> bool {
 fn note(why: &str) {
     static BEGIN: Once = Once::new();
     let name = |variable| std::env::var(variable).unwrap_or_default();
-    let file: PathBuf = Path::new(env!("NEEDS_LIST"))
-        .join(format!("{}-{}", name("CARGO_PKG_NAME"), name("CARGO_CRATE_NAME")));
+    let file: PathBuf = Path::new(env!("NEEDS_LIST")).join(format!(
+        "{}-{}",
+        name("CARGO_PKG_NAME"),
+        name("CARGO_CRATE_NAME")
+    ));
     BEGIN.call_once(|| _ = std::fs::remove_file(&file));
     let place = Span::call_site();
     let list = OpenOptions::new().create(true).append(true).open(file);
     // Without a list the tests are left out as well, and are `ignored` in what each binary says.
-    let _ = list.and_then(|mut list| {
-        writeln!(list, "{why}\t{}:{}", place.file(), place.line())
-    });
+    let _ = list.and_then(|mut list| writeln!(list, "{why}\t{}:{}", place.file(), place.line()));
 }

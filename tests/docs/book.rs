@@ -244,7 +244,7 @@ fn commands_name_what_exists() {
             };
             for (i, word) in words.iter().enumerate() {
                 match (*word, words.get(i + 1)) {
-                    ("--test", Some(name)) => exists(format!("tests/{name}.rs")),
+                    ("--test", Some(name)) => exists(format!("tests/{name}/main.rs")),
                     ("--example", Some(name)) => exists(format!("examples/{name}.rs")),
                     (script, _) if script.starts_with("scripts/") => exists(script.to_owned()),
                     _ => continue,

@@ -1,6 +1,7 @@
 //! The trainer as a library: interrupted, with and without graphs, and what a validation measures.
 
-mod common;
+use crate::common;
+use crate::on_every_device;
 
 use common::compare::{Tolerance, assert_close};
 use common::device::TestDevice;

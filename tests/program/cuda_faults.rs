@@ -8,7 +8,8 @@
 //! call and some in between; `scripts/full` fails them all.
 #![cfg(all(feature = "cli", target_os = "linux", target_arch = "x86_64"))]
 
-mod common;
+use crate::common;
+use needs::test_on_cusim as test;
 
 use common::machine::Machine;
 use common::program::{FILES_OF_A_RUN, Place, run, stderr, stdout};

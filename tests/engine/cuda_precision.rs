@@ -2,7 +2,8 @@
 //! to the bit; that nothing is off by more than the format explains; that f64 knows nothing of it.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
-mod common;
+use crate::common;
+use needs::test_on_cusim as test;
 
 use common::compare::{Tolerance, assert_close};
 use common::device::TestDevice;
@@ -158,7 +159,7 @@ fn drawn(case: &Case) -> Vec<HostTensor> {
 
 #[test]
 fn products_are_within_the_formats_bound_in_every_order() {
-    alone("products_are_within_the_formats_bound_in_every_order", &[], || {
+    alone("cuda_precision::products_are_within_the_formats_bound_in_every_order", &[], || {
         for precision in ROUNDED {
             let device = cuda(precision);
             for case in products() {
@@ -176,14 +177,18 @@ fn products_are_within_the_formats_bound_in_every_order() {
 
 #[test]
 fn the_checks_find_nothing_in_any_precision() {
-    alone("the_checks_find_nothing_in_any_precision", &[("CUSIM_CHECK", "1")], || {
-        for precision in ROUNDED {
-            let device = cuda(precision);
-            for case in products() {
-                run::<_, f32>(&case, &device, &drawn(&case), upstream);
+    alone(
+        "cuda_precision::the_checks_find_nothing_in_any_precision",
+        &[("CUSIM_CHECK", "1")],
+        || {
+            for precision in ROUNDED {
+                let device = cuda(precision);
+                for case in products() {
+                    run::<_, f32>(&case, &device, &drawn(&case), upstream);
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 /// Small integers are in every format, and so are their products and sums: nothing is rounded then,

@@ -5,7 +5,8 @@
 //! must leave the same bits, and `compute-sanitizer` around the last test checks the same.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
-mod common;
+use crate::common;
+use needs::test_on_cusim as test;
 
 use common::compare::{Tolerance, compare};
 use common::cuda::is_sim;
@@ -252,7 +253,7 @@ where
 #[test]
 fn the_order_of_threads_changes_no_bit() {
     // In a process of its own, whose order no other test sets.
-    let Some(child) = cusim::in_child("the_order_of_threads_changes_no_bit", &[]) else {
+    let Some(child) = cusim::in_child("cuda_ops::the_order_of_threads_changes_no_bit", &[]) else {
         let sim = is_sim().then(|| cusim::Sim::load().expect("cusim was built with this test"));
         let in_orders = |run: fn() -> BTreeMap<String, Vec<u64>>| {
             let [forward, others @ ..] = cusim::Order::ALL.map(|order| {
@@ -291,7 +292,7 @@ fn checks_have_nothing_to_report() {
         return;
     }
     let checked = [("CUSIM_CHECK", "1")];
-    let Some(child) = cusim::in_child("checks_have_nothing_to_report", &checked) else {
+    let Some(child) = cusim::in_child("cuda_ops::checks_have_nothing_to_report", &checked) else {
         every_kernel();
         return;
     };

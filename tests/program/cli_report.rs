@@ -1,7 +1,7 @@
 //! `signet report`, and the page that `signet train` leaves, as a user meets them.
 #![cfg(feature = "cli")]
 
-mod common;
+use crate::common;
 
 use std::fs;
 use std::path::Path;

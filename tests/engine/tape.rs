@@ -1,6 +1,7 @@
 //! What the tape promises: who gets a gradient, what is not computed, and how misuse fails.
 
-mod common;
+use crate::common;
+use crate::on_every_device;
 
 use common::device::TestDevice;
 use common::host::{Fill, bits, values};

@@ -1,6 +1,6 @@
 //! The CPU's fast kernels against the plain ops, in every instruction set that this machine has.
 
-mod common;
+use crate::common;
 
 use common::compare::{Tolerance, assert_close};
 use common::host::{Fill, HostTensor, values};

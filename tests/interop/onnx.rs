@@ -1,6 +1,6 @@
 //! ONNX files: what is in them, and that another runtime computes the same.
 
-mod common;
+use crate::common;
 
 use common::host::{Fill, values};
 use common::models::{Batch, Training, named_state};

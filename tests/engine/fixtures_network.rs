@@ -1,7 +1,8 @@
 //! What PyTorch answers for the whole network in its narrow size: one step, twenty steps, and a
 //! stored model.
 
-mod common;
+use crate::common;
+use crate::on_every_device;
 
 use common::compare::{Tolerance, assert_close};
 use common::device::TestDevice;

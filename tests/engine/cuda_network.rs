@@ -2,7 +2,8 @@
 //! the threads are scheduled, memory that comes back, and nothing that cusim's checks would report.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
-mod common;
+use crate::common;
+use needs::test_on_cusim as test;
 
 use common::compare::{Tolerance, assert_close, compare};
 use common::cuda::is_sim;
@@ -141,7 +142,9 @@ fn in_parent(test: &str, variables: &[(&str, &str)]) -> bool {
         eprintln!("SKIPPED: {test}, which needs cusim");
         return true;
     }
-    let Some(child) = cusim::in_child(test, variables) else { return false };
+    let Some(child) = cusim::in_child(&format!("cuda_network::{test}"), variables) else {
+        return false;
+    };
     assert!(child.success, "{}", child.output);
     assert_eq!(child.reports, []);
     true

@@ -1,6 +1,7 @@
 //! Random geometries: every op is its definition, and whatever does not fit is an error.
 
-mod common;
+use crate::common;
+use crate::on_every_device;
 
 use common::compare::{Tolerance, compare};
 use common::device::TestDevice;

@@ -1,7 +1,8 @@
 //! Optimizers beyond their arithmetic, which `fixtures.rs` checks: what they leave alone, resuming,
 //! and what they refuse.
 
-mod common;
+use crate::common;
+use crate::on_every_device;
 
 use common::device::TestDevice;
 use common::host::{Fill, values};

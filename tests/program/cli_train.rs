@@ -1,7 +1,7 @@
 //! `signet train` and `signet evaluate`, run as a user runs them.
 #![cfg(feature = "cli")]
 
-mod common;
+use crate::common;
 
 use std::fs;
 use std::path::Path;

@@ -1,6 +1,7 @@
 //! What PyTorch answers, op by op: `tests/fixtures`, in f64 and in f32.
 
-mod common;
+use crate::common;
+use crate::on_every_device;
 
 use common::compare::{Tolerance, assert_close};
 use common::device::TestDevice;

@@ -3,7 +3,8 @@
 //! The order is a setting of the whole process, so each test runs in a process of its own.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
-mod common;
+use crate::common;
+use needs::test_on_cusim as test;
 
 use common::compare::{Tolerance, assert_close};
 use common::device::TestDevice;
@@ -50,19 +51,21 @@ fn all_agree(cases: Vec<Case>) {
 
 #[test]
 fn every_op_has_the_same_bits_in_every_order() {
-    alone("every_op_has_the_same_bits_in_every_order", &[], || all_agree(sample()));
+    alone("cuda_registry::every_op_has_the_same_bits_in_every_order", &[], || all_agree(sample()));
 }
 
 #[test]
 #[ignore = "long: run by scripts/full"]
 fn the_whole_grid_has_the_same_bits_in_every_order() {
-    alone("the_whole_grid_has_the_same_bits_in_every_order", &[], || all_agree(grid()));
+    alone("cuda_registry::the_whole_grid_has_the_same_bits_in_every_order", &[], || {
+        all_agree(grid())
+    });
 }
 
 #[test]
 fn gradients_agree_with_differences_in_every_order() {
     let options = GradcheckOptions { eps: 1e-5, rtol: 1e-6, atol: 1e-8, seed: 5 };
-    alone("gradients_agree_with_differences_in_every_order", &[], || {
+    alone("cuda_registry::gradients_agree_with_differences_in_every_order", &[], || {
         let device = <Cuda as TestDevice>::open();
         // Values are the same in every order, so the smallest case of each op will do.
         for case in smallest_of_each_op() {
@@ -78,7 +81,7 @@ fn gradients_agree_with_differences_in_every_order() {
 
 #[test]
 fn the_checks_find_nothing_in_any_op() {
-    alone("the_checks_find_nothing_in_any_op", &[("CUSIM_CHECK", "1")], || {
+    alone("cuda_registry::the_checks_find_nothing_in_any_op", &[("CUSIM_CHECK", "1")], || {
         let device = <Cuda as TestDevice>::open();
         for case in sample() {
             Pass::of_case::<Cuda, f32>(&case, &device);

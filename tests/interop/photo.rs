@@ -1,7 +1,7 @@
 //! From the bytes of an image file to what the network sees, against PIL; and that no bytes panic.
 #![cfg(feature = "cli")]
 
-mod common;
+use crate::common;
 
 use common::photos::{bad_files, photo_cases, photo_file};
 use proptest::prelude::*;

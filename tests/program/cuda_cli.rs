@@ -1,7 +1,8 @@
 //! The program on a GPU, which cusim plays, and on machines where something of it is missing.
 #![cfg(all(feature = "cli", target_os = "linux", target_arch = "x86_64"))]
 
-mod common;
+use crate::common;
+use needs::test_on_cusim as test;
 
 use common::machine::Machine;
 use common::program::{Place, check_printed, finish, signet, start, stderr, stdout};

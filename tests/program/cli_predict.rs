@@ -1,7 +1,7 @@
 //! `signet predict`, and training on folders of images, run as a user runs them.
 #![cfg(feature = "cli")]
 
-mod common;
+use crate::common;
 
 use std::fs;
 use std::io::Write;

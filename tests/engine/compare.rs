@@ -1,6 +1,6 @@
 //! The comparer itself: what it lets through, what it does not, and what it says.
 
-mod common;
+use crate::common;
 
 use common::compare::{Tolerance, compare};
 use common::fixture::Fixture;

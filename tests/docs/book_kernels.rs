@@ -3,7 +3,8 @@
 //! of them is so. `scripts/kernel-steps` writes the chapter's tables.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
-mod common;
+use crate::common;
+use needs::test_on_cusim as test;
 
 use common::compare::{Tolerance, assert_close};
 use common::host::{Fill, values};
@@ -122,7 +123,9 @@ fn operands([m, n, k]: [u32; 3]) -> ([Vec<f32>; 2], Vec<f64>) {
 #[test]
 fn each_step_is_the_product_in_any_order_of_threads() {
     // In a process of its own, whose order no other test sets.
-    let Some(child) = in_child("each_step_is_the_product_in_any_order_of_threads", &[]) else {
+    let Some(child) =
+        in_child("book_kernels::each_step_is_the_product_in_any_order_of_threads", &[])
+    else {
         let gpu = Gpu::new();
         for sizes in [[1, 1, 1], [33, 65, 17], [70, 3, 40], [64, 64, 64]] {
             let ([a, b], expected) = operands(sizes);
@@ -145,7 +148,7 @@ fn each_step_is_the_product_in_any_order_of_threads() {
 /// With `SIGNET_STEPS=file` it leaves there what was counted, for `scripts/kernel-steps`.
 #[test]
 fn each_step_is_clean_and_the_table_says_what_it_asks_for() {
-    let name = "each_step_is_clean_and_the_table_says_what_it_asks_for";
+    let name = "book_kernels::each_step_is_clean_and_the_table_says_what_it_asks_for";
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("touched.jsonl");
     let Some(child) = in_child(name, &[CHECK, ("CUSIM_TOUCHED", file.to_str().unwrap())]) else {
@@ -193,7 +196,9 @@ fn each_step_is_clean_and_the_table_says_what_it_asks_for() {
 #[test]
 fn a_removed_barrier_is_reported_as_the_book_shows() {
     let barrier = "__syncthreads(); // the tile is whole";
-    let Some(child) = in_child("a_removed_barrier_is_reported_as_the_book_shows", &[CHECK]) else {
+    let Some(child) =
+        in_child("book_kernels::a_removed_barrier_is_reported_as_the_book_shows", &[CHECK])
+    else {
         let (step, launch) = STEPS[2];
         let kernel = source(step);
         assert_eq!(kernel.matches(barrier).count(), 1);

@@ -2,7 +2,7 @@
 //! No time is held against another: what is slow here is not slow everywhere.
 #![cfg(feature = "cli")]
 
-mod common;
+use crate::common;
 
 use common::program::{run, stderr, stdout};
 use serde_json::Value;

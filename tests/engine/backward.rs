@@ -1,6 +1,7 @@
 //! What holds for the backward pass of every op, whatever its numbers.
 
-mod common;
+use crate::common;
+use crate::on_every_device;
 
 use common::compare::{Tolerance, assert_close};
 use common::device::TestDevice;

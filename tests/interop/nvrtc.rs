@@ -125,7 +125,7 @@ fn the_table_is_current_or_is_skipped_with_another_nvrtc() {
     let table = compilation.table(&pinned);
     let path = Path::new(ROOT).join(TABLE);
     let written = fs::read_to_string(&path).unwrap_or_default();
-    // Behind it comes the plan of a step, which tests/bench.rs knows.
+    // Behind it comes the plan of a step, which tests/program/bench.rs knows.
     let (written, plan) = written.split_at(written.find(PLAN).unwrap_or(written.len()));
     if env::var_os("UPDATE_KERNEL_TABLE").is_some() {
         fs::create_dir_all(path.parent().expect("it is in a folder")).unwrap();
@@ -223,7 +223,7 @@ fn compilation() -> Option<&'static Compilation> {
         let result = folder.path().join("result.json");
         let mut child = Command::new(env::current_exe().unwrap());
         child.args(["--exact", "--nocapture"]);
-        child.arg("kernels_compile_without_a_warning_or_spill_or_are_skipped_without_nvrtc");
+        child.arg("nvrtc::kernels_compile_without_a_warning_or_spill_or_are_skipped_without_nvrtc");
         child.env(RESULT, &result);
         let library = library();
         if let Some(library) = &library {
@@ -334,7 +334,7 @@ impl Compilation {
              Registers of a thread, by target; bytes of shared memory of a block; bytes that a \
              thread stores and\nloads because registers did not suffice (\"spilled\"). As compiled \
              by NVRTC {version}, with the options\nthat the library uses. Written by \
-             `scripts/kernel-table`, and checked by `tests/nvrtc.rs`.\n",
+             `scripts/kernel-table`, and checked by `tests/interop/nvrtc.rs`.\n",
         );
         for section in &SECTIONS {
             let Section { title, targets, computes, .. } = section;

@@ -1,6 +1,7 @@
 //! Every op's gradient against finite differences, in f64 and under a random upstream gradient.
 
-mod common;
+use crate::common;
+use crate::on_every_device;
 
 use common::compare::{Tolerance, assert_close};
 use common::device::TestDevice;

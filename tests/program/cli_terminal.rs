@@ -2,7 +2,7 @@
 //! turns into a screen.
 #![cfg(all(feature = "cli", unix))]
 
-mod common;
+use crate::common;
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};

@@ -1,6 +1,7 @@
 //! The whole network: its gradients, its bits, and its state dict.
 
-mod common;
+use crate::common;
+use crate::on_every_device;
 
 use common::compare::{Tolerance, assert_close};
 use common::device::TestDevice;
