@@ -183,6 +183,7 @@ macro_rules! ops {
         }
 
         mod agrees_with_the_cpu {
+            use needs::test_on_cusim as test;
             use signet::bench::{Effort, Measured};
 
             $(

@@ -2,8 +2,7 @@
 //! of what the kernels use, `docs/kernels.md`.
 //!
 //! The NVRTC is that of `SIGNET_NVRTC_LIB=/path/to/libnvrtc.so.13`, else the one that
-//! `scripts/fetch-nvrtc` fetched, else the system's. Where there is none the tests say so on stderr
-//! and are skipped. `scripts/kernel-table` writes the table anew.
+//! `scripts/fetch-nvrtc` fetched, else the system's. Where there is none the tests are left out. `scripts/kernel-table` writes the table anew.
 //!
 //! The compiler runs in a child process: what a process loads as NVRTC is decided once, by the
 //! folders that are searched when it starts.
@@ -35,14 +34,14 @@ const TABLE: &str = "docs/kernels.md";
 /// Where another part of it begins.
 const PLAN: &str = "## The plan of a training step";
 
-#[test]
-fn kernels_compile_without_a_warning_or_spill_or_are_skipped_without_nvrtc() {
+#[needs::test(nvrtc)]
+fn kernels_compile_without_a_warning_or_spill() {
     if let Some(result) = env::var_os(RESULT) {
         let compilation = serde_json::to_vec(&Compilation::run()).expect("it is plain data");
         fs::write(result, compilation).expect("the parent made the folder");
         return;
     }
-    let Some(compilation) = compilation() else { return };
+    let compilation = compilation();
     for file in &compilation.files {
         let what = file.name();
         // What was asked for comes from `ptxas`; all else is a complaint.
@@ -73,15 +72,13 @@ fn kernels_compile_without_a_warning_or_spill_or_are_skipped_without_nvrtc() {
 
 /// A tiled product in f32 multiplies 4 x 4 elements at 16 depths, 256 FFMA in a row; rounded, the
 /// tensor cores do that.
-#[test]
-fn products_are_on_tensor_cores_or_skipped_without_nvdisasm() {
+#[needs::test(nvrtc, nvdisasm)]
+fn products_are_on_tensor_cores() {
     const FFMA: usize = 256;
-    let Some(compilation) = compilation() else { return };
+    let compilation = compilation();
     let counted: Vec<_> =
         compilation.files.iter().filter_map(|file| Some((file, file.counts.as_ref()?))).collect();
-    if counted.is_empty() {
-        return skip("nothing was disassembled: there is no nvdisasm; run scripts/fetch-nvrtc");
-    }
+    assert!(!counted.is_empty(), "nothing was disassembled; run scripts/fetch-nvrtc");
     let mut products = BTreeSet::new();
     for (file, counts) in &counted {
         let exact = counted.iter().find(|(other, _)| {
@@ -109,19 +106,18 @@ fn products_are_on_tensor_cores_or_skipped_without_nvdisasm() {
     }
 }
 
-#[test]
-fn the_table_is_current_or_is_skipped_with_another_nvrtc() {
-    let Some(compilation) = compilation() else { return };
+#[needs::test(pinned_nvrtc, nvdisasm)]
+fn the_table_is_current() {
+    let compilation = compilation();
     let pinned = pinned_version();
-    if compilation.wheel.as_ref() != Some(&pinned) {
-        let wheel = compilation.wheel.as_deref().unwrap_or("of no wheel");
-        let path = compilation.path.display();
-        skip(&format!("{TABLE} was made with {pinned}, and {path} is {wheel}"));
-        return;
-    }
-    if compilation.files.iter().all(|file| file.counts.is_none()) {
-        return skip("which products take tensor cores is not known: there is no nvdisasm");
-    }
+    let path = compilation.path.display();
+    assert_eq!(
+        compilation.wheel.as_ref(),
+        Some(&pinned),
+        "{TABLE} was made with another than {path}"
+    );
+    let is_known = compilation.files.iter().any(|file| file.counts.is_some());
+    assert!(is_known, "which products take tensor cores is not known: there is no nvdisasm");
     let table = compilation.table(&pinned);
     let path = Path::new(ROOT).join(TABLE);
     let written = fs::read_to_string(&path).unwrap_or_default();
@@ -215,15 +211,15 @@ struct Use {
     spilled: u32,
 }
 
-/// What the child found, the same for all tests; `None`, and a line on stderr, without an NVRTC.
-fn compilation() -> Option<&'static Compilation> {
+/// What the child found, the same for all tests.
+fn compilation() -> &'static Compilation {
     static COMPILATION: OnceLock<Option<Compilation>> = OnceLock::new();
     let run = || {
         let folder = tempfile::tempdir().unwrap();
         let result = folder.path().join("result.json");
         let mut child = Command::new(env::current_exe().unwrap());
         child.args(["--exact", "--nocapture"]);
-        child.arg("nvrtc::kernels_compile_without_a_warning_or_spill_or_are_skipped_without_nvrtc");
+        child.arg("nvrtc::kernels_compile_without_a_warning_or_spill");
         child.env(RESULT, &result);
         let library = library();
         if let Some(library) = &library {
@@ -244,18 +240,7 @@ fn compilation() -> Option<&'static Compilation> {
         }
         found
     };
-    let found = COMPILATION.get_or_init(run).as_ref();
-    if found.is_none() {
-        assert!(library().is_none(), "there is an NVRTC, and it was not found");
-        skip("no kernel was compiled: there is no NVRTC; run scripts/fetch-nvrtc");
-    }
-    found
-}
-
-/// Tells that a test did nothing. Not by `eprintln!`: libtest shows that of failed tests alone.
-fn skip(reason: &str) {
-    let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {reason}");
+    COMPILATION.get_or_init(run).as_ref().expect("there is an NVRTC; run scripts/fetch-nvrtc")
 }
 
 /// The NVRTC to use, if it is not the system's.

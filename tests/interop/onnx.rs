@@ -150,17 +150,9 @@ fn python() -> Command {
     python
 }
 
-/// 256 images through onnxruntime, folded or not, to 1e-5 of the largest logit. Skipped, loudly,
-/// where Python has no onnxruntime.
-#[test]
+/// 256 images through onnxruntime, folded or not, to 1e-5 of the largest logit.
+#[needs::test(onnxruntime)]
 fn onnxruntime_computes_the_same() {
-    let needs = ["-c", "import onnxruntime, safetensors.numpy"];
-    if !python().args(needs).output().is_ok_and(|run| run.status.success()) {
-        eprintln!(
-            "SKIPPED: python3 has no onnxruntime or no safetensors: scripts/fetch-onnxruntime"
-        );
-        return;
-    }
     let device = Cpu::new(Some(2)).unwrap();
     let model = trained(&device);
     let images: Tensor<Cpu, f32> = Fill::Normal(1.0).draw(&[256, 1, 28, 28], 1, 0).on(&device);

@@ -180,6 +180,7 @@ fn a_step_on_the_cpu_is_explained_and_nothing_is_trained() {
 mod on_cusim {
     use super::*;
     use common::machine::Machine;
+    use needs::test_on_cusim as test;
 
     #[test]
     fn a_gpu_is_measured() {

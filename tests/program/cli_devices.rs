@@ -39,7 +39,7 @@ fn cusim_is_no_gpu_by_accident() {
     }
 }
 
-#[test]
+#[needs::test(cxx)]
 fn a_gpu_is_listed_and_taken() {
     let cache = tempfile::tempdir().unwrap();
     let links = cusim::LinkDir::new().unwrap();

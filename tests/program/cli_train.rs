@@ -5,10 +5,11 @@ use crate::common;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use common::program::{Place, finish, run, signet, start, stderr, stdout};
+#[cfg(unix)]
+use common::program::{Signal, signal};
 
 #[test]
 fn a_run_prints_the_notebooks_lines_and_fills_its_folder() {
@@ -79,10 +80,7 @@ fn an_interrupt_in_the_middle_of_an_epoch_is_resumed_exactly() {
     let child = start(&mut signet(&parts));
     // Somewhere after the start of the first epoch and before the end of the last.
     std::thread::sleep(Duration::from_millis(150));
-    let kill = |signal: &str, pid: u32| {
-        assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
-    };
-    kill("-INT", child.id());
+    signal(child.id(), Signal::SIGINT);
     let output = finish(child);
     let folder = place.run_folder("parts");
     // A slow machine may be interrupted before there is anything to save, a fast one after the end.

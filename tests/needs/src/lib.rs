@@ -56,7 +56,17 @@ pub fn test(tools: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn test_on_cusim(_: TokenStream, item: TokenStream) -> TokenStream {
     let (_, why) = TOOLS[0];
-    test_item((!why.is_empty()).then_some(why), item)
+    let missing = (!why.is_empty()).then_some(why);
+    let mut test = test_item(missing, item);
+    if missing.is_none() {
+        // What this is compiled for, only the compiler knows.
+        let elsewhere = "not(all(target_os = \"linux\", target_arch = \"x86_64\"))";
+        let ignore = "ignore = \"needs Linux on x86-64\"";
+        let mut both = parsed(&format!("#[cfg_attr({elsewhere}, {ignore})]"));
+        both.extend(test);
+        test = both;
+    }
+    test
 }
 
 /// The folder with a file per crate whose lines say why tests were left out, one for each test.
