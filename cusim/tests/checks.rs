@@ -8,6 +8,7 @@ use common::Device;
 use cudarc::driver::sys::CUresult;
 use cudarc::driver::{DriverError, LaunchConfig, PushKernelArg};
 use cusim::{ChildOutput, Report, in_child};
+use needs::test_on_cusim as test;
 
 const CHECK: (&str, &str) = ("CUSIM_CHECK", "1");
 

@@ -3,6 +3,7 @@
 
 mod common;
 
+use needs::test_on_cusim as test;
 use std::ffi::{CStr, CString};
 
 use common::{Device, compile};

@@ -8,6 +8,7 @@ use cudarc::driver::sys::{CUevent_flags, CUfunction_attribute, CUresult};
 use cudarc::driver::{DeviceRepr, DeviceSlice, DriverError, LaunchConfig, PushKernelArg, result};
 use cudarc::nvrtc::Ptx;
 use cusim::Order;
+use needs::test_on_cusim as test;
 
 /// Runs `body` in each order and expects the same bits.
 fn in_all_orders<T: PartialEq + std::fmt::Debug>(

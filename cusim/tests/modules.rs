@@ -5,6 +5,7 @@ mod common;
 use common::{Device, compile};
 use cudarc::driver::{CudaFunction, LaunchConfig, PushKernelArg};
 use cudarc::nvrtc::Ptx;
+use needs::test_on_cusim as test;
 
 /// A program whose kernel writes `value`.
 fn image(name: &str, value: u32) -> Vec<u8> {

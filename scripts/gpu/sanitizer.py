@@ -9,7 +9,7 @@ import shutil
 import machine
 
 TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
-SAMPLE = ["cuda_ops", "checks_have_nothing_to_report"]
+SAMPLE = ["engine", "cuda_ops::checks_have_nothing_to_report"]
 SUMMARY = re.compile(r"^=+ ((?:ERROR|RACECHECK) SUMMARY: .*)$", re.MULTILINE)
 FOUND = 99
 

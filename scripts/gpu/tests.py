@@ -19,7 +19,7 @@ def cuda_tests(name, listing):
     """The tests of a binary that use the device."""
     tests = re.findall(r"^(.+): test$", listing, re.MULTILINE)
     # Tests of the stand-in itself have nothing to do on a GPU.
-    return [test for test in tests if (name.startswith("cuda") or "cuda::" in test) and "::sim::" not in test]
+    return [test for test in tests if re.search(r"\bcuda(_\w+)?::", test) and "::sim::" not in test]
 
 
 def run(commands, folder, binaries, environment):

@@ -19,7 +19,7 @@ import sass
 from nvrtc import ROOT, Nvrtc
 
 BEGIN, END = "<!-- table -->\n", "<!-- /table -->\n"
-SIZE = 128  # rows, columns and length of the sums, as in tests/book_kernels.rs
+SIZE = 128  # rows, columns and length of the sums, as in tests/docs/book_kernels.rs
 SECTOR = 32  # bytes
 TARGET = 90
 

@@ -1,5 +1,5 @@
 //! The CUDA device that tests run on: `SIGNET_TEST_CUDA=sim` (the default on Linux on x86-64) is
-//! cusim, `real` a GPU. Elsewhere, and with any other value, CUDA tests are skipped.
+//! cusim, `real` a GPU. What is left out without a C++ compiler for cusim, `tests/needs` says.
 #![allow(dead_code, reason = "each test binary uses some of it")]
 
 use signet::Cuda;
@@ -15,7 +15,7 @@ pub fn is_sim() -> bool {
     }
 }
 
-/// A device of the calling thread; `None` where CUDA tests are to be skipped.
+/// A device of the calling thread; `None` where there is none to be had, on other systems.
 ///
 /// # Panics
 /// If there should be a device and there is none.
@@ -28,7 +28,9 @@ pub fn device() -> Option<Cuda> {
     if std::env::var("SIGNET_TEST_CUDA").is_ok_and(|chosen| chosen == "real") {
         return Some(in_f32(Cuda::new(0).expect("SIGNET_TEST_CUDA=real asks for a GPU")));
     }
-    eprintln!("SKIPPED: a CUDA test, as SIGNET_TEST_CUDA is neither sim nor real");
+    if let Some(chosen) = std::env::var_os("SIGNET_TEST_CUDA") {
+        panic!("SIGNET_TEST_CUDA={} is neither sim nor real", chosen.display());
+    }
     None
 }
 

@@ -29,19 +29,19 @@ impl TestDevice for signet::Cuda {
 #[macro_export]
 macro_rules! on_every_device {
     ($($test:ident),* $(,)?) => {
-        $crate::on_device!(cpu: signet::Cpu; $($test),*);
+        $crate::on_device!(cpu: signet::Cpu, test; $($test),*);
         #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-        $crate::on_device!(cuda: signet::Cuda; $($test),*);
+        $crate::on_device!(cuda: signet::Cuda, needs::test_on_cusim; $($test),*);
     };
 }
 
 /// [`on_every_device!`](crate::on_every_device) for one device.
 #[macro_export]
 macro_rules! on_device {
-    ($name:ident: $device:ty; $($test:ident),*) => {
+    ($name:ident: $device:ty, $attribute:path; $($test:ident),*) => {
         mod $name {
             $(
-                #[test]
+                #[$attribute]
                 fn $test() {
                     super::$test::<$device>();
                 }

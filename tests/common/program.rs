@@ -177,3 +177,16 @@ fn write_csv(path: &Path, dataset: &Dataset) {
     }
     fs::write(path, text).unwrap();
 }
+
+#[cfg(unix)]
+pub use nix::sys::signal::Signal;
+
+/// Sends a signal to a process.
+///
+/// # Panics
+/// If it is gone.
+#[cfg(unix)]
+pub fn signal(process: u32, signal: Signal) {
+    let process = nix::unistd::Pid::from_raw(process.cast_signed());
+    nix::sys::signal::kill(process, signal).expect("a child is there until it was waited for");
+}

@@ -180,11 +180,8 @@ fn cache_at(home: &Path) -> PathBuf {
 
 /// A full cache on a read-only disk is as good as any; an empty one is no reason to stop for who
 /// takes what there is, and an error for who asked for it.
-#[test]
+#[needs::test(mount)]
 fn a_cache_on_a_read_only_disk_is_read() {
-    if !crate::disk::can_mount() {
-        return;
-    }
     let (home, place) = (tempfile::tempdir().unwrap(), Place::new(3, 2));
     let above = home.path().join("cache");
     fs::create_dir(&above).unwrap();

@@ -1,7 +1,7 @@
 //! A full disk, a read-only one, and a folder that vanishes.
 //!
 //! The disks are small ones in memory that only the test's own processes see (`unshare`, which
-//! Linux lets every user do; where it is forbidden these tests say so and check nothing).
+//! Linux lets every user do; where it is forbidden these tests are left out).
 
 use crate::common::program::{HANGS_AFTER, finish, start, stderr};
 use crate::whole::{STATE, Whole, run_resume};
@@ -15,19 +15,6 @@ fn in_namespace(script: &str, args: &[&str]) -> Output {
     let mut command = Command::new("unshare");
     command.args(["--mount", "--map-root-user", "sh", "-euc", script]).args(args);
     finish(start(&mut command))
-}
-
-pub fn can_mount() -> bool {
-    let folder = tempfile::tempdir().unwrap();
-    let mounted = Command::new("unshare")
-        .args(["--mount", "--map-root-user", "mount", "-t", "tmpfs", "tmpfs"])
-        .arg(folder.path())
-        .output();
-    let can = mounted.is_ok_and(|output| output.status.success());
-    if !can {
-        eprintln!("SKIPPED: nobody may mount a file system here");
-    }
-    can
 }
 
 /// `command` where `folder` is read-only.
@@ -90,11 +77,8 @@ fn fill(whole: &Whole, kilobytes: usize) -> bool {
     was_full
 }
 
-#[test]
+#[needs::test(mount)]
 fn a_full_disk_costs_nothing_that_was_saved() {
-    if !can_mount() {
-        return;
-    }
     let whole = Whole::new(3, 32);
     // At the record, at the first state, at the first models, at the next state.
     let full = [0, 3_000, 9_000, 15_000].map(|kilobytes| fill(&whole, kilobytes.max(4)));
@@ -102,23 +86,17 @@ fn a_full_disk_costs_nothing_that_was_saved() {
     assert!(!fill(&whole, 60_000));
 }
 
-#[test]
+#[needs::test(mount)]
 #[ignore = "a minute: run by scripts/full"]
 fn a_disk_that_gets_full_anywhere_costs_nothing_that_was_saved() {
-    if !can_mount() {
-        return;
-    }
     let whole = Whole::new(3, 32);
     let full = (1..=60).filter(|step| fill(&whole, step * 500)).count();
     println!("full in {full} of 60 runs");
     assert!(full > 20);
 }
 
-#[test]
+#[needs::test(mount)]
 fn a_read_only_folder_is_an_error_and_nothing_changes() {
-    if !can_mount() {
-        return;
-    }
     let whole = Whole::new(2, 32);
     let out = whole.place.out.path();
     let before = contents(out);

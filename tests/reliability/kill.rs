@@ -1,9 +1,8 @@
 //! SIGKILL, SIGINT and SIGTERM at random moments, inside a save too, and going on each time.
 
-use crate::common::program::{finish, start, stderr};
+use crate::common::program::{Signal, finish, signal as send, start, stderr};
 use crate::whole::{Whole, parts, resume};
 use signet::rng::Philox;
-use std::process::Command;
 
 /// What came of killing.
 #[derive(Debug, Default)]
@@ -69,7 +68,7 @@ fn a_run_that_is_killed_anywhere_goes_on_with_the_same_bits() {
 }
 
 /// Stops processes politely; they save and say how to go on.
-fn interrupt(whole: &Whole, signal: &str, times: usize) {
+fn interrupt(whole: &Whole, signal: Signal, times: usize) {
     let mut random = Philox::new(2).sequence(0, 0);
     let (mut stopped, mut runs) = (0, 0);
     while stopped < times {
@@ -79,8 +78,7 @@ fn interrupt(whole: &Whole, signal: &str, times: usize) {
         while stopped < times {
             let child = whole.start_or_resume(&name);
             std::thread::sleep(whole.time.mul_f64(random.uniform()));
-            let kill = Command::new("kill").args([signal, &child.id().to_string()]).status();
-            assert!(kill.unwrap().success());
+            send(child.id(), signal);
             let output = finish(child);
             has_state = whole.check_stopped(&name, has_state);
             match output.status.code() {
@@ -104,16 +102,16 @@ fn interrupt(whole: &Whole, signal: &str, times: usize) {
 #[test]
 fn a_run_that_is_stopped_goes_on_with_the_same_bits() {
     let whole = Whole::new(3, 96);
-    interrupt(&whole, "-TERM", 4);
-    interrupt(&whole, "-INT", 4);
+    interrupt(&whole, Signal::SIGTERM, 4);
+    interrupt(&whole, Signal::SIGINT, 4);
 }
 
 #[test]
 #[ignore = "a minute: run by scripts/full"]
 fn a_run_that_is_stopped_anywhere_goes_on_with_the_same_bits() {
     let whole = Whole::new(4, 96);
-    interrupt(&whole, "-TERM", 50);
-    interrupt(&whole, "-INT", 50);
+    interrupt(&whole, Signal::SIGTERM, 50);
+    interrupt(&whole, Signal::SIGINT, 50);
 }
 
 /// Who presses Ctrl-C twice does not wait: the second one ends even a save.
@@ -126,7 +124,8 @@ fn a_second_signal_ends_at_once_and_loses_nothing() {
         let child = whole.start_or_resume("twice");
         std::thread::sleep(whole.time.mul_f64(random.range(0.3, 0.9)));
         for _ in 0..2 {
-            _ = Command::new("kill").args(["-INT", &child.id().to_string()]).output();
+            // The first one may have ended it, which is not reaped yet and takes another.
+            send(child.id(), Signal::SIGINT);
         }
         finish(child);
         has_state = whole.check_stopped("twice", has_state);

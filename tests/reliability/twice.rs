@@ -1,14 +1,9 @@
 //! Two processes at once in one folder, and in one cache of kernels.
 
-use crate::common::program::{finish, run, signet, start, stderr};
+use crate::common::program::{Signal, finish, run, signal, signet, start, stderr};
 use crate::disk::wait_for_state;
 use crate::whole::{Whole, resume, run_resume};
-use std::process::{Child, Command};
-
-fn signal(child: &Child, signal: &str) {
-    let kill = Command::new("kill").args([signal, &child.id().to_string()]).status();
-    assert!(kill.unwrap().success());
-}
+use std::process::Child;
 
 #[test]
 fn a_folder_in_which_a_run_works_is_refused() {
@@ -17,10 +12,10 @@ fn a_folder_in_which_a_run_works_is_refused() {
     let mut first = whole.start("busy");
     wait_for_state(&mut first, &folder);
     // It holds the folder, and takes as long as we like.
-    signal(&first, "-STOP");
+    signal(first.id(), Signal::SIGSTOP);
     let second = run_resume(&folder);
     let third = run(&whole.args("busy"));
-    signal(&first, "-CONT");
+    signal(first.id(), Signal::SIGCONT);
     for (output, says) in
         [(second, "another process is training in it"), (third, "is there already")]
     {
@@ -80,6 +75,7 @@ fn who_goes_on_at_once_waits_or_is_refused() {
 mod kernels {
     use crate::common::machine::Machine;
     use crate::common::program::{Place, finish, start, stderr};
+    use needs::test_on_cusim as test;
     use std::fs;
 
     const SHORT: [&str; 5] = ["--device", "cuda", "--epochs", "1", "-q"];
@@ -111,11 +107,8 @@ mod kernels {
     }
 
     /// A full cache on a read-only disk is as good as any, an empty one is none.
-    #[test]
+    #[needs::test(cxx, mount)]
     fn a_cache_on_a_read_only_disk_is_read() {
-        if !crate::disk::can_mount() {
-            return;
-        }
         let (machine, place) = (Machine::new(), Place::new(3, 2));
         let cache = machine.kernel_cache();
         let read_only = |name: &str| {

@@ -9,6 +9,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
+#[cfg(unix)]
+use crate::common::program::Signal;
 use crate::common::program::{finish, signet, with_model};
 
 /// How long an answer may take before it counts as lost.
@@ -50,10 +52,8 @@ impl Serving {
 
     /// Sends it a signal.
     #[cfg(unix)]
-    pub fn signal(&self, signal: &str) {
-        let kill =
-            std::process::Command::new("kill").args([signal, &self.pid().to_string()]).status();
-        assert!(kill.unwrap().success());
+    pub fn signal(&self, signal: Signal) {
+        crate::common::program::signal(self.pid(), signal);
     }
 
     /// Waits for its end.

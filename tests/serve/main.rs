@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use client::{Answer, Serving, answer, ask, connect, request};
 use common::photos::{bad_files, photo_cases, photo_file};
+#[cfg(unix)]
+use common::program::Signal;
 use common::program::{run, stderr, stdout, with_model};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -352,7 +354,7 @@ fn garbage() -> impl Strategy<Value = Vec<Vec<u8>>> {
 #[cfg(unix)]
 #[test]
 fn a_request_under_way_is_answered_before_the_end() {
-    for signal in ["-TERM", "-INT"] {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let server = Serving::start(&[]);
         let (address, file) = (server.address, photo_file("exact_rgb_47x61"));
         let whole = request(address, "POST", "/predict", &[], &file);
@@ -395,7 +397,7 @@ fn a_client_that_never_finishes_does_not_keep_it_from_ending() {
     };
     let (server, _stream) = start_one();
     let start = Instant::now();
-    server.signal("-TERM");
+    server.signal(Signal::SIGTERM);
     assert_eq!(server.ended().status.code(), Some(0));
     // Before the client would have been timed out anyway.
     let latest = GRACE + (BODY_TIME - GRACE) / 2;
@@ -404,9 +406,9 @@ fn a_client_that_never_finishes_does_not_keep_it_from_ending() {
     // Who cannot wait asks twice.
     let (server, _stream) = start_one();
     let start = Instant::now();
-    server.signal("-INT");
+    server.signal(Signal::SIGINT);
     std::thread::sleep(Duration::from_millis(500));
-    server.signal("-INT");
+    server.signal(Signal::SIGINT);
     assert_eq!(server.ended().status.code(), Some(130));
     assert!(start.elapsed() < GRACE, "{:?}", start.elapsed());
 }
@@ -446,7 +448,7 @@ fn the_network_is_let_in_only_when_asked_to_and_it_says_so() {
     assert_eq!((post(&open).status, post(&alone).status), (200, 403));
     #[cfg(unix)]
     for (server, notices) in [(open, true), (alone, false)] {
-        server.signal("-TERM");
+        server.signal(Signal::SIGTERM);
         let output = server.ended();
         let said = stderr(&output);
         assert_eq!(said.contains("notice: anyone on the network can use this"), notices, "{said}");

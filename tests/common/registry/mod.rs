@@ -23,14 +23,14 @@ use signet::{Device, Result, Tensor};
 
 /// The folders of `src/ops` that have no gradient to check, and the test that checks them instead.
 pub const WITHOUT_GRADIENT: [(&str, &str); 8] = [
-    ("augment", "tests/properties.rs: augmented_images_are_their_definition"),
-    ("background", "tests/properties.rs: replaced_backgrounds_are_their_definition"),
-    ("random_filter", "tests/properties.rs: filtered_images_are_their_definition"),
-    ("adam", "tests/fixtures.rs: optimizers_agree_with_pytorch"),
-    ("sgd", "tests/fixtures.rs: optimizers_agree_with_pytorch"),
-    ("gather", "tests/fixtures.rs: gather_picks_and_scales_as_the_fixtures_do"),
-    ("cross_entropy_rows", "tests/fixtures.rs: cross_entropy_rows_agree_with_cross_entropy"),
-    ("record", "tests/optim.rs: a_recorded_step_moves_the_clock_on"),
+    ("augment", "tests/engine/properties.rs: augmented_images_are_their_definition"),
+    ("background", "tests/engine/properties.rs: replaced_backgrounds_are_their_definition"),
+    ("random_filter", "tests/engine/properties.rs: filtered_images_are_their_definition"),
+    ("adam", "tests/engine/fixtures.rs: optimizers_agree_with_pytorch"),
+    ("sgd", "tests/engine/fixtures.rs: optimizers_agree_with_pytorch"),
+    ("gather", "tests/engine/fixtures.rs: gather_picks_and_scales_as_the_fixtures_do"),
+    ("cross_entropy_rows", "tests/engine/fixtures.rs: cross_entropy_rows_agree_with_cross_entropy"),
+    ("record", "tests/engine/optim.rs: a_recorded_step_moves_the_clock_on"),
 ];
 
 /// An op with its attributes: everything but the tensors that it differentiates by.

@@ -4,6 +4,7 @@ use super::{assert_says, device, message};
 use crate::device::{Memory, Output, Pending};
 use crate::nn::{BatchNorm2d, Init, Module};
 use crate::{Cuda, Tensor};
+use needs::test_on_cusim as test;
 
 /// `out += in / 2` for each of the elements.
 fn add_half(

@@ -4,6 +4,7 @@ use super::common::device;
 use crate::Cuda;
 use crate::device::Memory;
 use crate::rng::Philox;
+use needs::test_on_cusim as test;
 
 const FILE: &str = "test_mma";
 const WARPS: usize = 3;

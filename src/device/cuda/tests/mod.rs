@@ -11,6 +11,7 @@ use super::{Cuda, CudaView};
 use crate::device::{Memory, Output};
 use crate::dtype::{Element, Float};
 use common::device;
+use needs::test_on_cusim as test;
 use std::fmt::Debug;
 
 /// `[count, step]`: the geometry of `halve` in `launch.cu`.

@@ -8,6 +8,7 @@ use super::{assert_says, block_sum, halve, message};
 use crate::device::{AnyDevice, DeviceChoice, Memory, Pending, Precision, Precisions, choose};
 use crate::{Cuda, Error, Tensor};
 use cusim::{Report, Sim, in_child};
+use needs::test_on_cusim as test;
 use std::cell::RefCell;
 use std::rc::Rc;
 

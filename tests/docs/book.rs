@@ -1,0 +1,286 @@
+//! The documents: links lead somewhere, included code is there, commands name what exists, and the
+//! patch of the chapter on adding an op still applies. `scripts/book` builds the book itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+use std::process::Command;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Folders in which nothing is ours to check.
+const ELSEWHERE: [&str; 5] = ["target", "runs", "data", "book", "node_modules"];
+
+/// The book, and its chapters in another language.
+const BOOKS: [&str; 2] = ["docs", "docs/zh-TW"];
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = Path::new(ROOT).join(path);
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// Every Markdown file of the repository, as a path from its root.
+fn documents() -> Vec<PathBuf> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if path.is_dir() && !name.starts_with('.') && !ELSEWHERE.contains(&name) {
+                walk(&path, found);
+            } else if name.ends_with(".md") {
+                found.push(path.strip_prefix(ROOT).unwrap().to_path_buf());
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(Path::new(ROOT), &mut found);
+    found.sort();
+    found
+}
+
+/// The chapters of a book: Markdown files of its folder alone.
+fn chapters(book: &str) -> Vec<PathBuf> {
+    let in_book = |path: &PathBuf| path.parent() == Some(Path::new(book));
+    documents().into_iter().filter(in_book).filter(|path| !path.ends_with("SUMMARY.md")).collect()
+}
+
+/// `path`, as seen from the folder of `document`, from the root of the repository.
+fn resolve(document: &Path, path: &str) -> PathBuf {
+    let mut parts = document.parent().unwrap().to_path_buf();
+    for part in Path::new(path).components() {
+        match part {
+            Component::ParentDir => assert!(parts.pop(), "{}: {path}", document.display()),
+            Component::CurDir => {}
+            part => parts.push(part),
+        }
+    }
+    parts
+}
+
+/// A fenced block: its language and its text.
+struct Block<'a> {
+    language: &'a str,
+    text: String,
+}
+
+/// A document's text without fenced blocks and inline code, and the blocks.
+fn parts(text: &str) -> (String, Vec<Block<'_>>) {
+    let (mut prose, mut blocks, mut inside) = (String::new(), Vec::<Block<'_>>::new(), false);
+    for line in text.lines() {
+        match (line.trim_start().strip_prefix("```"), inside) {
+            (Some(_), true) => inside = false,
+            (Some(language), false) => {
+                blocks.push(Block { language, text: String::new() });
+                inside = true;
+            }
+            (None, true) => {
+                let block = blocks.last_mut().expect("the fence made one");
+                block.text += line;
+                block.text.push('\n');
+            }
+            (None, false) => {
+                prose += line;
+                prose.push('\n');
+            }
+        }
+    }
+    // Between two backquotes is code.
+    let prose = prose.split('`').step_by(2).collect::<Vec<_>>().join("`");
+    (prose, blocks)
+}
+
+/// What a document links to.
+fn links(prose: &str) -> Vec<&str> {
+    prose.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect()
+}
+
+/// The names that GitHub and mdBook give to a document's headings.
+fn headings(text: &str) -> BTreeSet<String> {
+    let (mut inside, mut names, mut used) = (false, BTreeSet::new(), BTreeMap::new());
+    for line in text.lines() {
+        inside ^= line.starts_with("```");
+        let Some(title) = line.strip_prefix('#').filter(|_| !inside) else { continue };
+        let title = title.trim_start_matches('#').trim().to_lowercase();
+        let keep = |c: &char| c.is_alphanumeric() || [' ', '-', '_'].contains(c);
+        let name = title.chars().filter(keep).collect::<String>().replace(' ', "-");
+        let before: &mut usize = used.entry(name.clone()).or_default();
+        names.insert(if *before == 0 { name } else { format!("{name}-{before}") });
+        *before += 1;
+    }
+    names
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut count = 0;
+    for document in documents() {
+        let text = read(&document);
+        for link in links(&parts(&text).0) {
+            if link.contains("://") || link.starts_with("mailto:") {
+                continue;
+            }
+            count += 1;
+            let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+            let file = if path.is_empty() { document.clone() } else { resolve(&document, path) };
+            let there = Path::new(ROOT).join(&file);
+            assert!(there.exists(), "{}: nothing is at {link}", document.display());
+            if !heading.is_empty() {
+                let known = headings(&read(&file));
+                assert!(known.contains(heading), "{}: {link}: {known:?}", document.display());
+            }
+        }
+    }
+    assert!(count > 100, "only {count} links were found");
+}
+
+#[test]
+fn headings_are_named_as_they_are_linked() {
+    let text =
+        "# What *it* is: `x`, y_z\n\n```sh\n# no heading\n```\n## Two\n### Two\n## 張量 與 tape\n";
+    let names = headings(text);
+    assert_eq!(
+        names.iter().map(String::as_str).collect::<Vec<_>>(),
+        ["two", "two-1", "what-it-is-x-y_z", "張量-與-tape"]
+    );
+}
+
+/// What a chapter includes: the file from the root of the repository, and the part of it.
+fn includes(document: &Path, text: &str) -> Vec<(PathBuf, Option<String>)> {
+    let all = text.split("{{#include ").skip(1).map(|rest| {
+        let inner = rest.split("}}").next().unwrap();
+        let (file, part) = inner.split_once(':').map_or((inner, None), |(f, p)| (f, Some(p)));
+        (resolve(document, file), part.map(str::to_owned))
+    });
+    all.collect()
+}
+
+#[test]
+fn included_code_is_there() {
+    let mut count = 0;
+    for document in BOOKS.iter().flat_map(|book| chapters(book)) {
+        for (file, part) in includes(&document, &read(&document)) {
+            count += 1;
+            let (what, text) = (format!("{}: {}", document.display(), file.display()), read(&file));
+            let Some(part) = part else { continue };
+            // Numbers of lines would go astray unseen.
+            assert!(part.parse::<usize>().is_err() && !part.contains(':'), "{what}:{part}");
+            for mark in [format!("ANCHOR: {part}"), format!("ANCHOR_END: {part}")] {
+                let found = text.lines().filter(|line| line.trim_end().ends_with(&mark)).count();
+                assert_eq!(found, 1, "{what} has no {mark}, or several");
+            }
+        }
+    }
+    assert!(count > 30, "only {count} includes were found");
+}
+
+/// So it is compiled with the examples, the library or the kernels.
+#[test]
+fn code_in_the_book_is_included_and_not_typed() {
+    for document in BOOKS.iter().flat_map(|book| chapters(book)) {
+        for block in parts(&read(&document)).1 {
+            if ["rust", "cpp", "diff"].contains(&block.language) {
+                let text = block.text.trim();
+                let alone = text.starts_with("{{#include ") && text.ends_with("}}");
+                assert!(alone && text.lines().count() == 1, "{}:\n{text}", document.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_table_of_contents_has_every_chapter() {
+    for book in BOOKS {
+        let summary = Path::new(book).join("SUMMARY.md");
+        let listed: Vec<PathBuf> = links(&parts(&read(&summary)).0)
+            .into_iter()
+            .map(|link| resolve(&summary, link))
+            .collect();
+        let unique: BTreeSet<_> = listed.iter().cloned().collect();
+        assert_eq!(unique.len(), listed.len(), "{}: a chapter twice", summary.display());
+        assert_eq!(unique, chapters(book).into_iter().collect(), "{}", summary.display());
+    }
+}
+
+/// The blocks that a chapter does not include: commands, PyTorch's code, output.
+fn typed(text: &str) -> Vec<(&str, String)> {
+    let blocks = parts(text).1.into_iter().filter(|block| !block.text.contains("{{#include "));
+    blocks.map(|block| (block.language, block.text)).collect()
+}
+
+/// A chapter that is there in both languages shows the same code, and leads to the other.
+#[test]
+fn both_languages_show_the_same_code() {
+    let [english, chinese] = BOOKS;
+    let translated = chapters(chinese);
+    assert!(translated.len() >= 3, "{translated:?}");
+    for other in translated {
+        let name = other.file_name().unwrap();
+        let first = Path::new(english).join(name);
+        let [a, b] = [&first, &other].map(read);
+        assert_eq!(includes(&first, &a), includes(&other, &b), "{}", other.display());
+        assert_eq!(typed(&a), typed(&b), "{}", other.display());
+        for (document, text, to) in [(&first, &a, &other), (&other, &b, &first)] {
+            let prose = parts(text).0;
+            let there = links(&prose).iter().any(|link| &resolve(document, link) == to);
+            assert!(there, "{} has no link to the other language", document.display());
+        }
+    }
+}
+
+/// The commands of all shell blocks: what they name exists.
+#[test]
+fn commands_name_what_exists() {
+    let mut count = 0;
+    for document in documents() {
+        let text = read(&document);
+        let blocks = parts(&text).1;
+        let shell = blocks.iter().filter(|block| ["sh", "bash"].contains(&block.language));
+        for line in shell.flat_map(|block| block.text.lines()) {
+            let words: Vec<_> = line.split_whitespace().collect();
+            let exists = |path: String| {
+                let there = Path::new(ROOT).join(&path).exists();
+                assert!(there, "{}: `{line}`: there is no {path}", document.display());
+            };
+            for (i, word) in words.iter().enumerate() {
+                match (*word, words.get(i + 1)) {
+                    ("--test", Some(name)) => exists(format!("tests/{name}/main.rs")),
+                    ("--example", Some(name)) => exists(format!("examples/{name}.rs")),
+                    (script, _) if script.starts_with("scripts/") => exists(script.to_owned()),
+                    _ => continue,
+                }
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 10, "only {count} were found");
+}
+
+#[needs::test(git)]
+fn the_patch_of_the_chapter_applies() {
+    let patch = "docs/adding-an-op/tanh.patch";
+    let git = Command::new("git").args(["apply", "--check", patch]).current_dir(ROOT).output();
+    let output = git.expect("git was there when this was built");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{patch} no longer applies; docs/adding-an-op.md: {message}");
+}
+
+/// An example's output, as the book shows it; the other examples train, and their last digits depend
+/// on the processor.
+#[test]
+fn the_tape_chapter_shows_what_its_example_prints() {
+    // `cargo test` puts examples beside the tests' folder.
+    let tests = std::env::current_exe().unwrap();
+    let example = tests.ancestors().nth(2).unwrap().join("examples/tape_step_by_step");
+    let mut run = Command::new(&example);
+    if !example.exists() {
+        // Only `cargo test` of everything builds it before.
+        run = Command::new(env!("CARGO"));
+        run.args(["run", "--quiet", "--example", "tape_step_by_step"]).current_dir(ROOT);
+    }
+    let output = run.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let shown = read("docs/output/tape.txt");
+    let shown: Vec<_> = shown.lines().filter(|line| !line.contains("ANCHOR")).collect();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(shown, printed.lines().collect::<Vec<_>>(), "run scripts/book-output");
+}

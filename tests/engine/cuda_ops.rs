@@ -1,0 +1,1211 @@
+//! Every kernel of every op on the CUDA device, against the CPU's: outputs, gradients overwritten
+//! and added to, odd sizes, views that start anywhere, shapes large enough for each way in which a
+//! sum is cut. Simulated, threads run in several orders and must leave the same bits; and a checked
+//! run must find no race, no access out of bounds and no uninitialised read. On a GPU, several runs
+//! must leave the same bits, and `compute-sanitizer` around the last test checks the same.
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
+use crate::common;
+use needs::test_on_cusim as test;
+
+use common::compare::{Tolerance, compare};
+use common::cuda::is_sim;
+use common::device::TestDevice;
+use signet::device::{Memory, Output};
+use signet::dtype::{Element, Float};
+use signet::nn::MaxPool2d;
+use signet::ops::adam::AdamStep;
+use signet::ops::augment::AugmentGeometry;
+use signet::ops::batch_norm2d::{Affine, BatchNorm2dGradients, Running};
+use signet::ops::conv_block::{ConvBlockGeometry, ConvBlockGradients, ConvBlockInputs, Normaliser};
+use signet::ops::conv2d::{Conv2dGeometry, Conv2dOptions};
+use signet::ops::cross_entropy::CrossEntropyGeometry;
+use signet::ops::cross_entropy_rows::RowsGeometry;
+use signet::ops::dropout::{DropoutGeometry, DropoutView};
+use signet::ops::gather::GatherGeometry;
+use signet::ops::linear::{LinearGeometry, LinearGradients};
+use signet::ops::linear_cross_entropy::LinearCrossEntropyGeometry;
+use signet::ops::matmul::MatmulGeometry;
+use signet::ops::max_pool2d::MaxPool2dGeometry;
+use signet::ops::sgd::SgdStep;
+use signet::ops::sum::ChannelGeometry;
+use signet::ops::{SomeImages, UpdateState};
+use signet::rng::Philox;
+use signet::{Cpu, Cuda, Device, Shape};
+use std::collections::BTreeMap;
+
+/// What a kernel wrote, by a name that says under which geometry.
+#[derive(Default)]
+struct Results(BTreeMap<String, Result>);
+
+struct Result {
+    values: Vec<f64>,
+    distance: Distance,
+}
+
+/// How far a device may be from the CPU.
+enum Distance {
+    /// Not a rounding.
+    None,
+    /// The rounding of sums.
+    Rounding,
+    /// The rounding of larger terms, of which little is left.
+    RoundingOfTerms,
+}
+
+/// How much to run: `Large` reaches every way of cutting a sum, `Small` is for the slow checks.
+#[derive(Clone, Copy, PartialEq)]
+enum Size {
+    Small,
+    Large,
+}
+
+/// Where views lie in their buffers.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// From this element on: 1 keeps them from being aligned to 16 bytes.
+    From(usize),
+    /// Up to the end of the memory that the device takes for a buffer, so that what a kernel
+    /// accesses behind a view is out of bounds.
+    ToTheEnd,
+}
+
+impl Place {
+    /// The device rounds memory up to this many bytes.
+    const GRANULE: usize = 256;
+
+    /// Elements before a view of `n`.
+    fn offset<E>(self, n: usize) -> usize {
+        match self {
+            Self::From(offset) => offset,
+            Self::ToTheEnd => n.next_multiple_of(Self::GRANULE / size_of::<E>()) - n,
+        }
+    }
+}
+
+/// A device, and how buffers lie on it.
+struct Bench<'a, D> {
+    device: &'a D,
+    size: Size,
+    place: Place,
+}
+
+/// A view's worth of elements inside a buffer.
+struct Field<D: Memory, E: Element> {
+    buffer: D::Buffer<E>,
+    offset: usize,
+}
+
+impl<D: Memory, E: Element> Field<D, E> {
+    fn view(&self) -> D::View<'_, E> {
+        D::slice(D::view(&self.buffer), self.offset..D::len(&self.buffer))
+    }
+
+    fn view_mut(&mut self) -> D::ViewMut<'_, E> {
+        let range = self.offset..D::len(&self.buffer);
+        D::slice_mut(D::view_mut(&mut self.buffer), range)
+    }
+
+    fn output(&mut self, accumulate: bool) -> Output<'_, D, E> {
+        Output { view: self.view_mut(), accumulate }
+    }
+}
+
+impl<D: Memory> Bench<'_, D> {
+    fn field<E: Element>(&self, values: &[E]) -> Field<D, E> {
+        let offset = self.place.offset::<E>(values.len());
+        let mut all = vec![E::default(); offset];
+        all.extend_from_slice(values);
+        let buffer = self.device.upload(&all).expect("there is memory");
+        Field { buffer, offset }
+    }
+
+    /// Normal numbers around `mean`.
+    fn normal<T: Float>(&self, n: usize, stream: u32, mean: f64) -> Field<D, T> {
+        self.field(&normal(n, stream).iter().map(|x| T::of(x + mean)).collect::<Vec<_>>())
+    }
+
+    /// What an output holds before: numbers to add to, or NaN, which must vanish.
+    fn before<T: Float>(&self, n: usize, accumulate: bool) -> Field<D, T> {
+        if accumulate { self.normal(n, 99, 0.0) } else { self.field(&vec![T::nan(); n]) }
+    }
+
+    fn zeros<E: Element>(&self, n: usize) -> Field<D, E> {
+        self.field(&vec![E::default(); n])
+    }
+
+    fn values<T: Float>(&self, field: &Field<D, T>) -> Vec<f64> {
+        let values = self.device.read(field.view()).expect("the kernels ran");
+        values.into_iter().map(T::as_f64).collect()
+    }
+
+    fn integers(&self, field: &Field<D, i32>) -> Vec<f64> {
+        let values = self.device.read(field.view()).expect("the kernels ran");
+        values.into_iter().map(f64::from).collect()
+    }
+
+    fn counts(&self, field: &Field<D, u64>) -> Vec<f64> {
+        let values = self.device.read(field.view()).expect("the kernels ran");
+        values.into_iter().map(|count| count as f64).collect()
+    }
+}
+
+fn normal(n: usize, stream: u32) -> Vec<f64> {
+    let mut random = Philox::new(42).sequence(stream, 0);
+    // Exact in f32, so that both precisions see the same numbers.
+    (0..n).map(|_| f64::from(random.normal() as f32)).collect()
+}
+
+impl Results {
+    fn close(&mut self, name: impl Into<String>, values: Vec<f64>) {
+        self.put(name.into(), values, Distance::Rounding);
+    }
+
+    fn close_to_terms(&mut self, name: impl Into<String>, values: Vec<f64>) {
+        self.put(name.into(), values, Distance::RoundingOfTerms);
+    }
+
+    fn exact(&mut self, name: impl Into<String>, values: Vec<f64>) {
+        self.put(name.into(), values, Distance::None);
+    }
+
+    fn put(&mut self, name: String, values: Vec<f64>, distance: Distance) {
+        let known = self.0.insert(name.clone(), Result { values, distance });
+        assert!(known.is_none(), "{name} came twice");
+    }
+}
+
+/// Lists the functions that run an op's kernels, and makes a test of each against the CPU.
+macro_rules! ops {
+    ($($op:ident),* $(,)?) => {
+        fn all_ops<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+            $($op(bench, results);)*
+        }
+
+        mod agrees_with_the_cpu {
+            use needs::test_on_cusim as test;
+            use signet::bench::{Effort, Measured};
+
+            $(
+                #[test]
+                fn $op() {
+                    super::compare_with_cpu::<f64>(super::$op::<_, f64>, super::$op::<_, f64>);
+                    super::compare_with_cpu::<f32>(super::$op::<_, f32>, super::$op::<_, f32>);
+                }
+            )*
+
+            /// The kernels that measure a GPU's peaks, whose results the measurement itself checks.
+            #[test]
+            fn peak() {
+                let cuda = <signet::Cuda as super::TestDevice>::open();
+                let peaks = cuda.peaks(Effort::Quick).unwrap();
+                assert!(peaks.bytes_per_second > 0.0 && peaks.flops_per_second > 0.0, "{peaks:?}");
+            }
+        }
+    };
+}
+
+ops! {
+    adam, add, augment, background, batch_norm2d, conv2d, conv_block, cross_entropy,
+    cross_entropy_rows, dropout, gather, linear_cross_entropy, linear_relu, matmul, max_pool2d, mul,
+    random_filter, record, relu, sgd, sum,
+}
+
+type Run<D> = fn(&Bench<'_, D>, &mut Results);
+
+fn compare_with_cpu<T: Float>(on_cuda: Run<Cuda>, on_cpu: Run<Cpu>) {
+    let (cuda, cpu) = (<Cuda as TestDevice>::open(), <Cpu as TestDevice>::open());
+    for place in [Place::From(0), Place::From(1)] {
+        let (mut actual, mut expected) = (Results::default(), Results::default());
+        on_cuda(&Bench { device: &cuda, size: Size::Large, place }, &mut actual);
+        on_cpu(&Bench { device: &cpu, size: Size::Large, place }, &mut expected);
+        assert!(actual.0.keys().eq(expected.0.keys()));
+        let mut worst = (0.0, "");
+        for (name, Result { values, distance }) in &actual.0 {
+            let rounding = Tolerance::of::<T>();
+            let tolerance = match distance {
+                Distance::None => Tolerance::default(),
+                Distance::Rounding => rounding,
+                Distance::RoundingOfTerms => rounding.plus(1e4 * T::epsilon().as_f64()),
+            };
+            let share = compare(values, &expected.0[name].values, tolerance)
+                .unwrap_or_else(|e| panic!("{name}, {}, {place:?}: {e}", T::NAME))
+                .share;
+            if share > worst.0 {
+                worst = (share, name);
+            }
+        }
+        println!("{}, {place:?}: at most {:.4} of the tolerance: {}", T::NAME, worst.0, worst.1);
+    }
+}
+
+/// The bits of everything, so that NaN can be compared too.
+fn bits<T: Float>(size: Size) -> BTreeMap<String, Vec<u64>>
+where
+    Cuda: Device<T>,
+{
+    let cuda = <Cuda as TestDevice>::open();
+    let mut results = Results::default();
+    all_ops::<Cuda, T>(&Bench { device: &cuda, size, place: Place::From(0) }, &mut results);
+    let bits = |values: Vec<f64>| values.into_iter().map(f64::to_bits).collect();
+    results.0.into_iter().map(|(name, result)| (name, bits(result.values))).collect()
+}
+
+#[test]
+fn the_order_of_threads_changes_no_bit() {
+    // In a process of its own, whose order no other test sets.
+    let Some(child) = cusim::in_child("cuda_ops::the_order_of_threads_changes_no_bit", &[]) else {
+        let sim = is_sim().then(|| cusim::Sim::load().expect("cusim was built with this test"));
+        let in_orders = |run: fn() -> BTreeMap<String, Vec<u64>>| {
+            let [forward, others @ ..] = cusim::Order::ALL.map(|order| {
+                // A GPU has no setting: it runs as it likes each time.
+                if let Some(sim) = sim {
+                    sim.set_order(order);
+                }
+                run()
+            });
+            for other in others {
+                for (name, bits) in &forward {
+                    assert_eq!(bits, &other[name], "{name}");
+                }
+            }
+        };
+        in_orders(|| bits::<f32>(Size::Large));
+        in_orders(|| bits::<f64>(Size::Small));
+        return;
+    };
+    assert!(child.success, "{}", child.output);
+}
+
+#[test]
+fn checks_have_nothing_to_report() {
+    let every_kernel = || {
+        let cuda = <Cuda as TestDevice>::open();
+        for place in [Place::From(0), Place::ToTheEnd] {
+            let bench = Bench { device: &cuda, size: Size::Small, place };
+            all_ops::<Cuda, f32>(&bench, &mut Results::default());
+            all_ops::<Cuda, f64>(&bench, &mut Results::default());
+        }
+    };
+    if !is_sim() {
+        // In this very process, where `compute-sanitizer` looks.
+        every_kernel();
+        return;
+    }
+    let checked = [("CUSIM_CHECK", "1")];
+    let Some(child) = cusim::in_child("cuda_ops::checks_have_nothing_to_report", &checked) else {
+        every_kernel();
+        return;
+    };
+    assert!(child.reports.is_empty(), "{:#?}", child.reports);
+    assert!(child.success, "{}", child.output);
+}
+
+fn conv2d<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+    let plain = Conv2dOptions::default();
+    let padded = Conv2dOptions { padding: [1, 1], ..plain };
+    let strided = Conv2dOptions { stride: [2, 3], padding: [2, 1], ..plain };
+    let dilated = Conv2dOptions { padding: [2, 1], dilation: [2, 3], ..plain };
+    let all = Conv2dOptions { stride: [3, 2], padding: [1, 4], dilation: [2, 2] };
+    let small: &[([usize; 4], [usize; 3], Conv2dOptions)] = &[
+        ([1, 1, 5, 7], [3, 3, 3], padded),
+        ([3, 2, 6, 5], [5, 1, 3], strided),
+        ([2, 3, 7, 8], [33, 3, 2], all),
+        ([3, 34, 4, 4], [2, 3, 3], padded),
+        ([2, 1, 8, 10], [2, 3, 3], plain),
+    ];
+    let large: &[([usize; 4], [usize; 3], Conv2dOptions)] = &[
+        ([33, 1, 28, 28], [25, 3, 3], padded),
+        ([5, 17, 9, 13], [70, 5, 3], dilated),
+        ([33, 5, 7, 7], [40, 3, 3], padded),
+        ([3, 65, 6, 9], [130, 3, 1], strided),
+        ([1, 3, 31, 20], [64, 7, 5], all),
+        ([4, 40, 8, 8], [33, 1, 1], plain),
+        ([0, 2, 4, 4], [3, 3, 3], padded),
+    ];
+    let more = if bench.size == Size::Large { large } else { &[] };
+    for &(input, [o, kh, kw], options) in small.iter().chain(more) {
+        let weight = [o, input[1], kh, kw];
+        let (input, weight) = (Shape::from(input), Shape::from(weight));
+        let g = Conv2dGeometry::new(&input, &weight, &options).unwrap();
+        let output = g.output_shape().numel();
+        let what = format!("conv2d of {input} by {weight}, {options:?}");
+        let x = bench.normal(input.numel(), 0, 0.0);
+        let w = bench.normal(weight.numel(), 1, 0.0);
+        let b = bench.normal(o, 2, 0.0);
+        for (bias, name) in [(Some(b.view()), "with bias"), (None, "without bias")] {
+            let mut y = bench.before(output, false);
+            bench.device.conv2d_forward(&g, x.view(), w.view(), bias, y.view_mut()).unwrap();
+            results.close(format!("{what}: output {name}"), bench.values(&y));
+        }
+        let dy = bench.normal(output, 3, 0.0);
+        for accumulate in [false, true] {
+            let mut dx = bench.before(input.numel(), accumulate);
+            let out = dx.output(accumulate);
+            bench.device.conv2d_backward_input(&g, dy.view(), w.view(), out).unwrap();
+            results.close(format!("{what}: grad_input, {accumulate}"), bench.values(&dx));
+            let mut dw = bench.before(weight.numel(), accumulate);
+            let out = dw.output(accumulate);
+            bench.device.conv2d_backward_weight(&g, x.view(), dy.view(), out).unwrap();
+            results.close(format!("{what}: grad_weight, {accumulate}"), bench.values(&dw));
+        }
+    }
+}
+
+/// Small whole numbers: a convolution of them is exact, so that both devices see the same maxima,
+/// ties among them, and nothing near the rectifier's kink by rounding alone.
+fn whole<T: Float>(n: usize, stream: u32) -> Vec<T> {
+    normal(n, stream).iter().map(|x| T::of(x.round())).collect()
+}
+
+/// A mask that drops 0.3 of the elements.
+fn some_dropped() -> DropoutGeometry {
+    DropoutGeometry::new(0.3, 0x1234_5678_9abc_def0, 7).expect("it is in 0..=1")
+}
+
+fn conv_block<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+    let plain = Conv2dOptions::default();
+    let padded = Conv2dOptions { padding: [1, 1], ..plain };
+    let all = Conv2dOptions { stride: [3, 2], padding: [1, 4], dilation: [2, 2] };
+    let two = MaxPool2d::new(2);
+    type Sizes = ([usize; 4], [usize; 3], Conv2dOptions, MaxPool2d);
+    let small: &[Sizes] = &[
+        ([3, 1, 8, 6], [5, 3, 3], padded, two),
+        ([2, 3, 7, 8], [33, 3, 2], all, MaxPool2d::new([1, 2])),
+        ([1, 2, 9, 7], [4, 3, 3], padded, two.stride([3, 4])),
+        // A channel's pooled elements are for two blocks.
+        ([2, 1, 23, 23], [2, 1, 1], plain, MaxPool2d::new(1)),
+        // Places in a window that no byte holds.
+        ([2, 1, 22, 42], [2, 3, 3], plain, MaxPool2d::new([20, 40])),
+    ];
+    let large: &[Sizes] = &[
+        ([9, 1, 28, 28], [25, 3, 3], padded, two),
+        ([17, 7, 14, 14], [50, 3, 3], padded, two),
+        ([3, 17, 9, 13], [130, 5, 3], padded, MaxPool2d::new([2, 3])),
+        ([1, 40, 8, 8], [3, 1, 1], plain, MaxPool2d::new(1)),
+        ([0, 2, 4, 4], [3, 3, 3], padded, two),
+    ];
+    let more = if bench.size == Size::Large { large } else { &[] };
+    for &(input, [o, kh, kw], options, pool) in small.iter().chain(more) {
+        let weight = [o, input[1], kh, kw];
+        let (input, weight) = (Shape::from(input), Shape::from(weight));
+        let conv = Conv2dGeometry::new(&input, &weight, &options).unwrap();
+        let (pool, output) = MaxPool2dGeometry::new(&pool, &conv.output_shape()).unwrap();
+        let g = ConvBlockGeometry { conv, pool };
+        let what = format!("conv_block of {input} by {weight}, {options:?}, {pool:?}");
+        let x = bench.field(&whole::<T>(input.numel(), 0));
+        let w = bench.field(&whole::<T>(weight.numel(), 1));
+        let b = bench.field(&whole::<T>(o, 2));
+        let (scale, shift) = (bench.normal(o, 3, 1.0), bench.normal(o, 4, 0.0));
+        let dy = bench.normal(output.numel(), 5, 0.25);
+        let (step, dropout) = (bench.field(&[1u64 << 33]), some_dropped());
+        for case in 0..8 {
+            if input.numel() > 1_000 && case > 3 {
+                continue;
+            }
+            // An empty batch has no statistics.
+            let batch = case % 4 != 3 && input.numel() > 0;
+            let tracked = case % 2 == 0;
+            let drop =
+                (case % 3 == 1).then(|| DropoutView { geometry: dropout, step: step.view() });
+            let inputs = || ConvBlockInputs {
+                input: x.view(),
+                weight: w.view(),
+                bias: (case != 2).then(|| b.view()),
+                affine: Affine {
+                    weight: (case != 1).then(|| scale.view()),
+                    bias: (case != 4).then(|| shift.view()),
+                },
+            };
+            let mut mean = bench.normal(o, 6, 0.0);
+            let mut var = bench.field(&vec![T::of(5.0); o]);
+            let normaliser = if !batch {
+                Normaliser::Running { mean: mean.view(), var: var.view() }
+            } else {
+                Normaliser::Batch(tracked.then(|| Running {
+                    mean: mean.view_mut(),
+                    var: var.view_mut(),
+                    momentum: T::of(0.1),
+                }))
+            };
+            let mut y = bench.before(output.numel(), false);
+            let keep = case != 7;
+            let saved = bench
+                .device
+                .conv_block_forward(&g, T::of(1e-3), inputs(), normaliser, drop, y.view_mut(), keep)
+                .unwrap();
+            results.close(format!("{what}, {case}: output"), bench.values(&y));
+            results.close(format!("{what}, {case}: running mean"), bench.values(&mean));
+            results.close(format!("{what}, {case}: running var"), bench.values(&var));
+            if !keep {
+                continue;
+            }
+            let accumulate = case % 2 == 1;
+            let mut dx = bench.before(input.numel(), accumulate);
+            let mut dw = bench.before(weight.numel(), !accumulate);
+            let mut db = bench.before(o, accumulate);
+            let mut dscale = bench.before(o, accumulate);
+            let mut dshift = bench.before(o, !accumulate);
+            let gradients = ConvBlockGradients {
+                // Each must work without the others.
+                input: (case < 5).then(|| dx.output(accumulate)),
+                weight: (case < 4).then(|| dw.output(!accumulate)),
+                bias: (case != 0 && case != 6).then(|| db.output(accumulate)),
+                scale: (case != 3 && case != 5).then(|| dscale.output(accumulate)),
+                shift: (case != 2 && case != 5).then(|| dshift.output(!accumulate)),
+            };
+            let drop =
+                (case % 3 == 1).then(|| DropoutView { geometry: dropout, step: step.view() });
+            let (y, dy) = (y.view(), dy.view());
+            let saved = saved.expect("it was to be kept");
+            bench.device.conv_block_backward(&g, inputs(), drop, saved, y, dy, gradients).unwrap();
+            for (name, field) in [
+                ("input", &dx),
+                ("weight", &dw),
+                ("bias", &db),
+                ("scale", &dscale),
+                ("shift", &dshift),
+            ] {
+                results.close_to_terms(format!("{what}, {case}: {name}"), bench.values(field));
+            }
+        }
+    }
+}
+
+/// The gradients of a fully connected layer, each wanted or not, added or not.
+fn linear_gradients<D: Device<T>, T: Float>(
+    bench: &Bench<'_, D>,
+    results: &mut Results,
+    what: &str,
+    g: &LinearGeometry,
+    run: impl Fn(LinearGradients<'_, D, T>),
+) {
+    let [rows, inner, columns] = [g.rows, g.in_features, g.out_features].map(|n| n as usize);
+    for case in 0..5 {
+        let accumulate = case % 2 == 1;
+        let mut dx = bench.before(rows * inner, accumulate);
+        let mut dw = bench.before(columns * inner, !accumulate);
+        let mut db = bench.before(columns, accumulate);
+        run(LinearGradients {
+            input: (case != 2).then(|| dx.output(accumulate)),
+            weight: (case != 3).then(|| dw.output(!accumulate)),
+            bias: (case != 4).then(|| db.output(accumulate)),
+        });
+        results.close(format!("{what}: input, {case}"), bench.values(&dx));
+        results.close(format!("{what}: weight, {case}"), bench.values(&dw));
+        results.close(format!("{what}: bias, {case}"), bench.values(&db));
+    }
+}
+
+fn linear_relu<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+    let small: &[[usize; 3]] = &[[1, 1, 1], [3, 200, 5], [33, 17, 66], [2, 600, 3], [4, 0, 8]];
+    // Sums in more slices than one block adds, forward and backward.
+    let large: &[[usize; 3]] =
+        &[[32, 675, 512], [33, 1500, 24], [700, 31, 70], [3, 40, 900], [0, 3, 4], [5, 4, 0]];
+    let more = if bench.size == Size::Large { large } else { &[] };
+    for &[rows, inner, columns] in small.iter().chain(more) {
+        let [rows32, in_features, out_features] = [rows, inner, columns].map(|n| n as u32);
+        let g = LinearGeometry { rows: rows32, in_features, out_features };
+        let x = bench.field(&whole::<T>(rows * inner, 0));
+        let w = bench.field(&whole::<T>(columns * inner, 1));
+        let b = bench.field(&whole::<T>(columns, 2));
+        let dy = bench.normal(rows * columns, 3, 0.0);
+        let (step, dropout) = (bench.field(&[1u64 << 33]), some_dropped());
+        for (with_bias, dropped) in [(false, true), (true, true), (true, false)] {
+            let what = format!("linear_relu {g:?}, {with_bias}, {dropped}");
+            let bias = with_bias.then(|| b.view());
+            let drop = dropped.then(|| DropoutView { geometry: dropout, step: step.view() });
+            let scale = if dropped { T::of(dropout.scale) } else { T::one() };
+            let mut y = bench.before(rows * columns, false);
+            let (x, w) = (x.view(), w.view());
+            bench.device.linear_relu_forward(&g, x, w, bias, drop, y.view_mut()).unwrap();
+            results.close(format!("{what}: output"), bench.values(&y));
+            linear_gradients(bench, results, &what, &g, |gradients| {
+                let (y, dy) = (y.view(), dy.view());
+                bench.device.linear_relu_backward(&g, scale, x, w, y, dy, gradients).unwrap();
+            });
+        }
+    }
+}
+
+fn linear_cross_entropy<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+    let small: &[[usize; 3]] = &[[1, 1, 1], [3, 6, 7], [33, 130, 24], [0, 3, 5], [2, 0, 3]];
+    let large: &[[usize; 3]] = &[[32, 512, 24], [1100, 9, 3], [9, 70, 1000], [4, 1500, 65]];
+    let more = if bench.size == Size::Large { large } else { &[] };
+    for &[rows, inner, classes] in small.iter().chain(more) {
+        // Whole numbers: two largest logits are not a rounding apart, but equal now and then.
+        let x = bench.field(&whole::<T>(rows * inner, 0));
+        let w = bench.field(&whole::<T>(classes * inner, 1));
+        let b = bench.field(&whole::<T>(classes, 2));
+        for case in 0..5 {
+            let ignored = |row| case == 4 || case > 1 && row % 4 == 1;
+            let target: Vec<i32> = (0..rows)
+                .map(|row| if ignored(row) { -100 } else { ((row * 5 + 1) % classes) as i32 })
+                .collect();
+            let t = bench.field(&target);
+            let loss = CrossEntropyGeometry {
+                batch: rows as u32,
+                classes: classes as u32,
+                ignore_index: -100,
+                mean: case % 2,
+                label_smoothing: [0.0, 0.0, 0.1, 0.3, 0.0][case as usize],
+            };
+            let g = LinearCrossEntropyGeometry::new(loss, inner as u32);
+            let what = format!("linear_cross_entropy {g:?}, {case}");
+            let mut loss = bench.before(1, false);
+            let mut saved = bench.before(rows * classes, false);
+            let mut correct = bench.zeros(1);
+            bench
+                .device
+                .linear_cross_entropy_forward(
+                    &g,
+                    x.view(),
+                    w.view(),
+                    (case != 1).then(|| b.view()),
+                    t.view(),
+                    loss.view_mut(),
+                    saved.view_mut(),
+                    correct.view_mut(),
+                )
+                .unwrap();
+            results.close(format!("{what}: loss"), bench.values(&loss));
+            results.close(format!("{what}: saved"), bench.values(&saved));
+            results.exact(format!("{what}: correct"), bench.integers(&correct));
+            let upstream = bench.normal(1, 4, 0.0);
+            let linear = g.linear();
+            linear_gradients(bench, results, &what, &linear, |gradients| {
+                let (x, w, saved) = (x.view(), w.view(), saved.view());
+                bench
+                    .device
+                    .linear_cross_entropy_backward(&g, x, w, saved, upstream.view(), gradients)
+                    .unwrap();
+            });
+        }
+    }
+}
+
+fn matmul<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+    let small: &[[usize; 3]] = &[[1, 1, 1], [3, 5, 200], [33, 66, 17], [4, 8, 0]];
+    let large: &[[usize; 3]] =
+        &[[32, 512, 675], [33, 24, 512], [65, 129, 31], [130, 7, 1000], [0, 3, 4], [5, 0, 4]];
+    let more = if bench.size == Size::Large { large } else { &[] };
+    for &[m, n, k] in small.iter().chain(more) {
+        let (a, b) = (bench.normal(m * k, 0, 0.0), bench.normal(k * n, 1, 0.0));
+        let bias = bench.normal(n, 2, 0.0);
+        for form in 0..4 {
+            let (transpose_a, transpose_b) = (form & 1, form >> 1);
+            let g = MatmulGeometry::new("test", m, n, k).unwrap();
+            let g = MatmulGeometry { transpose_a, transpose_b, ..g };
+            for (with_bias, accumulate) in
+                [(false, false), (true, false), (false, true), (true, true)]
+            {
+                let bias = with_bias.then(|| bias.view());
+                let mut c = bench.before(m * n, accumulate);
+                let out = c.output(accumulate);
+                bench.device.matmul(&g, a.view(), b.view(), bias, out).unwrap();
+                results.close(format!("{g:?}, {with_bias}, {accumulate}"), bench.values(&c));
+            }
+        }
+    }
+}
+
+fn batch_norm2d<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+    let small: &[[u32; 3]] = &[[1, 5, 12], [3, 7, 1], [33, 3, 6], [3, 2, 1600]];
+    let large: &[[u32; 3]] = &[[33, 25, 784], [2, 1, 70_001], [700, 9, 7], [9000, 3, 1]];
+    let more = if bench.size == Size::Large { large } else { &[] };
+    for &[outer, channels, inner] in small.iter().chain(more) {
+        let g = ChannelGeometry { outer, channels, inner };
+        let c = channels as usize;
+        let what = format!("{g:?}");
+        // A mean far from 0 shows a variance that cancels.
+        let x = bench.normal(g.numel(), 0, 100.0);
+        let (w, b) = (bench.normal(c, 1, 1.0), bench.normal(c, 2, 0.0));
+        let dy = bench.normal(g.numel(), 3, 0.25);
+        let eps = T::of(1e-5);
+        let (mut mean, mut invstd) = (bench.before(c, false), bench.before(c, false));
+        for tracked in [false, true] {
+            let (mut running_mean, mut running_var) =
+                (bench.normal(c, 4, 0.0), bench.normal(c, 5, 3.0));
+            let running = tracked.then(|| Running {
+                mean: running_mean.view_mut(),
+                var: running_var.view_mut(),
+                momentum: T::of(0.1),
+            });
+            let device = bench.device;
+            device
+                .batch_norm2d_statistics(
+                    &g,
+                    eps,
+                    x.view(),
+                    mean.view_mut(),
+                    invstd.view_mut(),
+                    running,
+                )
+                .unwrap();
+            results.close(format!("{what}: mean, {tracked}"), bench.values(&mean));
+            results.close(format!("{what}: invstd, {tracked}"), bench.values(&invstd));
+            results.close(format!("{what}: running mean, {tracked}"), bench.values(&running_mean));
+            results.close(format!("{what}: running var, {tracked}"), bench.values(&running_var));
+        }
+        // From here on the same statistics on both devices: what the last bit of a mean changes
+        // below would be no error.
+        let (mean, invstd) = (bench.normal(c, 7, 100.0), bench.normal(c, 8, 4.0));
+        let var = bench.normal(c, 6, 5.0);
+        let mut of_var = bench.before(c, false);
+        bench.device.batch_norm2d_invstd(eps, var.view(), of_var.view_mut()).unwrap();
+        results.close(format!("{what}: invstd of var"), bench.values(&of_var));
+        for with in 0..4 {
+            let weight = (with & 1 == 1).then(|| w.view());
+            let bias = (with & 2 == 2).then(|| b.view());
+            let mut y = bench.before(g.numel(), false);
+            let affine = Affine { weight, bias };
+            bench
+                .device
+                .batch_norm2d_normalize(
+                    &g,
+                    x.view(),
+                    mean.view(),
+                    invstd.view(),
+                    affine,
+                    y.view_mut(),
+                )
+                .unwrap();
+            results.close(format!("{what}: output, {with}"), bench.values(&y));
+        }
+        for with in 0..8 {
+            let (accumulate, affine, batch) = (with & 1 == 1, with & 2 == 2, with & 4 == 4);
+            let mut dx = bench.before(g.numel(), accumulate);
+            let (mut dw, mut db) = (bench.before(c, accumulate), bench.before(c, !accumulate));
+            let gradients = BatchNorm2dGradients {
+                // Each must work without the others.
+                input: (with != 3).then(|| dx.output(accumulate)),
+                weight: (with != 5).then(|| dw.output(accumulate)),
+                bias: (with != 6).then(|| db.output(!accumulate)),
+            };
+            bench
+                .device
+                .batch_norm2d_backward(
+                    &g,
+                    batch,
+                    x.view(),
+                    mean.view(),
+                    invstd.view(),
+                    affine.then(|| w.view()),
+                    dy.view(),
+                    gradients,
+                )
+                .unwrap();
+            results.close(format!("{what}: grad_input, {with}"), bench.values(&dx));
+            results.close(format!("{what}: grad_weight, {with}"), bench.values(&dw));
+            results.close(format!("{what}: grad_bias, {with}"), bench.values(&db));
+        }
+    }
+}
+
+fn relu<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+    for n in [0, 1, 7, 1025] {
+        let mut values: Vec<T> = normal(n, 0).into_iter().map(T::of).collect();
+        let special = [T::nan(), T::zero(), -T::zero(), T::infinity(), T::neg_infinity()];
+        values.iter_mut().zip(special).for_each(|(value, special)| *value = special);
+        let (x, dy) = (bench.field(&values), bench.normal(n, 1, 0.0));
+        let mut y = bench.before(n, false);
+        bench.device.relu_forward(x.view(), y.view_mut()).unwrap();
+        results.exact(format!("relu of {n}"), bench.values(&y));
+        for accumulate in [false, true] {
+            let mut dx = bench.before(n, accumulate);
+            let out = dx.output(accumulate);
+            bench.device.relu_backward(y.view(), dy.view(), out).unwrap();
+            results.exact(format!("relu of {n}: gradient, {accumulate}"), bench.values(&dx));
+        }
+    }
+}
+
+/// Lengths, and how many elements repeat.
+const REPEATS: [[usize; 2]; 7] = [[0, 1], [1, 1], [7, 7], [1026, 1026], [15, 5], [24, 8], [33, 1]];
+
+fn add<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+    for [n, repeat] in REPEATS {
+        let (a, b) = (bench.normal(n, 0, 0.0), bench.normal(repeat, 1, 0.0));
+        let mut y = bench.before(n, false);
+        bench.device.add(a.view(), b.view(), y.view_mut()).unwrap();
+        results.exact(format!("add {n}, {repeat}"), bench.values(&y));
+        for accumulate in [false, true] {
+            let mut y = bench.before(n, accumulate);
+            bench.device.accumulate(a.view(), y.output(accumulate)).unwrap();
+            results.exact(format!("accumulate {n}, {repeat}, {accumulate}"), bench.values(&y));
+        }
+    }
+}
+
+fn mul<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+    for [n, repeat] in REPEATS {
+        let (a, b) = (bench.normal(n, 0, 0.0), bench.normal(repeat, 1, 0.0));
+        for accumulate in [false, true] {
+            let mut y = bench.before(n, accumulate);
+            bench.device.mul(a.view(), b.view(), y.output(accumulate)).unwrap();
+            // Added to, the product may be fused with the sum.
+            results.close(format!("mul {n}, {repeat}, {accumulate}"), bench.values(&y));
+        }
+    }
+}
+
+fn augment<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+    let all = AugmentGeometry {
+        seed: 0x1234_5678_9abc_def0,
+        rotation: 0.5,
+        shift: 0.2,
+        zoom: 0.7,
+        zoom_range: 0.8,
+        brightness: 0.4,
+        contrast: 0.6,
+        light: 0.5,
+        shear: 0.4,
+        aspect: 0.3,
+        flip: 1 << 31,
+        stream: 9,
+        batch: 0,
+        channels: 0,
+        height: 0,
+        width: 0,
+    };
+    let step = bench.field(&[1u64 << 33]);
+    for [batch, channels, height, width] in
+        [[0, 1, 3, 3], [3, 1, 28, 28], [2, 3, 7, 11], [1, 2, 1, 1], [2, 1, 1, 40]]
+    {
+        let g = AugmentGeometry { batch, channels, height, width, ..all };
+        let n = (batch * channels * height * width) as usize;
+        let values: Vec<T> = normal(n, 0).iter().map(|x| T::of(x.abs() % 1.0)).collect();
+        let x = bench.field(&values);
+        let mut y = bench.before(n, false);
+        bench.device.augment(&g, step.view(), x.view(), y.view_mut()).unwrap();
+        results.close(format!("augment {g:?}"), bench.values(&y));
+    }
+}
+
+/// `[N, C, H, W]` of images that another background or a filter is for.
+const IMAGES: [[u32; 4]; 6] =
+    [[0, 1, 3, 3], [9, 1, 28, 28], [6, 3, 7, 11], [4, 2, 1, 1], [4, 1, 1, 40], [2, 1, 128, 128]];
+
+/// Of the bytes 0, 3, 6, ...: some neighbours are alike.
+fn greys<D: Device<T>, T: Float>(bench: &Bench<'_, D>, sizes: [u32; 4]) -> Field<D, T> {
+    let n = sizes.iter().product::<u32>() as usize;
+    let greys = normal(n, 0).into_iter().map(|x| T::of((x.abs() * 4.0).floor() * 3.0 / 255.0));
+    bench.field(&greys.collect::<Vec<T>>())
+}
+
+/// What an op that changes some of these images makes of them.
+fn some_images<D: Device<T>, T: Float>(
+    bench: &Bench<'_, D>,
+    results: &mut Results,
+    op: &str,
+    change: impl Fn(&D, &SomeImages, D::View<'_, u64>, D::View<'_, T>, D::ViewMut<'_, T>),
+) {
+    let step = bench.field(&[1u64 << 33]);
+    for sizes @ [_, channels, height, width] in IMAGES {
+        let (seed, threshold, stream) = (0x1234_5678_9abc_def0, 0.75 * 2f64.powi(32), 9);
+        let g = SomeImages { seed, threshold, stream, channels, height, width };
+        let x = greys(bench, sizes);
+        let mut y = bench.before(sizes.iter().product::<u32>() as usize, false);
+        change(bench.device, &g, step.view(), x.view(), y.view_mut());
+        results.close(format!("{op} {sizes:?}"), bench.values(&y));
+    }
+}
+
+fn background<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+    some_images(bench, results, "background", |device, g, step, x, y| {
+        device.background(g, step, x, y).unwrap();
+    });
+}
+
+fn random_filter<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+    some_images(bench, results, "random_filter", |device, g, step, x, y| {
+        device.random_filter(g, step, x, y).unwrap();
+    });
+}
+
+fn dropout<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+    for n in [0, 1, 6, 1027] {
+        let x = bench.normal(n, 0, 0.0);
+        let geometry =
+            |p| DropoutGeometry::new(p, 0x1234_5678_9abc_def0, 7).expect("it is in 0..=1");
+        let step = bench.field(&[1u64 << 33]);
+        let half = geometry(0.5);
+        // An element whose word is the very threshold is kept.
+        let [threshold, ..] = Philox::new(half.seed).block(half.stream, 1 << 33, 0);
+        let edge = DropoutGeometry { threshold, ..half };
+        for g in [geometry(0.0), geometry(0.2), half, geometry(1.0), edge] {
+            let p = f64::from(g.threshold) / 2f64.powi(32);
+            let mut y = bench.before(n, false);
+            bench.device.dropout(&g, step.view(), x.view(), y.output(false)).unwrap();
+            results.exact(format!("dropout of {n} by {p}"), bench.values(&y));
+            let mut y = bench.before(n, true);
+            bench.device.dropout(&g, step.view(), x.view(), y.output(true)).unwrap();
+            results.close(format!("dropout of {n} by {p}, added"), bench.values(&y));
+        }
+    }
+}
+
+fn max_pool2d<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+    let pool = |kernel_size, stride, padding, ceil_mode| {
+        let mut pool = MaxPool2d::new(1);
+        pool.kernel_size = kernel_size;
+        pool.stride = stride;
+        pool.padding = padding;
+        pool.ceil_mode = ceil_mode;
+        pool
+    };
+    let pools = [
+        pool([2, 2], [2, 2], [0, 0], false),
+        pool([2, 2], [2, 2], [0, 0], true),
+        pool([3, 3], [1, 1], [1, 1], false),
+        pool([3, 2], [2, 1], [1, 0], false),
+        pool([1, 5], [3, 2], [0, 2], true),
+        pool([2, 3], [3, 4], [1, 1], false),
+    ];
+    for (pool, shape) in pools.iter().zip([1, 3, 33, 2, 3, 1].map(|n| [n, 3, 9, 7])) {
+        let (g, output) = MaxPool2dGeometry::new(pool, &Shape::from(shape)).unwrap();
+        let n = shape.iter().product();
+        // Whole numbers have ties; some are NaN.
+        let mut values: Vec<T> = normal(n, 0).iter().map(|x| T::of((2.0 * x).round())).collect();
+        values.iter_mut().step_by(17).for_each(|x| *x = T::nan());
+        values.iter_mut().skip(5).step_by(23).for_each(|x| *x = T::neg_infinity());
+        let x = bench.field(&values);
+        let mut y = bench.before(output.numel(), false);
+        let mut argmax = bench.zeros(output.numel());
+        let device = bench.device;
+        device.max_pool2d_forward(&g, x.view(), y.view_mut(), argmax.view_mut()).unwrap();
+        let what = format!("{g:?}");
+        results.exact(format!("{what}: output"), bench.values(&y));
+        results.exact(format!("{what}: argmax"), bench.integers(&argmax));
+        let dy = bench.normal(output.numel(), 1, 0.0);
+        for accumulate in [false, true] {
+            let mut dx = bench.before(n, accumulate);
+            let out = dx.output(accumulate);
+            device.max_pool2d_backward(&g, argmax.view(), dy.view(), out).unwrap();
+            results.exact(format!("{what}: gradient, {accumulate}"), bench.values(&dx));
+        }
+    }
+}
+
+fn cross_entropy<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+    let small: &[[usize; 2]] = &[[1, 1], [3, 7], [33, 24], [70, 65], [0, 5]];
+    let more: &[[usize; 2]] =
+        if bench.size == Size::Large { &[[300, 10], [4200, 3], [9, 1000]] } else { &[] };
+    for &[batch, classes] in small.iter().chain(more) {
+        let mut logits: Vec<T> =
+            normal(batch * classes, 0).iter().map(|x| T::of(4.0 * x)).collect();
+        if classes > 1 {
+            // Ties, a class that cannot be, and one row far from 0.
+            logits.iter_mut().step_by(11).for_each(|x| *x = T::of(3.0));
+            logits.iter_mut().skip(1).step_by(29).for_each(|x| *x = T::neg_infinity());
+            logits.iter_mut().take(classes).for_each(|x| *x += T::of(1e4));
+        }
+        // Two largest logits, of which the first counts as the row's: the target is one or the other.
+        let ends = [0, classes - 1];
+        let tied = |row: usize| (row % 3 == 2).then_some(ends[row / 3 % 2]);
+        for row in (2..batch).step_by(3) {
+            for class in ends {
+                logits[row * classes + class] = T::of(40.0);
+            }
+        }
+        // Never a class that cannot be, whose loss is infinite.
+        let possible = |row: usize, class: usize| logits[row * classes + class].is_finite();
+        let target: Vec<i32> = (0..batch)
+            .map(|row| {
+                let from = row * 5 + 1;
+                let first = (from..).map(|c| c % classes).find(|&c| possible(row, c));
+                let class = tied(row).or(first);
+                if row % 4 == 1 { -100 } else { class.expect("some class can be") as i32 }
+            })
+            .collect();
+        for case in 0..6 {
+            let (mean, smoothing) = (case % 2, [0.0, 0.0, 0.1, 0.3, 0.0, 0.0][case as usize]);
+            let target = if case > 3 { vec![-100; batch] } else { target.clone() };
+            let g = CrossEntropyGeometry {
+                batch: batch as u32,
+                classes: classes as u32,
+                ignore_index: -100,
+                mean,
+                label_smoothing: smoothing,
+            };
+            let what = format!("{g:?}, {case}");
+            let (x, t) = (bench.field(&logits), bench.field(&target));
+            let mut loss = bench.before(1, false);
+            let mut saved = bench.before(batch * classes, false);
+            let mut correct = bench.zeros(1);
+            let device = bench.device;
+            device
+                .cross_entropy_forward(
+                    &g,
+                    x.view(),
+                    t.view(),
+                    loss.view_mut(),
+                    saved.view_mut(),
+                    correct.view_mut(),
+                )
+                .unwrap();
+            results.close(format!("{what}: loss"), bench.values(&loss));
+            results.close(format!("{what}: saved"), bench.values(&saved));
+            results.exact(format!("{what}: correct"), bench.integers(&correct));
+            let upstream = bench.normal(1, 1, 0.0);
+            for accumulate in [false, true] {
+                let mut dx = bench.before(batch * classes, accumulate);
+                let out = dx.output(accumulate);
+                device.cross_entropy_backward(saved.view(), upstream.view(), out).unwrap();
+                results.close(format!("{what}: gradient, {accumulate}"), bench.values(&dx));
+            }
+        }
+    }
+}
+
+fn sum<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+    let small: &[[u32; 3]] =
+        &[[1, 1, 1], [3, 5, 7], [300, 33, 1], [2, 3, 2100], [1, 1, 0], [0, 4, 3], [0, 4, 1]];
+    let large: &[[u32; 3]] = &[
+        [32, 512, 1],
+        [33, 25, 784],
+        [1, 1, 100_003],
+        [2000, 7, 3],
+        // More than fits 1024 pieces of one unit.
+        [1, 1, 5_000_000],
+        [300_000, 2, 1],
+    ];
+    let more = if bench.size == Size::Large { large } else { &[] };
+    for &[outer, channels, inner] in small.iter().chain(more) {
+        let g = ChannelGeometry { outer, channels, inner };
+        let (n, c) = (g.numel(), channels as usize);
+        let (x, scale) = (bench.normal(n, 0, 0.5), T::of(0.75));
+        for accumulate in [false, true] {
+            let mut sums = bench.before(c, accumulate);
+            let out = sums.output(accumulate);
+            bench.device.channel_sum(&g, scale, x.view(), out).unwrap();
+            results.close(format!("sum of {g:?}, {accumulate}"), bench.values(&sums));
+            if n > 1_000_000 {
+                continue;
+            }
+            let values = bench.normal(c, 1, 0.0);
+            let mut x = bench.before(n, accumulate);
+            let out = x.output(accumulate);
+            bench.device.channel_expand(&g, scale, values.view(), out).unwrap();
+            results.close(format!("expand to {g:?}, {accumulate}"), bench.values(&x));
+        }
+    }
+}
+
+fn gather<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+    for width in [1, 7, 256, 784] {
+        let rows = 11;
+        let pixels: Vec<u8> = (0..rows * width).map(|i| (i * 89 % 256) as u8).collect();
+        let labels: Vec<i32> = (0..rows as i32).map(|row| row * 3).collect();
+        for order in [&[][..], &[10], &[3, 0, 10, 3, 7]] {
+            // All of it, and batches of two, the last of which has one row.
+            let whole = (order.len(), 0, None);
+            let batches =
+                (0..order.len().div_ceil(2)).map(|b| (2.min(order.len() - 2 * b), 2, Some(b)));
+            for (count, batch_size, number) in std::iter::once(whole).chain(batches) {
+                let g = GatherGeometry { rows: count as u32, width: width as u32, batch_size };
+                let pixels = bench.field::<u8>(&pixels);
+                let labels = bench.field::<i32>(&labels);
+                let picked = bench.field::<u32>(order);
+                let batch = number.map(|number| bench.field::<u64>(&[number as u64]));
+                let mut images = bench.before(count * width, false);
+                let mut targets = bench.zeros(count);
+                bench
+                    .device
+                    .gather(
+                        &g,
+                        pixels.view(),
+                        labels.view(),
+                        picked.view(),
+                        batch.as_ref().map(Field::view),
+                        images.view_mut(),
+                        targets.view_mut(),
+                    )
+                    .unwrap();
+                let what = format!("{g:?}, {order:?}, {number:?}");
+                results.exact(format!("{what}: images"), bench.values(&images));
+                results.exact(format!("{what}: targets"), bench.integers(&targets));
+            }
+        }
+    }
+}
+
+fn record<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+    // Into the middle, the last place, and none.
+    for batch in [1, 2, 3] {
+        let loss = bench.normal(1, 0, 0.0);
+        let correct = bench.field::<i32>(&[29]);
+        let mut records = bench.before(6, true);
+        let mut clock = bench.field::<u64>(&[u64::from(u32::MAX), batch]);
+        bench
+            .device
+            .record(loss.view(), correct.view(), records.view_mut(), clock.view_mut())
+            .unwrap();
+        results.exact(format!("batch {batch}: records"), bench.values(&records));
+        results.exact(format!("batch {batch}: clock"), bench.counts(&clock));
+    }
+}
+
+fn cross_entropy_rows<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+    for [rows, classes] in [[1, 1], [3, 7], [33, 24], [9, 70], [0, 5]] {
+        let mut logits: Vec<T> = normal(rows * classes, 0).iter().map(|x| T::of(4.0 * x)).collect();
+        // Ties, and one row far from 0, where the sum must not be rounded away.
+        logits.iter_mut().step_by(5).for_each(|x| *x = T::of(9.0));
+        logits.iter_mut().take(classes).for_each(|x| *x += T::of(1e4));
+        let mut target: Vec<i32> = (0..rows).map(|row| (row * 5 % classes) as i32).collect();
+        if rows > 4 {
+            // No class, and a row whose largest logit is NaN.
+            (target[2], target[3]) = (classes as i32, -1);
+            logits[4 * classes + 1] = T::nan();
+        }
+        let (x, t) = (bench.field(&logits), bench.field(&target));
+        let mut losses = bench.before(rows, false);
+        let mut predicted = bench.zeros(rows);
+        let g = RowsGeometry { rows: rows as u32, classes: classes as u32 };
+        bench
+            .device
+            .cross_entropy_rows(&g, x.view(), t.view(), losses.view_mut(), predicted.view_mut())
+            .unwrap();
+        results.close(format!("{g:?}: losses"), bench.values(&losses));
+        results.exact(format!("{g:?}: predicted"), bench.integers(&predicted));
+    }
+}
+
+/// A learning rate and steps made, as optimizers keep them.
+struct Steps<D: Memory> {
+    lr: Field<D, f64>,
+    made: Field<D, u64>,
+}
+
+impl<D: Memory> Steps<D> {
+    fn new(bench: &Bench<'_, D>, lr: f64, made: u64) -> Self {
+        Self { lr: bench.field(&[lr]), made: bench.field(&[made]) }
+    }
+
+    fn update(&mut self, is_last: bool) -> UpdateState<'_, D> {
+        UpdateState { lr: self.lr.view(), steps: self.made.view_mut(), is_last }
+    }
+}
+
+fn sgd<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+    for n in [0, 1, 7, 1030] {
+        for case in 0..5_u32 {
+            let step = SgdStep {
+                momentum: 0.9,
+                dampening: if case == 2 || case == 4 { 0.25 } else { 0.0 },
+                weight_decay: if case > 1 { 0.01 } else { 0.0 },
+                nesterov: u64::from(case == 3),
+            };
+            let mut steps = Steps::new(bench, 0.1, if case == 4 { 0 } else { 7 });
+            let mut p = bench.normal(n, 0, 0.0);
+            let g = bench.normal(n, 1, 0.0);
+            // On the first step there is no velocity yet: whatever lies there must not matter.
+            let mut velocity = bench.before(n, case != 4);
+            let wanted = (case > 0).then(|| velocity.view_mut());
+            let state = steps.update(case != 1);
+            bench.device.sgd(&step, state, p.view_mut(), g.view(), wanted).unwrap();
+            results.close(format!("sgd {case} of {n}: parameters"), bench.values(&p));
+            results.close(format!("sgd {case} of {n}: velocity"), bench.values(&velocity));
+            results.exact(format!("sgd {case} of {n}: steps"), bench.counts(&steps.made));
+        }
+    }
+}
+
+fn adam<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+    for n in [0, 1, 7, 1030] {
+        for case in 0..4_u64 {
+            let mut steps = Steps::new(bench, 1e-3, case * 100);
+            let step = AdamStep {
+                beta1: 0.9,
+                beta2: 0.999,
+                eps: 1e-8,
+                weight_decay: if case > 0 { 0.05 } else { 0.0 },
+                decoupled: u64::from(case == 2),
+            };
+            let mut gradients: Vec<T> = normal(n, 1).into_iter().map(T::of).collect();
+            let squares =
+                |stream| normal(n, stream).iter().map(|x| T::of(x * x)).collect::<Vec<_>>();
+            let (mut first, mut second) = (squares(2), squares(3));
+            // Moments that decay below the smallest normal number, and a NaN, which must reach the
+            // largest second moment too.
+            if n > 2 && (case == 0 || case == 3) {
+                (gradients[0], first[0], second[0]) =
+                    (T::zero(), T::min_positive_value(), T::min_positive_value());
+                (gradients[1], first[1], second[1]) = (T::nan(), T::zero(), T::one());
+            }
+            let mut p = bench.normal(n, 0, 0.0);
+            let g = bench.field(&gradients);
+            let (mut m, mut v) = (bench.field(&first), bench.field(&second));
+            let mut largest = bench.field(&squares(4));
+            let wanted = (case == 3).then(|| largest.view_mut());
+            let state = steps.update(case != 1);
+            bench
+                .device
+                .adam(&step, state, p.view_mut(), g.view(), m.view_mut(), v.view_mut(), wanted)
+                .unwrap();
+            results.exact(format!("adam {case} of {n}: steps"), bench.counts(&steps.made));
+            results.close(format!("adam {case} of {n}: parameters"), bench.values(&p));
+            results.close(format!("adam {case} of {n}: exp_avg"), bench.values(&m));
+            results.close(format!("adam {case} of {n}: exp_avg_sq"), bench.values(&v));
+            results.close(format!("adam {case} of {n}: max"), bench.values(&largest));
+        }
+    }
+}
+
+/// Where the CPU raises an error, a kernel can only say NaN.
+#[test]
+fn a_target_that_is_no_class_makes_the_loss_nan() {
+    let cuda = <Cuda as TestDevice>::open();
+    let bench = Bench { device: &cuda, size: Size::Small, place: Place::From(0) };
+    for batch in [4, 70] {
+        for wrong in [3, -1, i32::MAX] {
+            let g = CrossEntropyGeometry {
+                batch: batch as u32,
+                classes: 3,
+                ignore_index: -100,
+                mean: 1,
+                label_smoothing: 0.0,
+            };
+            let mut target = vec![1; batch];
+            target[batch - 2] = wrong;
+            let (x, t) = (bench.normal(batch * 3, 0, 0.0), bench.field(&target));
+            let mut loss = bench.field(&[0.0_f32]);
+            let mut saved = bench.before(batch * 3, false);
+            let mut correct = bench.zeros(1);
+            signet::ops::cross_entropy::CrossEntropyKernels::cross_entropy_forward(
+                &cuda,
+                &g,
+                x.view(),
+                t.view(),
+                loss.view_mut(),
+                saved.view_mut(),
+                correct.view_mut(),
+            )
+            .unwrap();
+            let found = |loss: &Field<Cuda, f32>, saved: &Field<Cuda, f32>| {
+                let saved = bench.values(saved);
+                let nan_rows = (0..batch).filter(|row| saved[row * 3].is_nan()).collect();
+                (bench.values(loss)[0].is_nan(), nan_rows)
+            };
+            let expected: (bool, Vec<_>) = (true, vec![batch - 2]);
+            assert_eq!(found(&loss, &saved), expected);
+
+            let g = LinearCrossEntropyGeometry::new(g, 3);
+            let mut loss = bench.field(&[0.0_f32]);
+            let weight = bench.normal(9, 1, 0.0);
+            signet::ops::linear_cross_entropy::LinearCrossEntropyKernels::linear_cross_entropy_forward(
+                &cuda,
+                &g,
+                x.view(),
+                weight.view(),
+                None,
+                t.view(),
+                loss.view_mut(),
+                saved.view_mut(),
+                correct.view_mut(),
+            )
+            .unwrap();
+            assert_eq!(found(&loss, &saved), expected, "of the fused op");
+        }
+    }
+}

@@ -1,0 +1,427 @@
+//! What PyTorch answers, op by op: `tests/fixtures`, in f64 and in f32.
+
+use crate::common;
+use crate::on_every_device;
+
+use common::compare::{Tolerance, assert_close};
+use common::device::TestDevice;
+use common::fixture::{Fixture, FixtureCase};
+use common::host::{Fill, HostTensor, values};
+use common::models::{named_state, state_dict};
+use common::registry::Op;
+use signet::dtype::Float;
+use signet::nn::{BatchNorm2d, Conv2d, Dropout, Layer, Linear, MaxPool2d, Module, Sequential};
+use signet::ops::conv2d::Conv2dOptions;
+use signet::ops::cross_entropy::{CrossEntropyOptions, Reduction, cross_entropy};
+use signet::ops::cross_entropy_rows::cross_entropy_rows;
+use signet::ops::gather::{gather, gather_batch};
+use signet::ops::max_pool2d::max_pool2d;
+use signet::optim::{Adam, AdamOptions, Optimizer, Schedule, Sgd, SgdOptions};
+use signet::{Arena, Device, Result, Tape, Tensor, layers};
+
+on_every_device! {
+    conv2d_agrees_with_pytorch,
+    batch_norm2d_agrees_with_pytorch,
+    relu_agrees_with_pytorch,
+    max_pool2d_agrees_with_pytorch,
+    linear_agrees_with_pytorch,
+    cross_entropy_agrees_with_pytorch,
+    cross_entropy_rows_agree_with_cross_entropy,
+    add_mul_and_matmul_agree_with_pytorch,
+    sum_and_mean_agree_with_pytorch,
+    flatten_and_reshape_agree_with_pytorch,
+    dropout_that_draws_nothing_agrees_with_pytorch,
+    optimizers_agree_with_pytorch,
+    gather_picks_and_scales_as_the_fixtures_do,
+    parameters_start_inside_pytorchs_bounds,
+}
+
+/// Runs a case's inputs (those of `names` that it has) through `function`, and compares the output
+/// and, under the case's upstream gradient, the gradient of each input.
+fn check<D: Device<T>, T: Float>(
+    device: &D,
+    case: &FixtureCase,
+    names: &[&str],
+    tolerance: Tolerance,
+    function: impl Fn(&[Tensor<D, T>]) -> Result<Tensor<D, T>>,
+) {
+    let what = |part: &str| format!("{} {part} in {}", case.name, T::NAME);
+    let tape = Tape::new();
+    let (names, inputs): (Vec<_>, Vec<_>) = names
+        .iter()
+        .filter_map(|&name| Some((name, tape.watch(&case.get(name)?.on(device)))))
+        .unzip();
+    let output = function(&inputs).unwrap_or_else(|e| panic!("{}: {e}", what("output")));
+    let expected = case.tensor("output");
+    assert_eq!(output.dims(), expected.shape, "{}", what("output"));
+    assert_close(what("output"), &values(&output), &expected.values, tolerance);
+    let gradients = output.backward_with(&case.tensor("grad_output").on(device)).unwrap();
+    for (name, input) in names.iter().zip(&inputs) {
+        let name = format!("grad_{name}");
+        let gradient = gradients.of(input).unwrap_or_else(|| panic!("{}", what(&name)));
+        assert_close(what(&name), &values(&gradient), &case.tensor(&name).values, tolerance);
+    }
+}
+
+/// All cases of a file, in both precisions.
+fn check_file<D: TestDevice>(file: &str, names: &[&str], op: impl Fn(&FixtureCase) -> Op) {
+    let device = D::open();
+    for case in Fixture::cases(file) {
+        let op = op(&case);
+        check(&device, &case, names, Tolerance::of::<f64>(), |x| op.run::<D, f64>(x));
+        check(&device, &case, names, Tolerance::of::<f32>(), |x| op.run::<D, f32>(x));
+    }
+}
+
+fn conv2d_agrees_with_pytorch<D: TestDevice>() {
+    check_file::<D>("conv2d", &["input", "weight", "bias"], |case| {
+        assert_eq!(case.flag("bias"), case.get("bias").is_some(), "{}", case.name);
+        assert_eq!(case.tensor("weight").shape[2..], case.pair("kernel"), "{}", case.name);
+        Op::Conv2d(Conv2dOptions {
+            stride: case.pair("stride"),
+            padding: case.pair("padding"),
+            dilation: case.pair("dilation"),
+        })
+    });
+}
+
+fn relu_agrees_with_pytorch<D: TestDevice>() {
+    check_file::<D>("relu", &["input"], |_| Op::Relu);
+}
+
+fn linear_agrees_with_pytorch<D: TestDevice>() {
+    check_file::<D>("linear", &["input", "weight", "bias"], |_| Op::Linear);
+}
+
+fn add_mul_and_matmul_agree_with_pytorch<D: TestDevice>() {
+    check_file::<D>("add", &["a", "b"], |_| Op::Add);
+    check_file::<D>("mul", &["a", "b"], |_| Op::Mul);
+    check_file::<D>("matmul", &["a", "b"], |_| Op::Matmul);
+}
+
+fn flatten_and_reshape_agree_with_pytorch<D: TestDevice>() {
+    check_file::<D>("flatten", &["input"], |case| Op::Flatten(case.number("start_dim") as usize));
+    check_file::<D>("reshape", &["input"], |case| Op::Reshape(case.sizes("shape")));
+}
+
+/// The engine sums all elements or none; the cases along some dimensions wait for an op.
+fn sum_and_mean_agree_with_pytorch<D: TestDevice>() {
+    let device = D::open();
+    for (file, op) in [("sum", Op::Sum), ("mean", Op::Mean)] {
+        let cases = Fixture::cases(file).into_iter();
+        let whole: Vec<_> = cases.filter(|case| case.attribute("dims").is_null()).collect();
+        assert_eq!(whole.len(), 4, "{file}");
+        for case in whole {
+            check(&device, &case, &["input"], Tolerance::of::<f64>(), |x| op.run::<D, f64>(x));
+            check(&device, &case, &["input"], Tolerance::of::<f32>(), |x| op.run::<D, f32>(x));
+        }
+    }
+}
+
+fn cross_entropy_agrees_with_pytorch<D: TestDevice>() {
+    check_file::<D>("cross_entropy", &["input"], |case| Op::CrossEntropy {
+        target: case.tensor("target").integers(),
+        options: CrossEntropyOptions {
+            ignore_index: case.number("ignore_index") as i32,
+            reduction: match case.word("reduction") {
+                "mean" => Reduction::Mean,
+                "sum" => Reduction::Sum,
+                other => panic!("{}: {other}", case.name),
+            },
+            label_smoothing: case.number("label_smoothing"),
+        },
+    });
+}
+
+fn pool(case: &FixtureCase) -> MaxPool2d {
+    MaxPool2d::new(case.pair("kernel"))
+        .stride(case.pair("stride"))
+        .padding(case.pair("padding"))
+        .ceil_mode(case.flag("ceil_mode"))
+}
+
+fn max_pool2d_agrees_with_pytorch<D: TestDevice>() {
+    check_file::<D>("max_pool2d", &["input"], |case| Op::MaxPool2d(pool(case)));
+    let device = D::open();
+    for case in Fixture::cases("max_pool2d") {
+        let input: Tensor<D, f32> = case.tensor("input").on(&device);
+        let (_, indices) = max_pool2d(&input, &pool(&case)).unwrap();
+        assert_eq!(indices.to_vec().unwrap(), case.tensor("indices").integers(), "{}", case.name);
+    }
+}
+
+fn dropout_that_draws_nothing_agrees_with_pytorch<D: TestDevice>() {
+    fn one<D: Device<T>, T: Float>(device: &D, case: &FixtureCase) {
+        let layers = layers![Dropout::new(case.number("p"))];
+        let model = Sequential::<D, T>::new(device, 1, layers).unwrap();
+        model.context().train(case.flag("training"));
+        check(device, case, &["input"], Tolerance::of::<T>(), |x| model.forward(&x[0]));
+    }
+    let device = D::open();
+    for case in Fixture::cases("dropout") {
+        one::<D, f64>(&device, &case);
+        one::<D, f32>(&device, &case);
+    }
+}
+
+fn batch_norm2d_agrees_with_pytorch<D: TestDevice>() {
+    let device = D::open();
+    for case in Fixture::cases("batch_norm2d") {
+        check_batch_norm2d::<D, f64>(&device, &case);
+        check_batch_norm2d::<D, f32>(&device, &case);
+    }
+}
+
+/// The layer, with its running statistics before and after. `check` watches weight and bias: the
+/// layer's own parameters are set to the same values and get the same gradients.
+fn check_batch_norm2d<D: Device<T>, T: Float>(device: &D, case: &FixtureCase) {
+    let channels = case.tensor("input").shape[1];
+    let layer = BatchNorm2d::new(channels)
+        .eps(case.number("eps"))
+        .momentum(case.attribute("momentum").as_f64())
+        .affine(case.flag("affine"))
+        .track_running_stats(case.flag("track_running_stats"));
+    let model = Sequential::<D, T>::new(device, 1, layers![layer]).unwrap();
+    let before = |key: &str| {
+        case.get(key).or_else(|| case.get(&format!("{key}_before"))).expect("a value before")
+    };
+    let keys: Vec<String> = named_state(&model).into_keys().collect();
+    let start = keys.iter().map(|key| (key.as_str(), before(&key["0.".len()..])));
+    model.load_state_dict(&state_dict(start)).unwrap();
+    model.context().train(case.flag("training"));
+
+    // Around a mean of 1000, f32 holds the inputs themselves to 3e-5.
+    let tolerance = match (T::NAME, case.name.contains("mean_1000")) {
+        ("float32", true) => Tolerance::scale(1e-4),
+        ("float64", true) => Tolerance::scale(1e-11),
+        _ => Tolerance::of::<T>(),
+    };
+    check(device, case, &["input"], tolerance, |x| model.forward(&x[0]));
+    for (key, tensor) in common::models::parameters(&model) {
+        let name = format!("grad_{}", &key["0.".len()..]);
+        let gradient = tensor.grad().unwrap().expect("backward ran");
+        let what = format!("{} {name} in {}", case.name, T::NAME);
+        assert_close(what, &values(&gradient), &case.tensor(&name).values, tolerance);
+    }
+    for (key, actual) in named_state(&model) {
+        let Some(after) = case.get(&format!("{}_after", &key["0.".len()..])) else { continue };
+        let what = format!("{} {key} after in {}", case.name, T::NAME);
+        assert_close(what, &actual.values, &after.values, tolerance);
+    }
+}
+
+fn optimizers_agree_with_pytorch<D: TestDevice>() {
+    let device = D::open();
+    for case in Fixture::cases("optim") {
+        check_optimizer::<D, f64>(&device, &case, 1e-13);
+        check_optimizer::<D, f32>(&device, &case, 1e-4);
+    }
+}
+
+/// Ten steps on given gradients. The tolerance is a share of each element: their magnitudes run
+/// over eleven decades. f32 needs room where weight decay cancels a gradient.
+fn check_optimizer<D: Device<T>, T: Float>(device: &D, case: &FixtureCase, relative: f64) {
+    let arena = Arena::new(device).unwrap();
+    let start: Tensor<D, T> = case.tensor("start").on(device);
+    let parameter = arena.parameter(&start.to_vec().unwrap(), start.dims()).unwrap();
+    let mut optimizer = optimizer(&arena, case);
+    let (grads, expected) = (case.tensor("grads"), case.tensor("values"));
+    for step in 0..10 {
+        let tape = Tape::new();
+        // The gradient of `sum(g * p)` by `p` is `g`.
+        let g: Tensor<D, T> = tape.input(&grads.rows(step..step + 1).on(device));
+        let product = g.mul(&parameter).unwrap();
+        optimizer.zero_grad();
+        product.sum().unwrap().backward().unwrap();
+        optimizer.step().unwrap();
+        let what = format!("{} after step {} in {}", case.name, step + 1, T::NAME);
+        let expected = expected.rows(step..step + 1).values;
+        let tolerance = Tolerance { relative, absolute: relative, ..Tolerance::default() };
+        assert_close(what, &values(&parameter), &expected, tolerance);
+    }
+    let state = optimizer.state().unwrap();
+    assert_eq!(state.step, 10, "{}", case.name);
+    for name in ["exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer"] {
+        let moment = state.moments.iter().find(|(known, _)| known == name);
+        let expected = case.get(name);
+        assert_eq!(moment.is_some(), expected.is_some(), "{} {name}", case.name);
+        if let (Some((_, moment)), Some(expected)) = (moment, expected) {
+            let moment: Vec<f64> = moment[..37].iter().map(|x| x.as_f64()).collect();
+            let what = format!("{} {name} in {}", case.name, T::NAME);
+            assert_close(what, &moment, &expected.values, Tolerance::relative(relative));
+        }
+    }
+}
+
+fn optimizer<D: Device<T>, T: Float>(
+    arena: &Arena<D, T>,
+    case: &FixtureCase,
+) -> Box<dyn Optimizer<D, T>> {
+    let (lr, weight_decay) = (case.number("lr"), case.number("weight_decay"));
+    let adam = |options: AdamOptions| {
+        let betas = case.attribute("betas");
+        Box::new(
+            Adam::new(
+                arena,
+                AdamOptions {
+                    betas: (betas[0].as_f64().unwrap(), betas[1].as_f64().unwrap()),
+                    eps: case.number("eps"),
+                    weight_decay,
+                    amsgrad: case.flag("amsgrad"),
+                    ..options
+                },
+            )
+            .unwrap(),
+        )
+    };
+    match case.word("kind") {
+        "Adam" => adam(AdamOptions::adam(lr)),
+        "AdamW" => adam(AdamOptions::adamw(lr)),
+        "SGD" => Box::new(
+            Sgd::new(
+                arena,
+                SgdOptions {
+                    lr,
+                    momentum: case.number("momentum"),
+                    dampening: case.number("dampening"),
+                    weight_decay,
+                    nesterov: case.flag("nesterov"),
+                },
+            )
+            .unwrap(),
+        ),
+        other => panic!("{}: {other}", case.name),
+    }
+}
+
+#[test]
+fn schedules_agree_with_pytorch() {
+    for case in Fixture::cases("schedules") {
+        let steps = case.number("steps") as u64;
+        let schedule = match case.word("kind") {
+            "constant" => Schedule::Constant,
+            "step" => Schedule::Step {
+                step_size: case.number("step_size") as u64,
+                gamma: case.number("gamma"),
+            },
+            "warmup_cosine" => Schedule::Cosine {
+                warmup: case.number("warmup") as u64,
+                start_factor: case.number("start_factor"),
+                epochs: steps,
+                eta_min: case.number("min_lr"),
+            },
+            other => panic!("{}: {other}", case.name),
+        };
+        schedule.check().unwrap();
+        let rates: Vec<f64> = (0..=steps).map(|t| schedule.lr(case.number("lr"), t)).collect();
+        // PyTorch multiplies step by step, which moves the last bits.
+        let tolerance = Tolerance::relative(1e-12).plus(1e-17);
+        assert_close(&case.name, &rates, &case.tensor("lr").values, tolerance);
+    }
+}
+
+/// Drawn values fill the interval and never leave it: with `n` of them the largest is near the
+/// bound, the mean near 0 and the mean square near a third of the bound's.
+fn parameters_start_inside_pytorchs_bounds<D: TestDevice>() {
+    let device = D::open();
+    let cases = Fixture::cases("init");
+    for case in &cases {
+        let shape = case.sizes("shape");
+        let layer: Layer = match case.word("kind") {
+            "conv2d" => Conv2d::new(shape[1], shape[0], [shape[2], shape[3]]).into(),
+            "linear" => Linear::new(shape[1], shape[0]).into(),
+            other => panic!("{}: {other}", case.name),
+        };
+        let fan_in: usize = shape[1..].iter().product();
+        assert_eq!(fan_in, case.number("fan_in") as usize, "{}", case.name);
+        for name in ["weight", "bias"] {
+            let bound = case.number(&format!("{name}_bound"));
+            // Over many seeds, so that few values are enough to tell.
+            let drawn: Vec<f64> = (0..64)
+                .take_while(|seed| *seed == 0 || shape.iter().product::<usize>() < 10_000)
+                .flat_map(|seed| {
+                    let model =
+                        Sequential::<D, f64>::new(&device, seed, vec![layer.clone()]).unwrap();
+                    named_state(&model)[&format!("0.{name}")].values.clone()
+                })
+                .collect();
+            let n = drawn.len() as f64;
+            let mean = drawn.iter().sum::<f64>() / n;
+            let square = drawn.iter().map(|x| x * x).sum::<f64>() / n;
+            let (low, high) =
+                drawn.iter().fold((0.0f64, 0.0f64), |(l, h), &x| (l.min(x), h.max(x)));
+            let what = format!("{} {name}: {low} to {high}, bound {bound}", case.name);
+            assert!(-bound <= low && high <= bound, "{what}");
+            // The chance that the largest of n is below 1 - 12/n of the range is e^-12.
+            let gap = 24.0 * bound / n;
+            assert!(low <= gap - bound && bound - gap <= high, "{what}");
+            // Five standard deviations of the mean and of the mean square.
+            assert!(mean.abs() < 5.0 * bound / (3.0 * n).sqrt(), "{what}, mean {mean}");
+            let spread = 5.0 * bound * bound * (4.0 / 45.0 / n).sqrt();
+            assert!((square - bound * bound / 3.0).abs() < spread, "{what}, mean square {square}");
+        }
+    }
+}
+
+/// Row by row, to the last bit.
+fn cross_entropy_rows_agree_with_cross_entropy<D: TestDevice>() {
+    fn check<D: Device<T>, T: Float>(device: &D) {
+        let logits = Fill::Normal(3.0).draw(&[9, 7], 4, 0);
+        let target: Vec<i32> = (0..9).map(|row| row * 5 % 7).collect();
+        let targets = Tensor::from_slice(device, &target, [9]).unwrap();
+        let losses = Tensor::<D, T>::zeros(device, [9]).unwrap();
+        let predicted = Tensor::zeros(device, [9]).unwrap();
+        let on_device: Tensor<D, T> = logits.on(device);
+        cross_entropy_rows(&on_device, &targets, &losses, &predicted).unwrap();
+        let (losses, predicted) = (losses.to_vec().unwrap(), predicted.to_vec().unwrap());
+        let mut hits = 0;
+        for row in 0..9 {
+            let one = logits.rows(row..row + 1).on(device);
+            let expected = Tensor::from_slice(device, &target[row..row + 1], [1]).unwrap();
+            let (loss, correct) =
+                cross_entropy::<D, T>(&one, &expected, &Default::default()).unwrap();
+            assert_eq!(losses[row], loss.item().unwrap(), "row {row}");
+            let correct = correct.item().unwrap();
+            assert_eq!(i32::from(predicted[row] == target[row]), correct, "row {row}");
+            hits += correct;
+        }
+        assert!(0 < hits && hits < 9, "{hits} tell nothing");
+        let refused = cross_entropy_rows(&on_device, &targets, &on_device, &targets);
+        assert!(refused.is_err(), "losses of another shape");
+    }
+    let device = D::open();
+    check::<D, f64>(&device);
+    check::<D, f32>(&device);
+}
+
+/// The pixels of a fixture out of order, some of them twice.
+fn gather_picks_and_scales_as_the_fixtures_do<D: TestDevice>() {
+    fn one<D: Device<T>, T: Float>(device: &D, pixels: &HostTensor, labels: &HostTensor) {
+        let bytes: Vec<u8> = pixels.values.iter().map(|&x| x as u8).collect();
+        let data = Tensor::from_slice(device, &bytes, &pixels.shape[..]).unwrap();
+        let order = [4, 0, 6, 6, 2];
+        let rows = Tensor::from_slice(device, &order, [5]).unwrap();
+        let (images, targets) = gather::<D, T>(&data, &labels.labels_on(device), &rows).unwrap();
+        assert_eq!(images.dims(), [5, 1, 28, 28]);
+        let picked = |t: &HostTensor| -> Vec<f64> {
+            let rows = order.iter().map(|&row| row as usize);
+            rows.flat_map(|row| t.rows(row..row + 1).values).collect()
+        };
+        let expected: Vec<f64> =
+            picked(pixels).into_iter().map(|byte| (T::of(byte) / T::of(255.0)).as_f64()).collect();
+        assert_eq!(values(&images), expected);
+        let targets = targets.to_vec().unwrap().into_iter().map(f64::from);
+        let picked_labels = picked(labels);
+        assert_eq!(targets.collect::<Vec<_>>(), picked_labels);
+        // The last batch of two is the last row.
+        let (batch, labels) =
+            (Tensor::from_slice(device, &[2], [1]).unwrap(), labels.labels_on(device));
+        let (last, target) = gather_batch::<D, T>(&data, &labels, &rows, &batch, [1, 2]).unwrap();
+        assert_eq!(values(&last), expected[4 * 784..]);
+        assert_eq!(target.to_vec().unwrap(), [picked_labels[4] as i32]);
+        assert!(gather_batch::<D, T>(&data, &labels, &rows, &batch, [6, 6]).is_err());
+    }
+    let (device, fixture) = (D::open(), Fixture::load("narrow_step"));
+    one::<D, f64>(&device, fixture.tensor("pixels"), fixture.tensor("labels"));
+    one::<D, f32>(&device, fixture.tensor("pixels"), fixture.tensor("labels"));
+}

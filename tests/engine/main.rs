@@ -1,0 +1,31 @@
+//! The library's own promises, on the CPU and on the simulated GPU.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `fixtures.rs`, `fixtures_network.rs` | ops, optimizers and whole networks against PyTorch's values |
+//! | `gradcheck.rs`, `backward.rs` | gradients against finite differences, and what backward adds to |
+//! | `properties.rs` | random geometries: every op is its definition |
+//! | `tape.rs`, `optim.rs`, `network.rs`, `train.rs`, `data.rs` | the tape, optimizers, the whole network, the trainer, data |
+//! | `cpu_simd.rs` | the vector kernels against plain ones |
+//! | `cuda_ops.rs`, `cuda_registry.rs`, `cuda_precision.rs`, `cuda_network.rs` | the CUDA kernels, in every order of threads and under checks |
+//! | `compare.rs` | the comparison itself |
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod backward;
+mod compare;
+mod cpu_simd;
+mod cuda_network;
+mod cuda_ops;
+mod cuda_precision;
+mod cuda_registry;
+mod data;
+mod fixtures;
+mod fixtures_network;
+mod gradcheck;
+mod network;
+mod optim;
+mod properties;
+mod tape;
+mod train;

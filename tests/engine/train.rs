@@ -1,0 +1,247 @@
+//! The trainer as a library: interrupted, with and without graphs, and what a validation measures.
+
+use crate::common;
+use crate::on_every_device;
+
+use common::compare::{Tolerance, assert_close};
+use common::device::TestDevice;
+use common::models::narrow;
+use signet::data::{DataLoader, synthetic};
+use signet::dtype::Float;
+use signet::nn::{Linear, Module, Sequential, asl};
+use signet::ops::cross_entropy::cross_entropy;
+use signet::train::{Config, OptimizerKind, Outcome, State, Trainer, evaluate};
+use signet::{Device, Error, Tape, Tensor, layers};
+
+on_every_device! {
+    graphs_change_no_bit,
+    a_run_goes_on_with_the_same_bits_wherever_it_stopped,
+    a_loss_that_is_no_number_stops_the_run_soon,
+    the_first_layer_that_is_not_finite_is_named,
+    the_first_gradient_that_is_not_finite_is_named,
+    a_step_that_is_not_finite_names_a_parameter,
+    a_loss_that_is_not_finite_of_finite_outputs_is_named,
+    an_evaluation_sums_the_means_of_its_batches,
+    too_few_outputs_are_refused,
+}
+
+/// Three steps an epoch, the last of a smaller batch.
+fn trainer<D: TestDevice>(optimizer: OptimizerKind, graphs: bool) -> Trainer<D> {
+    let config = Config { batch_size: 4, epochs: 3, optimizer, ..Config::default() };
+    let mut trainer = Trainer::new(&D::open(), config, &synthetic(3, 11, 5)).unwrap();
+    trainer.use_graphs(graphs);
+    trainer.on_notice(|line| panic!("{line}"));
+    trainer
+}
+
+/// Trains to the end, or in `epoch` up to `step`.
+fn run<D: TestDevice>(trainer: &mut Trainer<D>, stop: Option<(u64, usize)>) {
+    while trainer.epoch() < 3 {
+        let outcome = trainer.run_epoch(|at| stop != Some((at.epoch, at.step))).unwrap();
+        if outcome == Outcome::Interrupted {
+            return;
+        }
+    }
+    assert_eq!(stop, None);
+}
+
+/// That two states differ in nothing but times.
+#[track_caller]
+fn assert_same(what: &str, one: &State, other: &State) {
+    assert!(one.model == other.model, "{what}: models");
+    assert!(one.best_model == other.best_model, "{what}: best models");
+    assert!(one.optimizer == other.optimizer, "{what}: optimizers");
+    let losses = |state: &State| -> Vec<[f64; 4]> {
+        let epochs = state.history.iter();
+        epochs.map(|m| [m.train_loss, m.train_accuracy, m.valid_loss, m.valid_accuracy]).collect()
+    };
+    assert_eq!(losses(one), losses(other), "{what}");
+}
+
+fn graphs_change_no_bit<D: TestDevice>() {
+    for (optimizer, fuse) in [(OptimizerKind::Adam, true), (OptimizerKind::Sgd, false)] {
+        let [graphs, eager] = [true, false].map(|graphs| {
+            let mut trainer = trainer::<D>(optimizer, graphs);
+            trainer.model().fuse(fuse);
+            run(&mut trainer, None);
+            trainer.state().unwrap()
+        });
+        assert_same(&format!("{optimizer:?}, fused: {fuse}"), &graphs, &eager);
+        // Every batch was counted, replayed or not.
+        let count = graphs.model.get("1.num_batches_tracked").unwrap().values.to_float::<f64>();
+        assert_eq!((count, graphs.optimizer.step), (vec![9.0], 9));
+    }
+}
+
+fn a_run_goes_on_with_the_same_bits_wherever_it_stopped<D: TestDevice>() {
+    let whole = {
+        let mut trainer = trainer::<D>(OptimizerKind::Adam, true);
+        run(&mut trainer, None);
+        trainer.state().unwrap()
+    };
+    // Before anything is captured, and when everything is; on with graphs or without.
+    for (stop, graphs) in [((0, 1), false), ((2, 1), true)] {
+        let mut first = trainer::<D>(OptimizerKind::Adam, true);
+        run(&mut first, Some(stop));
+        let state = first.state().unwrap();
+        let mut second = trainer::<D>(OptimizerKind::Adam, graphs);
+        second.restore(&state).unwrap();
+        run(&mut second, None);
+        assert_same(&format!("stopped at {stop:?}"), &second.state().unwrap(), &whole);
+        // The one that was interrupted can go on too.
+        run(&mut first, None);
+        assert_same(&format!("paused at {stop:?}"), &first.state().unwrap(), &whole);
+    }
+}
+
+fn a_loss_that_is_no_number_stops_the_run_soon<D: TestDevice>() {
+    let config = Config { batch_size: 1, epochs: 1, lr: 1e30, ..Config::default() };
+    let mut trainer = Trainer::new(&D::open(), config, &synthetic(3, 90, 1)).unwrap();
+    let mut steps = 0;
+    let outcome = trainer.run_epoch(|progress| {
+        steps = progress.step;
+        true
+    });
+    let Err(Error::NonFinite(text)) = outcome else { panic!("{outcome:?}") };
+    assert!(text.contains(" at step 1 of epoch 0"), "{text}");
+    assert!(steps < 60, "only after {steps} steps");
+}
+
+/// What `result` says of numbers that are not finite.
+#[track_caller]
+fn non_finite<R>(result: signet::Result<R>) -> String {
+    match result {
+        Err(Error::NonFinite(text)) => text,
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("all was finite"),
+    }
+}
+
+fn the_first_layer_that_is_not_finite_is_named<D: TestDevice>() {
+    let device = D::open();
+    let data = synthetic(5, 4, 1).train;
+    let loader = DataLoader::<D, f32>::new(&device, &data, 4, None).unwrap();
+    for (poisoned, layer) in [
+        ("0.weight", "0 (Conv2d)"),
+        ("5.weight", "5 (BatchNorm2d)"),
+        ("9.bias", "9 (Conv2d)"),
+        ("14.weight", "14 (Linear)"),
+        ("17.weight", "17 (Linear)"),
+    ] {
+        for fuse in [true, false] {
+            let model = Sequential::<D, f32>::new(&device, 0, asl(24)).unwrap();
+            model.fuse(fuse);
+            model.detect_anomaly(true);
+            let attempt = || {
+                let (images, targets) = loader.epoch(0, 0).unwrap().next().unwrap().unwrap();
+                model.cross_entropy(&images, &targets, &Default::default())
+            };
+            attempt().unwrap();
+            let state = model.state().into_iter().find(|(name, _)| name == poisoned);
+            let Some((_, signet::nn::State::Parameter(parameter))) = state else { panic!() };
+            let mut values = parameter.to_vec().unwrap();
+            *values.last_mut().unwrap() = f32::INFINITY;
+            parameter.set(&values).unwrap();
+            let text = non_finite(attempt());
+            let expected = format!("the output of layer {layer} is ");
+            assert!(text.starts_with(&expected), "{poisoned}, fused: {fuse}: {text}");
+        }
+    }
+}
+
+fn the_first_gradient_that_is_not_finite_is_named<D: TestDevice>() {
+    let device = D::open();
+    // The loss is finite, what goes back through the second layer is not; or, from there, the
+    // gradient of the first layer's weight.
+    for (x, first, second, expected) in [
+        (
+            1e-30,
+            1.0,
+            3e38,
+            "the gradient for the output of layer 0 (Linear) is inf at [0, 0] of [1, 1]",
+        ),
+        (3e38, 1e-38, 2.0, "the gradient of 0.weight (Linear) is inf at [0, 0] of [1, 1]"),
+    ] {
+        let layers = layers![Linear::new(1, 1).bias(false), Linear::new(1, 2).bias(false)];
+        let model = Sequential::<D, f32>::new(&device, 0, layers).unwrap();
+        for (values, (_, state)) in [vec![first], vec![second, -second]].iter().zip(model.state()) {
+            let signet::nn::State::Parameter(parameter) = state else { panic!() };
+            parameter.set(values).unwrap();
+        }
+        model.detect_anomaly(true);
+        let x = Tape::new().input(&Tensor::from_slice(&device, &[x], [1, 1]).unwrap());
+        let y = Tensor::from_slice(&device, &[1], [1]).unwrap();
+        let (loss, _) = model.cross_entropy(&x, &y, &Default::default()).unwrap();
+        let text = non_finite(loss.backward().and_then(|_| model.check_gradients()));
+        assert_eq!(text, expected);
+    }
+}
+
+fn a_step_that_is_not_finite_names_a_parameter<D: TestDevice>() {
+    let config =
+        Config { batch_size: 2, lr: 1e39, optimizer: OptimizerKind::Sgd, ..Config::default() };
+    let mut trainer = Trainer::new(&D::open(), config, &synthetic(3, 4, 1)).unwrap();
+    trainer.detect_anomaly();
+    let text = non_finite(trainer.run_epoch(|_| true));
+    assert!(text.starts_with("after the step 0.weight (Conv2d) is "), "{text}");
+    assert!(text.ends_with(" at step 0 of epoch 0"), "{text}");
+}
+
+/// The outputs are finite, the difference between them is not.
+fn a_loss_that_is_not_finite_of_finite_outputs_is_named<D: TestDevice>() {
+    let device = D::open();
+    for fuse in [true, false] {
+        let layers = layers![Linear::new(1, 2).bias(false)];
+        let model = Sequential::<D, f32>::new(&device, 0, layers).unwrap();
+        let Some((_, signet::nn::State::Parameter(weight))) = model.state().pop() else { panic!() };
+        weight.set(&[3e38, -3e38]).unwrap();
+        model.fuse(fuse);
+        model.detect_anomaly(true);
+        let x = Tensor::from_slice(&device, &[1.0], [1, 1]).unwrap();
+        let y = Tensor::from_slice(&device, &[1], [1]).unwrap();
+        let text = non_finite(model.cross_entropy(&x, &y, &Default::default()));
+        assert!(text.starts_with("the loss is inf at "), "fused: {fuse}: {text}");
+        assert!(text.ends_with("all outputs are finite"), "fused: {fuse}: {text}");
+    }
+}
+
+/// Against a loop as users write it, on more images than go through the model at once.
+fn an_evaluation_sums_the_means_of_its_batches<D: TestDevice>() {
+    fn check<D: Device<T>, T: Float>(device: &D, tolerance: f64) {
+        let data = synthetic(5, 1, 300).valid;
+        let model = Sequential::<D, T>::new(device, 3, narrow([0.2, 0.3])).unwrap();
+        let loader = DataLoader::new(device, &data, 32, None).unwrap();
+        let evaluation = evaluate(&model, &loader, 24).unwrap();
+        assert!(model.context().training(), "its mode is not that of before");
+        model.eval();
+        let (mut loss, mut hits) = (0.0, 0);
+        for batch in loader.epoch(0, 0).unwrap() {
+            let (images, targets) = batch.unwrap();
+            let logits = model.forward(&images).unwrap();
+            let (mean, correct) = cross_entropy(&logits, &targets, &Default::default()).unwrap();
+            loss += mean.item().unwrap().as_f64();
+            hits += correct.item().unwrap();
+        }
+        let measured = evaluation.measured;
+        assert_close("loss", &[measured.loss], &[loss], Tolerance::relative(tolerance));
+        assert_eq!(measured.accuracy, f64::from(hits) / 300.0);
+        // Of each image its own: the means are of these losses, the hits of these classes.
+        let sums = evaluation.losses.chunks(32).map(|x| x.iter().sum::<f64>() / x.len() as f64);
+        assert_close("losses", &[sums.sum()], &[loss], Tolerance::relative(tolerance.max(1e-6)));
+        let pairs = evaluation.predicted.iter().zip(&data.labels);
+        let recognised = pairs.filter(|&(&guess, &label)| guess == usize::from(label)).count();
+        assert_eq!((recognised, evaluation.predicted.len()), (hits as usize, 300));
+        assert!(hits > 0, "nothing to count");
+    }
+    let device = D::open();
+    check::<D, f64>(&device, 1e-12);
+    check::<D, f32>(&device, 1e-6);
+}
+
+fn too_few_outputs_are_refused<D: TestDevice>() {
+    let device = D::open();
+    let model = Sequential::<D, f32>::new(&device, 0, asl(3)).unwrap();
+    let loader = DataLoader::new(&device, &synthetic(5, 1, 30).valid, 32, None).unwrap();
+    let refused = evaluate(&model, &loader, 24);
+    assert!(matches!(&refused, Err(Error::Shape { op: "evaluate", .. })), "{refused:?}");
+}

@@ -1,0 +1,180 @@
+//! ONNX files: what is in them, and that another runtime computes the same.
+
+use crate::common;
+
+use common::host::{Fill, values};
+use common::models::{Batch, Training, named_state};
+use prost::Message;
+use signet::nn::{BatchNorm2d, Conv2d, Layer, Module, ReLU, Sequential, asl};
+use signet::onnx::{export, fold_batch_norms, proto};
+use signet::{Cpu, Tensor, layers};
+use std::path::Path;
+use std::process::Command;
+
+const IMAGE: [usize; 3] = [1, 28, 28];
+
+fn names(count: usize) -> Vec<String> {
+    (0..count).map(|class| format!("class {class}")).collect()
+}
+
+/// A model whose running statistics have seen something.
+fn trained(device: &Cpu) -> Sequential<Cpu, f32> {
+    let mut training = Training::new(device, 5, asl(24));
+    for step in 0..3 {
+        training.model.context().set_step(step).unwrap();
+        training.step(&Batch::random(9, step));
+    }
+    training.model.eval();
+    training.model
+}
+
+fn decode(file: &[u8]) -> proto::Graph {
+    let model = proto::Model::decode(file).unwrap();
+    assert_eq!((model.ir_version, model.opset_import[0].version), (7, 13));
+    assert_eq!(model.metadata_props[0].value.lines().count(), 24);
+    model.graph.unwrap()
+}
+
+#[test]
+fn the_graph_is_the_chain_of_layers() {
+    let device = Cpu::new(Some(1)).unwrap();
+    let dict = trained(&device).state_dict().unwrap();
+    let graph = decode(&export(&asl(24), &dict, IMAGE, &names(24), false).unwrap());
+    let ops: Vec<_> = graph.node.iter().map(|node| node.op_type.as_str()).collect();
+    let block = ["Conv", "BatchNormalization", "Relu", "MaxPool"];
+    let head = ["Flatten", "Gemm", "Relu", "Gemm"];
+    assert_eq!(ops, [&block[..], &block, &block, &head].concat());
+    // A chain: each reads what the one before wrote.
+    let mut last = "images";
+    for node in &graph.node {
+        assert_eq!(node.input[0], last, "{}", node.name);
+        last = &node.output[0];
+    }
+    assert_eq!(last, "logits");
+    // Everything else that is read is there, with the model's values.
+    let state = named_state(&trained(&device));
+    for name in graph.node.iter().flat_map(|node| &node.input[1..]) {
+        let tensor = graph.initializer.iter().find(|t| t.name == *name).expect("it is there");
+        let dims: Vec<usize> = tensor.dims.iter().map(|&size| size as usize).collect();
+        let values: Vec<f64> = tensor
+            .raw_data
+            .chunks(4)
+            .map(|x| f64::from(f32::from_le_bytes(x.try_into().unwrap())))
+            .collect();
+        assert_eq!(
+            (dims, values),
+            (state[name].shape.clone(), state[name].values.clone()),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn folding_computes_the_same() {
+    let device = Cpu::new(Some(1)).unwrap();
+    let model = trained(&device);
+    let named: Vec<(usize, Layer)> = asl(24).into_iter().enumerate().collect();
+    let (folded, dict) = fold_batch_norms(&named, &model.state_dict().unwrap()).unwrap();
+    assert!(folded.iter().all(|(_, layer)| layer.name() != "BatchNorm2d"));
+    // The same keys as a model whose layers are numbered anew.
+    let renamed = dict.iter().map(|(key, value)| {
+        let (index, name) = key.split_once('.').unwrap();
+        let place = folded.iter().position(|(i, _)| i.to_string() == index).unwrap();
+        (format!("{place}.{name}"), value.clone())
+    });
+    let renamed: Vec<_> = renamed.collect();
+    let layers = folded.iter().map(|(_, layer)| layer.clone()).collect();
+    let other = Sequential::<Cpu, f32>::new(&device, 0, layers).unwrap();
+    other.load_state_dict(&renamed.into_iter().collect()).unwrap();
+    other.eval();
+    let images: Tensor<Cpu, f32> = Fill::Normal(1.0).draw(&[7, 1, 28, 28], 1, 0).on(&device);
+    let (a, b) = (model.forward(&images).unwrap(), other.forward(&images).unwrap());
+    let scale = values(&a).iter().fold(0.0, |scale: f64, x| scale.max(x.abs()));
+    for (a, b) in values(&a).iter().zip(values(&b)) {
+        assert!((a - b).abs() <= 1e-5 * scale, "{a} {b}");
+    }
+}
+
+#[test]
+fn what_cannot_be_expressed_is_an_error() {
+    let device = Cpu::new(Some(1)).unwrap();
+    let norm = BatchNorm2d { track_running_stats: false, ..BatchNorm2d::new(4) };
+    let layers = layers![Conv2d::new(1, 4, 3), norm, ReLU];
+    let dict =
+        Sequential::<Cpu, f32>::new(&device, 0, layers.clone()).unwrap().state_dict().unwrap();
+    let refuse = |layers: &[Layer], fold, expected: &str| {
+        let error = export(layers, &dict, IMAGE, &[], fold).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    refuse(&layers, false, "without running statistics");
+    refuse(&layers, true, "keeps no running statistics");
+    refuse(
+        &[Conv2d::new(1, 4, 3).into(), ReLU.into(), Conv2d::new(4, 4, 3).into()],
+        false,
+        "Conv2d needs 2.weight",
+    );
+    refuse(&[Conv2d::new(3, 4, 3).into()], false, "channels");
+}
+
+#[test]
+#[cfg(feature = "cli")]
+fn the_program_writes_a_run_and_refuses_what_is_no_model() {
+    use common::program::{Place, run, stderr};
+    let place = Place::new(40, 30);
+    assert!(run(&place.train("a", &["--epochs", "1", "-q"])).status.success());
+    let folder = place.run_folder("a");
+    let file = folder.join("a.onnx");
+    let [folder, file] = [&folder, &file].map(|path| path.to_str().unwrap());
+    let output = run(&["export", folder, "--onnx", file, "--fold"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let ops = decode(&std::fs::read(file).unwrap()).node.len();
+    assert_eq!(ops, 3 * 3 + 4);
+    let refuse = |model: &str, onnx: &str, expected: &str| {
+        let output = run(&["export", model, "--onnx", onnx]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(expected), "{}", stderr(&output));
+    };
+    refuse(file, "/dev/null", "is no safetensors file");
+    refuse("missing.safetensors", "/dev/null", "missing.safetensors");
+    refuse(folder, &format!("{folder}/none/a.onnx"), "none/a.onnx");
+}
+
+/// Python with what `scripts/fetch-onnxruntime` fetched, if it did.
+fn python() -> Command {
+    let mut python = Command::new("python3");
+    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
+    let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join(target).join("onnxruntime");
+    if fetched.exists() {
+        python.env("PYTHONPATH", fetched);
+    }
+    python
+}
+
+/// 256 images through onnxruntime, folded or not, to 1e-5 of the largest logit.
+#[needs::test(onnxruntime)]
+fn onnxruntime_computes_the_same() {
+    let device = Cpu::new(Some(2)).unwrap();
+    let model = trained(&device);
+    let images: Tensor<Cpu, f32> = Fill::Normal(1.0).draw(&[256, 1, 28, 28], 1, 0).on(&device);
+    let logits = model.forward(&images).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let examples = folder.path().join("examples.safetensors");
+    let example = |tensor: &Tensor<Cpu, f32>| signet::nn::Value {
+        shape: tensor.shape().clone(),
+        values: signet::nn::Values::F32(tensor.to_vec().unwrap()),
+    };
+    let pairs = [("images", &images), ("logits", &logits)];
+    let dict =
+        pairs.into_iter().map(|(name, tensor)| (name.to_string(), example(tensor))).collect();
+    signet::checkpoint::save(&examples, &dict, None).unwrap();
+    for fold in [false, true] {
+        let file = folder.path().join(format!("model-{fold}.onnx"));
+        let dict = model.state_dict().unwrap();
+        std::fs::write(&file, export(&asl(24), &dict, IMAGE, &names(24), fold).unwrap()).unwrap();
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/interop/check_onnx.py");
+        let run = python().arg(script).arg(&file).arg(&examples).output().unwrap();
+        let output = String::from_utf8_lossy(&run.stdout);
+        assert!(run.status.success(), "{output}{}", String::from_utf8_lossy(&run.stderr));
+        println!("fold {fold}: {output}");
+    }
+}

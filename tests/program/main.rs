@@ -1,0 +1,22 @@
+//! The program `signet` as a user runs it.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `cli_*.rs` | its commands: data, devices, predict, report, train; and what a terminal shows |
+//! | `cuda_cli.rs` | the same with a GPU, or with parts of one missing |
+//! | `cuda_faults.rs` | every call of the driver failing |
+//! | `bench.rs` | `signet bench` and `--explain` |
+#![cfg(feature = "cli")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod bench;
+mod cli_data;
+mod cli_devices;
+mod cli_predict;
+mod cli_report;
+mod cli_terminal;
+mod cli_train;
+mod cuda_cli;
+mod cuda_faults;

@@ -1,0 +1,29 @@
+//! Says, at the end of a run of all tests, how many were left out for want of a tool, and how to get
+//! it. It is the last by its name, which is the order in which cargo runs them, and has no tests
+//! itself.
+
+use std::collections::BTreeMap;
+use std::{env, fs};
+
+fn main() {
+    // Not where some were asked for, or only their names.
+    if env::args().count() > 1 {
+        return;
+    }
+    let mut counts = BTreeMap::<String, usize>::new();
+    for file in fs::read_dir(needs::list!()).into_iter().flatten().flatten() {
+        for line in fs::read_to_string(file.path()).unwrap_or_default().lines() {
+            let why = line.split('\t').next().unwrap_or_default();
+            *counts.entry(why.to_owned()).or_default() += 1;
+        }
+    }
+    if counts.is_empty() {
+        return;
+    }
+    let total: usize = counts.values().sum();
+    let parts: Vec<_> = counts
+        .iter()
+        .map(|(why, count)| format!("{count} {why}", why = why.replacen("needs ", "need ", 1)))
+        .collect();
+    println!("\nLEFT OUT: {total} tests that this machine cannot run: {}\n", parts.join("; "));
+}
