@@ -36,6 +36,3 @@ pub(super) fn parse(bytes: &[u8]) -> Result<StateDict, String> {
     container.prepare(&graph)?;
     dict::state_dict(&graph, &mut container)
 }
-
-#[cfg(test)]
-mod tests;
