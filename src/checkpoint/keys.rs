@@ -154,15 +154,20 @@ fn names_by_layer(dict: &StateDict, wanted: &[Wanted]) -> Result<Vec<Option<Stri
                     found.map(|(_, key, _)| (*key).to_owned())
                 }));
             }
-            None => wrong.extend(
-                layer
-                    .iter()
-                    .filter(|wanted| !wanted.counts)
-                    .map(|wanted| format!("{} {} is missing", wanted.name, wanted.shape)),
-            ),
+            None => {
+                wrong.extend(layer.iter().filter(|wanted| !wanted.counts).filter_map(|wanted| {
+                    let Wanted { name, shape, .. } = wanted;
+                    match dict.get(name).map(|value| fits(wanted, value)) {
+                        None => Some(format!("{name} {shape} is missing")),
+                        Some(fits) => fits.err().map(|why| format!("{name} {why}")),
+                    }
+                }))
+            }
         }
     }
+    // Those under a name of the network were told of.
     let extra = rest.iter().flat_map(|layer| &layer.values);
+    let extra = extra.filter(|(_, key, _)| !wanted.iter().any(|wanted| wanted.name == *key));
     wrong.extend(extra.map(|(_, key, value)| format!("{key} {} is unexpected", value.shape)));
     if wrong.is_empty() { Ok(names) } else { Err(wrong) }
 }

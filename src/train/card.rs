@@ -104,3 +104,39 @@ Trained with Signet {version}; the settings are in `config.json`, the metrics of
         heading = title.as_str().unwrap_or_default().replace(['<', '`'], "")
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Precisions;
+    use crate::train::Config;
+
+    #[test]
+    fn the_licence_is_that_of_the_data() {
+        let record = |synthetic, whole_images| Record {
+            config: Config::default(),
+            data: "auto".into(),
+            data_source: "synthetic hands (seed 0)".into(),
+            synthetic,
+            data_sha256: "ab".into(),
+            classes: vec!["a\nb".into(), "c".into()],
+            whole_images,
+            device: "cpu".into(),
+            precisions: Precisions::default(),
+            version: "1".into(),
+        };
+        for (record, license, data) in [
+            (record(false, false), "CC0-1.0", "Sign Language MNIST"),
+            (record(true, false), "MIT OR Apache-2.0", "synthetic hands (seed 0)"),
+            (record(false, true), "unknown", "images of a folder"),
+        ] {
+            let card = card("a: b", &record, &[]);
+            assert!(is_ours(&card));
+            let has = |line: &str| card.lines().any(|known| known == line);
+            assert!(has(&format!("data_license: {license}")), "{card}");
+            assert!(has(&format!("data: \"{data}\"")), "{card}");
+            assert!(has("classes: [\"a\\nb\",\"c\"]"), "{card}");
+            assert!(card.contains("No epoch is done yet."), "{card}");
+        }
+    }
+}

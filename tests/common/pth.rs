@@ -115,19 +115,19 @@ pub fn contiguous(shape: &[usize]) -> Vec<usize> {
 
 /// An archive of today's format.
 pub fn archive(pickle: &[u8], storages: &[Storage]) -> Vec<u8> {
-    let mut files = vec![("data.pkl".to_owned(), pickle), ("byteorder".to_owned(), b"little")];
+    let mut files = vec![("data.pkl".to_owned(), pickle), ("byteorder".to_owned(), &b"little"[..])];
     files.extend(storages.iter().map(|s| (format!("data/{}", s.key), &s.bytes[..])));
     files.push(("version".to_owned(), b"3\n"));
     zipped(&files, CompressionMethod::Stored)
 }
 
 /// A zip archive with files in a folder `model`.
-pub fn zipped(files: &[(String, &[u8])], method: CompressionMethod) -> Vec<u8> {
+pub fn zipped<B: AsRef<[u8]>>(files: &[(String, B)], method: CompressionMethod) -> Vec<u8> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, bytes) in files {
         let options = SimpleFileOptions::default().compression_method(method);
         zip.start_file(format!("model/{name}"), options).unwrap();
-        zip.write_all(bytes).unwrap();
+        zip.write_all(bytes.as_ref()).unwrap();
     }
     zip.finish().unwrap().into_inner()
 }

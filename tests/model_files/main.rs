@@ -1,7 +1,15 @@
 //! Models as people have them: what PyTorch left behind, what is no model, and what computes nothing.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `main.rs` | files alone |
+//! | `runs.rs` | those of runs, and what stands beside them |
 #![cfg(feature = "cli")]
 
+#[path = "../common/mod.rs"]
 mod common;
+
+mod runs;
 
 use common::program::{run, stderr, stdout, with_model};
 use common::pth::{
@@ -421,7 +429,8 @@ fn what_is_no_model_is_named_for_what_it_is() {
     let place = Place::new();
     let index = serde_json::json!({
         "metadata": {}, "weight_map": {"0.weight": "model-00001-of-00002.safetensors"},
-    });
+    })
+    .to_string();
     let files: [(&str, &[u8], &str); 12] = [
         (
             "lfs.safetensors",
@@ -432,7 +441,7 @@ fn what_is_no_model_is_named_for_what_it_is() {
         ("page.safetensors", b"<html lang=\"en\">", "is a page of HTML"),
         ("empty.safetensors", b"", "is empty"),
         ("empty.pth", b"", "is empty"),
-        ("index.json", index.to_string().as_bytes(), "the index of a model in several files"),
+        ("index.json", index.as_bytes(), "the index of a model in several files"),
         ("config.json", b"{\"architectures\": []}", "is JSON, not the values of a model"),
         ("model.h5", b"\x89HDF\r\n\x1a\n", "is an HDF5 file"),
         ("model.gz", b"\x1f\x8b\x08", "is packed with gzip"),
