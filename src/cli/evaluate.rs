@@ -57,6 +57,10 @@ impl Args {
         match run.map(|record| record.check_data(&split, &folder.display().to_string())) {
             // Other data that was asked for by name is measured, and called by its name.
             Some(Err(error)) if is_named => note(format_args!("notice: {error}")),
+            Some(Err(Error::Argument { name, message })) => {
+                let message = format!("{message}; other data is measured if --data names it");
+                return Err(Error::Argument { name, message });
+            }
             Some(Err(error)) => return Err(error),
             _ => {}
         }

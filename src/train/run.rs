@@ -92,8 +92,12 @@ impl Record {
         if split.digest() == self.data_sha256 {
             return Ok(());
         }
-        let (source, own) = (&split.source, &self.data_source);
-        let message = format!("{source} is not the data that {name} was trained on ({own})");
+        let (source, own) = (split.source.to_string(), &self.data_source);
+        let message = if source == *own {
+            format!("{source} is not the data that {name} was trained on: it has changed since")
+        } else {
+            format!("{source} is not the data that {name} was trained on ({own})")
+        };
         Err(Error::argument("--data", message))
     }
 }
