@@ -1,15 +1,6 @@
 //! Models as people have them: what PyTorch left behind, what is no model, and what computes nothing.
-//!
-//! | file | subject |
-//! |---|---|
-//! | `main.rs` | files alone |
-//! | `runs.rs` | those of runs, and what stands beside them |
-#![cfg(feature = "cli")]
 
-#[path = "../common/mod.rs"]
-mod common;
-
-mod runs;
+use crate::common;
 
 use common::program::{run, stderr, stdout, with_model};
 use common::pth::{
@@ -25,7 +16,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use zip::CompressionMethod;
 
-fn text(path: &Path) -> &str {
+pub fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
@@ -34,14 +25,14 @@ fn fixtures() -> PathBuf {
 }
 
 /// A folder with a model of 24 classes and an image.
-struct Place {
+pub struct Place {
     folder: TempDir,
     /// In the order of the layers.
-    dict: Vec<(String, Value)>,
+    pub dict: Vec<(String, Value)>,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let (folder, _) = with_model(24);
         let device = Cpu::new(Some(1)).unwrap();
         let model = Sequential::<Cpu, f32>::new(&device, 3, asl(24)).unwrap();
@@ -51,7 +42,7 @@ impl Place {
         Self { folder, dict }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -61,14 +52,14 @@ impl Place {
     }
 
     /// A safetensors file of these values.
-    fn save(&self, name: &str, dict: impl IntoIterator<Item = (String, Value)>) -> PathBuf {
+    pub fn save(&self, name: &str, dict: impl IntoIterator<Item = (String, Value)>) -> PathBuf {
         let dict: StateDict = dict.into_iter().collect();
         checkpoint::save(&self.path(name), &dict, None).unwrap();
         self.path(name)
     }
 
     /// The values, changed.
-    fn with(&self, change: impl Fn(&str, &mut Value)) -> Vec<(String, Value)> {
+    pub fn with(&self, change: impl Fn(&str, &mut Value)) -> Vec<(String, Value)> {
         let mut dict = self.dict.clone();
         dict.iter_mut().for_each(|(name, value)| change(name, value));
         dict
@@ -91,7 +82,7 @@ impl Place {
 
     /// That each command that uses a model refuses it with this message and prints nothing.
     #[track_caller]
-    fn refused(&self, model: &Path, message: &str) {
+    pub fn refused(&self, model: &Path, message: &str) {
         let (model, image, onnx) = (text(model), self.path("image.png"), self.path("out.onnx"));
         for args in [
             &["predict", model, text(&image)][..],

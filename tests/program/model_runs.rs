@@ -1,8 +1,7 @@
 //! Models of runs: measured on the data that they learned from, and what stands beside them.
 
-use crate::Place as Model;
 use crate::common::program::{Place, run, stderr, stdout};
-use crate::text;
+use crate::model_files::{Place as Model, text};
 use serde_json::Value as Json;
 use signet::checkpoint;
 use signet::nn::{StateDict, Values};
