@@ -13,6 +13,9 @@ use std::cmp::Ordering;
 /// How many keys of each side a message shows.
 const SHOWN: usize = 3;
 
+/// How many keys are looked at; the network has 25.
+const MAX_KEYS: usize = 10_000;
+
 /// What a network has under a key.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Wanted {
@@ -84,6 +87,10 @@ pub(crate) fn outputs(dict: &StateDict, wanted: &[Wanted]) -> Option<usize> {
 /// # Errors
 /// What does not fit, with the first keys of both sides and how to rename.
 pub(crate) fn fit(dict: &StateDict, wanted: &[Wanted]) -> Result<Fitted, String> {
+    let keys = dict.iter().count();
+    if keys > MAX_KEYS {
+        return Err(format!("has {keys} tensors, and the network {}", wanted.len()));
+    }
     let is_own = wanted.iter().all(|wanted| wanted.counts || dict.get(&wanted.name).is_some());
     let names = if is_own { own_names(dict, wanted) } else { names_by_layer(dict, wanted) };
     let names = names.map_err(|wrong| explain(wrong, dict, wanted, is_own))?;

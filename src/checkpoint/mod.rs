@@ -22,6 +22,8 @@ pub use safetensors::{Metadata, save};
 
 use crate::nn::StateDict;
 use crate::{Error, Result};
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 /// The largest file that is read, in bytes. A model of the ASL network has 1.6 MB, with the state of
@@ -40,13 +42,17 @@ const MAX_BYTES: u64 = 1 << 30;
 /// [`Error::Io`] when it cannot be read, [`Error::Checkpoint`] when it is damaged, something else,
 /// or holds another element type.
 pub fn load(path: &Path) -> Result<(StateDict, Metadata)> {
-    let size = std::fs::metadata(path).map_err(Error::io("read", path))?.len();
-    if size > MAX_BYTES {
-        let gigabytes = size as f64 / 1e9;
-        let message = format!("has {gigabytes:.1} GB; a model of this network has 2 MB");
+    let read = || {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read().map_err(Error::io("read", path))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        let message = "has more than a gigabyte; a model of this network has 2 MB";
         return Err(invalid(path, message));
     }
-    parse(path, &std::fs::read(path).map_err(Error::io("read", path))?)
+    parse(path, &bytes)
 }
 
 /// As [`load`], from the bytes of a file; `path` is for messages.

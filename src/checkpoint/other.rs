@@ -11,6 +11,9 @@ const MARKS: [(&[u8], &str); 7] = [
     (b"%PDF", "is a PDF document"),
 ];
 
+/// Where the mark of an archive of `tar` stands, and the mark.
+const TAR: (usize, &[u8]) = (257, b"ustar");
+
 /// How far into a file it is looked for words.
 const HEAD: usize = 4096;
 
@@ -21,6 +24,9 @@ pub(super) fn what_it_is(bytes: &[u8]) -> Option<String> {
     }
     if let Some((_, what)) = MARKS.iter().find(|(mark, _)| bytes.starts_with(mark)) {
         return Some((*what).into());
+    }
+    if bytes.get(TAR.0..).is_some_and(|rest| rest.starts_with(TAR.1)) {
+        return Some("is a tar archive; unpack it first".into());
     }
     // Letters of one byte are enough to know these by.
     let head = String::from_utf8_lossy(&bytes[..bytes.len().min(HEAD)]).to_ascii_lowercase();

@@ -4,6 +4,7 @@ use super::container::Container;
 use super::object::{Element, Graph, Id, Object, Tensor};
 use crate::Shape;
 use crate::nn::{StateDict, Value, Values};
+use std::collections::HashSet;
 
 /// Under which names checkpoints keep the model, the likeliest first.
 const NAMES: [&str; 9] = [
@@ -37,6 +38,10 @@ pub(super) fn state_dict(
 ) -> Result<StateDict, String> {
     let mut search = Search { graph, found: Vec::new(), left: MAX_ENTRIES };
     search.model(graph.root, 0)?;
+    let mut names = HashSet::new();
+    if let Some((name, _)) = search.found.iter().find(|(name, _)| !names.insert(name)) {
+        return Err(format!("has two values that are called {name:?}"));
+    }
     let mut left = container.most_elements();
     let mut values: Vec<(String, Value)> = Vec::with_capacity(search.found.len());
     for (name, tensor) in search.found {
