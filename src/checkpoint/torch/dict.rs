@@ -39,7 +39,8 @@ pub(super) fn state_dict(
     let mut search = Search { graph, found: Vec::new(), left: MAX_ENTRIES };
     search.model(graph.root, 0)?;
     let mut names = HashSet::new();
-    if let Some((name, _)) = search.found.iter().find(|(name, _)| !names.insert(name)) {
+    if let Some(name) = search.found.iter().map(|(name, _)| name).find(|name| !names.insert(*name))
+    {
         return Err(format!("has two values that are called {name:?}"));
     }
     let mut left = container.most_elements();
