@@ -286,7 +286,7 @@ fn what_does_not_fit_is_shown_from_both_sides() {
     let model = place.save("c.safetensors", turned("module."));
     for part in [
         "the values are of another model: 4.weight [50, 25, 3, 3] is missing",
-        "The file's keys begin: module.0.weight [25, 1, 3, 3], ",
+        "The file's keys begin: module.0.bias [25], module.0.weight [25, 1, 3, 3], ",
         "The network's: 0.weight [25, 1, 3, 3], 0.bias [25], 1.weight [25], …",
         "rename them in Python",
     ] {
