@@ -336,6 +336,9 @@ fn files_in(archive: &[u8]) -> Vec<(String, Vec<u8>)> {
         let mut bytes = Vec::new();
         if file.take(64 << 10).read_to_end(&mut bytes).is_ok()
             && files.iter().all(|(known, _)| *known != name)
+            && name.len() < 99
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '/' | '_'))
+            && !name.ends_with('/')
         {
             files.push((name, bytes));
         }
