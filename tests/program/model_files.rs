@@ -322,16 +322,19 @@ fn what_a_pickle_may_not_name_is_refused_by_name_and_place() {
     let new = Pickle::default;
     let touched = place.path("touched");
     let command = format!("touch {}", touched.display());
-    refused(new().global("posix", "system").text(&command).raw(b"\x85R"), "names posix.system, ");
+    refused(new().global("posix", "system").text(&command).raw(b"\x85R"), "names `posix.system`, ");
     assert!(!touched.exists());
-    refused(new().global("builtins", "eval").text("1").raw(b"\x85R"), "names builtins.eval, ");
-    refused(new().global("torch.hub", "load"), "names torch.hub.load, ");
-    refused(new().global("torch.nn.functional", "relu"), "names torch.nn.functional.relu, ");
-    refused(new().global("numpy.core.multiarray", "scalar"), "numpy.core.multiarray.scalar, ");
-    refused(new().global("__main__", "Net"), "names __main__.Net, ");
+    refused(new().global("builtins", "eval").text("1").raw(b"\x85R"), "names `builtins.eval`, ");
+    refused(new().global("torch.hub", "load"), "names `torch.hub.load`, ");
+    refused(new().global("torch.nn.functional", "relu"), "names `torch.nn.functional.relu`, ");
+    refused(
+        new().global("numpy.core.multiarray", "scalar"),
+        "names `numpy.core.multiarray.scalar`, ",
+    );
+    refused(new().global("__main__", "Net"), "names `__main__.Net`, ");
     // The other instruction that names something.
-    refused(new().text("os").text("system").raw(b"\x93"), "names os.system, ");
-    refused(new().global("os\u{1b}[2J", "x"), "names os\\u{1b}[2J.x, ");
+    refused(new().text("os").text("system").raw(b"\x93"), "names `os.system`, ");
+    refused(new().global("os\u{1b}[2J", "x"), "names `os\\u{1b}[2J.x`, ");
     // What is on the list is no function to call with anything.
     refused(new().global("torch", "FloatStorage").int(3).raw(b"\x85R"), "with wrong arguments");
     refused(new().global("torch.nn.modules.linear", "Linear").raw(b")R"), "with wrong arguments");
@@ -347,7 +350,7 @@ fn what_a_pickle_may_not_name_is_refused_by_name_and_place() {
     refused(new().raw(b"\x8d\xff\xff\xff\xff\xff\xff\xff\x7f"), "ends too early");
     // The whole program says so too.
     let evil = new().global("posix", "system").text(&command).raw(b"\x85R").stop();
-    place.refused(&place.write("evil.pth", &archive(&evil, &[])), "names posix.system, ");
+    place.refused(&place.write("evil.pth", &archive(&evil, &[])), "names `posix.system`, ");
     assert!(!touched.exists());
 }
 
@@ -368,7 +371,7 @@ fn tensors_beyond_their_storage_are_refused() {
     assert!(parse(&floats, &view(0, &[2, 2], &[1, 2])).is_ok());
     assert!(parse(&floats, &view(3, &[1], &[9])).is_ok());
     assert!(error(&floats, view(1, &[2, 2], &[2, 1])).contains("beyond its storage"));
-    assert!(error(&floats, view(0, &[4], &[2])).contains("w is [4] with strides [2], beyond"));
+    assert!(error(&floats, view(0, &[4], &[2])).contains("\"w\" is [4] with strides [2], beyond"));
     assert!(error(&floats, view(0, &[70_000, 70_000], &[0, 0])).contains("more than its storage"));
     assert!(error(&floats, view(0, &[2, 2], &[1])).contains("other sizes than strides"));
     let longer = Storage { numel: 5, ..floats.clone() };
@@ -376,7 +379,7 @@ fn tensors_beyond_their_storage_are_refused() {
     let missing = Storage { key: "1".into(), ..floats.clone() };
     assert!(error(&missing, view(0, &[2], &[1])).contains("storage \"1\" is missing"));
     let other = Storage { class: "CharStorage", ..floats.clone() };
-    assert!(error(&other, view(0, &[2], &[1])).contains("w is of type int8; float32"));
+    assert!(error(&other, view(0, &[2], &[1])).contains("\"w\" is of type int8; float32"));
     // Each element in order, by way of the strides.
     let counted: Vec<u8> = (0..4).flat_map(|i| (i as f32).to_le_bytes()).collect();
     let counted = Storage { bytes: counted, ..floats.clone() };

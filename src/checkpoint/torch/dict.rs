@@ -46,7 +46,7 @@ pub(super) fn state_dict(
     let mut left = container.most_elements();
     let mut values: Vec<(String, Value)> = Vec::with_capacity(search.found.len());
     for (name, tensor) in search.found {
-        let value = read(tensor, container, &mut left).map_err(|why| format!("{name} {why}"))?;
+        let value = read(tensor, container, &mut left).map_err(|why| format!("{name:?} {why}"))?;
         values.push((name, value));
     }
     Ok(values.into_iter().collect())

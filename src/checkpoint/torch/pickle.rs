@@ -322,7 +322,7 @@ impl<'a> Machine<'a> {
                 // A name of any length, and with any letters, may stand there.
                 let full: String = format!("{module}.{name}").escape_debug().take(120).collect();
                 Err(format!(
-                    "it names {full}, which is not on the list of what is read, and nothing of a \
+                    "it names `{full}`, which is not on the list of what is read, and nothing of a \
                      file is ever executed; in Python, save the values alone: \
                      torch.save(model.state_dict(), \"model.pth\")"
                 ))
