@@ -7,13 +7,13 @@ import os
 import machine
 
 
-def run(trainer, script, python, scratch):
+def run(trainer, script, python, reason, scratch):
     """The document of `signet bench --json`. That PyTorch fails is no failure of the check."""
     commands = trainer.commands
-    problem, compare = "no Python has a PyTorch that sees the GPU", []
+    problem, compare = reason, []
     if python:
         done = commands.run([python, script, "--device", "cuda"], limit=commands.left() / 2)
-        problem = None if done.ok else f"PyTorch: {done.ending()}: {done.errors.strip()[-600:]}"
+        problem = None if done.ok else f"PyTorch: {done.why()}"
         if done.ok:
             file = os.path.join(scratch, "bench-pytorch.json")
             with open(file, "w", encoding="utf-8") as text:
@@ -22,7 +22,7 @@ def run(trainer, script, python, scratch):
     before = machine.clocks(commands)
     done = commands.run([trainer.signet, "bench", "--device", "cuda", "--json", *compare], environment=trainer.environment)
     if not done.ok:
-        return {"ok": False, "problem": f"signet bench: {done.ending()}: {done.errors.strip()[-600:]}"}
+        return {"ok": False, "problem": f"signet bench: {done.why()}"}
     document = json.loads(done.output)
     peaks = document["peaks"]
     print(
