@@ -32,6 +32,8 @@ MEGABYTE = 1_000_000
 # The packed bundle, and what a machine on loan takes: the bundle with the repository beside it.
 MOST = 45 * MEGABYTE
 MOST_WITH_REPOSITORY = 64 * 1024 * 1024
+# Of data, packed side by side.
+PIECE = 16 * 1024 * 1024
 DATA = ("sign_mnist_train.csv", "sign_mnist_valid.csv", "sign_mnist_test.csv")
 # Their tests drive the program, which they look for where it was built.
 DRIVES_THE_PROGRAM = re.compile(r"CARGO_BIN_EXE|common::(program|machine)")
@@ -113,7 +115,7 @@ def say(command):
 def copy_files(bundle):
     here = os.path.join(ROOT, "scripts", "gpu")
     for path in glob.glob(os.path.join(here, "*.py")):
-        if os.path.abspath(path) != os.path.abspath(__file__):
+        if os.path.basename(path) not in ("pack.py", "selftest.py"):
             shutil.copy(path, bundle)
     for path in SCRIPTS:
         target = os.path.join(bundle, *path.split(os.sep)[1:])
@@ -174,8 +176,7 @@ def pack(bundle):
             tar.add(path, os.path.join(name, os.path.relpath(path, bundle)), filter=nobody)
     whole = parts[0].getvalue()
     first = parts[1] if len(parts) > 1 else len(whole)
-    piece = 16 * 1024 * 1024
-    pieces = [whole[:first], *(whole[at:at + piece] for at in range(first, len(whole), piece))]
+    pieces = [whole[:first], *(whole[at:at + PIECE] for at in range(first, len(whole), PIECE))]
     # Threads: the compressor lets go of Python's lock.
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         packed = list(pool.map(compress, pieces, [True] + [False] * (len(pieces) - 1)))
