@@ -180,7 +180,7 @@ class Programs(unittest.TestCase):
             start = time.monotonic()
             # It starts another, which must not hold the pipes open.
             done = running.run(["sh", "-c", "echo begun; sleep 100 & sleep 100"])
-            self.assertLess(time.monotonic() - start, 10)
+            self.assertLess(time.monotonic() - start, 6)
             self.assertIsNone(done.code)
             self.assertEqual(done.output, "begun\n")
             self.assertTrue(running.end_part())
@@ -269,11 +269,13 @@ class Whole(unittest.TestCase):
         self.assertIn("`cuda_ops` `fails`: failed. it is fails", self.page)
 
     def test_a_part_that_hangs_leaves_the_others_their_time(self):
-        done, results = self.run_it("kernels,tests", minutes=0.35, HANG="--profile")
-        self.assertLess(self.seconds, 21)
+        done, results = self.run_it("train,tests", minutes=0.5, HANG="train")
+        self.assertLess(self.seconds, 30)
         self.assertEqual(done.returncode, 1)
-        self.assertFalse(results["parts"]["kernels"]["ok"])
-        self.assertIn("stopped after", results["parts"]["kernels"]["problem"])
+        self.assertFalse(results["parts"]["train"]["ok"])
+        self.assertIn("stopped after", results["parts"]["train"]["checks"][0]["detail"])
+        self.assertTrue(results["parts"]["train"]["overran"])
+        self.assertIn("its time was up", self.page)
         self.assertTrue(results["parts"]["tests"]["ok"])
 
     def test_a_fault_of_a_part_leaves_the_others(self):
