@@ -128,7 +128,8 @@ class Packed(unittest.TestCase):
             for size, refused in ((1000, False), (pack.MOST + 1, True)):
                 with open(file, "wb") as text:
                     text.truncate(size)
-                with contextlib.redirect_stdout(io.StringIO()) as said:
+                beside = unittest.mock.patch.object(pack, "size_of_repository", lambda: 6_000_000)
+                with contextlib.redirect_stdout(io.StringIO()) as said, beside:
                     with self.assertRaises(pack.Failed) if refused else contextlib.nullcontext():
                         pack.hold_size(file)
                 self.assertIn("of at most", said.getvalue())
