@@ -9,12 +9,8 @@ import shutil
 import machine
 
 TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
-<<<<<<< HEAD
-SAMPLE = ["engine", "cuda_ops::checks_have_nothing_to_report"]
-=======
 # The test, wherever it is.
 SAMPLE = "checks_have_nothing_to_report"
->>>>>>> ce711e3 (scripts/gpu-check for a short loan: the most valuable first, every part within its time, packed with xz, variants of the kernels timed in turns)
 SUMMARY = re.compile(r"^=+ ((?:ERROR|RACECHECK) SUMMARY: .*)$", re.MULTILINE)
 FOUND = 99
 

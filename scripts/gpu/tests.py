@@ -15,16 +15,6 @@ ALONE_LIMIT = 60
 ALONE_MOST = 20
 
 
-<<<<<<< HEAD
-def cuda_tests(name, listing):
-    """The tests of a binary that use the device."""
-    tests = re.findall(r"^(.+): test$", listing, re.MULTILINE)
-    # Tests of the stand-in itself have nothing to do on a GPU.
-    return [test for test in tests if re.search(r"\bcuda(_\w+)?::", test) and "::sim::" not in test]
-
-
-=======
->>>>>>> ce711e3 (scripts/gpu-check for a short loan: the most valuable first, every part within its time, packed with xz, variants of the kernels timed in turns)
 def run(commands, folder, binaries, environment):
     """Runs the tests of all binaries; every test gets a state, and every failure its message."""
     results = []
