@@ -7,12 +7,13 @@ import os
 import machine
 
 
-def run(trainer, script, python, reason, scratch):
+def run(trainer, script, python, reason, scratch, quick):
     """The document of `signet bench --json`. That PyTorch fails is no failure of the check."""
     commands = trainer.commands
     problem, compare = reason, []
+    effort = ["--quick"] if quick else []
     if python:
-        done = commands.run([python, script, "--device", "cuda"], limit=commands.left() / 2)
+        done = commands.run([python, script, "--device", "cuda", *effort], limit=commands.left() / 2)
         problem = None if done.ok else f"PyTorch: {done.why()}"
         if done.ok:
             file = os.path.join(scratch, "bench-pytorch.json")
@@ -20,7 +21,8 @@ def run(trainer, script, python, reason, scratch):
                 text.write(done.output)
             compare = ["--vs", file]
     before = machine.clocks(commands)
-    done = commands.run([trainer.signet, "bench", "--device", "cuda", "--json", *compare], environment=trainer.environment)
+    command = [trainer.signet, "bench", "--device", "cuda", "--json", *effort, *compare]
+    done = commands.run(command, environment=trainer.environment)
     if not done.ok:
         return {"ok": False, "problem": f"signet bench: {done.why()}"}
     document = json.loads(done.output)

@@ -58,6 +58,7 @@ def arguments():
     parser.add_argument("--epochs", type=int, default=20, help="of the long training [default: 20]")
     parser.add_argument("--steps", type=int, default=200, help="of a measurement of PyTorch [default: 200]")
     parser.add_argument("--rounds", type=int, default=3, help="at most, against PyTorch and of variants [default: 3]")
+    parser.add_argument("--quick", action="store_true", help="small benchmarks: whether they run, not how fast")
     parser.add_argument("--python", metavar="FILE", help="a Python that has PyTorch or nvidia-cuda-nvrtc")
     parser.add_argument("--nvrtc", metavar="DIR", help="the folder of libnvrtc.so [default: searched for]")
     parser.add_argument("--out", metavar="DIR", default=os.environ.get("OUT") or "gpu-check-results")
@@ -159,7 +160,7 @@ def parts_of(given, commands, trainer, bundle, scratch):
 
     def benchmarks():
         python, reason = pytorch.find(commands, given.python)
-        return bench.run(trainer, os.path.join(ROOT, "bench-pytorch"), python, reason, scratch)
+        return bench.run(trainer, os.path.join(ROOT, "bench-pytorch"), python, reason, scratch, given.quick)
 
     def sanitized():
         tool, reason = sanitizer.find(commands, given.python)
