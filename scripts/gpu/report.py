@@ -38,8 +38,8 @@ def markdown(results):
     if results.get("stopped"):
         lines += [f"Stopped: {results['stopped']}", ""]
     writers = {
-        "train": train, "pytorch": pytorch, "kernels": kernels, "tests": tests, "long": tests, "sanitizer": sanitizer,
-        "bench": bench, "variants": variants,
+        "train": train, "pytorch": pytorch, "kernels": kernels, "tests": tests, "stress": stress,
+        "sanitizer": sanitizer, "bench": bench, "variants": variants, "long": tests,
     }
     for name, part in results["parts"].items():
         lines += [f"## {name}: {verdict(name, part)}", ""]
@@ -201,6 +201,12 @@ def variants(part):
     if part["profiles"]:
         lines += profile_table(part["profiles"])
     return lines
+
+
+def stress(part):
+    lines = [f"The same bits {part['times']} times, of {part['wanted']} wanted.", ""]
+    lines += [f"- {line}" for line in part.get("said", [])]
+    return lines + ["", *([part["problem"], ""] if part["problem"] else [])]
 
 
 def sanitizer(part):

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import glob
+import json
 import os
 import re
 import shutil
@@ -34,9 +35,10 @@ def run(commands, tool, signet, tests_folder, tests, environment):
     # Debug builds fill new memory, which hides from initcheck what is read before it is written.
     environment = dict(environment, SIGNET_FILL="0")
     # A machine may have the tool and not let it work: there is nothing to learn from it then.
-    probe = commands.run([tool, "--tool", "memcheck", signet, "devices"], commands.left() / 4, environment)
-    if not probe.ok or not SUMMARY.search(probe.output + probe.errors):
-        return {"ok": None, "skipped": f"{tool} does not work on this machine: {probe.why()}"}
+    probe = commands.run([tool, "--tool", "memcheck", signet, "devices", "--json"], commands.left() / 4, environment)
+    if not (probe.ok and SUMMARY.search(probe.output + probe.errors) and sees_a_gpu(probe.output)):
+        said = (probe.output + probe.errors).strip()[-600:]
+        return {"ok": None, "skipped": f"{tool} does not work on this machine: {probe.ending()}: {said}"}
     command = [os.path.join(tests_folder, sample[0]), "--exact", "--test-threads=1", sample[1]]
     results = []
     for i, name in enumerate(TOOLS):
@@ -49,3 +51,12 @@ def run(commands, tool, signet, tests_folder, tests, environment):
         results.append({"tool": name, "ok": ok, "summary": said, "seconds": done.seconds})
         print(f"  {name:<10} {'clean' if ok else 'NOT CLEAN'}: {said}, {done.seconds:.1f} s", flush=True)
     return {"ok": all(one["ok"] for one in results), "problem": None, "sample": " ".join(sample), "tools": results}
+
+
+def sees_a_gpu(output):
+    """What `signet devices --json` says among the lines of the tool."""
+    try:
+        report = json.loads("\n".join(line for line in output.splitlines() if not line.startswith("=")))
+    except ValueError:
+        return False
+    return bool(report.get("gpus")) and not report.get("no_gpu")

@@ -21,7 +21,9 @@ import commands
 import kernel_times
 import pack
 import report
+import sanitizer
 import select_tests
+import stress
 import variants
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -53,8 +55,16 @@ else:
 '''
 
 TESTS = '''#!/usr/bin/env python3
-import sys
-names = {"agrees_with_the_cpu::relu": "ok", "fails": "FAILED", "alone": "FAILED", "long": "ignored"}
+import os, sys, time
+name = "cuda_registry::sums_across_blocks_have_the_same_bits_every_time"
+if name in sys.argv:
+    times = int(os.environ["SIGNET_STRESS"])
+    time.sleep(0.2 + times * float(os.environ["A_TIME"]))
+    ok = times < int(os.environ.get("OTHER_BITS_AT", 1 << 30))
+    print("it " + str(times) + " times in a second" if ok else "")
+    print("test " + name + (" ... ok" if ok else " ... FAILED"))
+    sys.exit(not ok)
+names = {"checks_have_nothing_to_report": "ok", "agrees_with_the_cpu::relu": "ok", "fails": "FAILED", "alone": "FAILED", "long": "ignored"}
 asked = [word for word in sys.argv[1:] if not word.startswith("--")]
 if "--list" in sys.argv:
     chosen = ["long"] if "--ignored" in sys.argv else names
@@ -70,6 +80,20 @@ for name in asked or names:
     if state == "FAILED":
         print("\\n---- " + name + " stdout ----\\nit is " + name)
 sys.exit(101 if failed else 0)
+'''
+
+
+SANITIZER = '''#!/usr/bin/env python3
+import os, subprocess, sys
+print("========= COMPUTE-SANITIZER")
+if "REFUSES" in os.environ:
+    print("========= Error: Device not supported\\n========= ERROR SUMMARY: 1 error")
+    sys.exit(0)
+at = next(i for i, word in enumerate(sys.argv) if word.startswith("/"))
+done = subprocess.run(sys.argv[at:])
+found = os.environ.get("FINDS") in sys.argv
+print("========= ERROR SUMMARY: " + str(int(found)) + " errors")
+sys.exit(99 if found else done.returncode)
 '''
 
 
@@ -259,6 +283,32 @@ class Whole(unittest.TestCase):
         self.assertEqual(results["parts"]["variants"]["rows"][1]["tests"], "passed", results["parts"]["variants"]["rows"])
         self.assertIn("two runs leave the same bits", self.page)
         self.assertIn("## long: passed", self.page)
+
+    def test_the_stress_is_as_long_as_there_is_time(self):
+        self.set_tests(["cuda_registry::" + stress.TEST])
+        done, results = self.run_it("stress", A_TIME="0.00002")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertEqual(results["parts"]["stress"]["times"], stress.WANTED)
+        done, results = self.run_it("stress", minutes=0.4, A_TIME="0.001")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertLess(1000, results["parts"]["stress"]["times"])
+        self.assertLess(results["parts"]["stress"]["times"], 20_000)
+        self.assertIn("of 100000 wanted", self.page)
+        done, results = self.run_it("stress", A_TIME="0.00002", OTHER_BITS_AT="50000")
+        self.assertEqual(done.returncode, 1)
+        self.assertFalse(results["parts"]["stress"]["ok"])
+
+    def test_the_sanitizer_and_one_that_does_not_work(self):
+        self.set_tests([sanitizer.SAMPLE])
+        program(os.path.join(self.path().split(":")[0], "compute-sanitizer"), SANITIZER)
+        done, results = self.run_it("sanitizer")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertEqual([one["ok"] for one in results["parts"]["sanitizer"]["tools"]], [True] * 4)
+        done, results = self.run_it("sanitizer", FINDS="initcheck")
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual([one["ok"] for one in results["parts"]["sanitizer"]["tools"]], [True, True, False, True])
+        done, results = self.run_it("sanitizer", REFUSES="1")
+        self.assertIn("Device not supported", results["parts"]["sanitizer"]["skipped"])
 
     def test_failures_are_said_and_run_alone(self):
         self.set_tests(["agrees_with_the_cpu::relu", "fails", "alone"])

@@ -52,7 +52,7 @@ fn both_calls_fit_a_machine_on_loan() {
 }
 
 #[test]
-fn both_calls_together_ask_for_every_part() {
+fn both_calls_together_ask_for_every_part_but_the_longest() {
     let script = read("scripts/gpu/run.py");
     let table = script.split("PARTS = {").nth(1).unwrap().split('}').next().unwrap();
     let parts: Vec<_> = table.split('"').skip(1).step_by(2).collect();
@@ -62,7 +62,7 @@ fn both_calls_together_ask_for_every_part() {
     for part in asked.iter().flat_map(|only| only.split(',')) {
         assert!(parts.contains(&part), "there is no part {part}");
     }
-    for part in parts {
+    for part in parts.into_iter().filter(|&part| part != "long") {
         assert!(
             asked.iter().any(|only| only.split(',').any(|one| one == part)),
             "no call asks for {part}"
