@@ -85,11 +85,11 @@ sys.exit(101 if failed else 0)
 
 SANITIZER = '''#!/usr/bin/env python3
 import os, subprocess, sys
-print("========= COMPUTE-SANITIZER")
+print("========= COMPUTE-SANITIZER", flush=True)
 if "REFUSES" in os.environ:
     print("========= Error: Device not supported\\n========= ERROR SUMMARY: 1 error")
     sys.exit(0)
-at = next(i for i, word in enumerate(sys.argv) if word.startswith("/"))
+at = next(i for i, word in enumerate(sys.argv) if i and word.startswith("/"))
 done = subprocess.run(sys.argv[at:])
 found = os.environ.get("FINDS") in sys.argv
 print("========= ERROR SUMMARY: " + str(int(found)) + " errors")
