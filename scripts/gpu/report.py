@@ -39,7 +39,7 @@ def markdown(results):
         lines += [f"Stopped: {results['stopped']}", ""]
     writers = {
         "train": train, "pytorch": pytorch, "kernels": kernels, "tests": tests, "stress": stress,
-        "sanitizer": sanitizer, "bench": bench, "variants": variants, "long": tests,
+        "sanitizer": sanitizer, "variants": variants, "bench": bench, "long": tests,
     }
     for name, part in results["parts"].items():
         lines += [f"## {name}: {verdict(name, part)}", ""]
@@ -106,6 +106,7 @@ def bench(part):
     lines = [
         f"Peaks: {peaks['bytes_per_second'] / 1e9:.0f} GB/s, {peaks['flops_per_second'] / 1e9:.0f} GFLOP/s, "
         f"{peaks['launch_seconds'] * 1e6:.2f} us a launch. Beside: {reference or part['problem']}.",
+        *filter(None, ["", part["rows_left_out"]]),
         "",
     ]
     rows = [
