@@ -35,7 +35,7 @@
 //! | [`ops`] | the operations, one folder each |
 //! | [`device`] | what a device is, and the two there are |
 //! | [`nn`], [`optim`] | layers, models, optimizers, schedules |
-//! | [`data`], [`train`], [`checkpoint`] | images, training runs, files |
+//! | [`data`], [`train`], [`checkpoint`] | images, training runs, files, also PyTorch's |
 //! | [`onnx`] | models for inference elsewhere |
 //! | `photo` (feature `cli`), [`predict`] | from a photograph to a letter |
 //! | `serve` (feature `serve`) | the same over HTTP, with a page for the browser |

@@ -1,16 +1,18 @@
 //! A trained model as its file holds it, and what it says about images.
 #![forbid(unsafe_code)]
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::{self, Metadata, invalid};
+use crate::checkpoint::keys::{self, Wanted};
+use crate::checkpoint::{self, Metadata, invalid, usable};
 use crate::data::{CLASSES, DataLoader, Dataset, PIXELS, SIDE, letters};
 use crate::device::{AnyDevice, Device, OnDevice};
-use crate::nn::{Module, Sequential, StateDict, asl};
-use crate::train::{BEST, Evaluation, Record, RunFolder, evaluate};
-use crate::{Error, Result};
+use crate::nn::{Module, Sequential, State, StateDict, asl};
+use crate::train::{BEST, Evaluation, Record, RunFolder, STATE_WORDS, evaluate};
+use crate::{Cpu, Error, Result};
 
 /// One grey image of the network's size, 28x28 row-major; 0 is black.
 pub type Image = [u8; PIXELS];
@@ -28,13 +30,15 @@ struct Words {
     synthetic: bool,
 }
 
-/// A trained ASL network, not yet on a device.
+/// A trained ASL network, not yet on a device. All its values are finite.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainedModel {
     /// The file it was read from.
     pub path: PathBuf,
-    /// Its values.
+    /// Its values, by the network's keys.
     pub dict: StateDict,
+    /// Which of its keys the file has under another name: the network's, then the file's.
+    pub renamed: Vec<(String, String)>,
     /// The names of its classes.
     pub classes: Vec<String>,
     /// Whether it learned from photographs as they are, squeezed to 28x28, and not from images of
@@ -45,29 +49,49 @@ pub struct TrainedModel {
 }
 
 impl TrainedModel {
-    /// Reads a run's best model, if `path` is a run's folder, else the safetensors file `path`.
-    ///
-    /// A file without class names, such as PyTorch writes, has the letters A to Y without J if it
-    /// tells 24 classes apart, else the numbers from 0.
+    /// As [`TrainedModel::open_named`], with the names that the file has or that go without saying.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be read, [`Error::Checkpoint`] when it is no model.
+    /// As [`TrainedModel::open_named`].
     pub fn open(path: &Path) -> Result<Self> {
-        let path =
-            if path.is_dir() { RunFolder::open(path)?.file(BEST) } else { path.to_path_buf() };
+        Self::open_named(path, None)
+    }
+
+    /// Reads a run's best model, if `path` is a run's folder, else the file `path`: what `signet
+    /// train` wrote, or what PyTorch left behind (see [`checkpoint::load`]). There the layers may have
+    /// other keys, as long as their order, shapes and the last part of each key are the network's.
+    ///
+    /// The classes are called as `classes` says, or as the file does. A file without names, such as
+    /// PyTorch writes, has the letters A to Y without J if it tells 24 classes apart, A to Y if 25 and
+    /// A to Z if 26 (Kaggle's labels leave out 9, which is J), else the numbers from 0.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be read, [`Error::Checkpoint`] when it is no model of this network,
+    /// [`Error::NonFinite`] when a value is not finite or a variance negative, [`Error::Argument`] when
+    /// the names do not fit.
+    pub fn open_named(path: &Path, classes: Option<&[String]>) -> Result<Self> {
+        let path = if path.is_dir() { best_of(path)? } else { path.to_path_buf() };
         let (dict, metadata) = checkpoint::load(&path)?;
-        // The bias of the last layer; a file without one is refused when the model is built.
-        let last = format!("{}.bias", asl(CLASSES).len() - 1);
-        let outputs = dict.get(&last).map_or(CLASSES, |bias| bias.values.len());
-        let Words { classes, whole_images, synthetic } = match metadata.get(WORDS) {
+        if metadata.contains_key(STATE_WORDS) {
+            let message = "is the state of a run to go on with; name the run's folder, or the file \
+                           best.safetensors in it";
+            return Err(invalid(&path, message));
+        }
+        usable::check_sizes(&path, &dict)?;
+        let outputs = keys::outputs(&dict, &wanted(CLASSES)?).unwrap_or(CLASSES);
+        let keys::Fitted { dict, matched } =
+            keys::fit(&dict, &wanted(outputs)?).map_err(|message| invalid(&path, message))?;
+        usable::check_values(&path, &dict)?;
+        let mut words = match metadata.get(WORDS) {
             Some(json) => words(&path, json, outputs)?,
-            None if outputs == CLASSES => Words { classes: letters(), ..Words::default() },
-            None => {
-                let classes = (0..outputs).map(|class| class.to_string()).collect();
-                Words { classes, ..Words::default() }
-            }
+            None => Words { classes: usual_names(outputs), ..Words::default() },
         };
-        Ok(Self { path, dict, classes, whole_images, synthetic })
+        if let Some(classes) = classes {
+            check_names(classes, outputs).map_err(|why| Error::argument("--classes", why))?;
+            words.classes = classes.to_vec();
+        }
+        let Words { classes, whole_images, synthetic } = words;
+        Ok(Self { path, dict, renamed: matched, classes, whole_images, synthetic })
     }
 
     /// The words to write beside the values into a model's file.
@@ -146,17 +170,109 @@ impl OnDevice for Measurement<'_> {
     fn run<D: Device<f32>>(self, device: &D) -> Result<Evaluation> {
         let model = self.model.build(device)?;
         let loader = DataLoader::new(device, self.data, self.batch_size, None)?;
-        evaluate(&model, &loader, self.data.classes.len())
+        let evaluation = evaluate(&model, &loader, self.data.classes.len())?;
+        match evaluation.losses.iter().position(|loss| !loss.is_finite()) {
+            None => Ok(evaluation),
+            Some(image) => {
+                let mut one = self.data.clone();
+                one.pixels = self.data.image(image).to_vec();
+                one.labels = vec![0];
+                let loader = DataLoader::new(device, &one, 1, None)?;
+                let what = format!("the loss of image {image} is {}", evaluation.losses[image]);
+                Err(overflow(&self.model.path, &model, &loader, &what))
+            }
+        }
     }
+}
+
+/// What the network has under which key, if it tells so many classes apart.
+fn wanted(classes: usize) -> Result<Vec<Wanted>> {
+    let model = Sequential::<Cpu, f32>::new(&Cpu::new(Some(1))?, 0, asl(classes))?;
+    let wanted = |(name, state): (String, State<Cpu, f32>)| Wanted {
+        name,
+        shape: state.shape(),
+        counts: matches!(state, State::Count(_)),
+    };
+    Ok(model.state().into_iter().map(wanted).collect())
+}
+
+/// The best model in a run's folder.
+fn best_of(folder: &Path) -> Result<PathBuf> {
+    RunFolder::open(folder).map(|run| run.file(BEST)).map_err(|error| match error {
+        Error::Checkpoint { path, mut message } => {
+            let is_model = |path: &PathBuf| {
+                let ending = path.extension().unwrap_or_default();
+                path.is_file() && ["safetensors", "pth", "pt"].iter().any(|known| ending == *known)
+            };
+            let entries = std::fs::read_dir(&path).into_iter().flatten().flatten();
+            let mut models: Vec<_> = entries.map(|entry| entry.path()).filter(is_model).collect();
+            models.sort();
+            if let Some(model) = models.first() {
+                message += &format!("; name the model in it, such as {}", model.display());
+            }
+            Error::Checkpoint { path, message }
+        }
+        other => other,
+    })
+}
+
+/// The names of so many classes that go without saying.
+fn usual_names(outputs: usize) -> Vec<String> {
+    let to = |last| ('A'..=last).map(String::from).collect();
+    match outputs {
+        CLASSES => letters(),
+        25 => to('Y'),
+        26 => to('Z'),
+        _ => (0..outputs).map(|class| class.to_string()).collect(),
+    }
+}
+
+/// That there are as many names as outputs, and no two are the same.
+fn check_names(names: &[String], outputs: usize) -> Result<(), String> {
+    if names.len() != outputs {
+        return Err(format!("the model has {outputs} outputs, and {} names", names.len()));
+    }
+    let mut seen = HashSet::new();
+    match names.iter().find(|name| name.is_empty() || !seen.insert(*name)) {
+        Some(name) if name.is_empty() => Err("a class has an empty name".into()),
+        Some(name) => Err(format!("two classes are called {name:?}")),
+        None => Ok(()),
+    }
+}
+
+/// Where the numbers of `model` cease to be finite for the images of `loader`, of which `what` is
+/// known.
+fn overflow<D: Device<f32>>(
+    path: &Path,
+    model: &Sequential<D, f32>,
+    loader: &DataLoader<D, f32>,
+    what: &str,
+) -> Error {
+    model.eval();
+    model.detect_anomaly(true);
+    let look = || -> Result<()> {
+        for batch in loader.epoch(0, 0)? {
+            model.forward(&batch?.0)?;
+        }
+        Ok(())
+    };
+    let found = look();
+    model.detect_anomaly(false);
+    let what = match found {
+        Err(Error::NonFinite(layer)) => layer,
+        _ => what.to_owned(),
+    };
+    let path = path.display();
+    Error::NonFinite(format!(
+        "{path}: {what}: its values are too large, and no answer can come of it"
+    ))
 }
 
 fn words(path: &Path, json: &str, outputs: usize) -> Result<Words> {
     let words: Words = serde_json::from_str(json)
         .map_err(|e| invalid(path, format!("its class names are damaged: {e}")))?;
-    if words.classes.len() != outputs {
-        let message = format!("it has {} class names for {outputs} outputs", words.classes.len());
-        return Err(invalid(path, message));
-    }
+    check_names(&words.classes, outputs)
+        .map_err(|why| invalid(path, format!("its class names are damaged: {why}")))?;
     Ok(words)
 }
 
@@ -165,6 +281,7 @@ pub struct Predictor<D: Device<f32>> {
     device: D,
     model: Sequential<D, f32>,
     classes: usize,
+    path: PathBuf,
 }
 
 impl<D: Device<f32>> Predictor<D> {
@@ -173,16 +290,17 @@ impl<D: Device<f32>> Predictor<D> {
     /// # Errors
     /// As [`TrainedModel::build`].
     pub fn new(device: &D, model: &TrainedModel) -> Result<Self> {
-        let (device, classes) = (device.clone(), model.classes.len());
+        let (device, classes, path) = (device.clone(), model.classes.len(), model.path.clone());
         let model = model.build(&device)?;
         model.eval();
-        Ok(Self { device, model, classes })
+        Ok(Self { device, model, classes, path })
     }
 
     /// The probabilities of the classes for each of `images`, the softmax of the logits.
     ///
     /// # Errors
-    /// When the device fails.
+    /// [`Error::NonFinite`] when a logit is not finite, which values too large make of finite ones;
+    /// when the device fails.
     pub fn probabilities(&self, images: &[Image]) -> Result<Vec<Vec<f64>>> {
         if images.is_empty() {
             return Ok(Vec::new());
@@ -200,6 +318,10 @@ impl<D: Device<f32>> Predictor<D> {
         let loader = DataLoader::new(&self.device, &dataset, images.len(), None)?;
         for batch in loader.epoch(0, 0)? {
             let logits = self.model.forward(&batch?.0)?.to_vec()?;
+            if let Some(logit) = logits.iter().find(|logit| !logit.is_finite()) {
+                let what = format!("a logit is {logit}");
+                return Err(overflow(&self.path, &self.model, &loader, &what));
+            }
             probabilities.extend(logits.chunks_exact(self.classes).map(softmax));
         }
         Ok(probabilities)

@@ -1,12 +1,10 @@
 //! `signet evaluate`: a trained model on the validation images.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{DataArgs, DeviceArgs, note, print};
-use crate::data::Dataset;
+use super::{DataArgs, DeviceArgs, ModelArgs, note, print};
+use crate::data::{Dataset, Request};
 use crate::metrics::{Confusion, Mistake, worst_mistakes};
-use crate::predict::TrainedModel;
 use crate::train::{Evaluation, RunFolder};
 use crate::{Error, Result};
 
@@ -14,11 +12,11 @@ use crate::{Error, Result};
 ///
 /// Prints loss and accuracy, precision and recall of each class, the confusion matrix, and the
 /// mistakes with the highest losses. Where no data is named, a run's folder is measured on what it
-/// was trained on.
+/// was trained on, and refused where that has changed.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A run's folder (its best model), or a safetensors file, also one that PyTorch wrote
-    model: PathBuf,
+    #[command(flatten)]
+    model: ModelArgs,
 
     #[command(flatten)]
     data: DataArgs,
@@ -45,14 +43,27 @@ impl Args {
     /// # Errors
     /// For a model or data that cannot be used.
     pub fn run(self) -> Result<ExitCode> {
-        let model = TrainedModel::open(&self.model)?;
+        let model = self.model.open()?;
         let chosen = self.device.choose()?;
-        let data = match RunFolder::open(&self.model).and_then(|run| run.record()) {
-            Ok(record) => self.data.or_of(&record),
-            // A file says nothing of its data.
-            Err(_) => self.data,
+        let folder = self.model.path();
+        // A file says nothing of its data.
+        let run = if folder.is_dir() { Some(RunFolder::open(folder)?.record()?) } else { None };
+        let is_named = !matches!(self.data.data, Request::Auto);
+        let data = match &run {
+            Some(record) => self.data.or_of(record),
+            None => self.data,
         };
         let mut split = data.load()?;
+        match run.map(|record| record.check_data(&split, &folder.display().to_string())) {
+            // Other data that was asked for by name is measured, and called by its name.
+            Some(Err(error)) if is_named => note(format_args!("notice: {error}")),
+            Some(Err(Error::Argument { name, message })) => {
+                let message = format!("{message}; other data is measured if --data names it");
+                return Err(Error::Argument { name, message });
+            }
+            Some(Err(error)) => return Err(error),
+            _ => {}
+        }
         model.align(&mut split.valid)?;
         let (path, source) = (model.path.display().to_string(), split.source.to_string());
         let precisions = chosen.device.precisions();

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{note, write_file};
-use crate::data::SIDE;
+use super::{ModelArgs, note, write_file};
+use crate::data::{PIXELS, SIDE};
 use crate::nn::asl;
-use crate::predict::TrainedModel;
-use crate::{Result, checkpoint, onnx};
+use crate::predict::Predictor;
+use crate::{Cpu, Result, checkpoint, onnx};
 
 /// Rows and columns of the images that the network is for, and their one channel.
 const IMAGE: [usize; 3] = [1, SIDE, SIDE];
@@ -15,11 +15,11 @@ const IMAGE: [usize; 3] = [1, SIDE, SIDE];
 /// Write a model as an ONNX file
 ///
 /// Input `images` [batch, 1, 28, 28], pixels from 0 to 1; output `logits` [batch, classes]. The
-/// metadata entry `classes` names them, one a line.
+/// metadata entry `classes` names them, one a line, control characters and backslashes as in JSON.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A run's folder (its best model), or a safetensors file, also one that PyTorch wrote
-    model: PathBuf,
+    #[command(flatten)]
+    model: ModelArgs,
 
     /// The file to write
     #[arg(long, value_name = "FILE")]
@@ -36,7 +36,9 @@ impl Args {
     /// # Errors
     /// For a model that cannot be read, and a file that cannot be written.
     pub fn run(self) -> Result<ExitCode> {
-        let model = TrainedModel::open(&self.model)?;
+        let model = self.model.open()?;
+        // Values may be finite and what comes of them is not: the least and the most there is to see.
+        Predictor::new(&Cpu::new(None)?, &model)?.probabilities(&[[0; PIXELS], [255; PIXELS]])?;
         let layers = asl(model.classes.len());
         let file = onnx::export(&layers, &model.dict, IMAGE, &model.classes, self.fold)
             .map_err(|error| checkpoint::invalid(&model.path, error.to_string()))?;

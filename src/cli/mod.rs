@@ -17,6 +17,7 @@ mod devices;
 mod evaluate;
 mod explain;
 mod export;
+mod model_args;
 mod output;
 mod predict;
 mod report;
@@ -37,6 +38,7 @@ use crate::Error;
 pub use augment_args::AugmentArgs;
 pub use data_args::DataArgs;
 pub use device::DeviceArgs;
+pub use model_args::ModelArgs;
 pub use output::{note, print, write_file};
 
 /// A deep-learning engine from scratch, at work on the American Sign Language alphabet.

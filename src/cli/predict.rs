@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::contact_sheet::Picture;
-use super::{DeviceArgs, note, print};
+use super::{DeviceArgs, ModelArgs, note, print};
 use crate::data::{DataError, SIDE, image_files};
 use crate::device::{Device, OnDevice};
 use crate::photo::{Crop, MAX_BYTES, decode};
@@ -25,8 +25,8 @@ const COLUMNS: usize = 8;
 /// code is 1.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A run's folder (its best model), or a safetensors file, also one that PyTorch wrote
-    model: PathBuf,
+    #[command(flatten)]
+    model: ModelArgs,
 
     /// PNG, JPEG or WebP files, folders of them, or - for stdin
     #[arg(value_name = "IMAGE", required = true)]
@@ -55,7 +55,7 @@ impl Args {
     /// # Errors
     /// For a model or a device that cannot be used, and when stdout cannot be written.
     pub fn run(self) -> Result<ExitCode> {
-        let model = TrainedModel::open(&self.model)?;
+        let model = self.model.open()?;
         caution(&model);
         let crop = self.crop.unwrap_or_else(|| Crop::fitting(&model));
         let (mut images, mut failed) = (Vec::new(), false);

@@ -39,8 +39,8 @@ impl Args {
     /// Reads the runs, measures their models, and writes the page.
     ///
     /// # Errors
-    /// For a folder that holds no run or a damaged one, too many runs, data that was asked for and is
-    /// not the runs', and a page that cannot be written.
+    /// For a folder that holds no run or a damaged one, a model that computes no numbers, too many runs,
+    /// data that was asked for and is not the runs', and a page that cannot be written.
     pub fn run(self) -> Result<ExitCode> {
         if self.runs.len() > MOST_RUNS {
             let message = format!("at most {MOST_RUNS} fit one page, got {}", self.runs.len());
@@ -63,7 +63,7 @@ impl Args {
                 Ok(split)
             });
             match split {
-                Ok(split) => run.measure(&device, &split),
+                Ok(split) => run.measure(&device, &split)?,
                 // What was asked for by name has to be right.
                 Err(error) if self.data.is_some() => return Err(error),
                 Err(error) => run.without(error.to_string()),
@@ -90,7 +90,7 @@ pub(super) fn after_training(folder: &RunFolder, device: &AnyDevice, split: &Spl
             [] => Ok(false),
             _ => {
                 let mut run = Run::read(folder.path())?;
-                run.measure(device, split);
+                run.measure(device, split)?;
                 say_what_is_missing(&run);
                 write_file(&path, page(&[run])?.as_bytes())?;
                 Ok(true)

@@ -1,12 +1,11 @@
 //! `signet serve`: a page that reads hands before the webcam, and the same for programs.
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::predict::caution;
 use super::signals::on_signals;
-use super::{DeviceArgs, note, print};
+use super::{DeviceArgs, ModelArgs, note, print};
 use crate::device::{Device, OnDevice};
 use crate::photo::Crop;
 use crate::predict::{Predictor, TrainedModel};
@@ -23,8 +22,8 @@ use crate::{Error, Result};
                         then it ends with exit code 0. A second one ends it at once, with 130."
 )]
 pub struct Args {
-    /// A run's folder (its best model), or a safetensors file, also one that PyTorch wrote
-    model: PathBuf,
+    #[command(flatten)]
+    model: ModelArgs,
 
     /// The address to listen on; any but a loopback address lets the whole network in
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
@@ -49,7 +48,7 @@ impl Args {
     /// # Errors
     /// For a model, a device or an address that cannot be used.
     pub fn run(self) -> Result<ExitCode> {
-        let model = TrainedModel::open(&self.model)?;
+        let model = self.model.open()?;
         let chosen = self.device.choose()?;
         note(format_args!("model: {}", model.path.display()));
         note(format_args!("device: {chosen}"));

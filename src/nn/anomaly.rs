@@ -38,19 +38,14 @@ impl<D: Device<T>, T: Float> Sequential<D, T> {
         }
         let (device, shape, name) =
             (output.device().clone(), output.shape().clone(), self.names(layers));
-        Tape::record(
-            [Some(output)],
-            output.detach(),
-            move |[x], gradient, gradients| match first_in(
-                &device.read(D::view(&gradient))?,
-                &shape,
-            ) {
+        Tape::record([Some(output)], output.detach(), move |[x], gradient, gradients| {
+            match first_not_finite(&device.read(D::view(&gradient))?, &shape) {
                 Some(found) => Err(Error::NonFinite(format!(
                     "the gradient for the output of {name} is {found}"
                 ))),
                 None => gradients.pass(x, gradient),
-            },
-        )
+            }
+        })
     }
 
     /// Looks at the loss that `layers`, if any, and the cross-entropy made of `input`.
@@ -132,10 +127,11 @@ impl<D: Device<T>, T: Float> Sequential<D, T> {
 
 /// The first element of `tensor` that is no finite number, in words.
 fn first_of<D: Memory, T: Float>(tensor: &Tensor<D, T>) -> Result<Option<String>> {
-    Ok(first_in(&tensor.to_vec()?, tensor.shape()))
+    Ok(first_not_finite(&tensor.to_vec()?, tensor.shape()))
 }
 
-fn first_in<T: Float>(values: &[T], shape: &Shape) -> Option<String> {
+/// The first of `values` that is no finite number, and where it is in a tensor of this shape.
+pub(crate) fn first_not_finite<T: Float>(values: &[T], shape: &Shape) -> Option<String> {
     let at = values.iter().position(|value| !value.is_finite())?;
     let mut rest = at;
     let mut index: Vec<usize> = shape

@@ -31,6 +31,7 @@ pub use crate::ops::flatten::Flatten;
 pub use crate::ops::linear::{Linear, LinearModule};
 pub use crate::ops::max_pool2d::MaxPool2d;
 pub use crate::ops::relu::ReLU;
+pub(crate) use anomaly::first_not_finite;
 pub use asl::asl;
 pub use init::{Context, Init};
 pub use module::{Module, State};

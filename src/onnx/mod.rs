@@ -25,7 +25,7 @@ const IR_VERSION: i64 = 7;
 /// The model of `layers` with the values of `dict` (keys `0.weight`, …) as an ONNX file, for images
 /// `[batch, C, H, W]` where `image` is `[C, H, W]`. Its input is called `images` (pixels from 0 to
 /// 1), its output `logits`, `[batch, classes]`; `classes` are kept beside it as metadata, one a
-/// line.
+/// line, control characters and backslashes written as JSON does (`\n`, `\\`).
 ///
 /// # Errors
 /// [`Error::Shape`] when layers and image do not fit; [`Error::Argument`] when a value is missing,
@@ -61,9 +61,28 @@ pub fn export(
         producer_version: env!("CARGO_PKG_VERSION").into(),
         graph: Some(graph),
         opset_import: vec![proto::OperatorSet { domain: String::new(), version: OPSET }],
-        metadata_props: vec![proto::Entry { key: "classes".into(), value: classes.join("\n") }],
+        metadata_props: vec![proto::Entry { key: "classes".into(), value: lines(classes) }],
     };
     Ok(model.encode_to_vec())
+}
+
+/// The names one a line, and each on one line.
+fn lines(names: &[String]) -> String {
+    let line = |name: &String| {
+        let escaped = |c: char| match c {
+            '\\' => "\\\\".to_owned(),
+            '\n' => "\\n".to_owned(),
+            '\r' => "\\r".to_owned(),
+            '\t' => "\\t".to_owned(),
+            // Line ends of Unicode beside the control characters.
+            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => {
+                format!("\\u{:04x}", u32::from(c))
+            }
+            c => c.to_string(),
+        };
+        name.chars().map(escaped).collect::<String>()
+    };
+    names.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// A float tensor `[batch, dims..]`.

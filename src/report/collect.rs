@@ -55,13 +55,15 @@ impl Run {
     /// Reads the run in the folder `path`, which may be under way or stopped before its end.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] when it is no run's folder or a record in it is damaged.
+    /// [`Error::Checkpoint`] when it is no run's folder or a record in it is damaged;
+    /// [`Error::NonFinite`] when its best model has values that no answer can come of.
     pub fn read(path: &Path) -> Result<Self> {
         let folder = RunFolder::open(path)?;
         let record = folder.record()?;
         let history = folder.metrics()?;
         let model = match TrainedModel::open(&folder.file(BEST)) {
             _ if history.is_empty() => Err("no epoch of it is done".to_owned()),
+            Err(error @ Error::NonFinite(_)) => return Err(error),
             opened => opened.map_err(|e| e.to_string()),
         };
         let name = std::fs::canonicalize(path).ok();
@@ -98,21 +100,28 @@ impl Run {
     /// Measures its best model on the validation images of `data`, which the run was trained on (see
     /// [`Record::check_data`]), on `device`. Where it has no model that can be used, or the device
     /// fails, the page does without; [`Run::missing`] then says why.
-    pub fn measure(&mut self, device: &AnyDevice, data: &Split) {
-        self.judged = self.judge(device, data);
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] when its outputs are no numbers: nothing that a page says of such a model
+    /// would be true.
+    pub fn measure(&mut self, device: &AnyDevice, data: &Split) -> Result<()> {
+        self.judged = match &self.model {
+            Err(why) => Err(why.clone()),
+            Ok(model) => match self.judge(model, device, data) {
+                Err(error @ Error::NonFinite(_)) => return Err(error),
+                judged => judged.map_err(|e| e.to_string()),
+            },
+        };
+        Ok(())
     }
 
-    fn judge(&self, device: &AnyDevice, data: &Split) -> std::result::Result<Judged, String> {
-        let model = self.model.as_ref().map_err(String::clone)?;
-        let judge = || {
-            let mut valid = data.valid.clone();
-            model.align(&mut valid)?;
-            let batch_size = self.record.config.batch_size;
-            let evaluation = model.evaluate(device, &valid, batch_size)?;
-            let batches = [&data.train, &data.valid].map(|part| part.len().div_ceil(batch_size));
-            Judged::new(&valid, &evaluation, batches)
-        };
-        judge().map_err(|e: Error| e.to_string())
+    fn judge(&self, model: &TrainedModel, device: &AnyDevice, data: &Split) -> Result<Judged> {
+        let mut valid = data.valid.clone();
+        model.align(&mut valid)?;
+        let batch_size = self.record.config.batch_size;
+        let evaluation = model.evaluate(device, &valid, batch_size)?;
+        let batches = [&data.train, &data.valid].map(|part| part.len().div_ceil(batch_size));
+        Judged::new(&valid, &evaluation, batches)
     }
 
     /// Why its model is not measured, if it is not.

@@ -1,10 +1,11 @@
-//! The folder of a run: `config.json`, `metrics.jsonl`, the models, and the state to go on from.
+//! The folder of a run: `config.json`, `metrics.jsonl`, the models with a card that says what they are,
+//! and the state to go on from.
 //!
 //! The state is the truth: it holds all that the other files say, and is written first, with the one
 //! before it kept until it is whole. A process that is killed at any moment leaves one whole state,
 //! and whoever goes on with the run makes the other files from it.
 
-use super::{Config, EpochMetrics, State};
+use super::{Config, EpochMetrics, State, card};
 use crate::data::{Request, Split};
 use crate::device::Precisions;
 use crate::files::{FolderLock, is_part, remove_abandoned, write_atomic};
@@ -26,6 +27,8 @@ const PREVIOUS: &str = "state.previous.safetensors";
 const DAMAGED: &str = "state.damaged.safetensors";
 const CONFIG: &str = "config.json";
 const METRICS: &str = "metrics.jsonl";
+/// What people, and the hub of models, are to know of the two.
+const CARD: &str = "README.md";
 
 /// A run's folder.
 #[derive(Debug)]
@@ -89,8 +92,12 @@ impl Record {
         if split.digest() == self.data_sha256 {
             return Ok(());
         }
-        let (source, own) = (&split.source, &self.data_source);
-        let message = format!("{source} is not the data that {name} was trained on ({own})");
+        let (source, own) = (split.source.to_string(), &self.data_source);
+        let message = if source == *own {
+            format!("{source} is not the data that {name} was trained on: it has changed since")
+        } else {
+            format!("{source} is not the data that {name} was trained on ({own})")
+        };
         Err(Error::argument("--data", message))
     }
 }
@@ -266,10 +273,22 @@ impl RunFolder {
         self.write_metrics(state)?;
         let words = || Some(TrainedModel::metadata(record));
         checkpoint::save(&self.file(MODEL), &state.model, words())?;
-        match &state.best_model {
-            Some(best) => checkpoint::save(&self.file(BEST), best, words()),
-            None => Ok(()),
+        if let Some(best) = &state.best_model {
+            checkpoint::save(&self.file(BEST), best, words())?;
         }
+        self.write_card(state, record)
+    }
+
+    /// Writes what the models are, unless somebody else wrote that.
+    fn write_card(&self, state: &State, record: &Record) -> Result<()> {
+        let path = self.file(CARD);
+        let is_others = |text: &[u8]| !card::is_ours(&String::from_utf8_lossy(text));
+        if std::fs::read(&path).is_ok_and(|text| is_others(&text)) {
+            return Ok(());
+        }
+        let name = std::fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        let name = name.file_name().unwrap_or_default().to_string_lossy();
+        write_atomic(&path, card::card(&name, record, &state.history).as_bytes())
     }
 
     fn write_metrics(&self, state: &State) -> Result<()> {

@@ -36,7 +36,8 @@ struct Words {
     seconds: f64,
 }
 
-const WORDS: &str = "signet.state";
+/// The key of [`Words`] in a file's metadata; no model has it.
+pub(crate) const WORDS: &str = "signet.state";
 const LOSSES: &str = "epoch.losses";
 
 impl State {

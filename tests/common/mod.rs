@@ -11,6 +11,7 @@
 //! | `models.rs` | the network in its full and its narrow size, and training it |
 //! | `orders.rs` | running in every order of threads, and under checks |
 //! | `photos.rs` | image files, and what PIL makes of them |
+//! | `pth.rs` | files as `torch.save` writes them, made by hand |
 //! | `program.rs` | driving the program as a user does |
 //! | `machine.rs` | the program on a machine with cusim for a GPU, or with parts missing |
 
@@ -31,4 +32,5 @@ pub mod orders;
 pub mod photos;
 #[cfg(feature = "cli")]
 pub mod program;
+pub mod pth;
 pub mod registry;

@@ -163,8 +163,14 @@ pub fn check_printed(output: &Output, epochs: usize) {
 }
 
 /// What the folder of a run holds once an epoch is done.
-pub const FILES_OF_A_RUN: [&str; 5] =
-    ["config.json", "metrics.jsonl", "model.safetensors", "best.safetensors", "state.safetensors"];
+pub const FILES_OF_A_RUN: [&str; 6] = [
+    "config.json",
+    "metrics.jsonl",
+    "model.safetensors",
+    "best.safetensors",
+    "state.safetensors",
+    "README.md",
+];
 
 fn write_csv(path: &Path, dataset: &Dataset) {
     let pixels: Vec<String> = (1..=784).map(|i| format!("pixel{i}")).collect();

@@ -209,6 +209,11 @@ fn safetensors() {
 }
 
 #[test]
+fn pth() {
+    fuzz(&targets::PTH);
+}
+
+#[test]
 fn state() {
     fuzz(&targets::STATE);
 }

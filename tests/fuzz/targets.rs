@@ -2,6 +2,7 @@
 //! past checksums to the code behind them.
 
 use crate::common::photos::{bad_files, photo_cases};
+use crate::common::pth::{self, Floats, Pickle, ordered_dict};
 use crate::mutate::{below, changed};
 use flate2::{Compression, Crc, write::GzEncoder};
 use signet::data::parse_csv;
@@ -11,8 +12,9 @@ use signet::photo::{Crop, decode};
 use signet::rng::Sequence;
 use signet::train::State;
 use signet::{Shape, checkpoint};
-use std::io::Write;
+use std::io::{Cursor, Read, Write};
 use std::path::Path;
+use zip::{CompressionMethod, ZipArchive};
 
 /// A reader of bytes from outside.
 pub struct Target {
@@ -128,7 +130,6 @@ fn pack(bytes: &[u8], level: u32) -> Vec<u8> {
 
 /// The beginning of what is in a packed file, as far as it can be read.
 fn unpacked(bytes: &[u8]) -> Vec<u8> {
-    use std::io::Read;
     let mut text = Vec::new();
     // What is damaged ends early.
     _ = flate2::read::MultiGzDecoder::new(bytes).take(32 << 10).read_to_end(&mut text);
@@ -233,6 +234,113 @@ fn measured(mut bytes: Vec<u8>) -> Vec<u8> {
         bytes[..8].copy_from_slice(&(end as u64 + 1).to_le_bytes());
     }
     bytes
+}
+
+// What torch.save writes. An archive of 64 kB may unpack to 4 MB, of which a tensor takes as much
+// again for each of its elements' places.
+
+pub const PTH: Target = Target {
+    name: "pth",
+    memory: 96 << 20,
+    seeds: || {
+        let dict = pth::entries(&dict());
+        let mut seeds =
+            vec![module(), pth::zipped(&files_in(&module()), CompressionMethod::Deflated)];
+        for floats in [Floats::F32, Floats::F16, Floats::BF16] {
+            seeds.extend([false, true].map(|legacy| pth::state_dict(&dict, floats, legacy)));
+        }
+        let begin = Pickle::default().raw(b"}(").text("epoch").int(3).text("state_dict");
+        let (pickle, storages) = ordered_dict(begin, &dict, Floats::F64, false);
+        seeds.push(pth::archive(&pickle.raw(b"u").stop(), &storages));
+        seeds
+    },
+    change: |pool, random| match random.next_u32() % 8 {
+        0 => changed(pool, &PICKLE_WORDS, random),
+        // The files in an archive changed one by one, in an archive that is whole.
+        kind => {
+            let file = &pool[below(random, pool.len())];
+            let mut files = files_in(file);
+            if files.is_empty() {
+                // The pickles of the older format, and numbers behind them.
+                return changed(std::slice::from_ref(file), &PICKLE_WORDS, random);
+            }
+            let which = if kind < 6 { 0 } else { below(random, files.len()) };
+            let bytes = std::mem::take(&mut files[which].1);
+            files[which].1 = changed(&[bytes], &PICKLE_WORDS, random);
+            let packed = [CompressionMethod::Stored, CompressionMethod::Deflated];
+            pth::zipped(&files, packed[usize::from(kind == 7)])
+        }
+    },
+    read: |bytes| {
+        let read = checkpoint::parse(Path::new("m"), bytes);
+        outcome(read.map(|(dict, _)| {
+            dict.iter().fold(0, |sum, (_, value)| {
+                assert_eq!(value.shape.numel(), value.values.len());
+                sum + value.values.len()
+            })
+        }))
+    },
+};
+
+const PICKLE_WORDS: [&[u8]; 26] = [
+    b"(",
+    b"t",
+    b"R",
+    b"\x81",
+    b"b",
+    b"Q",
+    b"u",
+    b"s",
+    b"e",
+    b"a",
+    b"}",
+    b"]",
+    b")",
+    b"N",
+    b"2",
+    b"q\0",
+    b"h\0",
+    b"\x94",
+    b"K\x02",
+    b"J\xff\xff\xff\x7f",
+    b"\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f",
+    b"ccollections\nOrderedDict\n",
+    b"ctorch._utils\n_rebuild_tensor_v2\n",
+    b"ctorch.nn.modules.container\nSequential\n",
+    b"X\x08\0\0\0_modules",
+    b"X\x0b\0\0\0_parameters",
+];
+
+/// A whole module with a part.
+fn module() -> Vec<u8> {
+    let class = |pickle: Pickle| {
+        pickle.global("torch.nn.modules.container", "Sequential").raw(b")\x81q\x01}(")
+    };
+    let begin = class(Pickle::default()).text("_modules").raw(b"}").text("0");
+    let (pickle, storages) = {
+        let begin = class(begin).text("_buffers").raw(b"}").text("_parameters");
+        ordered_dict(begin, &pth::entries(&dict()), Floats::F32, false)
+    };
+    pth::archive(&pickle.raw(b"ubsub").stop(), &storages)
+}
+
+/// The names and bytes of the files in an archive, the pickle first, as far as they can be read.
+fn files_in(archive: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let Ok(mut archive) = ZipArchive::new(Cursor::new(archive)) else { return Vec::new() };
+    let mut files = Vec::new();
+    for index in 0..archive.len().min(16) {
+        let Ok(file) = archive.by_index(index) else { continue };
+        let Ok(name) = file.name().map(|name| name.trim_start_matches("model/").to_owned()) else {
+            continue;
+        };
+        let mut bytes = Vec::new();
+        if file.take(64 << 10).read_to_end(&mut bytes).is_ok()
+            && files.iter().all(|(known, _)| *known != name)
+        {
+            files.push((name, bytes));
+        }
+    }
+    files
 }
 
 pub const STATE: Target = Target {

@@ -172,7 +172,7 @@ fn wrong_use_and_what_is_no_model_exit_with_2() {
     refused(&[text(&model), text(&image), "--device", "gpu"], "--device");
     refused(&["missing.safetensors", text(&image)], "cannot read missing.safetensors");
     refused(&[text(folder.path()), text(&image)], "is no folder of a run");
-    refused(&[text(&image), text(&image)], "is no safetensors file");
+    refused(&[text(&image), text(&image)], "is an image; MODEL comes before IMAGE");
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let narrow = fixtures.join("model_pytorch.safetensors");
     refused(&[text(&narrow), text(&image)], "the values are of another model");

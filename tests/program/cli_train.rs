@@ -10,6 +10,7 @@ use std::time::Duration;
 use common::program::{Place, finish, run, signet, start, stderr, stdout};
 #[cfg(unix)]
 use common::program::{Signal, signal};
+use signet::data::{TRAIN_IMAGES, VALID_IMAGES, synthetic};
 
 #[test]
 fn a_run_prints_the_notebooks_lines_and_fills_its_folder() {
@@ -246,8 +247,13 @@ fn a_run_is_measured_on_its_own_data() {
 
     // As of a run on `auto` that found none.
     let config = folder.join("config.json");
-    let record = fs::read_to_string(&config).unwrap().replace(own, "auto");
-    fs::write(&config, record.replace("\"synthetic\": false", "\"synthetic\": true")).unwrap();
+    let mut record: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(&config).unwrap()).unwrap();
+    let drawn = synthetic(0, TRAIN_IMAGES, VALID_IMAGES);
+    record["data"] = "auto".into();
+    record["synthetic"] = true.into();
+    record["data_sha256"] = drawn.digest().into();
+    fs::write(&config, record.to_string()).unwrap();
     assert_eq!(data("").unwrap(), "synthetic hands (seed 0)");
 }
 

@@ -3,6 +3,7 @@
 //! | file | subject |
 //! |---|---|
 //! | `cli_*.rs` | its commands: data, devices, predict, report, train; and what a terminal shows |
+//! | `model_files.rs`, `model_runs.rs` | models of PyTorch and of runs, and what is none |
 //! | `cuda_cli.rs` | the same with a GPU, or with parts of one missing |
 //! | `cuda_faults.rs` | every call of the driver failing |
 //! | `bench.rs` | `signet bench` and `--explain` |
@@ -20,3 +21,5 @@ mod cli_terminal;
 mod cli_train;
 mod cuda_cli;
 mod cuda_faults;
+mod model_files;
+mod model_runs;

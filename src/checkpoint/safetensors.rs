@@ -1,4 +1,4 @@
-//! Models as safetensors files, with PyTorch's keys.
+//! Safetensors files, with PyTorch's keys.
 //!
 //! A file that `safetensors.torch.save_file(model.state_dict(), path)` wrote can be read, and
 //! `load_file` reads ours.
@@ -9,12 +9,11 @@
 //! (A file beside the file would not change at the same moment, and be forgotten in a copy.)
 //! `signet.checksum` says that there is one: were it the only word, a changed letter in it would
 //! make the file look like one that never had a checksum.
-#![forbid(unsafe_code)]
-
+use super::{invalid, keys};
 use crate::files::{write_atomic, write_keeping};
 use crate::nn::{StateDict, Value, Values};
 use crate::words::hex;
-use crate::{Error, Result, Shape};
+use crate::{Result, Shape};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
@@ -27,6 +26,9 @@ pub type Metadata = HashMap<String, String>;
 const SHA256: &str = "signet.sha256";
 /// The key that says that there is one.
 const HAS_CHECKSUM: &str = "signet.checksum";
+/// The word that says whose layout the tensors have, and its value for PyTorch's. Programs of the
+/// Hugging Face family read no file without it.
+const FORMAT: [&str; 2] = ["format", "pt"];
 /// The checksum while it is not known.
 const UNKNOWN: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 /// Bytes of a file before its header: the header's length.
@@ -58,6 +60,8 @@ pub(crate) fn save_keeping(
 /// that the same values are the same bytes.
 fn serialize(path: &Path, dict: &StateDict, metadata: Metadata) -> Result<Vec<u8>> {
     let mut words: BTreeMap<String, String> = metadata.into_iter().collect();
+    let [format, pytorch] = FORMAT;
+    words.entry(format.into()).or_insert_with(|| pytorch.into());
     words.insert(SHA256.into(), UNKNOWN.into());
     words.insert(HAS_CHECKSUM.into(), "sha256".into());
     let mut header = serde_json::Map::from_iter([("__metadata__".into(), words_json(words))]);
@@ -130,20 +134,18 @@ fn is_unchanged(file: &[u8], words: &Metadata) -> bool {
     }
 }
 
-/// Reads a safetensors file: its tensors (F32, F64, F16, BF16 and I64) and its metadata.
-///
-/// # Errors
-/// [`Error::Io`] when it cannot be read, [`Error::Checkpoint`] when it is damaged, no safetensors
-/// file, or holds another element type.
-pub fn load(path: &Path) -> Result<(StateDict, Metadata)> {
-    parse(path, &std::fs::read(path).map_err(Error::io("read", path))?)
+/// Whether a file begins as these do: with the length of a header, and its brace.
+pub(super) fn is_likely(bytes: &[u8]) -> bool {
+    // The header's length is a number of eight bytes, the upper of which are zeros.
+    matches!(bytes, [_, _, _, _, 0, 0, 0, 0, b'{', ..])
 }
 
-/// As [`load`], from the bytes of a file; `path` is for messages.
+/// Reads the bytes of a file; `path` is for messages.
 ///
 /// # Errors
-/// [`Error::Checkpoint`] as [`load`].
-pub fn parse(path: &Path, bytes: &[u8]) -> Result<(StateDict, Metadata)> {
+/// [`Error::Checkpoint`](crate::Error::Checkpoint) when it is damaged, no safetensors file, or holds
+/// another element type.
+pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(StateDict, Metadata)> {
     let damaged = |e| {
         let message =
             format!("is no safetensors file, or a damaged one ({e}); was it copied whole?");
@@ -157,12 +159,16 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<(StateDict, Metadata)> {
                        from where it is whole";
         return Err(invalid(path, message));
     }
-    words.retain(|key, _| key != SHA256 && key != HAS_CHECKSUM);
+    let [format, pytorch] = FORMAT;
+    words.retain(|key, word| {
+        key != SHA256 && key != HAS_CHECKSUM && (key != format || word != pytorch)
+    });
     let mut values = file
         .iter()
         .map(|(name, view)| Ok((name.to_string(), value(path, name, &view)?)))
         .collect::<Result<Vec<_>>>()?;
-    values.sort_by(|(a, _), (b, _)| a.cmp(b));
+    // The order of the layers, as far as names tell: a file has one of its own.
+    values.sort_by(|(a, _), (b, _)| keys::natural(a, b));
     Ok((values.into_iter().collect(), words))
 }
 
@@ -176,24 +182,22 @@ fn value(path: &Path, name: &str, view: &TensorView<'_>) -> Result<Value> {
         Dtype::F32 => Values::F32(read::<f32, _>(data, |x| x)),
         Dtype::F64 => Values::F64(read::<f64, _>(data, |x| x)),
         Dtype::I64 => Values::I64(read::<i64, _>(data, |x| x)),
+        Dtype::I32 => Values::I64(read(data, |x: i32| i64::from(x))),
         Dtype::F16 => Values::F32(read(data, half::f16::to_f32)),
         Dtype::BF16 => Values::F32(read(data, half::bf16::to_f32)),
         other => {
-            let message =
-                format!("{name} is of type {other:?}; F32, F64, F16, BF16 and I64 can be read");
+            let message = format!(
+                "{name} is of type {other:?}; F32, F64, F16, BF16, I64 and I32 can be read"
+            );
             return Err(invalid(path, message));
         }
     };
     Ok(Value { shape: Shape::from(view.shape()), values })
 }
 
-/// A [`Error::Checkpoint`].
-pub(crate) fn invalid(path: &Path, message: impl Into<String>) -> Error {
-    Error::Checkpoint { path: path.to_path_buf(), message: message.into() }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::load;
     use super::*;
     use half::{bf16, f16};
 
@@ -231,11 +235,11 @@ mod tests {
 
     #[test]
     fn another_type_is_named_with_its_tensor() {
-        for (dtype, name) in [(Dtype::U8, "U8"), (Dtype::I32, "I32"), (Dtype::F8_E4M3, "F8_E4M3")] {
+        for (dtype, name) in [(Dtype::U8, "U8"), (Dtype::I16, "I16"), (Dtype::F8_E4M3, "F8_E4M3")] {
             let bytes = vec![0; 2 * dtype.bitsize() / 8];
             let file = file(&[("layers.0.weight", dtype, vec![2], bytes)]);
             let message = load(file.path()).unwrap_err().to_string();
-            for part in ["layers.0.weight", name, "F32, F64, F16, BF16 and I64 can be read"] {
+            for part in ["layers.0.weight", name, "F32, F64, F16, BF16, I64 and I32 can be read"] {
                 assert!(message.contains(part), "{message}");
             }
         }
