@@ -68,6 +68,12 @@ def functions(nvdisasm, cubin):
     return dict(zip(parts[1::2], parts[2::2]))
 
 
+def length(nvdisasm, cubin, function):
+    """Instructions of all of it."""
+    lines = filter(INSTRUCTION.match, functions(nvdisasm, cubin)[function].splitlines())
+    return sum(name_of(line) != "NOP" for line in lines)
+
+
 def inner_loop(nvdisasm, cubin, function):
     """Of the loops without a loop inside, the one that multiplies most, or else the longest."""
     lines, places, loops = [], {}, []
