@@ -207,16 +207,20 @@ __device__ inline double column_sum(const T *x, unsigned columns, unsigned colum
 // what the others wrote before they came is then there to read. So the last block of a group can
 // combine the parts of all, in a fixed order, without a second launch. `counter` is 0 before and
 // after (Launch::counters in src/device/cuda/launch.rs).
+//
+// PTX's memory model in words: the first barrier brings the block's writes before thread 0, whose
+// first fence and count release them; its count and second fence acquire what the others released,
+// and the second barrier passes it on to the block.
 __device__ inline bool is_last_block(unsigned *counter, unsigned blocks) {
   __shared__ bool last;
-  __threadfence();
   __syncthreads();
   if (threadIdx.x == 0 && threadIdx.y == 0) {
+    __threadfence();
     last = atomicAdd(counter, 1u) + 1 == blocks;
+    __threadfence();
     if (last) *counter = 0;
   }
   __syncthreads();
-  if (last) __threadfence();
   return last;
 }
 

@@ -24,16 +24,6 @@ struct Conv2dGeometry {
   __device__ unsigned out_pixels() const { return out_height * out_width; }
 };
 
-// In a module that was compiled for one geometry, all but the batch is known to the compiler: it
-// turns divisions into multiplications, and leaves out what stride, padding or bounds rule out.
-__device__ inline Conv2dGeometry specialise(const Conv2dGeometry &g) {
-#ifdef GEOMETRY
-  return {g.batch, GEOMETRY};
-#else
-  return g;
-#endif
-}
-
 // Where something is in a tensor, and at which row and column of a plane: the sum of a pixel's
 // place and a tap's is the place of the input pixel under that tap. Numbers are negative in the
 // padding.
@@ -59,11 +49,12 @@ __device__ inline Place tap_place(const Conv2dGeometry &g, unsigned tap) {
   return {(int)(channel * g.in_pixels()) + y * (int)g.width + x, y, x};
 }
 
-// The input under `pixel` and `tap`, 0 in the padding.
+// The input under `pixel` and `tap`; in the padding, and where it is not wanted, `otherwise`.
 __device__ inline T patch(const Conv2dGeometry &g, const T *input, const Place &pixel,
-                          const Place &tap) {
+                          const Place &tap, bool wanted, T otherwise = 0) {
   const unsigned y = (unsigned)(pixel.y + tap.y), x = (unsigned)(pixel.x + tap.x);
-  return y < g.height && x < g.width ? input[pixel.offset + tap.offset] : T(0);
+  return load_if(input + (pixel.offset + tap.offset), wanted & (y < g.height) & (x < g.width),
+                 otherwise);
 }
 
 // This block's tile: neighbouring blocks share their columns, so patches come from the cache.
@@ -84,7 +75,7 @@ struct ForwardProduct {
     Place tap;
     unsigned k;
   };
-  static const bool A_ALONG_K = true, B_ALONG_K = false;
+  static const bool A_ALONG_K = true, B_ALONG_K = false, SHARED_STEPS = true;
 
   const Conv2dGeometry &g;
   const T *input, *weight;
@@ -92,49 +83,63 @@ struct ForwardProduct {
   __device__ Row row(unsigned o) const { return o * g.in_channels * g.taps(); }
   __device__ Col col(unsigned pixel) const { return pixel_place(g, pixel); }
   __device__ Step step(unsigned k) const { return {tap_place(g, k), k}; }
-  __device__ T a(Row filter, const Step &step) const { return weight[filter + step.k]; }
-  __device__ T b(const Col &pixel, const Step &step) const {
-    return patch(g, input, pixel, step.tap);
+  __device__ T a(Row filter, const Step &step, bool inside) const {
+    return load_if(weight + (filter + step.k), inside);
+  }
+  __device__ T b(const Col &pixel, const Step &step, bool inside) const {
+    return patch(g, input, pixel, step.tap, inside);
   }
 };
 
 // grad_x[c, (n,q)] = weight[c, (o,t)] * gathered grad_y[(o,t), (n,q)].
 struct BackwardInputProduct {
   typedef unsigned Row; // where the input channel starts inside a filter
-  typedef Place Col;    // of the input pixel: the image in grad_output, row and column padded
+  // Of the input pixel: the row and column of the output pixel that has it under its first tap, and
+  // where that is in grad_output; with a stride, where the image is.
+  typedef Place Col;
   struct Step {
-    unsigned weight, output; // where filter and output channel start, the tap included
-    int y, x;                // of the tap
+    unsigned weight; // where the filter starts, the tap included
+    int output;      // what output channel and tap add to the place in grad_output
+    int y, x;        // of the tap
   };
-  static const bool A_ALONG_K = true, B_ALONG_K = false;
+  static const bool A_ALONG_K = true, B_ALONG_K = false, SHARED_STEPS = true;
 
   const Conv2dGeometry &g;
   const T *grad_output, *weight;
 
+  __device__ bool strided() const { return g.stride[0] > 1 || g.stride[1] > 1; }
+  // Where a row and column are in a plane of grad_output, if no stride comes between.
+  __device__ int in_plane(int y, int x) const { return strided() ? 0 : y * (int)g.out_width + x; }
+
   __device__ Row row(unsigned c) const { return c * g.taps(); }
   __device__ Col col(unsigned pixel) const {
     const unsigned image = pixel / g.in_pixels(), inside = pixel % g.in_pixels();
-    return {(int)(image * g.out_channels * g.out_pixels()),
-            (int)(inside / g.width + g.padding[0]), (int)(inside % g.width + g.padding[1])};
+    const int y = (int)(inside / g.width + g.padding[0]);
+    const int x = (int)(inside % g.width + g.padding[1]);
+    return {(int)(image * g.out_channels * g.out_pixels()) + in_plane(y, x), y, x};
   }
   __device__ Step step(unsigned k) const {
     const unsigned o = k / g.taps(), tap = k % g.taps();
-    return {o * g.in_channels * g.taps() + tap, o * g.out_pixels(),
-            (int)(tap / g.kernel_size[1] * g.dilation[0]),
-            (int)(tap % g.kernel_size[1] * g.dilation[1])};
+    const int y = (int)(tap / g.kernel_size[1] * g.dilation[0]);
+    const int x = (int)(tap % g.kernel_size[1] * g.dilation[1]);
+    return {o * g.in_channels * g.taps() + tap, (int)(o * g.out_pixels()) - in_plane(y, x), y, x};
   }
-  __device__ T a(Row channel, const Step &step) const { return weight[step.weight + channel]; }
+  __device__ T a(Row channel, const Step &step, bool inside) const {
+    return load_if(weight + (step.weight + channel), inside);
+  }
   // The output pixel whose tap lay over this input pixel; with a stride there is not always one.
-  __device__ T b(const Col &pixel, const Step &step) const {
-    int y = pixel.y - step.y, x = pixel.x - step.x;
-    if (y < 0 || x < 0) return 0;
-    if (g.stride[0] > 1 || g.stride[1] > 1) {
-      if (y % g.stride[0] != 0 || x % g.stride[1] != 0) return 0;
-      y /= g.stride[0];
-      x /= g.stride[1];
+  __device__ T b(const Col &pixel, const Step &step, bool inside) const {
+    int y = pixel.y - step.y, x = pixel.x - step.x, at = pixel.offset + step.output;
+    if (strided()) {
+      const int down = (int)g.stride[0], right = (int)g.stride[1];
+      inside = inside & (y % down == 0) & (x % right == 0);
+      y /= down;
+      x /= right;
+      at += y * (int)g.out_width + x;
     }
-    if (y >= (int)g.out_height || x >= (int)g.out_width) return 0;
-    return grad_output[pixel.offset + step.output + y * g.out_width + x];
+    // Negative numbers are large ones then.
+    inside = inside & ((unsigned)y < g.out_height) & ((unsigned)x < g.out_width);
+    return load_if(grad_output + at, inside);
   }
 };
 
@@ -146,7 +151,7 @@ struct BackwardWeightProduct {
     Place pixel;
     unsigned output; // the pixel in the first channel of grad_output
   };
-  static const bool A_ALONG_K = true, B_ALONG_K = true;
+  static const bool A_ALONG_K = true, B_ALONG_K = true, SHARED_STEPS = true;
 
   const Conv2dGeometry &g;
   const T *input, *grad_output;
@@ -157,10 +162,10 @@ struct BackwardWeightProduct {
     const unsigned image = pixel / g.out_pixels(), inside = pixel % g.out_pixels();
     return {pixel_place(g, pixel), image * g.out_channels * g.out_pixels() + inside};
   }
-  __device__ T a(Row channel, const Step &step) const {
-    return grad_output[step.output + channel];
+  __device__ T a(Row channel, const Step &step, bool inside) const {
+    return load_if(grad_output + (step.output + channel), inside);
   }
-  __device__ T b(const Col &tap, const Step &step) const {
-    return patch(g, input, step.pixel, tap);
+  __device__ T b(const Col &tap, const Step &step, bool inside) const {
+    return patch(g, input, step.pixel, tap, inside);
   }
 };

@@ -16,6 +16,16 @@
 
 #include "conv.cuh"
 
+// In a module that was compiled for one geometry, all but the batch is known to the compiler: it
+// turns divisions into multiplications, and leaves out what stride, padding or bounds rule out.
+__device__ inline Conv2dGeometry specialise(const Conv2dGeometry &g) {
+#ifdef GEOMETRY
+  return {g.batch, GEOMETRY};
+#else
+  return g;
+#endif
+}
+
 // ---------------------------------------------------------------------------------------------
 
 template <int ROWS>

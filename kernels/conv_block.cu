@@ -13,8 +13,8 @@
 //
 // The products of a small batch have few tiles and long sums: `gemm_split` cuts these into slices
 // for more blocks, and one of them has the whole tile in the end. The launch bounds ask for two
-// blocks of 256 threads a multiprocessor, or four of 128: left alone, the compiler aims at more,
-// and spills.
+// blocks of 256 threads a multiprocessor, or GEMM_BLOCKS of 128: left alone, the compiler aims at
+// more, and spills.
 
 #include "batch_norm.cuh"
 #include "conv.cuh"
@@ -30,6 +30,24 @@ struct ConvBlockGeometry {
   // Where a window has its maximum is kept in a byte if that is enough, else in four.
   __device__ bool in_bytes() const { return pool.kernel_size[0] * pool.kernel_size[1] <= 256; }
 };
+
+// In a module that was compiled for one geometry, all but the batch is known to the compiler: it
+// turns divisions into multiplications, and leaves out what stride, padding or bounds rule out.
+__device__ inline ConvBlockGeometry specialise(const ConvBlockGeometry &g) {
+#ifdef GEOMETRY
+  ConvBlockGeometry known = {g.conv.batch, GEOMETRY};
+  known.pool.planes = g.conv.batch * known.conv.out_channels;
+  return known;
+#else
+  return g;
+#endif
+}
+
+__device__ inline Conv2dGeometry specialise(const Conv2dGeometry &g) {
+  ConvBlockGeometry block = {};
+  block.conv = g;
+  return specialise(block).conv;
+}
 
 // Of some elements of one channel: src/ops/conv_block/cuda.rs knows that it is two doubles.
 struct __align__(16) Part {
@@ -111,7 +129,7 @@ extern "C" __global__ void __launch_bounds__(256, 2)
 }
 
 // The same with tiles of 32 filters x 64 pixels, 128 threads.
-extern "C" __global__ void __launch_bounds__(128, 4)
+extern "C" __global__ void __launch_bounds__(128, GEMM_BLOCKS)
     conv_block_conv_few(Conv2dGeometry g, GemmSplit split,
                         const T *__restrict__ input,  // [N, C, H, W]
                         const T *__restrict__ weight, // [O, C, KH, KW]
@@ -192,7 +210,7 @@ __device__ inline T window_maximum(const MaxPool2dGeometry &g, const T *convolve
 // launch bounds ask for four blocks a multiprocessor: left alone, the compiler aims at eight, and
 // spills.
 extern "C" __global__ void __launch_bounds__(THREADS, 4)
-    conv_block_pool(ConvBlockGeometry g, DropoutGeometry drop, unsigned chunks, T eps, T momentum,
+    conv_block_pool(ConvBlockGeometry any, DropoutGeometry drop, unsigned chunks, T eps, T momentum,
                     const T *__restrict__ convolved,             // [N, O, OH, OW]
                     const double *__restrict__ parts,            // [O, tiles, 2] as Part, or null
                     const T *__restrict__ scale,                 // [O] or null
@@ -204,6 +222,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 4)
                     T *__restrict__ mean,                        // [O] or null
                     T *__restrict__ invstd,                      // [O], null with mean
                     unsigned char *__restrict__ argmax) {        // [N, O, PH, PW], null with mean
+  const ConvBlockGeometry g = specialise(any);
   const unsigned channel = blockIdx.x / chunks, chunk = blockIdx.x % chunks;
   const unsigned count = g.conv.batch * g.conv.out_pixels();
   T around, variance;
@@ -274,7 +293,7 @@ struct Pooling {
 // channel adds the sums of all, in order. Reads output, grad_output and argmax once, and of the
 // convolution's output the maxima. 4 FLOP a pooled element.
 extern "C" __global__ void __launch_bounds__(THREADS)
-    conv_block_sums(ConvBlockGeometry g, unsigned chunks,
+    conv_block_sums(ConvBlockGeometry any, unsigned chunks,
                     T factor,                                 // dropout's, or 1
                     const T *__restrict__ convolved,          // [N, O, OH, OW]
                     const T *__restrict__ mean,               // [O]
@@ -289,6 +308,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
                     int accumulate_scale,
                     T *__restrict__ grad_shift,               // [O] or null
                     int accumulate_shift) {
+  const ConvBlockGeometry g = specialise(any);
   const unsigned channel = blockIdx.x / chunks, chunk = blockIdx.x % chunks;
   const Pooling pooling = {output, grad_output, argmax, factor, g.in_bytes()};
   const T around = mean[channel];
@@ -337,7 +357,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 // and pooled elements about KW times, but for the first from cache; writes the gradient once. 5
 // FLOP an element.
 extern "C" __global__ void __launch_bounds__(THREADS)
-    conv_block_unpool(ConvBlockGeometry g,
+    conv_block_unpool(ConvBlockGeometry any,
                       T factor,                                 // dropout's, or 1
                       const T *__restrict__ convolved,          // [N, O, OH, OW]
                       const T *__restrict__ mean,               // [O]
@@ -348,6 +368,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
                       const unsigned char *__restrict__ argmax, // [N, O, PH, PW]
                       const T *__restrict__ sums,               // [O, 2] or null
                       T *__restrict__ grad_convolved) {         // [N, O, OH, OW]
+  const ConvBlockGeometry g = specialise(any);
   const unsigned i = first_of_pack();
   const unsigned pixels = g.conv.out_pixels(), n = g.conv.batch * g.conv.out_channels * pixels;
   if (i >= n) return;
@@ -394,8 +415,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 // grad_w[o, (c,t)] as in conv.cuh, and behind it a column of ones, which makes the bias's gradient.
 struct ParametersProduct : BackwardWeightProduct {
   struct Col {
-    Place tap;
-    bool ones;
+    Place tap;     // of the ones, a row where all is padding
+    float padding; // 1 for the ones, else 0; in double it takes half the registers
   };
   unsigned weights; // columns of the weight's gradient
 
@@ -403,9 +424,12 @@ struct ParametersProduct : BackwardWeightProduct {
                                unsigned weights)
       : BackwardWeightProduct{g, input, grad_output}, weights(weights) {}
 
-  __device__ Col col(unsigned tap) const { return {tap_place(g, tap), tap >= weights}; }
-  __device__ T b(const Col &col, const Step &step) const {
-    return col.ones ? T(1) : patch(g, input, step.pixel, col.tap);
+  __device__ Col col(unsigned tap) const {
+    if (tap < weights) return {tap_place(g, tap), 0};
+    return {{0, 1 << 30, 0}, 1};
+  }
+  __device__ T b(const Col &col, const Step &step, bool inside) const {
+    return patch(g, input, step.pixel, col.tap, inside, col.padding);
   }
 };
 
@@ -449,7 +473,7 @@ extern "C" __global__ void __launch_bounds__(256, 2)
 }
 
 // The same with tiles of 32 filters x 64 taps, 128 threads.
-extern "C" __global__ void __launch_bounds__(128, 4)
+extern "C" __global__ void __launch_bounds__(128, GEMM_BLOCKS)
     conv_block_weight_few(Conv2dGeometry g, GemmSplit split,
                           const T *__restrict__ input,          // [N, C, H, W]
                           const T *__restrict__ grad_convolved, // [N, O, OH, OW]
@@ -499,7 +523,7 @@ extern "C" __global__ void __launch_bounds__(256, 2)
 }
 
 // The same with tiles of 32 channels x 64 pixels, 128 threads.
-extern "C" __global__ void __launch_bounds__(128, 4)
+extern "C" __global__ void __launch_bounds__(128, GEMM_BLOCKS)
     conv_block_input_few(Conv2dGeometry g, GemmSplit split,
                          const T *__restrict__ grad_convolved, // [N, O, OH, OW]
                          const T *__restrict__ weight,         // [O, C, KH, KW]

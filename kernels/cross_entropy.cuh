@@ -16,7 +16,7 @@ struct CrossEntropyGeometry {
 
 // Writes scale * (softmax - q) of one row of logits; returns its loss, and whether its largest
 // logit is the target's, in every lane. A warp's work; the gradient may take the place of the
-// logits, for each lane writes where it alone still reads.
+// logits.
 __device__ inline double row_loss(const CrossEntropyGeometry &g, const T *logits, unsigned target,
                                   T scale, T *gradient, bool *hit) {
   const unsigned lane = threadIdx.x % 32;
@@ -28,6 +28,10 @@ __device__ inline double row_loss(const CrossEntropyGeometry &g, const T *logits
   // A class costs log_sum - (logit - maximum), never (log_sum + maximum) - logit: that would round
   // the sum away at a large maximum.
   const T log_sum = log(sum);
+
+  // Every lane has read the target's logit (shuffles order no memory); from here on each writes where
+  // it alone reads.
+  __syncwarp();
 
   // Exponentials are taken again rather than kept: most networks have few classes.
   const T smoothing = (T)g.label_smoothing, spread = smoothing / (T)g.classes;

@@ -13,11 +13,16 @@
 // The rule is a type Product with
 //   Row  row(m), Col col(n)      what an operand needs to know of one row of a, one column of b:
 //                                computed once per thread;
-//   Step step(k)                 the same of one k: computed once per block and tile, in shared
-//                                memory, for it holds the divisions;
-//   T a(Row, Step), b(Col, Step) one element; only asked for inside the matrices;
+//   Step step(k)                 the same of one k;
+//   SHARED_STEPS                 whether it holds divisions, and so is computed once per block and
+//                                tile, in shared memory;
+//   T a(Row, Step, bool inside)  one element; where it is not inside, behind the end of the sum, a
+//   T b(Col, Step, bool inside)  is 0, and b a finite number;
 //   A_ALONG_K, B_ALONG_K         whether neighbours in memory are neighbours along k: neighbouring
 //                                threads then fetch along k, so that their loads coalesce.
+//
+// Elements are fetched by `load_if`, with no branch around a load: all loads of a tile are on their
+// way at once, where branches would have each wait for the one before.
 //
 // `gemm` leaves a tile in registers, `gemm_tile` in shared memory, where what a kernel does with it
 // is free to choose its threads. `gemm_split` cuts long sums into slices for several blocks, and
@@ -26,10 +31,19 @@
 #pragma once
 
 #include "common.cuh"
+#include "load_if.cuh"
 #include "mma.cuh"
 
 #define GEMM_K 16
 #define GEMM_COLS 64
+
+// Blocks of 128 threads that launch bounds ask for on a multiprocessor: left alone, the compiler aims
+// at more, and spills. A double takes two registers.
+#ifdef SCALAR_IS_DOUBLE
+#define GEMM_BLOCKS 3
+#else
+#define GEMM_BLOCKS 4
+#endif
 
 // Four neighbouring elements of a tile: one or two loads of 16 bytes.
 struct __align__(16) Quad {
@@ -43,10 +57,14 @@ template <int ROWS, int LENGTH, bool ALONG_K> struct Share {
   static const int COUNT = LENGTH * GEMM_K / BLOCK;
   static const bool IN_CHUNKS = !ALONG_K;
 
-  static __device__ unsigned depth(int i) {
-    return ALONG_K ? threadIdx.x % GEMM_K
-                   : (threadIdx.x / LENGTH + i / 4 * (BLOCK / LENGTH)) * 4 + i % 4;
+  static __device__ unsigned first_depth() {
+    return ALONG_K ? threadIdx.x % GEMM_K : threadIdx.x / LENGTH * 4;
   }
+  // How far behind the first an element is, which the compiler knows.
+  static __device__ constexpr unsigned further(int i) {
+    return ALONG_K ? 0 : i / 4 * (BLOCK / LENGTH) * 4 + i % 4;
+  }
+  static __device__ unsigned depth(int i) { return first_depth() + further(i); }
   static __device__ unsigned place(int i) {
     return ALONG_K ? threadIdx.x / GEMM_K + i * (BLOCK / GEMM_K) : threadIdx.x % LENGTH;
   }
@@ -226,10 +244,11 @@ template <int ROWS> __device__ inline void finish(GemmTiles<ROWS> &tiles, T (&su
 
 template <int ROWS, class Product> struct GemmShared {
   GemmTiles<ROWS> tiles;
-  typename Product::Step steps[2][GEMM_K];
+  typename Product::Step steps[2][Product::SHARED_STEPS ? GEMM_K : 1];
 };
 
-// sum = the product at (row, col), summed over begin .. end of k, as `multiply` deals it out.
+// sum = the product at (row, col), summed over begin .. end of k, as `multiply` deals it out. What
+// it has behind m and n means nothing.
 template <int ROWS, class Product>
 __device__ inline void gemm_sums(const Product &product, GemmShared<ROWS, Product> &shared,
                                  unsigned m, unsigned n, unsigned row, unsigned col, unsigned begin,
@@ -239,28 +258,28 @@ __device__ inline void gemm_sums(const Product &product, GemmShared<ROWS, Produc
   typename Product::Row rows[ShareA::COUNT];
   typename Product::Col cols[ShareB::COUNT];
   T next_a[ShareA::COUNT], next_b[ShareB::COUNT];
+  // Behind the last row or column stands that one again: no element needs a check.
 #pragma unroll
-  for (int i = 0; i < ShareA::COUNT; ++i) rows[i] = product.row(row + ShareA::place(i));
+  for (int i = 0; i < ShareA::COUNT; ++i) rows[i] = product.row(min(row + ShareA::place(i), m - 1));
 #pragma unroll
-  for (int i = 0; i < ShareB::COUNT; ++i) cols[i] = product.col(col + ShareB::place(i));
+  for (int i = 0; i < ShareB::COUNT; ++i) cols[i] = product.col(min(col + ShareB::place(i), n - 1));
 
-  auto prepare = [&](unsigned k, int buffer) {
-    if (threadIdx.x < GEMM_K) {
-      shared.steps[buffer][threadIdx.x] = product.step(k + threadIdx.x);
-    }
+  auto step = [&](unsigned k, int buffer, unsigned depth) -> typename Product::Step {
+    if constexpr (Product::SHARED_STEPS) return shared.steps[buffer][depth];
+    else return product.step(k + depth);
   };
   auto fetch = [&](unsigned k, int buffer) {
+    const int left_a = (int)(end - k - ShareA::first_depth());
+    const int left_b = (int)(end - k - ShareB::first_depth());
 #pragma unroll
     for (int i = 0; i < ShareA::COUNT; ++i) {
-      const unsigned depth = ShareA::depth(i);
-      const bool inside = k + depth < end && row + ShareA::place(i) < m;
-      next_a[i] = inside ? product.a(rows[i], shared.steps[buffer][depth]) : T(0);
+      const bool inside = (int)ShareA::further(i) < left_a;
+      next_a[i] = product.a(rows[i], step(k, buffer, ShareA::depth(i)), inside);
     }
 #pragma unroll
     for (int i = 0; i < ShareB::COUNT; ++i) {
-      const unsigned depth = ShareB::depth(i);
-      const bool inside = k + depth < end && col + ShareB::place(i) < n;
-      next_b[i] = inside ? product.b(cols[i], shared.steps[buffer][depth]) : T(0);
+      const bool inside = (int)ShareB::further(i) < left_b;
+      next_b[i] = product.b(cols[i], step(k, buffer, ShareB::depth(i)), inside);
     }
   };
 
@@ -269,18 +288,30 @@ __device__ inline void gemm_sums(const Product &product, GemmShared<ROWS, Produc
 #pragma unroll
     for (int j = 0; j < 4; ++j) sum[i][j] = 0;
   }
-  prepare(begin, 0);
-  __syncthreads();
+  if constexpr (Product::SHARED_STEPS) {
+    // Of the first two tiles.
+    if (threadIdx.x < 2 * GEMM_K) {
+      shared.steps[threadIdx.x / GEMM_K][threadIdx.x % GEMM_K] = product.step(begin + threadIdx.x);
+    }
+    __syncthreads();
+  }
   fetch(begin, 0);
   int buffer = 0;
   for (unsigned k = begin; k < end; k += GEMM_K) {
     store<ShareA>(shared.tiles.a[buffer], next_a);
     store<ShareB>(shared.tiles.b[buffer], next_b);
-    prepare(k + GEMM_K, buffer ^ 1);
     // Behind this barrier the tile is whole, and every thread is done with the tile before it, whose
-    // place the next one takes.
+    // place the next one takes; and with this tile's steps, whose place those of the next but one
+    // take.
     __syncthreads();
-    if (k + GEMM_K < end) fetch(k + GEMM_K, buffer ^ 1);
+    if (k + GEMM_K < end) {
+      fetch(k + GEMM_K, buffer ^ 1);
+      if constexpr (Product::SHARED_STEPS) {
+        if (threadIdx.x < GEMM_K) {
+          shared.steps[buffer][threadIdx.x] = product.step(k + 2 * GEMM_K + threadIdx.x);
+        }
+      }
+    }
     multiply(shared.tiles, buffer, sum);
     buffer ^= 1;
   }
@@ -303,7 +334,7 @@ template <int ROWS, class Product> union GemmTileShared {
 
 // As `gemm`, but leaves the tile in shared memory: an epilogue there reads it by row and column in
 // whatever order it likes, and need not know which thread computed what. Elements behind m and n
-// are 0. Tiles are of ROWS x GEMM_COLS; all threads of the block must call it.
+// mean nothing. Tiles are of ROWS x GEMM_COLS; all threads of the block must call it.
 template <int ROWS, class Product>
 __device__ inline void gemm_tile(const Product &product, GemmTileShared<ROWS, Product> &shared,
                                  unsigned m, unsigned n, unsigned row, unsigned col, unsigned begin,
@@ -365,16 +396,31 @@ __device__ inline bool gemm_split(const Product &product, GemmTileShared<ROWS, P
       *(Quad *)(level + part * size + i * 4 * threads) = *mine(i);
     }
     if (!is_last_block(counters + group, end - first)) return false;
+    // As many parts at a time as 64 registers take: their loads are all on their way before the first
+    // sum. A part that the group does not have is 0.
+    Quad sums[4] = {};
 #pragma unroll
-    for (unsigned i = 0; i < 4; ++i) {
-      Quad sum = {};
-      for (unsigned other = first; other < end; ++other) {
-        const Quad quad = *(const Quad *)(level + other * size + i * 4 * threads);
+    for (unsigned some = first; some < first + GEMM_GROUP; some += WIDTH) {
+      Quad quads[WIDTH][4];
 #pragma unroll
-        for (unsigned j = 0; j < 4; ++j) sum.v[j] += quad.v[j];
+      for (unsigned other = 0; other < WIDTH; ++other) {
+#pragma unroll
+        for (unsigned i = 0; i < 4; ++i) {
+          const Quad *quad = (const Quad *)(level + (some + other) * size + i * 4 * threads);
+          quads[other][i] = some + other < end ? *quad : Quad{};
+        }
       }
-      *mine(i) = sum;
+#pragma unroll
+      for (unsigned other = 0; other < WIDTH; ++other) {
+#pragma unroll
+        for (unsigned i = 0; i < 4; ++i) {
+#pragma unroll
+          for (unsigned j = 0; j < 4; ++j) sums[i].v[j] += quads[other][i].v[j];
+        }
+      }
     }
+#pragma unroll
+    for (unsigned i = 0; i < 4; ++i) *mine(i) = sums[i];
     level += parts * size;
     counters += groups;
     part = group;

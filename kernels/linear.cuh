@@ -15,13 +15,13 @@ struct LinearGeometry {
 #define LINEAR_ROWS 32
 
 // A Gradient is a rule for the gradient of the output [rows, out_features]: T operator()(unsigned
-// i).
+// i, bool inside), 0 where it is not inside.
 
 // grad_weight[o, i] = gradient[n, o] * input[n, i]; column `weights` is the bias's, whose inputs
 // are 1.
 template <class Gradient> struct LinearWeightProduct {
   typedef unsigned Row, Col, Step; // the indices themselves
-  static const bool A_ALONG_K = false, B_ALONG_K = false;
+  static const bool A_ALONG_K = false, B_ALONG_K = false, SHARED_STEPS = false;
 
   const LinearGeometry &g;
   const Gradient &gradient;
@@ -31,14 +31,19 @@ template <class Gradient> struct LinearWeightProduct {
   __device__ Row row(unsigned o) const { return o; }
   __device__ Col col(unsigned i) const { return i; }
   __device__ Step step(unsigned n) const { return n; }
-  __device__ T a(Row o, Step n) const { return gradient(n * g.out_features + o); }
-  __device__ T b(Col i, Step n) const { return i < weights ? input[n * g.in_features + i] : T(1); }
+  __device__ T a(Row o, Step n, bool inside) const {
+    return gradient(n * g.out_features + o, inside);
+  }
+  __device__ T b(Col i, Step n, bool inside) const {
+    const bool ones = i >= weights;
+    return load_if(input + (n * g.in_features + i), inside & !ones, ones ? T(1) : T(0));
+  }
 };
 
 // grad_input[n, i] = gradient[n, o] * weight[o, i].
 template <class Gradient> struct LinearInputProduct {
   typedef unsigned Row, Col, Step; // the indices themselves
-  static const bool A_ALONG_K = true, B_ALONG_K = false;
+  static const bool A_ALONG_K = true, B_ALONG_K = false, SHARED_STEPS = false;
 
   const LinearGeometry &g;
   const Gradient &gradient;
@@ -47,8 +52,12 @@ template <class Gradient> struct LinearInputProduct {
   __device__ Row row(unsigned n) const { return n; }
   __device__ Col col(unsigned i) const { return i; }
   __device__ Step step(unsigned o) const { return o; }
-  __device__ T a(Row n, Step o) const { return gradient(n * g.out_features + o); }
-  __device__ T b(Col i, Step o) const { return weight[o * g.in_features + i]; }
+  __device__ T a(Row n, Step o, bool inside) const {
+    return gradient(n * g.out_features + o, inside);
+  }
+  __device__ T b(Col i, Step o, bool inside) const {
+    return load_if(weight + (o * g.in_features + i), inside);
+  }
 };
 
 template <class Gradient> union LinearShared {

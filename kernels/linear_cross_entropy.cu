@@ -99,7 +99,10 @@ struct ScaledGradient {
   const T *saved; // [batch, classes]
   T factor;
 
-  __device__ T operator()(unsigned i) const { return saved[i] * factor; }
+  __device__ T operator()(unsigned i, bool inside) const {
+    const T value = load_if(saved + i, inside);
+    return inside ? value * factor : T(0); // also where the factor is not finite
+  }
 };
 
 // The gradients of the layer, whose output's is gradient[0] * saved; a null one is not computed.

@@ -49,8 +49,9 @@ struct PassedGradient {
   const T *output, *grad_output; // [rows, out_features]
   T scale;                       // dropout's, or 1
 
-  __device__ T operator()(unsigned i) const {
-    return output[i] <= 0 ? T(0) : grad_output[i] * scale;
+  __device__ T operator()(unsigned i, bool inside) const {
+    const T passes = load_if(output + i, inside), gradient = load_if(grad_output + i, inside);
+    return passes <= 0 ? T(0) : gradient * scale;
   }
 };
 

@@ -16,7 +16,7 @@ struct MatmulGeometry {
 template <bool TRANSPOSE_A, bool TRANSPOSE_B> struct MatmulProduct {
   typedef unsigned Row, Col, Step; // the indices themselves
   // A plain a [m, k] is contiguous along k, a plain b [k, n] along n.
-  static const bool A_ALONG_K = !TRANSPOSE_A, B_ALONG_K = TRANSPOSE_B;
+  static const bool A_ALONG_K = !TRANSPOSE_A, B_ALONG_K = TRANSPOSE_B, SHARED_STEPS = false;
 
   const MatmulGeometry &g;
   const T *matrix_a, *matrix_b;
@@ -24,10 +24,10 @@ template <bool TRANSPOSE_A, bool TRANSPOSE_B> struct MatmulProduct {
   __device__ Row row(unsigned m) const { return m; }
   __device__ Col col(unsigned n) const { return n; }
   __device__ Step step(unsigned k) const { return k; }
-  __device__ T a(Row m, Step k) const {
-    return TRANSPOSE_A ? matrix_a[k * g.m + m] : matrix_a[m * g.k + k];
+  __device__ T a(Row m, Step k, bool inside) const {
+    return load_if(matrix_a + (TRANSPOSE_A ? k * g.m + m : m * g.k + k), inside);
   }
-  __device__ T b(Col n, Step k) const {
-    return TRANSPOSE_B ? matrix_b[n * g.k + k] : matrix_b[k * g.n + n];
+  __device__ T b(Col n, Step k, bool inside) const {
+    return load_if(matrix_b + (TRANSPOSE_B ? n * g.k + k : k * g.n + n), inside);
   }
 };

@@ -1,5 +1,6 @@
 // Tensor cores: the product of two small matrices by a whole warp, and how operands are rounded for
-// it. The only place with inline PTX; what stands beside it under CUSIM computes the same.
+// it. With load_if.cuh the only place with inline PTX; what stands beside it under CUSIM computes the
+// same.
 //
 // A precision is tf32 (8 bits of exponent, 10 of mantissa) or bf16 (8 and 7); products are summed
 // in f32. PTX ISA, "Matrix fragments for mma.m16n8k8" and "... mma.m16n8k16", says which lane holds

@@ -89,6 +89,7 @@ fn last_block_reduction_is_no_race() {
                 out[blockIdx.x] = blockIdx.x;
                 __threadfence();
                 last = atomicAdd(&arrived, 1) == gridDim.x - 1;
+                __threadfence();
             }
             __syncthreads();
             if (last && threadIdx.x == 0) {
@@ -125,8 +126,81 @@ fn last_block_reduction_without_fence_is_a_race() {
 }
 
 #[test]
-fn warp_exchanges_order_accesses() {
-    let Some(child) = in_child("warp_exchanges_order_accesses", &[CHECK]) else {
+fn a_fence_of_each_side_makes_an_atomic_operation_order_accesses() {
+    let Some(child) =
+        in_child("a_fence_of_each_side_makes_an_atomic_operation_order_accesses", &[CHECK])
+    else {
+        // Without the fence behind the count, nothing that the last block reads is acquired.
+        let source = r#"__device__ unsigned arrived;
+        extern "C" __global__ void k(float* out, int n) {
+            out[blockIdx.x] = blockIdx.x;
+            __threadfence();
+            if (atomicAdd(&arrived, 1) == gridDim.x - 1) {
+                for (int b = 0; b < gridDim.x; ++b) out[63] += out[b];
+            }
+        }"#;
+        run("noacquire.cu", source, config(8, 1, 0)).unwrap();
+        return;
+    };
+    assert!(child.success, "{}", child.output);
+    let race = only_report(&child);
+    assert_eq!((&race.at, &race.other), (&at("noacquire.cu", 6), &at("noacquire.cu", 3)));
+}
+
+#[test]
+fn a_thread_releases_with_its_own_fence() {
+    let Some(child) = in_child("a_thread_releases_with_its_own_fence", &[CHECK]) else {
+        // Each thread fences for itself, and thread 0 does so before the others have written.
+        let source = r#"__device__ unsigned arrived;
+        extern "C" __global__ void k(float* out, int n) {
+            __shared__ bool last;
+            out[blockIdx.x * 32 + threadIdx.x] = 1;
+            __threadfence();
+            __syncthreads();
+            if (threadIdx.x == 0) {
+                last = atomicAdd(&arrived, 1) == gridDim.x - 1;
+                __threadfence();
+            }
+            __syncthreads();
+            if (last && threadIdx.x == 0) {
+                float sum = 0;
+                for (int i = 0; i < 64; ++i) sum += out[i];
+                out[0] = sum;
+            }
+        }"#;
+        run("early.cu", source, config(2, 32, 0)).unwrap();
+        return;
+    };
+    assert!(child.success, "{}", child.output);
+    let race = only_report(&child);
+    assert_eq!((&race.at, &race.other), (&at("early.cu", 14), &at("early.cu", 4)));
+}
+
+#[test]
+fn a_shuffle_orders_no_memory() {
+    let Some(child) = in_child("a_shuffle_orders_no_memory", &[CHECK]) else {
+        let source = r#"extern "C" __global__ void k(float* out, int n) {
+            __shared__ float s[32];
+            s[threadIdx.x] = threadIdx.x;
+            float v = __shfl_xor_sync(0xffffffff, 1.0f, 1);
+            out[threadIdx.x] = v + s[threadIdx.x ^ 1];
+        }"#;
+        run("shuffle.cu", source, config(1, 32, 0)).unwrap();
+        return;
+    };
+    assert!(child.success, "{}", child.output);
+    assert!(!child.reports.is_empty());
+    let lines = [at("shuffle.cu", 3), at("shuffle.cu", 5)];
+    for race in &child.reports {
+        let mut places = [race.at.clone(), race.other.clone()];
+        places.sort();
+        assert_eq!((&*race.kind, &places), ("race", &lines), "{}", race.text);
+    }
+}
+
+#[test]
+fn warp_barriers_order_accesses() {
+    let Some(child) = in_child("warp_barriers_order_accesses", &[CHECK]) else {
         let source = r#"extern "C" __global__ void k(float* out, int n) {
             __shared__ float s[64];
             s[threadIdx.x] = threadIdx.x;

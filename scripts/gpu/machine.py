@@ -63,12 +63,20 @@ def package_folders(commands, chosen):
     return list(dict.fromkeys(folder for folder in folders if folder and os.path.isdir(folder)))
 
 
-def nvrtc_folders(commands, chosen_python):
-    """Folders with a file of one of NVRTC's names: the toolkit's, then Python packages'."""
-    roots = [os.environ.get(variable) for variable in ("CUDA_HOME", "CUDA_PATH", "CUDA_ROOT", "CONDA_PREFIX")]
+def toolkit_folders(*names):
+    """These folders of every CUDA toolkit, the newest first; a name may be a pattern."""
+    roots = [os.environ.get(variable) for variable in ("CUDA_HOME", "CUDA_PATH", "CUDA_ROOT")]
     roots = [root for root in roots if root]
     roots += sorted(glob.glob("/usr/local/cuda*") + glob.glob("/opt/cuda*"), reverse=True)
-    folders = [os.path.join(root, end) for root in roots for end in ("lib64", "lib", "targets/x86_64-linux/lib")]
+    return [folder for root in roots for name in names for folder in sorted(glob.glob(os.path.join(root, name)), reverse=True)]
+
+
+def nvrtc_folders(commands, chosen_python):
+    """Folders with a file of one of NVRTC's names: the toolkit's, then Python packages'."""
+    libraries = ("lib64", "lib", "targets/x86_64-linux/lib")
+    folders = toolkit_folders(*libraries)
+    if os.environ.get("CONDA_PREFIX"):
+        folders += [os.path.join(os.environ["CONDA_PREFIX"], library) for library in libraries]
     for packages in package_folders(commands, chosen_python):
         folders += sorted(glob.glob(os.path.join(packages, "nvidia", "*", "lib")), reverse=True)
         folders.append(os.path.join(packages, "torch", "lib"))
@@ -91,7 +99,7 @@ def devices(commands, signet, environment, folders):
     environment = dict(environment, LD_LIBRARY_PATH=search_path(folders))
     done = commands.run([signet, "devices", "--json"], 60, environment)
     if not done.ok:
-        return {"no_gpu": f"`signet devices` does not run: {(done.errors or done.ending()).strip()}", "gpus": []}
+        return {"no_gpu": f"`signet devices` does not run: {done.why()}", "gpus": []}
     return json.loads(done.output)
 
 

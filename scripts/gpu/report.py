@@ -6,6 +6,8 @@ import os
 
 from tests import FINE, count
 
+MEASURED = ("bench", "pytorch", "kernels", "variants")
+
 
 def write(folder, results):
     """Writes both files; called after each part, so that a part cut off leaves the others."""
@@ -17,10 +19,11 @@ def write(folder, results):
 
 
 def verdict(name, part):
+    late = "; its time was up" if part.get("overran") else ""
     if part["ok"] is None:
-        return f"skipped: {part['skipped']}"
-    passed = "measured" if name in ("bench", "pytorch") else "passed"
-    return passed if part["ok"] else "FAILED"
+        return f"skipped: {part['skipped']}{late}"
+    passed = "measured" if name in MEASURED else "passed"
+    return (passed if part["ok"] else "FAILED") + late
 
 
 def table(head, rows):
@@ -34,10 +37,15 @@ def markdown(results):
     lines += machine_table(results)
     if results.get("stopped"):
         lines += [f"Stopped: {results['stopped']}", ""]
-    writers = {"tests": tests, "train": train, "bench": bench, "pytorch": pytorch, "sanitizer": sanitizer}
+    writers = {
+        "train": train, "pytorch": pytorch, "kernels": kernels, "tests": tests, "stress": stress,
+        "sanitizer": sanitizer, "variants": variants, "bench": bench, "long": tests,
+    }
     for name, part in results["parts"].items():
         lines += [f"## {name}: {verdict(name, part)}", ""]
-        if part["ok"] is not None:
+        if part.get("broken"):
+            lines += [f"The check itself failed: {part['broken']}", ""]
+        elif part["ok"] is not None:
             lines += writers[name](part)
     return "\n".join(lines)
 
@@ -80,10 +88,11 @@ def train(part):
     for name, run in part["runs"].items():
         last, best = run["epochs"][-1], max(epoch["valid_accuracy"] for epoch in run["epochs"])
         rows.append((
-            name, f"{run['images_per_second']:.0f}", f"{run['seconds_per_epoch']:.3f}", f"{run['wall_seconds']:.1f}",
+            name, f"{run['images_per_second']:.0f}", f"{run['step_seconds'] * 1e6:.1f}",
+            f"{run['seconds_per_epoch']:.3f}", f"{run['wall_seconds']:.1f}",
             f"{last['train_loss']:.4f}", f"{last['valid_accuracy']:.4f}", f"{best:.4f}",
         ))
-    head = ("run", "images/s", "s per epoch", "s in all", "last train loss", "last valid accuracy", "best")
+    head = ("run", "images/s", "us a step", "s per epoch", "s in all", "last train loss", "last valid accuracy", "best")
     lines += table(head, rows)
     rows = [(one["name"], "ok" if one["ok"] else "FAILED", one["detail"]) for one in part["checks"]]
     return lines + table(("check", "", ""), rows)
@@ -97,6 +106,7 @@ def bench(part):
     lines = [
         f"Peaks: {peaks['bytes_per_second'] / 1e9:.0f} GB/s, {peaks['flops_per_second'] / 1e9:.0f} GFLOP/s, "
         f"{peaks['launch_seconds'] * 1e6:.2f} us a launch. Beside: {reference or part['problem']}.",
+        *filter(None, ["", part["rows_left_out"]]),
         "",
     ]
     rows = [
@@ -115,9 +125,13 @@ def pytorch(part):
     if not part["ok"]:
         return [part["problem"], ""]
     lines = [f"PyTorch {part['torch']} with its own defaults, {part['steps']} steps a measurement, in turns.", ""]
-    rows = [(i + 1, *(f"{seconds * 1e6:.1f}" for seconds in one.values())) for i, one in enumerate(part["rounds"])]
+    names = list(dict.fromkeys(name for one in part["rounds"] for name in one))
+    rows = [
+        (i + 1, *(f"{one[name] * 1e6:.1f}" if name in one else "" for name in names))
+        for i, one in enumerate(part["rounds"])
+    ]
     if rows:
-        lines += table(("round, us a step", *part["rounds"][0]), rows)
+        lines += table(("round, us a step", *names), rows)
     rows = [
         (mode, f"{ratio['median']:.2f}", f"{ratio['least']:.2f} to {ratio['most']:.2f}")
         for mode, ratio in part["ratios"].items()
@@ -129,7 +143,76 @@ def pytorch(part):
     return lines
 
 
+def kernels(part):
+    lines = [part["problem"], ""] if part["problem"] else []
+    if part["ncu"]:
+        lines += ["By `ncu`, launched one by one in a training, clocks and caches as they were:", ""]
+        groups = {}
+        for launch in part["ncu"]:
+            groups.setdefault((launch["name"], launch["grid"], launch["block"]), []).append(launch)
+        rows = [
+            (
+                name, grid, block, len(some), f"{sum(one['seconds'] for one in some) / len(some) * 1e6:.2f}",
+                some[0]["registers"] or "", some[0]["occupancy"] or "", ", ".join(some[0]["stalls"]),
+            )
+            for (name, grid, block), some in groups.items()
+        ]
+        lines += table(("kernel", "grid", "block", "launches", "us", "registers", "occupancy %", "stalls"), rows)
+    else:
+        lines += [f"No figures by `ncu`: {part['no_ncu']}", ""]
+    for precision, profile in part["profiles"].items():
+        lines += [f"By `signet train --profile`, {precision}:", "", *profile_table({precision: profile})]
+    if part["plan"]:
+        lines += ["The plan of a step:", ""]
+        shape = lambda launch, key: " x ".join(map(str, (launch or {}).get(key, [])))
+        rows = [
+            (one["name"], shape(one.get("launch"), "grid"), shape(one.get("launch"), "block"), json.dumps(one["cost"]))
+            for one in part["plan"]
+        ]
+        lines += table(("kernel", "grid", "block", "cost"), rows)
+    return lines
+
+
+def profile_table(profiles):
+    """The time of each kernel in one or more runs."""
+    by_name = {run: {kernel["name"]: kernel for kernel in profile} for run, profile in profiles.items()}
+    names = list(dict.fromkeys(name for one in by_name.values() for name in one))
+    each = lambda kernel: f"{kernel['seconds'] / kernel['calls'] * 1e6:.2f}" if kernel else ""
+    rows = []
+    for name in names:
+        kernels = [one.get(name) for one in by_name.values()]
+        calls = next(kernel["calls"] for kernel in kernels if kernel)
+        rows.append((name, calls, *map(each, kernels)))
+    return table(("kernel", "calls", *(f"us a call, {run}" for run in by_name)), rows)
+
+
+def variants(part):
+    rows = []
+    for row in part["rows"]:
+        cells = [row["name"], row["about"]]
+        for precision in ("tf32", "f32"):
+            seconds, ratio = row["step_seconds"].get(precision), row["ratio"].get(precision)
+            cells += ["" if seconds is None else f"{seconds * 1e6:.1f}", "" if ratio is None else f"{ratio:.3f}"]
+        loss = {True: "as the baseline's", False: "ANOTHER", None: ""}[row["same_loss"]]
+        rows.append((*cells, row.get("rounds", 0), loss, row["tests"] or "", row["problem"] or ""))
+    head = ("variant", "", "TF32, us a step", "times as fast", "f32, us a step", "times as fast", "rounds", "loss", "tests", "problem")
+    lines = table(head, rows)
+    if part["best"]:
+        lines += [f"Fastest in TF32: {part['best']}.", ""]
+    if part["profiles"]:
+        lines += profile_table(part["profiles"])
+    return lines
+
+
+def stress(part):
+    lines = [f"The same bits {part['times']} times, of {part['wanted']} wanted.", ""]
+    lines += [f"- {line}" for line in part.get("said", [])]
+    return lines + ["", *([part["problem"], ""] if part["problem"] else [])]
+
+
 def sanitizer(part):
+    if part["problem"]:
+        return [part["problem"], ""]
     rows = [
         (one["tool"], "clean" if one["ok"] else "NOT CLEAN", one["summary"], f"{one['seconds']:.1f}")
         for one in part["tools"]

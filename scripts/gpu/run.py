@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Checks Signet on the GPU of this machine; Python 3.8 or newer and NVIDIA's driver are enough.
 
-  python3 run.py                          everything, in 9 minutes
-  python3 run.py --only tests,train       some parts
+  python3 run.py                          everything, in 12 minutes
+  python3 run.py --only train,tests       some parts
   python3 run.py --data DIR               train on your sign_mnist_train.csv and sign_mnist_valid.csv
 
-Parts: tests, train, bench, pytorch, sanitizer. Results go to $OUT, or ./gpu-check-results: results.md,
-results.json, and log.txt with all that was said. Exit code 0: all that was asked for passed;
-1: something failed or was not finished; 2: there is no GPU to check, or wrong use.
+Parts, in this order: train, pytorch, kernels, tests, stress, sanitizer, variants, bench, long. Each has a share of
+the time that is left; one that uses up its share is stopped, and the others run. Results go to $OUT, or
+./gpu-check-results: results.md, results.json, log.txt with what was said, and ncu.csv. Exit code 0: all
+that was asked for passed; 1: something failed or was not finished; 2: there is no GPU to check, or wrong use.
 """
 from __future__ import annotations
 
@@ -16,25 +17,36 @@ import datetime
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
+import traceback
 
 sys.dont_write_bytecode = True
 
 import bench
+import kernel_times
 import machine
 import pytorch
 import report
 import sanitizer
+import stress
 import tests
 import train
+import variants
 from commands import Commands
 
 ROOT = os.path.dirname(os.path.abspath(__file__))
-# In this order; the number says how the time that is left is shared among those still to come.
-PARTS = {"tests": 4, "train": 2, "bench": 3, "pytorch": 2, "sanitizer": 2}
+# The most valuable first; the number says how the time that is left is shared among those still to
+# come: about the seconds that each wants.
+PARTS = {
+    "train": 60, "pytorch": 80, "kernels": 60, "tests": 120, "stress": 50, "sanitizer": 70,
+    "variants": 100, "bench": 90, "long": 90,
+}
 # Kept back for ending and writing.
-RESERVE_SECONDS = 15
+RESERVE_SECONDS = 10
+# Of all time, for finding out what the machine is, at most.
+FINDING_SHARE = 0.2
 
 
 def arguments():
@@ -43,10 +55,11 @@ def arguments():
     data = packed if os.path.isdir(packed) else "synthetic"
     parser.add_argument("--only", metavar="PARTS", default=",".join(PARTS), help="comma-separated [default: all]")
     parser.add_argument("--data", metavar="synthetic|DIR", default=data, help="[default: %(default)s]")
-    parser.add_argument("--minutes", type=float, default=9, help="all ends before [default: 9]")
+    parser.add_argument("--minutes", type=float, default=12, help="all ends before [default: 12]")
     parser.add_argument("--epochs", type=int, default=20, help="of the long training [default: 20]")
     parser.add_argument("--steps", type=int, default=200, help="of a measurement of PyTorch [default: 200]")
-    parser.add_argument("--rounds", type=int, default=3, help="at most, against PyTorch [default: 3]")
+    parser.add_argument("--rounds", type=int, default=3, help="at most, against PyTorch and of variants [default: 3]")
+    parser.add_argument("--quick", action="store_true", help="small benchmarks: whether they run, not how fast")
     parser.add_argument("--python", metavar="FILE", help="a Python that has PyTorch or nvidia-cuda-nvrtc")
     parser.add_argument("--nvrtc", metavar="DIR", help="the folder of libnvrtc.so [default: searched for]")
     parser.add_argument("--out", metavar="DIR", default=os.environ.get("OUT") or "gpu-check-results")
@@ -70,6 +83,7 @@ def arguments():
 
 def main():
     given = arguments()
+    given.out = os.path.abspath(given.out)
     os.makedirs(given.out, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="signet-gpu-check-") as scratch:
         seconds = max(1.0, given.minutes * 60 - RESERVE_SECONDS)
@@ -90,6 +104,7 @@ def check(given, commands, scratch):
     # Compiled kernels go to a fresh folder: the user's cache stays as it is, and the compiler is
     # part of what is checked.
     environment = dict(os.environ, SIGNET_KERNEL_CACHE=os.path.join(scratch, "kernels"))
+    commands.begin_part(FINDING_SHARE)
     devices, folders = machine.find(commands, signet, environment, given.nvrtc, given.python)
     environment["LD_LIBRARY_PATH"] = machine.search_path(folders)
     environment["SIGNET_TEST_CUDA"] = "real"
@@ -97,7 +112,7 @@ def check(given, commands, scratch):
     results = {
         "ok": False,
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        "bundle": bundle,
+        "bundle": {key: bundle[key] for key in ("commit", "rustc", "glibc")},
         "machine": {
             "devices": devices, "nvidia_smi": machine.smi(commands, machine.SMI_FIELDS), "cpu": machine.cpu(),
             "library_folders": folders,
@@ -111,30 +126,20 @@ def check(given, commands, scratch):
         print(f"{gpu['device']}: {gpu['name']}, compute capability {gpu['compute_capability']}", flush=True)
     print(f"driver for CUDA {devices['driver']['cuda']}, NVRTC {devices['nvrtc']['version']}", flush=True)
 
-    # What cannot run takes no time from the others.
-    tools = {}
-    for part, module in (("pytorch", pytorch), ("sanitizer", sanitizer)):
-        # The benchmarks compare with PyTorch too, where there is one.
-        if part in given.only or (part == "pytorch" and "bench" in given.only):
-            tools[part], reason = module.find(commands, given.python)
-            if reason and part in given.only:
-                print(f"{part}: skipped: {reason}", flush=True)
-                results["parts"][part] = {"ok": None, "skipped": reason}
-    trainer = train.Trainer(commands, signet, environment, given.data, scratch)
-    folder = os.path.join(ROOT, "tests")
-    script = os.path.join(ROOT, "reference", "asl_pytorch.py")
-    parts = {
-        "tests": lambda: tests.run(commands, folder, bundle["tests"], environment),
-        "train": lambda: train.run(trainer, given.epochs),
-        "bench": lambda: bench.run(trainer, os.path.join(ROOT, "bench-pytorch"), tools["pytorch"], scratch),
-        "pytorch": lambda: pytorch.run(trainer, script, tools["pytorch"], given.steps, given.rounds, scratch),
-        "sanitizer": lambda: sanitizer.run(commands, tools["sanitizer"], folder, environment),
-    }
-    chosen = [part for part in PARTS if part in given.only and part not in results["parts"]]
+    capability = tuple(int(number) for number in devices["gpus"][0]["compute_capability"].split("."))
+    trainer = train.Trainer(commands, signet, environment, given.data, scratch, capability)
+    parts = parts_of(given, commands, trainer, bundle, scratch)
+    chosen = [part for part in PARTS if part in given.only]
     for i, part in enumerate(chosen):
-        print(f"\n{part}", flush=True)
         commands.begin_part(PARTS[part] / sum(PARTS[later] for later in chosen[i:]))
-        results["parts"][part] = parts[part]()
+        print(f"\n{part}, at most {commands.left():.0f} s", flush=True)
+        result = guarded(parts[part])
+        if commands.end_part():
+            result["overran"] = True
+            print("  its time is up: what had not ended was stopped", flush=True)
+        if result["ok"] is None:
+            print(f"  skipped: {result['skipped']}", flush=True)
+        results["parts"][part] = result
         report.write(given.out, results)
     # A part that was skipped is no failure, as what it needs is not on this machine; and no success.
     states = [part["ok"] for part in results["parts"].values()]
@@ -142,7 +147,59 @@ def check(given, commands, scratch):
     return results
 
 
+def parts_of(given, commands, trainer, bundle, scratch):
+    """What each part does. What it needs is looked for within its own time."""
+    signet, environment = trainer.signet, trainer.environment
+    folder = os.path.join(ROOT, "tests")
+
+    def with_pytorch():
+        python, reason = pytorch.find(commands, given.python)
+        if not python:
+            return {"ok": None, "skipped": reason}
+        script = os.path.join(ROOT, "pytorch_modes.py")
+        return pytorch.run(trainer, script, python, given.steps, given.rounds)
+
+    def benchmarks():
+        python, reason = pytorch.find(commands, given.python)
+        return bench.run(trainer, os.path.join(ROOT, "bench-pytorch"), python, reason, given.quick)
+
+    def sanitized():
+        tool, reason = sanitizer.find(commands, given.python)
+        if not tool:
+            return {"ok": None, "skipped": reason}
+        return sanitizer.run(commands, tool, signet, folder, bundle["tests"], environment)
+
+    def kernels():
+        tool, reason = kernel_times.find(commands, given.python)
+        return kernel_times.run(trainer, tool, reason, scratch, given.out)
+
+    return {
+        "train": lambda: train.run(trainer, given.epochs),
+        "pytorch": with_pytorch,
+        "kernels": kernels,
+        "tests": lambda: tests.run(commands, folder, bundle["tests"], environment),
+        "stress": lambda: stress.run(commands, folder, bundle["tests"], environment),
+        "long": lambda: tests.run_long(commands, folder, bundle["ignored"], environment),
+        "sanitizer": sanitized,
+        "bench": benchmarks,
+        "variants": lambda: variants.run(
+            trainer, os.path.join(ROOT, "variants"), folder, bundle["tests"], given.rounds
+        ),
+    }
+
+
+def guarded(part):
+    """A part's result; a fault of this script in one leaves the others their time."""
+    try:
+        return part()
+    except Exception as error:
+        traceback.print_exc()
+        return {"ok": False, "broken": f"{type(error).__name__}: {error}"}
+
+
 if __name__ == "__main__":
+    # Who stops this script stops what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         sys.exit(main())
     except KeyboardInterrupt:

@@ -15,20 +15,13 @@ ALONE_LIMIT = 60
 ALONE_MOST = 20
 
 
-def cuda_tests(name, listing):
-    """The tests of a binary that use the device."""
-    tests = re.findall(r"^(.+): test$", listing, re.MULTILINE)
-    # Tests of the stand-in itself have nothing to do on a GPU.
-    return [test for test in tests if re.search(r"\bcuda(_\w+)?::", test) and "::sim::" not in test]
-
-
 def run(commands, folder, binaries, environment):
-    """Runs all binaries; every test gets a state, and every failure its message."""
+    """Runs the tests of all binaries; every test gets a state, and every failure its message."""
     results = []
-    for i, name in enumerate(binaries):
+    for i, (name, tests) in enumerate(binaries.items()):
         # One that hangs leaves time for the others.
         limit = commands.left() / (1 if i + 1 == len(binaries) else 2)
-        one = run_binary(commands, name, os.path.join(folder, name), limit, environment)
+        one = run_binary(commands, name, os.path.join(folder, name), tests, limit, environment)
         passed, failed, skipped = count(one)
         print(f"  {name:<18} {passed} passed, {failed} not, {skipped} skipped, {one['seconds']:.1f} s", flush=True)
         results.append(one)
@@ -41,22 +34,33 @@ def run(commands, folder, binaries, environment):
     return {"ok": ok, "binaries": results}
 
 
-def run_binary(commands, name, binary, limit, environment):
-    """Runs the CUDA tests of one binary, several at a time."""
-    listing = commands.run([binary, "--list"], 30, environment)
-    tests = cuda_tests(name, listing.output)
-    if not tests:
-        # Asked for no test by name, libtest would run all.
-        messages = {"--list": f"{listing.ending()}: {listing.errors.strip()[-600:]}"}
-        return {
-            "name": name, "complete": False, "ending": "no CUDA test in it", "seconds": listing.seconds,
-            "tests": {"--list": "failed"}, "messages": messages,
-        }
+def run_long(commands, folder, binaries, environment):
+    """Runs the tests that are too long for every run, each by itself."""
+    results = []
+    wanted = [(name, test) for name, tests in binaries.items() for test in tests]
+    for i, (name, test) in enumerate(wanted):
+        limit = commands.left() / (len(wanted) - i)
+        arguments = ["--exact", "--ignored", "--show-output", "--test-threads=1", test]
+        done = commands.run([os.path.join(folder, name), *arguments], limit, environment)
+        one = outcome(name, [test], done)
+        results.append(one)
+        print(f"  {one['tests'][test]}: {name} {test}, {done.seconds:.1f} s", flush=True)
+    ok = bool(results) and all(one["complete"] and count(one)[1] == 0 for one in results)
+    return {"ok": ok, "binaries": results}
+
+
+def run_binary(commands, name, binary, tests, limit, environment):
+    """Runs the tests of one binary, several at a time."""
     threads = min(8, len(os.sched_getaffinity(0)))
-    done = commands.run([binary, "--exact", "--show-output", f"--test-threads={threads}", *tests], limit, environment)
+    arguments = ["--exact", "--show-output", f"--test-threads={threads}"]
+    return outcome(name, tests, commands.run([binary, *arguments, *tests], limit, environment))
+
+
+def outcome(name, tests, done):
+    """What became of each test."""
     ended = dict(FINISHED.findall(done.output))
     words = {"ok": "passed", "FAILED": "failed"}
-    states = {test: words.get(ended.get(test), "not finished") for test in tests if ended.get(test) != "ignored"}
+    states = {test: words.get(ended.get(test), "not finished") for test in tests}
     messages = {test: message(done.output, test) for test in states}
     for test, said in messages.items():
         # Of the stand-in alone; it says so itself.
@@ -85,7 +89,7 @@ def run_alone(commands, one, binary, environment):
         elif message(alone.output, test):
             states[test], messages[test] = "failed", message(alone.output, test)
         else:
-            messages.setdefault(test, f"{alone.ending()}: {alone.errors.strip()[-600:]}")
+            messages.setdefault(test, alone.why())
 
 
 def count(one):

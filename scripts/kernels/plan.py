@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Writes the plan of a training step into docs/kernels.md; scripts/kernel-table calls it.
 
-  plan.py WORK NVDISASM
+  plan.py WORK NVRTC
 
 WORK has plan.json (`signet train --explain --json`), touched.jsonl (what cusim counted in the same run)
-and the CUBINs of all kernels.
+and the CUBINs of all kernels; NVRTC is the folder of scripts/fetch-nvrtc.
 """
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ import pathlib
 import re
 import sys
 
+import loops
 import sass
+import special
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 DOCUMENT = ROOT / "docs" / "kernels.md"
@@ -87,14 +89,14 @@ def remarks(run, loop, share):
     return ", ".join(word for word in REMARKS if holds[word])
 
 
-def plan(work, nvdisasm, document):
+def plan(work, specials, document):
     runs = json.loads((work / "plan.json").read_text())
     kernels, batch = runs["kernels"], runs["batch"]
     touched = [json.loads(line) for line in (work / "touched.jsonl").read_text().splitlines()]
     names = [run["name"] for run in kernels]
     counted = [one["kernel"] for one in touched]
     start = next(i for i in range(len(counted)) if counted[i : i + len(names)] == names)
-    uses, loops = resources(document), {}
+    uses, nvdisasm = resources(document), str(specials.nvdisasm)
     total = {key: sum(run["cost"][key] for run in kernels) for key in ("flops", "bytes")}
     moved = sum(one["read"] + one["written"] for one in touched[start : start + len(names)])
     lines = [
@@ -104,9 +106,10 @@ def plan(work, nvdisasm, document):
         "`signet train --explain` has them. FLOP and bytes are what the kernel declares; bytes touched are",
         "those of global memory that [cusim](../cusim/README.md) saw it read and those that it saw it write,",
         "each counted once. Occupancy is the share of a multiprocessor's warps that registers, shared memory",
-        "and threads leave room for. The inner loop is that of the machine code for `sm_90`, disassembled:",
-        "how many instructions, which of them multiply (FFMA, or HMMA on tensor cores), and the loads from",
-        "shared memory by their width in bits. Behind each kernel that looks poor stands why:",
+        "and threads leave room for. Registers, shared memory and the inner loop of a block's kernels are those",
+        "of the module that training compiles for its very sizes. The inner loop is that of the machine code for",
+        "`sm_90`, disassembled: how many instructions, which of them multiply (FFMA, or HMMA on tensor cores),",
+        "and the loads from shared memory by their width in bits. Behind each kernel that looks poor stands why:",
         "",
         *(f"- **{word}**: {words}." for word, words in REMARKS.items()),
         "",
@@ -119,14 +122,17 @@ def plan(work, nvdisasm, document):
         "| inner loop | multiplies | shared loads | poor for |",
         "|---|---|--:|--:|--:|---|--:|---|--:|---|---|---|",
     ]
-    for run, seen in zip(kernels, touched[start:]):
+    for run, seen, layer in zip(kernels, touched[start:], special.layers(kernels, batch)):
         name, launch = run["name"], run["launch"]
         if name not in uses:
             raise SystemExit(f"plan.py: {DOCUMENT} knows no kernel {name}")
-        use = uses[name]
-        if name not in loops:
-            loops[name] = sass.inner_loop(nvdisasm, work / f"{use['file']}.float.sm_90.cubin", name)
-        loop, threads = loops[name], math.prod(launch["block"])
+        use, threads = uses[name], math.prod(launch["block"])
+        if layer is None:
+            loop = sass.inner_loop(nvdisasm, work / f"{use['file']}.float.sm_90.cubin", name)
+        else:
+            used = {target: specials.uses(name, layer, "F32", target) for target in SHARED}
+            use = {"registers": {target: one[0] for target, one in used.items()}, "shared": used[90][1]}
+            loop = specials.loop(name, layer, "F32", 90)
         shared = use["shared"] + launch["dynamic_shared"]
         shares = {target: occupancy(target, use["registers"][target], shared, threads) for target in SHARED}
         if [launch["grid"], launch["block"]] != [seen["grid"], seen["block"]]:
@@ -146,13 +152,13 @@ def plan(work, nvdisasm, document):
             remarks(run, loop, shares[90]),
         )
         lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n\n" + loops.section(specials, kernels, batch)
 
 
 def main():
-    work, nvdisasm = pathlib.Path(sys.argv[1]), sys.argv[2]
+    work = pathlib.Path(sys.argv[1])
     document = DOCUMENT.read_text().split(HEAD)[0].rstrip("\n")
-    DOCUMENT.write_text(document + "\n\n" + plan(work, nvdisasm, document))
+    DOCUMENT.write_text(document + "\n\n" + plan(work, special.Special(work, sys.argv[2]), document))
 
 
 if __name__ == "__main__":

@@ -8,12 +8,18 @@ use needs::test_on_cusim as test;
 
 use common::compare::{Tolerance, assert_close};
 use common::device::TestDevice;
+use common::host::Fill;
 use common::orders::{alone, in_every_order};
-use common::registry::Case;
 use common::registry::cases::{grid, sample};
-use common::registry::pass::Pass;
+use common::registry::pass::{Pass, upstream};
+use common::registry::{Case, Op};
+use signet::device::{Memory, Precision};
 use signet::dtype::Float;
-use signet::{Cpu, Cuda, Device, GradcheckOptions, gradcheck};
+use signet::nn::MaxPool2d;
+use signet::ops::conv_block::ConvBlockOptions;
+use signet::ops::conv2d::Conv2dOptions;
+use signet::{Cpu, Cuda, Device, GradcheckOptions, Tape, Tensor, gradcheck};
+use std::time::Instant;
 
 /// The same bits in every order, and the CPU's values to rounding.
 fn agrees<T: Float>(cuda: &Cuda, cpu: &Cpu, case: &Case)
@@ -127,6 +133,103 @@ fn specialised_kernels_have_the_bits_of_the_generic_ones() {
     // conv2d, conv_block and sum; or the first of these for two geometries.
     check::<f32>(&[convolutions[0], last, blocks[0]], [3, 4]);
     check::<f64>(&[last], [2, 2]);
+}
+
+/// Work whose sums many blocks share and one of them adds up, and the inputs whose gradients are
+/// compared: those that are small enough to be read back again and again.
+fn shared_sums() -> Vec<(Case, &'static [usize])> {
+    let block = |[n, c, h, w]: [usize; 4], o: usize| {
+        let conv = Conv2dOptions { padding: [1, 1], ..Conv2dOptions::default() };
+        let options = ConvBlockOptions { conv, eps: 1e-5, pool: MaxPool2d::new(2) };
+        let normal = |shape: &[usize]| (shape.to_vec(), Fill::Normal(1.0));
+        let shapes: [&[usize]; 5] = [&[n, c, h, w], &[o, c, 3, 3], &[o], &[o], &[o]];
+        let op = Op::ConvBlock { options, running: None, drop: None };
+        Case { op, inputs: shapes.map(normal).to_vec() }
+    };
+    let hidden = |rows: usize, inner: usize, columns: usize| {
+        let inputs = [[rows, inner], [columns, inner]];
+        let inputs = inputs.map(|shape| (shape.to_vec(), Fill::Normal(1.0))).to_vec();
+        Case { op: Op::LinearRelu { drop: None }, inputs }
+    };
+    vec![
+        // The first convolution of the network: sums in three levels, for 25 filters.
+        (block([8, 1, 28, 28], 25), &[1, 2, 3, 4]),
+        // The last one on a few images: the output's sums and the input's.
+        (block([3, 50, 7, 7], 75), &[0, 3]),
+        (hidden(33, 1500, 24), &[]),
+        // Two products in one launch.
+        (hidden(300, 130, 24), &[0, 1]),
+    ]
+}
+
+/// The same work again and again, with more of it under way than is looked at: a block that adds up
+/// what others have not written yet gets other bits now and then, on a GPU. `SIGNET_STRESS` says how
+/// often; 100000 takes a GPU a minute or two.
+#[test]
+fn sums_across_blocks_have_the_same_bits_every_time() {
+    const UNDER_WAY: usize = 16;
+    let times = match std::env::var("SIGNET_STRESS") {
+        Ok(times) => times.parse().expect("SIGNET_STRESS is a number"),
+        Err(_) => 2,
+    };
+    let device = <Cuda as TestDevice>::open();
+    for (case, watched) in shared_sums() {
+        let shapes: Vec<_> = case.inputs.iter().map(|(shape, _)| shape).collect();
+        let name = format!("{} of {shapes:?}", case.op.folder());
+        let inputs = case.draw::<Cuda, f32>(&device, 2);
+        let gradient = upstream(&case.op.run(&inputs).unwrap());
+        // The results, on their way.
+        let start = || -> Vec<Tensor<Cuda, f32>> {
+            let tape = Tape::new();
+            let inputs: Vec<_> =
+                (0..inputs.len())
+                    .map(|i| {
+                        if watched.contains(&i) {
+                            tape.watch(&inputs[i])
+                        } else {
+                            inputs[i].detach()
+                        }
+                    })
+                    .collect();
+            let output = case.op.run(&inputs).unwrap();
+            if watched.is_empty() {
+                return vec![output];
+            }
+            let gradients = output.backward_with(&gradient).unwrap();
+            inputs.iter().filter_map(|input| gradients.of(input)).collect()
+        };
+        let bits = |results: &[Tensor<Cuda, f32>]| -> Vec<Vec<u32>> {
+            let values = results.iter().map(|result| result.to_vec().unwrap());
+            values.map(|values| values.into_iter().map(f32::to_bits).collect()).collect()
+        };
+        for precision in [Precision::F32, Precision::Tf32] {
+            if device.set_precisions(precision).is_err() {
+                eprintln!("{precision} left out: this device has no tensor cores");
+                continue;
+            }
+            let begin = Instant::now();
+            let first = bits(&start());
+            let mut done = 1;
+            while done < times {
+                let count = UNDER_WAY.min(times - done);
+                let results: Vec<_> = (0..count).map(|_| start()).collect();
+                for (i, results) in results.iter().enumerate() {
+                    let time = done + i + 1;
+                    for (which, (bits, first)) in bits(results).iter().zip(&first).enumerate() {
+                        let other = bits.iter().zip(first).position(|(bits, first)| bits != first);
+                        assert_eq!(
+                            other, None,
+                            "{name} in {precision}, time {time}: result {which} has other bits there"
+                        );
+                    }
+                }
+                done += count;
+            }
+            device.synchronize().unwrap();
+            let seconds = begin.elapsed().as_secs_f64();
+            println!("{name} in {precision}: {times} times in {seconds:.1} s");
+        }
+    }
 }
 
 fn smallest_of_each_op() -> Vec<Case> {

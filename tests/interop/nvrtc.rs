@@ -11,7 +11,7 @@
 use serde::{Deserialize, Serialize};
 use signet::device::Precision;
 use signet::device::cuda::{CompiledFile, NoGpu, compile_all, nvrtc_info};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -70,11 +70,30 @@ fn kernels_compile_without_a_warning_or_spill() {
     }
 }
 
-/// A tiled product in f32 multiplies 4 x 4 elements at 16 depths, 256 FFMA in a row; rounded, the
+/// A tiled product in f32 multiplies 4 x 4 elements at 16 depths, so many FFMA in a row; rounded, the
 /// tensor cores do that.
+const FFMA: usize = 256;
+
+/// A load behind a branch waits for the load before it, and a thread fetches 6 to 12 elements of a tile.
+#[needs::test(nvrtc, nvdisasm)]
+fn no_load_of_a_tile_is_in_a_branch() {
+    // Back, around the fetch behind the last tile, around the steps of the next and their division, and
+    // around the divisions by a stride.
+    const MOST: usize = 6;
+    let mut products = 0;
+    for file in compilation().files.iter().filter(|file| file.scalar == "float") {
+        let counts = file.counts.iter().flatten();
+        for (kernel, count) in counts.filter(|(_, c)| c.hmma > 0 || c.ffma >= FFMA) {
+            assert!(count.branches <= MOST, "{kernel} of {}: {count:?}", file.name());
+            assert!(count.branches > 0, "{kernel} of {}: no loop was found", file.name());
+            products += 1;
+        }
+    }
+    assert!(products > 0, "no product was disassembled");
+}
+
 #[needs::test(nvrtc, nvdisasm)]
 fn products_are_on_tensor_cores() {
-    const FFMA: usize = 256;
     let compilation = compilation();
     let counted: Vec<_> =
         compilation.files.iter().filter_map(|file| Some((file, file.counts.as_ref()?))).collect();
@@ -199,6 +218,15 @@ struct Counts {
     ffma: usize,
     /// On tensor cores.
     hmma: usize,
+    /// In the loop that multiplies most, the branch back included.
+    branches: usize,
+}
+
+impl Counts {
+    /// In multiplications of a warp; an HMMA does 32 or more.
+    fn work(&self) -> usize {
+        self.ffma + 32 * self.hmma
+    }
 }
 
 /// What a kernel uses: registers of a thread, bytes of shared memory of a block, bytes of local
@@ -493,14 +521,31 @@ fn counts(target: u32, file: &CompiledFile) -> Option<BTreeMap<String, Counts>> 
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut counts = BTreeMap::<String, Counts>::new();
     let mut kernel = String::new();
+    // Of the kernel: where its labels are, in work done and branches met until there; branches so far;
+    // the most work of a loop.
+    let (mut labels, mut branches, mut most) = (HashMap::<String, (usize, usize)>::new(), 0, 0);
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         if let Some(section) = line.strip_prefix(".text.") {
             kernel = section.trim_end_matches(':').to_owned();
             counts.entry(kernel.clone()).or_default();
+            (labels, branches, most) = (HashMap::new(), 0, 0);
+        } else if line.starts_with(".L_x_") {
+            let of_kernel = counts.get(&kernel).expect("code is in a section");
+            labels.insert(line.trim_end_matches(':').to_owned(), (of_kernel.work(), branches));
         } else if line.contains(" FFMA") || line.contains(" HMMA") {
             let of_kernel = counts.get_mut(&kernel).expect("code is in a section");
             of_kernel.ffma += usize::from(line.contains(" FFMA"));
             of_kernel.hmma += usize::from(line.contains(" HMMA"));
+        } else if let Some((_, to)) = line.split_once(" BRA ") {
+            branches += 1;
+            let label = to.split(['(', ')']).nth(1).unwrap_or_default();
+            // One that was met already: the branch goes back, and ends a loop.
+            let Some(&(work, before)) = labels.get(label) else { continue };
+            let of_kernel = counts.get_mut(&kernel).expect("code is in a section");
+            let work = of_kernel.work() - work;
+            if work > most {
+                (most, of_kernel.branches) = (work, branches - before);
+            }
         }
     }
     Some(counts)

@@ -27,6 +27,7 @@ fn main() {
         ("nvdisasm", nvdisasm(target)),
         ("onnxruntime", onnxruntime(target)),
         ("mount", mount(&out)),
+        ("python", on_path("python3", "needs Python 3 (Debian, Ubuntu: apt-get install python3)")),
     ];
     for (tool, missing) in missing {
         println!("cargo::rustc-env=NEEDS_{tool}={}", missing.unwrap_or_default());

@@ -70,7 +70,7 @@ impl<T: Float> ConvBlockKernels<T> for Cuda {
         let block = tiling.block();
         let split = Split::from(tiling.sliced(taps(conv) * conv.in_channels));
         let mut partials = self.alloc::<T>(split.partials(block[0]))?;
-        product(self, name, conv, split, block, [input, weight])?
+        product(self, name, geometry, split, block, [input, weight])?
             .optional(bias)
             .output(Self::view_mut(&mut partials))
             .counters(split.counters())
@@ -90,7 +90,7 @@ impl<T: Float> ConvBlockKernels<T> for Cuda {
         };
         let (drop, step) = DropoutView::parts(drop);
         let launch = self
-            .kernel_for::<T>(FILE, "conv_block_pool", geometry.conv.constants())?
+            .kernel_for::<T>(FILE, "conv_block_pool", &geometry.constants())?
             .cost(geometry.pool_cost::<T>(keep))
             .value(*geometry)
             .value(drop)
@@ -137,7 +137,7 @@ impl<T: Float> ConvBlockKernels<T> for Cuda {
             let chunks = chunks(geometry);
             let partials = if chunks == 1 { 0 } else { 2 * channels * chunks as usize };
             let mut partials = self.alloc::<f64>(partials)?;
-            self.kernel_for::<T>(FILE, "conv_block_sums", geometry.conv.constants())?
+            self.kernel_for::<T>(FILE, "conv_block_sums", &geometry.constants())?
                 .cost(geometry.sums_cost::<T>())
                 .value(*geometry)
                 .value(chunks)
@@ -160,7 +160,7 @@ impl<T: Float> ConvBlockKernels<T> for Cuda {
         }
         let numel = geometry.channels().numel();
         let mut grad_convolved = self.alloc::<T>(numel)?;
-        self.kernel_for::<T>(FILE, "conv_block_unpool", geometry.conv.constants())?
+        self.kernel_for::<T>(FILE, "conv_block_unpool", &geometry.constants())?
             .cost(geometry.unpool_cost::<T>())
             .value(*geometry)
             .value(factor)
@@ -190,12 +190,13 @@ impl<T: Float> ConvBlockKernels<T> for Cuda {
 fn product<'a, T: Float>(
     device: &'a Cuda,
     name: &'static str,
-    conv: &Conv2dGeometry,
+    geometry: &ConvBlockGeometry,
     split: Split,
     block: [u32; 3],
     [a, b]: [CudaView<'a, T>; 2],
 ) -> Result<Launch<'a>> {
-    let launch = device.kernel_for::<T>(FILE, name, conv.constants())?;
+    let conv = &geometry.conv;
+    let launch = device.kernel_for::<T>(FILE, name, &geometry.constants())?;
     let launch = launch.cost(conv.cost::<T>() + split.cost::<T>(block[0]));
     Ok(launch.value(*conv).value(split).input(a).input(b))
 }
@@ -203,12 +204,13 @@ fn product<'a, T: Float>(
 /// The gradients of the convolution's weight and bias.
 fn backward_parameters<T: Float>(
     device: &Cuda,
-    ConvBlockGeometry { conv, .. }: &ConvBlockGeometry,
+    geometry: &ConvBlockGeometry,
     input: CudaView<'_, T>,
     grad_convolved: CudaView<'_, T>,
     weight: Option<Output<'_, Cuda, T>>,
     bias: Option<Output<'_, Cuda, T>>,
 ) -> Result<()> {
+    let conv = &geometry.conv;
     // The bias is one more column of the weight, whose inputs are 1.
     let columns = weight.as_ref().map_or(0, |_| conv.in_channels * taps(conv));
     let columns = columns + u32::from(bias.is_some());
@@ -218,7 +220,7 @@ fn backward_parameters<T: Float>(
     let block = tiling.block();
     let split = Split::from(tiling);
     let mut partials = device.alloc::<T>(split.partials(block[0]))?;
-    product(device, name, conv, split, block, [input, grad_convolved])?
+    product(device, name, geometry, split, block, [input, grad_convolved])?
         .output(Cuda::view_mut(&mut partials))
         .counters(split.counters())
         .optional_gradient(weight)
@@ -229,18 +231,19 @@ fn backward_parameters<T: Float>(
 /// The gradient of the convolution's input.
 fn backward_input<T: Float>(
     device: &Cuda,
-    ConvBlockGeometry { conv, .. }: &ConvBlockGeometry,
+    geometry: &ConvBlockGeometry,
     grad_convolved: CudaView<'_, T>,
     weight: CudaView<'_, T>,
     grad_input: Output<'_, Cuda, T>,
 ) -> Result<()> {
+    let conv = &geometry.conv;
     let pixels = conv.batch * conv.height * conv.width;
     let (many, few) = ("conv_block_input", "conv_block_input_few");
     let (tiling, name) = tiling(conv.in_channels, pixels, many, few);
     let block = tiling.block();
     let split = Split::from(tiling.sliced(conv.out_channels * taps(conv)));
     let mut partials = device.alloc::<T>(split.partials(block[0]))?;
-    product(device, name, conv, split, block, [grad_convolved, weight])?
+    product(device, name, geometry, split, block, [grad_convolved, weight])?
         .output(Cuda::view_mut(&mut partials))
         .counters(split.counters())
         .gradient(grad_input)

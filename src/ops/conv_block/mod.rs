@@ -49,7 +49,18 @@ pub struct ConvBlockGeometry {
     pub pool: MaxPool2dGeometry,
 }
 
+/// Numbers of a [`ConvBlockGeometry`].
+const NUMBERS: usize = size_of::<ConvBlockGeometry>() / size_of::<u32>();
+
 impl ConvBlockGeometry {
+    /// All but the batch, and the planes that it decides, which are 0: what kernels may be compiled
+    /// for, as `specialise` of `kernels/conv_block.cu` takes them.
+    pub(crate) fn constants(&self) -> [u32; NUMBERS - 1] {
+        let any = Self { pool: MaxPool2dGeometry { planes: 0, ..self.pool }, ..*self };
+        let [_batch, constants @ ..] = bytemuck::cast::<_, [u32; NUMBERS]>(any);
+        constants
+    }
+
     /// The convolution's output as channels.
     pub fn channels(&self) -> ChannelGeometry {
         let Conv2dGeometry { batch, out_channels, out_height, out_width, .. } = self.conv;

@@ -12,8 +12,8 @@ const ROWS: u32 = 32;
 /// Columns and depth of a tile of `gemm.cuh`.
 const COLS: u32 = 64;
 const DEPTH: u32 = 16;
-/// Warps of a block.
-const WARPS: u32 = 8;
+/// Threads of a warp.
+const WARP: u32 = 32;
 
 /// How a product is cut for `gemm` of `gemm.cuh`: into tiles of the result, and where these are few
 /// and the sum is long, the sum into slices.
@@ -38,7 +38,8 @@ impl Tiling {
     /// The same with sums of `k` elements in as many slices as fill a GPU.
     pub(crate) fn sliced(self, k: u32) -> Self {
         let Tuning { warps, min_slice, .. } = Tuning::get();
-        let wanted = (warps / WARPS / self.tiles.max(1)).max(1);
+        let enough_blocks = warps / (self.threads / WARP);
+        let wanted = (enough_blocks / self.tiles.max(1)).max(1);
         let slice = k.div_ceil(wanted).max(min_slice).next_multiple_of(DEPTH);
         Self { slices: k.div_ceil(slice).max(1), slice, ..self }
     }

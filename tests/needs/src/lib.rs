@@ -17,7 +17,7 @@
 //! | `cxx` | cusim, which compiles kernels with g++; not the tests on a GPU |
 //! | `nvrtc`, `pinned_nvrtc`, `nvdisasm` | NVIDIA's compiler, the version of docs/kernels.md, the disassembler |
 //! | `onnxruntime` | exported models elsewhere |
-//! | `git`, `mount` | what they are called |
+//! | `git`, `mount`, `python` | what they are called |
 
 use proc_macro::{Span, TokenStream, TokenTree};
 use std::fs::OpenOptions;
@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 /// Why a tool is missing; empty where it is there.
-const TOOLS: [(&str, &str); 7] = [
+const TOOLS: [(&str, &str); 8] = [
     ("cxx", env!("NEEDS_cxx")),
     ("git", env!("NEEDS_git")),
     ("nvrtc", env!("NEEDS_nvrtc")),
@@ -34,6 +34,7 @@ const TOOLS: [(&str, &str); 7] = [
     ("nvdisasm", env!("NEEDS_nvdisasm")),
     ("onnxruntime", env!("NEEDS_onnxruntime")),
     ("mount", env!("NEEDS_mount")),
+    ("python", env!("NEEDS_python")),
 ];
 
 /// `#[test]`, ignored where one of the named tools is missing.

@@ -51,6 +51,8 @@ pub struct Checker<'a> {
     ticks_used: Cell<bool>,
     /// For each thread, the phase of its last fence.
     fences: RefCell<Vec<Option<u32>>>,
+    /// What each thread will acquire with its next fence.
+    seen: RefCell<HashMap<u32, Known>>,
     /// What the block, and each thread since the last barrier, has acquired.
     known: RefCell<Known>,
     acquired: RefCell<HashMap<u32, Known>>,
@@ -111,6 +113,7 @@ impl<'a> Checker<'a> {
             ticks: RefCell::new(vec![[0; WARP]; threads]),
             ticks_used: Cell::new(true),
             fences: RefCell::new(vec![None; threads]),
+            seen: RefCell::default(),
             known: RefCell::default(),
             acquired: RefCell::default(),
             released: RefCell::default(),
@@ -136,6 +139,7 @@ impl<'a> Checker<'a> {
             }
         }
         self.fences.borrow_mut().fill(None);
+        self.seen.borrow_mut().clear();
         self.known.borrow_mut().clear();
         self.acquired.borrow_mut().clear();
         if let Some(touched) = &self.touched {
@@ -158,7 +162,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// These lanes of a warp have exchanged something.
+    /// `__syncwarp` of these lanes of a warp.
     pub fn warp_sync(&self, warp: u32, lanes: u32) {
         self.ticks_used.set(true);
         let mut all = self.ticks.borrow_mut();
@@ -179,6 +183,9 @@ impl<'a> Checker<'a> {
     /// `__threadfence`.
     pub fn fence(&self, thread: u32) {
         self.fences.borrow_mut()[thread as usize] = Some(self.phase.get());
+        if let Some(seen) = self.seen.borrow_mut().remove(&thread) {
+            self.acquired.borrow_mut().entry(thread).or_default().join(&seen);
+        }
     }
 
     /// Notes an access by the current thread. False if it must not happen.
@@ -275,19 +282,18 @@ impl<'a> Checker<'a> {
                 && acquired.get(&u32::from(now.thread)).is_some_and(|k| k.contains(earlier)))
     }
 
-    /// An atomic operation: acquires what was released here, and releases.
+    /// An atomic operation: releases what came before the thread's last fence, and makes what others
+    /// released here wait for its next.
     fn synchronise(&self, address: usize, thread: u32) {
         let mut released = self.released.borrow_mut();
         if let Some(here) = released.get(&address) {
-            self.acquired.borrow_mut().entry(thread).or_default().join(here);
+            self.seen.borrow_mut().entry(thread).or_default().join(here);
         }
         let fences = self.fences.borrow();
         let Some(fence) = fences[thread as usize] else { return };
         let here = released.entry(address).or_default();
         let (block, phase) = (self.block.get(), self.phase.get());
-        // What every thread has fenced for itself before the last barrier counts too.
-        let all = fences.iter().map(|f| f.map_or(0, |f| f + 1)).min().unwrap_or(0);
-        here.add_block(block, fence.max(all.min(phase)));
+        here.add_block(block, fence);
         here.add_thread(block, thread as u16, phase);
         let known = self.known.borrow();
         if !known.is_empty() {

@@ -1,8 +1,8 @@
 //! What is known to have happened before, across blocks: through `__threadfence` and atomics.
 //!
-//! An atomic operation by a thread that has executed a fence releases what it (and, through
-//! barriers, its block) did before that fence; any atomic operation on the same place acquires it.
-//! That is more generous than the memory model, which also wants a fence on the acquiring side.
+//! As in PTX's memory model: an atomic operation by a thread that has executed a fence releases what
+//! it (and, through barriers, its block) did before that fence; an atomic operation on the same
+//! place, and behind it a fence by the same thread, acquires it.
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
