@@ -10,7 +10,7 @@ use crate::device::{Device, OnDevice};
 use crate::photo::Crop;
 use crate::predict::{Predictor, TrainedModel};
 use crate::serve::{Origin, Server, Stop};
-use crate::{Error, Result};
+use crate::{Error, Result, words};
 
 /// Read hands before the webcam, in a browser
 ///
@@ -59,7 +59,7 @@ impl Args {
     pub fn run(self) -> Result<ExitCode> {
         let model = self.model.open()?;
         let chosen = self.device.choose()?;
-        note(format_args!("model: {}", model.path.display()));
+        note(format_args!("model: {}", words::path(&model.path)));
         note(format_args!("device: {chosen}"));
         caution(&model);
         let listener = self.listen()?;
