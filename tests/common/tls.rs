@@ -1,5 +1,8 @@
 //! A certificate authority of the test's own, and both ends of TLS connections.
 
+// A test binary may use a part.
+#![allow(dead_code)]
+
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
