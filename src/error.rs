@@ -1,6 +1,7 @@
 //! What can go wrong, as values: each says what was wrong, where, and what to do about it.
 #![forbid(unsafe_code)]
 
+use crate::words;
 use std::path::{Path, PathBuf};
 
 /// The result of everything in this crate that can fail.
@@ -41,7 +42,7 @@ pub enum Error {
     #[error(transparent)]
     Data(#[from] crate::data::DataError),
     /// A model or state file that cannot be used.
-    #[error("{}: {message}", path.display())]
+    #[error("{}: {message}", words::path(path))]
     Checkpoint {
         /// The file.
         path: PathBuf,
@@ -49,7 +50,7 @@ pub enum Error {
         message: String,
     },
     /// The operating system refused a file operation.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {source}", words::path(path))]
     Io {
         /// What was tried: `read`, `write`, `create`.
         action: &'static str,

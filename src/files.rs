@@ -48,13 +48,21 @@ pub(crate) fn write_keeping(path: &Path, previous: &Path, bytes: &[u8]) -> Resul
 
 /// The bytes in a file beside `path`, on the disk.
 fn write_part(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
-    let folder = folder_of(path);
-    // For a plain message when it is missing: below, it would name the temporary file.
-    fs::metadata(folder)?;
-    let mut part = temporary_file(folder)?;
+    let mut part = temporary_beside(path)?;
     part.as_file_mut().write_all(bytes)?;
     part.as_file().sync_all()?;
     Ok(part)
+}
+
+/// A new file beside `path` that vanishes unless it is kept.
+///
+/// # Errors
+/// When the folder is missing or not writable.
+pub(crate) fn temporary_beside(path: &Path) -> io::Result<NamedTempFile> {
+    let folder = folder_of(path);
+    // For a plain message when it is missing: below, it would name the temporary file.
+    fs::metadata(folder)?;
+    temporary_file(folder)
 }
 
 fn put_in_place(part: NamedTempFile, path: &Path) -> io::Result<()> {

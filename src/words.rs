@@ -1,6 +1,10 @@
 //! Numbers and bytes as people write them.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "cli")]
+use std::fmt::Write as _;
+use std::path::Path;
+
 /// A count with a comma between thousands: `27,455`.
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -17,4 +21,69 @@ pub(crate) fn count(number: u64) -> String {
 /// Bytes as lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A name as part of a line: what a terminal would obey, line ends included, is written as `{:?}`
+/// writes it. A file's or a class's name may hold anything, and come from anyone.
+pub(crate) fn line(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for c in name.chars() {
+        if is_obeyed(c) { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
+/// The same for a path.
+pub(crate) fn path(path: &Path) -> String {
+    line(&path.display().to_string())
+}
+
+/// Text of several lines for a terminal: nothing but line ends and tabs is obeyed. Escapes are JSON's,
+/// whose strings may hold such characters beyond ASCII.
+#[cfg(feature = "cli")]
+pub(crate) fn lines(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\r' => out.push_str("\\r"),
+            // Writing to a String cannot fail.
+            c if is_obeyed(c) && c != '\n' && c != '\t' => {
+                _ = write!(out, "\\u{:04x}", u32::from(c))
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Control characters, and those that turn the direction of what follows.
+fn is_obeyed(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_obeys_no_name() {
+        assert_eq!(line("A"), "A");
+        assert_eq!(line("手 é \u{1f44b}"), "手 é \u{1f44b}");
+        assert_eq!(line("a\nb\tc\rd"), "a\\nb\\tc\\rd");
+        assert_eq!(line("\u{1b}[31mred\u{7}\0"), "\\u{1b}[31mred\\u{7}\\u{0}");
+        // One character in UTF-8 that some terminals take for ESC [; and letters from right to left.
+        assert_eq!(line("\u{9b}2J \u{7f} gpj.\u{202e}exe"), "\\u{9b}2J \\u{7f} gpj.\\u{202e}exe");
+        assert_eq!(path(Path::new("a\u{1b}]0;x\u{7}.png")), "a\\u{1b}]0;x\\u{7}.png");
+    }
+
+    #[test]
+    #[cfg(feature = "cli")]
+    fn lines_stay_lines_and_json_stays_json() {
+        assert_eq!(lines("a\tb\nc\u{1b}[2J\r"), "a\tb\nc\\u001b[2J\\r");
+        let name = "a\u{1b}\u{9b}\n\u{202e}";
+        let json = serde_json::to_string(name).unwrap();
+        let shown = lines(&json);
+        assert!(!shown.chars().any(char::is_control), "{shown}");
+        assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), name);
+    }
 }

@@ -66,6 +66,24 @@ enum Preset {
 }
 
 impl AugmentArgs {
+    /// Whether any of the flags was given.
+    pub fn is_given(&self) -> bool {
+        let Self { augment, zoom, .. } = self;
+        let single = [
+            self.rotation,
+            self.shift,
+            self.flip,
+            self.brightness,
+            self.contrast,
+            self.light,
+            self.shear,
+            self.aspect,
+            self.background,
+            self.filter,
+        ];
+        augment.is_some() || zoom.is_some() || single.iter().any(Option::is_some)
+    }
+
     /// What was asked for, if anything: single ranges go before those of the preset, and without one
     /// nothing else is changed. `base` is what holds without any flag.
     ///

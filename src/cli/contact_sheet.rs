@@ -4,8 +4,11 @@ use std::io;
 use std::path::Path;
 
 use font8x8::UnicodeFonts;
+use image::codecs::jpeg::JpegEncoder;
+use image::{ExtendedColorType, ImageEncoder, ImageResult};
 
-use super::write_file;
+use super::output::{can_write, write_file};
+use crate::data::DataError;
 use crate::report::picture::png;
 use crate::{Error, Result};
 
@@ -17,6 +20,9 @@ const ENLARGE_FONT: usize = 2;
 
 /// Free pixels around each image.
 const GAP: usize = 12;
+
+/// Of 100: edges of letters stay clean.
+const JPEG_QUALITY: u8 = 95;
 
 const CAPTION: usize = 8 * ENLARGE_FONT;
 const PAPER: u8 = 255;
@@ -59,15 +65,6 @@ impl Picture {
         sheet
     }
 
-    /// Writes the picture as a PNG file.
-    ///
-    /// # Errors
-    /// [`Error::Io`] when the file cannot be written.
-    pub fn write(&self, path: &Path) -> Result<()> {
-        let png = self.png().map_err(|error| Error::io("encode", path)(io::Error::other(error)))?;
-        write_file(path, &png)
-    }
-
     fn square(&mut self, left: usize, top: usize, size: usize, value: u8) {
         for y in top..(top + size).min(self.height) {
             for x in left..(left + size).min(self.width) {
@@ -88,16 +85,102 @@ impl Picture {
             }
         }
     }
+}
 
-    fn png(&self) -> Result<Vec<u8>, png::EncodingError> {
-        png([self.width, self.height], png::ColorType::Grayscale, &self.pixels)
+/// What a picture is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Png,
+    Jpeg,
+}
+
+/// A file for a picture.
+#[derive(Debug)]
+pub(super) struct PictureFile<'a> {
+    path: &'a Path,
+    kind: Kind,
+}
+
+impl<'a> PictureFile<'a> {
+    /// The file `path`, of the kind that its name says; a name without an ending is a PNG file's.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for another ending, [`Error::Io`] when it cannot be written: before the work
+    /// whose picture it is for.
+    pub fn new(path: &'a Path) -> Result<Self> {
+        let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+        let kind = match ending.as_deref() {
+            None | Some("png") => Kind::Png,
+            Some("jpg" | "jpeg" | "jpe" | "jfif") => Kind::Jpeg,
+            Some(_) => {
+                let error = DataError::new("pictures are written as PNG or JPEG").in_file(path);
+                return Err(error.with_help("let its name end in .png or .jpg").into());
+            }
+        };
+        can_write(path)?;
+        Ok(Self { path, kind })
     }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be written.
+    pub fn write(&self, picture: &Picture) -> Result<()> {
+        let Picture { width, height, pixels } = picture;
+        let encoded = match self.kind {
+            Kind::Png => {
+                png([*width, *height], png::ColorType::Grayscale, pixels).map_err(io::Error::other)
+            }
+            Kind::Jpeg => jpeg(*width, *height, pixels).map_err(io::Error::other),
+        };
+        write_file(self.path, &encoded.map_err(Error::io("encode", self.path))?)
+    }
+}
+
+/// The greys as a JPEG file.
+fn jpeg(width: usize, height: usize, pixels: &[u8]) -> ImageResult<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let encoder = JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY);
+    encoder.write_image(pixels, width as u32, height as u32, ExtendedColorType::L8)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::data::synthetic;
+
+    #[test]
+    fn a_file_is_of_the_kind_that_its_name_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let train = synthetic(0, 3, 0).train;
+        let cells = [0, 1, 2].map(|i| (train.image(i), train.class_name(i)));
+        let sheet = Picture::of(&cells, [28, 28], 3);
+        let endings = [
+            ("a", image::ImageFormat::Png),
+            ("a.png", image::ImageFormat::Png),
+            ("a.PNG", image::ImageFormat::Png),
+            ("a.jpg", image::ImageFormat::Jpeg),
+            ("a.b.JPEG", image::ImageFormat::Jpeg),
+        ];
+        for (name, format) in endings {
+            let path = folder.path().join(name);
+            PictureFile::new(&path).unwrap().write(&sheet).unwrap();
+            let bytes = std::fs::read(path).unwrap();
+            assert_eq!(image::guess_format(&bytes).unwrap(), format, "{name}");
+            let picture = image::load_from_memory(&bytes).unwrap().into_luma8();
+            assert_eq!(picture.dimensions(), (sheet.width as u32, sheet.height as u32), "{name}");
+            let apart = picture.iter().zip(&sheet.pixels).map(|(a, b)| a.abs_diff(*b)).max();
+            let most = if format == image::ImageFormat::Png { 0 } else { 40 };
+            assert!(apart.unwrap() <= most, "{name}: {apart:?}");
+        }
+        for wrong in ["a.gif", "a.webp", "missing/a.png"] {
+            let path = folder.path().join(wrong);
+            assert!(PictureFile::new(&path).is_err(), "{wrong}");
+            assert!(!path.exists());
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), endings.len());
+    }
 
     #[test]
     fn images_and_letters_are_where_they_belong() {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
 
-use super::contact_sheet::Picture;
+use super::contact_sheet::{Picture, PictureFile};
 use super::data_args::{fetch, would_download};
 use super::{AugmentArgs, DataArgs, print};
 use crate::data::{
@@ -16,7 +16,7 @@ use crate::data::{
 use crate::device::Cpu;
 use crate::ops::augment::{AugmentOptions, augment};
 use crate::rng::{Philox, stream};
-use crate::{Result, Tensor};
+use crate::{Result, Tensor, words};
 
 /// Arguments of `signet data`.
 #[derive(Debug, clap::Args)]
@@ -202,8 +202,12 @@ impl Info {
         // Writing to a String cannot fail.
         for file in &self.files {
             let note = if file.published { ", as published" } else { "" };
-            let _ =
-                writeln!(text, "file     {} (sha256 {}{note})", file.path.display(), file.sha256);
+            let _ = writeln!(
+                text,
+                "file     {} (sha256 {}{note})",
+                words::path(&file.path),
+                file.sha256
+            );
         }
         if let Some(labels) = &self.labels {
             let _ = writeln!(text, "labels   {labels}");
@@ -222,11 +226,11 @@ impl Info {
             self.valid.pixel_std
         );
         let _ = writeln!(text, "sha256   {} (of images and classes)\n", self.sha256);
-        let names = self.letters.iter().map(|letter| letter.letter.chars().count());
-        let width = names.fold(6, usize::max);
+        let names: Vec<_> = self.letters.iter().map(|letter| words::line(&letter.letter)).collect();
+        let width = names.iter().map(|name| name.chars().count()).fold(6, usize::max);
         let _ = writeln!(text, "{:<width$}  train  valid", "letter");
-        for LetterInfo { letter, train, valid } in &self.letters {
-            let _ = writeln!(text, "{letter:<width$} {train:>6} {valid:>6}");
+        for (name, LetterInfo { train, valid, .. }) in names.iter().zip(&self.letters) {
+            let _ = writeln!(text, "{name:<width$} {train:>6} {valid:>6}");
         }
         let (train, valid) = (self.train.images, self.valid.images);
         let _ = write!(text, "{:<width$} {train:>6} {valid:>6}", "total");
@@ -255,7 +259,7 @@ impl FetchArgs {
             })?,
         };
         if PUBLISHED.iter().all(|file| file.is_at(&folder.join(file.name))) {
-            return print(format_args!("{} (already there, checked)", folder.display()));
+            return print(format_args!("{} (already there, checked)", words::path(&folder)));
         }
         fetch(&folder).map_err(|error| match error.help() {
             Some(_) => error,
@@ -264,7 +268,7 @@ impl FetchArgs {
                  files is taken by `--data DIR` or $SIGNET_DATA",
             ),
         })?;
-        print(folder.display())
+        print(words::path(&folder))
     }
 }
 
@@ -302,7 +306,7 @@ struct ShowArgs {
     #[arg(long, value_enum, default_value_t = Part::Train)]
     split: Part,
 
-    /// The PNG file to write
+    /// The file to write: a PNG, or a JPEG where the name ends so
     #[arg(long, value_name = "FILE", default_value = "contact-sheet.png")]
     out: PathBuf,
 
@@ -313,6 +317,7 @@ struct ShowArgs {
 impl ShowArgs {
     fn run(&self) -> Result<()> {
         const COLUMNS: usize = 8;
+        let file = PictureFile::new(&self.out)?;
         let split = self.data.load()?;
         let (part, name) = match self.split {
             Part::Train => (&split.train, "train"),
@@ -334,10 +339,10 @@ impl ShowArgs {
                 (image, part.class_name(index))
             })
             .collect();
-        Picture::of(&cells, [part.width, part.height], columns).write(&self.out)?;
+        file.write(&Picture::of(&cells, [part.width, part.height], columns))?;
         print(format_args!(
             "{}: {} of {} {name} images, {}",
-            self.out.display(),
+            words::path(&self.out),
             indices.len(),
             part.len(),
             split.source

@@ -6,11 +6,11 @@ use std::time::Instant;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::note;
-use crate::Result;
 use crate::data::{
     self, DataError, MIRRORS, PUBLISHED, PublishedFile, Request, Split, TRAIN_IMAGES, VALID_IMAGES,
 };
 use crate::train::Record;
+use crate::{Result, words};
 
 /// Which images to work on; flatten it into the arguments of a subcommand.
 #[derive(Debug, Clone, clap::Args)]
@@ -100,7 +100,7 @@ pub(super) fn fetch(folder: &Path) -> Result<(), DataError> {
     note(format_args!(
         "downloading Sign Language MNIST, {:.0} MB, from {from}{others} to {}",
         total as f64 / 1e6,
-        folder.display()
+        words::path(folder)
     ));
     let start = Instant::now();
     let mut bar = Bar::new(total);

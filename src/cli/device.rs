@@ -34,6 +34,9 @@ impl DeviceArgs {
             chosen.device.set_precisions(precision)?;
         }
         if let AnyDevice::Cuda(cuda) = &chosen.device {
+            if self.threads.is_some() {
+                note(format_args!("notice: --threads has no effect on a GPU"));
+            }
             cuda.on_compile(|line| note(format_args!("{line}")));
         }
         Ok(chosen)

@@ -6,7 +6,7 @@ use super::{DataArgs, DeviceArgs, ModelArgs, note, print};
 use crate::data::{Dataset, Request};
 use crate::metrics::{Confusion, Mistake, worst_mistakes};
 use crate::train::{Evaluation, RunFolder};
-use crate::{Error, Result};
+use crate::{Error, Result, words};
 
 /// Measure a model on the validation images
 ///
@@ -67,8 +67,9 @@ impl Args {
         model.align(&mut split.valid)?;
         let (path, source) = (model.path.display().to_string(), split.source.to_string());
         let precisions = chosen.device.precisions();
+        let shown = words::path(&model.path);
         note(format_args!(
-            "model: {path}\ndata: {source}\ndevice: {chosen}\nprecision: {precisions}"
+            "model: {shown}\ndata: {source}\ndevice: {chosen}\nprecision: {precisions}"
         ));
         let evaluation = model.evaluate(&chosen.device, &split.valid, self.batch_size)?;
         let errors = Errors::of(&split.valid, &evaluation, self.mistakes);
@@ -87,6 +88,8 @@ impl Args {
 /// How a model errs on a data set.
 struct Errors<'a> {
     classes: &'a [String],
+    /// The same as lines show them.
+    names: Vec<String>,
     confusion: Confusion,
     worst: Vec<Mistake>,
 }
@@ -127,6 +130,7 @@ impl<'a> Errors<'a> {
         let predicted = &evaluation.predicted;
         Self {
             classes: &valid.classes,
+            names: valid.classes.iter().map(|class| words::line(class)).collect(),
             confusion: Confusion::new(valid.classes.len(), &truth, predicted),
             worst: worst_mistakes(&truth, predicted, &evaluation.losses, mistakes),
         }
@@ -160,7 +164,7 @@ impl<'a> Errors<'a> {
 
     /// The longest class name, and at least `least`.
     fn name_width(&self, least: usize) -> usize {
-        self.classes.iter().map(|name| name.chars().count()).fold(least, usize::max)
+        self.names.iter().map(|name| name.chars().count()).fold(least, usize::max)
     }
 
     /// A table of classes: images, how many were recognised, precision, recall, and recall as a bar.
@@ -171,7 +175,7 @@ impl<'a> Errors<'a> {
             "Letter", "Images", "Correct", "Precision", "Recall"
         );
         let share = |share: Option<f64>| share.map_or("-".to_owned(), |x| format!("{x:.4}"));
-        for (class, letter) in self.classes.iter().enumerate() {
+        for (class, letter) in self.names.iter().enumerate() {
             let (images, hits) = (self.confusion.images(class), self.confusion.count(class, class));
             let (precision, recall) =
                 (self.confusion.precision(class), self.confusion.recall(class));
@@ -194,15 +198,15 @@ impl<'a> Errors<'a> {
         let columns: Vec<usize> = (classes.clone())
             .map(|guess| {
                 let cells = classes.clone().map(|truth| cell(self.confusion.count(truth, guess)));
-                cells.map(|cell| cell.len()).fold(self.classes[guess].chars().count(), usize::max)
+                cells.map(|cell| cell.len()).fold(self.names[guess].chars().count(), usize::max)
             })
             .collect();
         let mut table = format!("\nConfusion (row: the letter, column: the guess)\n{:width$}", "");
-        for (name, column) in self.classes.iter().zip(&columns) {
+        for (name, column) in self.names.iter().zip(&columns) {
             table += &format!(" {name:>column$}");
         }
         for truth in classes {
-            table += &format!("\n{:<width$}", self.classes[truth]);
+            table += &format!("\n{:<width$}", self.names[truth]);
             for (&count, column) in self.confusion.row(truth).iter().zip(&columns) {
                 table += &format!(" {:>column$}", cell(count));
             }
@@ -221,7 +225,7 @@ impl<'a> Errors<'a> {
             "Image", "Letter", "Guess", "Probability"
         );
         for mistake in &self.worst {
-            let (truth, guess) = (&self.classes[mistake.truth], &self.classes[mistake.guess]);
+            let (truth, guess) = (&self.names[mistake.truth], &self.names[mistake.guess]);
             let (index, p) = (mistake.index, mistake.probability);
             table += &format!("\n{index:>6}  {truth:<width$} {guess:<width$} {p:>11.2e}");
         }

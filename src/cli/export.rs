@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::output::{can_write, refuse_terminal, write_stdout};
 use super::{ModelArgs, note, write_file};
 use crate::data::{PIXELS, SIDE};
 use crate::nn::asl;
 use crate::predict::Predictor;
-use crate::{Cpu, Result, checkpoint, onnx};
+use crate::{Cpu, Result, checkpoint, onnx, words};
 
 /// Rows and columns of the images that the network is for, and their one channel.
 const IMAGE: [usize; 3] = [1, SIDE, SIDE];
@@ -21,7 +22,7 @@ pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// The file to write
+    /// The file to write, or - for stdout
     #[arg(long, value_name = "FILE")]
     onnx: PathBuf,
 
@@ -36,14 +37,24 @@ impl Args {
     /// # Errors
     /// For a model that cannot be read, and a file that cannot be written.
     pub fn run(self) -> Result<ExitCode> {
+        let to_stdout = self.onnx.as_os_str() == "-";
+        if to_stdout {
+            refuse_terminal("--onnx")?;
+        } else {
+            can_write(&self.onnx)?;
+        }
         let model = self.model.open()?;
         // Values may be finite and what comes of them is not: the least and the most there is to see.
         Predictor::new(&Cpu::new(None)?, &model)?.probabilities(&[[0; PIXELS], [255; PIXELS]])?;
         let layers = asl(model.classes.len());
         let file = onnx::export(&layers, &model.dict, IMAGE, &model.classes, self.fold)
             .map_err(|error| checkpoint::invalid(&model.path, error.to_string()))?;
-        write_file(&self.onnx, &file)?;
-        note(format_args!("Written to {}", self.onnx.display()));
+        if to_stdout {
+            write_stdout(&file)?;
+        } else {
+            write_file(&self.onnx, &file)?;
+            note(format_args!("Written to {}", words::path(&self.onnx)));
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

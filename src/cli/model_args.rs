@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::note;
-use crate::Result;
 use crate::predict::TrainedModel;
+use crate::{Result, words};
 
 /// Which model to use; flatten it into the arguments of a subcommand.
 #[derive(Debug, Clone, clap::Args)]
@@ -50,7 +50,7 @@ impl ModelArgs {
 }
 
 fn say_how(model: &TrainedModel) {
-    let (path, count) = (model.path.display(), model.dict.iter().count());
+    let (path, count) = (words::path(&model.path), model.dict.iter().count());
     if model.renamed.is_empty() {
         note(format_args!("keys: {path} has the {count} keys of the network"));
         return;
@@ -59,13 +59,7 @@ fn say_how(model: &TrainedModel) {
     let width = model.dict.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
     for (key, value) in model.dict.iter() {
         let found = model.renamed.iter().find(|(known, _)| known == key);
-        let found = found.map_or_else(|| "not there: 0".to_owned(), |(_, name)| plain(name));
+        let found = found.map_or_else(|| "not there: 0".to_owned(), |(_, name)| words::line(name));
         note(format_args!("  {key:<width$} {:<16} {found}", value.shape.to_string()));
     }
-}
-
-/// A name of a file's, without what a terminal would take for commands.
-fn plain(name: &str) -> String {
-    let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
-    name.chars().map(shown).collect()
 }

@@ -8,13 +8,13 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::contact_sheet::Picture;
+use super::contact_sheet::{Picture, PictureFile};
 use super::{DeviceArgs, ModelArgs, note, print};
 use crate::data::{DataError, SIDE, image_files};
 use crate::device::{Device, OnDevice};
 use crate::photo::{Crop, MAX_BYTES, decode};
 use crate::predict::{Guess, Image, Prediction, Predictor, TrainedModel};
-use crate::{Error, Result};
+use crate::{Error, Result, words};
 
 /// Images side by side on the sheet of `--show`.
 const COLUMNS: usize = 8;
@@ -41,7 +41,8 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 
-    /// Draw what the network sees of each image, its letter below, as a PNG file
+    /// Draw what the network sees of each image, its letter below: a PNG file, or a JPEG where the
+    /// name ends so
     #[arg(long, value_name = "FILE")]
     show: Option<PathBuf>,
 
@@ -55,6 +56,7 @@ impl Args {
     /// # Errors
     /// For a model or a device that cannot be used, and when stdout cannot be written.
     pub fn run(self) -> Result<ExitCode> {
+        let show = self.show.as_deref().map(PictureFile::new).transpose()?;
         let model = self.model.open()?;
         caution(&model);
         let crop = self.crop.unwrap_or_else(|| Crop::fitting(&model));
@@ -71,10 +73,10 @@ impl Args {
         let device = self.device.choose()?.device;
         let seen = device.run(Job { model: &model, images: &images, crop, json: self.json })?;
         failed |= seen.len() < images.len();
-        if let (Some(path), false) = (&self.show, seen.is_empty()) {
+        if let (Some(file), false) = (show, seen.is_empty()) {
             let cells: Vec<_> =
                 seen.iter().map(|(image, letter)| (&image[..], letter.as_str())).collect();
-            Picture::of(&cells, [SIDE, SIDE], COLUMNS).write(path)?;
+            file.write(&Picture::of(&cells, [SIDE, SIDE], COLUMNS))?;
         }
         Ok(if failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
     }
@@ -175,22 +177,23 @@ struct Widths {
 
 impl Job<'_> {
     fn widths(&self) -> Widths {
-        let paths = self.images.iter().map(|path| path.display().to_string().chars().count());
-        let classes = self.model.classes.iter().map(|class| class.chars().count());
+        let paths = self.images.iter().map(|path| words::path(path).chars().count());
+        let classes = self.model.classes.iter().map(|class| words::line(class).chars().count());
         Widths { path: paths.max().unwrap_or(0), class: classes.max().unwrap_or(0) }
     }
 
     fn print(&self, path: &Path, widths: Widths, prediction: Prediction) -> Result<()> {
-        let path = path.display().to_string();
         if self.json {
+            let path = path.display().to_string();
             let line = serde_json::to_string(&Line { path, prediction });
             let line =
                 line.map_err(|e| Error::argument("--json", format!("cannot be written: {e}")))?;
             return print(line);
         }
         let Widths { path: path_width, class: class_width } = widths;
-        let mut line = format!("{path:<path_width$}");
+        let mut line = format!("{:<path_width$}", words::path(path));
         for Guess { letter, probability } in prediction.top {
+            let letter = words::line(&letter);
             line += &format!("  {letter:<class_width$} {probability:.4}");
         }
         print(line)

@@ -4,12 +4,13 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::output::can_write;
 use super::{DeviceArgs, note, print, write_file};
 use crate::data::{self, DataError, Request, Split, TRAIN_IMAGES, VALID_IMAGES};
 use crate::device::AnyDevice;
 use crate::report::{MOST_RUNS, REPORT, Run, page};
 use crate::train::{Record, RunFolder};
-use crate::{Error, Result};
+use crate::{Error, Result, words};
 
 /// Write a page about one run, or about several side by side
 ///
@@ -54,6 +55,12 @@ impl Args {
                 run.rename(path.display().to_string());
             }
         }
+        let out = match (self.out, &self.runs[..]) {
+            (Some(out), _) => out,
+            (None, [run]) => run.join(REPORT),
+            (None, _) => PathBuf::from(REPORT),
+        };
+        can_write(&out)?;
         let device = self.device.choose()?.device;
         for run in &mut runs {
             let record = run.record();
@@ -70,13 +77,8 @@ impl Args {
             }
             say_what_is_missing(run);
         }
-        let out = match (self.out, &self.runs[..]) {
-            (Some(out), _) => out,
-            (None, [run]) => run.join(REPORT),
-            (None, _) => PathBuf::from(REPORT),
-        };
         write_file(&out, page(&runs)?.as_bytes())?;
-        print(format_args!("Written to {}", out.display()))?;
+        print(format_args!("Written to {}", words::path(&out)))?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -98,7 +100,7 @@ pub(super) fn after_training(folder: &RunFolder, device: &AnyDevice, split: &Spl
         }
     };
     match write() {
-        Ok(true) if !quiet => note(format_args!("report: {}", path.display())),
+        Ok(true) if !quiet => note(format_args!("report: {}", words::path(&path))),
         Ok(_) => {}
         Err(error) => note(format_args!("notice: no report: {error}")),
     }
@@ -106,7 +108,7 @@ pub(super) fn after_training(folder: &RunFolder, device: &AnyDevice, split: &Spl
 
 fn say_what_is_missing(run: &Run) {
     if let Some(why) = run.missing() {
-        let name = run.name();
+        let name = words::line(run.name());
         note(format_args!("notice: the report says nothing of the mistakes of {name}: {why}"));
     }
 }

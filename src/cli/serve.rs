@@ -9,8 +9,8 @@ use super::{DeviceArgs, ModelArgs, note, print};
 use crate::device::{Device, OnDevice};
 use crate::photo::Crop;
 use crate::predict::{Predictor, TrainedModel};
-use crate::serve::{Server, Stop};
-use crate::{Error, Result};
+use crate::serve::{Origin, Server, Stop};
+use crate::{Error, Result, words};
 
 /// Read hands before the webcam, in a browser
 ///
@@ -38,6 +38,15 @@ pub struct Args {
     #[arg(long, value_enum)]
     crop: Option<Crop>,
 
+    /// The address of the page in browsers when a proxy stands before the server, such as
+    /// https://hands.example; for several, give it several times
+    ///
+    /// Then requests for this name are answered, and pages from this address may send images. It is
+    /// all that is believed of a proxy: X-Forwarded-Host, X-Forwarded-Proto and Forwarded are not
+    /// read, as anyone can write them. It may pass the browser's Host or write its own.
+    #[arg(long = "origin", value_name = "URL")]
+    origins: Vec<Origin>,
+
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -50,7 +59,7 @@ impl Args {
     pub fn run(self) -> Result<ExitCode> {
         let model = self.model.open()?;
         let chosen = self.device.choose()?;
-        note(format_args!("model: {}", model.path.display()));
+        note(format_args!("model: {}", words::path(&model.path)));
         note(format_args!("device: {chosen}"));
         caution(&model);
         let listener = self.listen()?;
@@ -62,7 +71,7 @@ impl Args {
         };
         on_signals(first, || {})?;
         let crop = self.crop.unwrap_or_else(|| Crop::fitting(&model));
-        chosen.device.run(Job { model, crop, listener, stop })?;
+        chosen.device.run(Job { model, crop, listener, origins: self.origins, stop })?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -88,6 +97,7 @@ struct Job {
     model: TrainedModel,
     crop: Crop,
     listener: TcpListener,
+    origins: Vec<Origin>,
     stop: Stop,
 }
 
@@ -97,11 +107,12 @@ impl OnDevice for Job {
     fn run<D: Device<f32>>(self, device: &D) -> Result<()> {
         let predictor = Predictor::new(device, &self.model)?;
         let address = self.listener.local_addr().map_err(Error::io("read", "the address"))?;
-        announce(address)?;
+        announce(address, &self.origins)?;
         let server = Server {
             listener: self.listener,
             classes: self.model.classes,
             crop: self.crop,
+            origins: self.origins,
             stop: self.stop,
         };
         server.run(|image| Ok(predictor.probabilities(&[image])?.concat()))
@@ -109,7 +120,7 @@ impl OnDevice for Job {
 }
 
 /// Prints where the page is.
-fn announce(address: SocketAddr) -> Result<()> {
+fn announce(address: SocketAddr, origins: &[Origin]) -> Result<()> {
     let ip = address.ip();
     if !ip.is_loopback() {
         note(format_args!(
@@ -123,6 +134,9 @@ fn announce(address: SocketAddr) -> Result<()> {
         ip => ip,
     };
     print(format_args!("http://{}/", SocketAddr::new(shown, address.port())))?;
+    for origin in origins {
+        note(format_args!("behind a proxy: {origin}/"));
+    }
     note(format_args!("open this page in a browser; Ctrl-C stops"));
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use sha2::{Digest, Sha256};
 
 use super::{CLASSES, Convention, SIDE};
-use crate::words::hex;
+use crate::words::{self, hex};
 
 /// Labelled images of one size, as bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,8 +171,8 @@ impl Source {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Folder { path, .. } => write!(f, "Sign Language MNIST ({})", path.display()),
-            Self::Images { path } => write!(f, "images ({})", path.display()),
+            Self::Folder { path, .. } => write!(f, "Sign Language MNIST ({})", words::path(path)),
+            Self::Images { path } => write!(f, "images ({})", words::path(path)),
             Self::Synthetic { seed } => write!(f, "synthetic hands (seed {seed})"),
         }
     }

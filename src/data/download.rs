@@ -7,12 +7,13 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use ureq::http::Response;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
 use super::{DataError, MIRRORS, PublishedFile};
@@ -77,13 +78,17 @@ fn download_with(
 ) -> Result<(), DataError> {
     fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
     remove_abandoned(folder, ABANDONED);
-    let mut online = Online::new(patience);
+    let mut online = None;
     for file in files {
         let target = folder.join(file.name);
         if file.is_at(&target) {
             continue;
         }
-        fetch(file, mirrors, folder, &mut online, progress)?;
+        let online = match &mut online {
+            Some(online) => online,
+            none => none.insert(Online::new(patience)?),
+        };
+        fetch(file, mirrors, folder, online, progress)?;
     }
     Ok(())
 }
@@ -176,7 +181,10 @@ struct Online {
 }
 
 impl Online {
-    fn new(patience: Patience) -> Self {
+    /// # Errors
+    /// If the certificates that the user names cannot be read.
+    fn new(patience: Patience) -> Result<Self, DataError> {
+        let tls = TlsConfig::builder().root_certs(trusted_certificates()?).build();
         let silence = Some(patience.silence);
         let config = Agent::config_builder()
             .timeout_resolve(silence)
@@ -184,8 +192,9 @@ impl Online {
             .timeout_recv_response(silence)
             .timeout_per_read(silence)
             .user_agent(concat!("signet/", env!("CARGO_PKG_VERSION")))
+            .tls_config(tls)
             .build();
-        Self { agent: config.into(), patience, start: Instant::now(), answered: false }
+        Ok(Self { agent: config.into(), patience, start: Instant::now(), answered: false })
     }
 
     /// The answer to a request for `url`, or why there is none.
@@ -218,6 +227,28 @@ impl Online {
     }
 }
 
+/// Whose certificates are believed: those of the file `SSL_CERT_FILE` and the folders `SSL_CERT_DIR`
+/// where one is set, else the system's, among them those of a company's inspecting proxy; where a
+/// system has none, as in a small container, Mozilla's.
+fn trusted_certificates() -> Result<RootCerts, DataError> {
+    let found = rustls_native_certs::load_native_certs();
+    let certificates = found.certs.iter().map(|c| Certificate::from_der(c).to_owned());
+    if !found.certs.is_empty() {
+        return Ok(RootCerts::from(certificates.collect::<Vec<_>>()));
+    }
+    let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().find_map(|name| {
+        let value = std::env::var_os(name).filter(|value| !value.is_empty())?;
+        Some((name, PathBuf::from(value)))
+    });
+    let Some((name, path)) = named else { return Ok(RootCerts::WebPki) };
+    let why = found.errors.first().map_or_else(
+        || "it holds no certificate as PEM text (-----BEGIN CERTIFICATE-----)".to_owned(),
+        ToString::to_string,
+    );
+    let error = DataError::new(format!("no certificate can be read from it: {why}")).in_file(path);
+    Err(error.with_help(format!("{name} names it; name another file, or unset {name}")))
+}
+
 /// A failed request, in plain words.
 fn reason(error: &ureq::Error) -> String {
     match error {
@@ -228,6 +259,11 @@ fn reason(error: &ureq::Error) -> String {
         }
         ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
             "the connection was refused".to_owned()
+        }
+        ureq::Error::Rustls(error) if error.to_string().contains("UnknownIssuer") => {
+            "its certificate is of an authority that this machine does not trust; if that is a \
+             proxy that looks into connections, name the proxy's certificate in SSL_CERT_FILE"
+                .to_owned()
         }
         // The resolver's answer has no kind of its own.
         ureq::Error::Io(error) if error.to_string().contains("lookup address") => {

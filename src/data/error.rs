@@ -1,5 +1,6 @@
 //! What can be wrong with a data set, said the way compilers say it: `file:line:column: message`.
 
+use crate::words;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -86,7 +87,7 @@ impl DataError {
 impl fmt::Display for DataError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(path) = &self.path {
-            write!(f, "{}:", path.display())?;
+            write!(f, "{}:", words::path(path))?;
             if let Some(line) = self.line {
                 write!(f, "{line}:")?;
             }

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use super::{DataError, Dataset, SIDE, Source, Split};
 use crate::photo::{Crop, MAX_BYTES, decode};
 use crate::predict::Image;
+use crate::words;
 
 /// What the names of image files end with, in any case.
 const ENDINGS: [&str; 4] = ["png", "jpg", "jpeg", "webp"];
@@ -161,7 +162,7 @@ fn dataset(folder: &Path, classes: &[Class], name: String) -> Result<Dataset, Da
             Ok(image) => pixels.extend(image),
             Err(reason) => {
                 let file = file.strip_prefix(folder).unwrap_or(file);
-                unreadable.push(format!("{} ({reason})", file.display()));
+                unreadable.push(format!("{} ({reason})", words::path(file)));
             }
         }
     }

@@ -67,7 +67,7 @@ impl<D: Device<T>, T: Float> DataLoader<D, T> {
 
     /// The images of batch number `batch`, counted from 0: only the last may have fewer.
     pub fn rows_of(&self, batch: usize) -> usize {
-        self.batch_size.min(self.rows.saturating_sub(batch * self.batch_size))
+        self.batch_size.min(self.rows.saturating_sub(batch.saturating_mul(self.batch_size)))
     }
 
     /// The labels of all images, in the data set's order.

@@ -3,6 +3,7 @@
 use crate::arena::Arena;
 use crate::device::{Device, Memory};
 use crate::dtype::Float;
+use crate::ops::numel32;
 use crate::rng::{Philox, stream};
 use crate::{Result, Shape, Tensor};
 use std::cell::{Cell, RefCell};
@@ -143,12 +144,24 @@ impl<D: Device<T>, T: Float> Init<D, T> {
         self.streams.replace(self.streams.get() + 1)
     }
 
+    /// A parameter drawn from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), as PyTorch's layers draw theirs;
+    /// zeros where `fan_in`, the number of inputs of one output, is 0.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) for more elements than kernels index, and when the
+    /// device fails.
+    pub fn fan_in(&self, fan_in: usize, shape: impl Into<Shape>) -> Result<Tensor<D, T>> {
+        self.uniform(if fan_in == 0 { 0.0 } else { 1.0 / (fan_in as f64).sqrt() }, shape)
+    }
+
     /// A parameter drawn from U(-bound, bound).
     ///
     /// # Errors
-    /// When the device fails.
+    /// [`Error::Shape`](crate::Error::Shape) for more elements than kernels index, and when the
+    /// device fails.
     pub fn uniform(&self, bound: f64, shape: impl Into<Shape>) -> Result<Tensor<D, T>> {
         let shape = shape.into();
+        numel32("parameter", &shape)?;
         let index = self.parameters.replace(self.parameters.get() + 1);
         let mut random = Philox::new(self.context.seed()).sequence(stream::INIT, index);
         let values: Vec<T> =
@@ -159,9 +172,11 @@ impl<D: Device<T>, T: Float> Init<D, T> {
     /// A parameter of one value.
     ///
     /// # Errors
-    /// When the device fails.
+    /// [`Error::Shape`](crate::Error::Shape) for more elements than kernels index, and when the
+    /// device fails.
     pub fn constant(&self, value: f64, shape: impl Into<Shape>) -> Result<Tensor<D, T>> {
         let shape = shape.into();
+        numel32("parameter", &shape)?;
         self.arena.parameter(&vec![T::of(value); shape.numel()], shape)
     }
 }

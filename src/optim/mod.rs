@@ -29,7 +29,7 @@ pub trait Optimizer<D: Device<T>, T: Float> {
     /// Sets the learning rate of the next step.
     ///
     /// # Errors
-    /// [`Error::Device`] when the device fails.
+    /// [`Error::Argument`] for one that is negative or no number, [`Error::Device`] when the device fails.
     fn set_lr(&mut self, lr: f64) -> Result<()>;
 
     /// A copy of what it remembers, for a checkpoint.
@@ -113,6 +113,7 @@ impl<D: Memory> StepState<D> {
     }
 
     fn set_lr(&mut self, lr: f64) -> Result<()> {
+        not_negative("lr", lr)?;
         if lr.to_bits() != self.lr.to_bits() {
             self.device.write(D::view_mut(&mut self.lr_on_device), &[lr])?;
             self.lr = lr;

@@ -43,6 +43,14 @@ impl Schedule {
             Self::Step { gamma, .. } if !gamma.is_finite() || gamma <= 0.0 => {
                 Err(Error::argument("gamma", format!("must be a positive number, got {gamma}")))
             }
+            Self::Cosine { start_factor, .. } if !(start_factor > 0.0 && start_factor <= 1.0) => {
+                let message = format!("must be above 0 and at most 1, got {start_factor}");
+                Err(Error::argument("start_factor", message))
+            }
+            Self::Cosine { eta_min, .. } if !eta_min.is_finite() || eta_min < 0.0 => {
+                let message = format!("must be a number of at least 0, got {eta_min}");
+                Err(Error::argument("eta_min", message))
+            }
             _ => Ok(()),
         }
     }
@@ -51,7 +59,7 @@ impl Schedule {
     pub fn lr(&self, lr: f64, epoch: u64) -> f64 {
         match *self {
             Self::Constant => lr,
-            Self::Step { step_size, gamma } => lr * gamma.powf((epoch / step_size) as f64),
+            Self::Step { step_size, gamma } => lr * gamma.powf((epoch / step_size.max(1)) as f64),
             Self::Cosine { warmup, start_factor, .. } if epoch < warmup => {
                 lr * (start_factor + (1.0 - start_factor) * epoch as f64 / warmup as f64)
             }

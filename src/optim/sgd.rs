@@ -45,6 +45,10 @@ impl<D: Device<T>, T: Float> Sgd<D, T> {
         not_negative("lr", options.lr)?;
         not_negative("momentum", options.momentum)?;
         not_negative("weight_decay", options.weight_decay)?;
+        if !options.dampening.is_finite() {
+            let message = format!("must be a number, got {}", options.dampening);
+            return Err(Error::argument("dampening", message));
+        }
         if options.nesterov && (options.momentum == 0.0 || options.dampening != 0.0) {
             return Err(Error::argument("nesterov", "needs a momentum and no dampening"));
         }

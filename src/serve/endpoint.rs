@@ -8,6 +8,8 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_io_timeout::TimeoutStream;
 
+use super::access::Access;
+use super::linger::Lingering;
 use super::router::router;
 use super::worker::{Worker, queue};
 use super::{HEADER_TIME, WRITE_TIME};
@@ -18,7 +20,7 @@ const MAX_HEADER: usize = 16 << 10;
 
 /// One client's connection, with its time limits.
 pub(super) type Connection<S> =
-    http1::Connection<TokioIo<Pin<Box<TimeoutStream<S>>>>, TowerToHyperService<Router>>;
+    http1::Connection<TokioIo<Lingering<Pin<Box<TimeoutStream<S>>>>>, TowerToHyperService<Router>>;
 
 /// What answers the clients of a [`Server`](super::Server), whatever they come in by.
 #[derive(Debug)]
@@ -29,16 +31,15 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// An endpoint, and the worker that computes for it until the endpoint and its connections are
-    /// gone. `crop` is the part of an image to look at where a request does not say; with
-    /// `loopback_only`, requests must be for a loopback name or address.
-    pub fn new(crop: Crop, loopback_only: bool) -> (Self, Worker) {
+    /// gone. `crop` is the part of an image to look at where a request does not say.
+    pub fn new(crop: Crop, access: Access) -> (Self, Worker) {
         let (queue, worker) = queue();
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(MAX_HEADER);
         // Each answer goes out in one piece. While the second of two still waits, hyper puts its
         // answer to a next request that makes no sense before it, or panics in a debug build.
         http.writev(false);
-        (Self { http, app: router(queue, crop, loopback_only) }, worker)
+        (Self { http, app: router(queue, crop, access) }, worker)
     }
 
     /// Answers one client, until it has gone or has kept us waiting too long. Runs on a `tokio`
@@ -59,6 +60,6 @@ impl Endpoint {
         let mut stream = Box::pin(TimeoutStream::new(stream));
         stream.as_mut().set_write_timeout_pinned(Some(WRITE_TIME));
         let service = TowerToHyperService::new(self.app.clone());
-        self.http.serve_connection(TokioIo::new(stream), service)
+        self.http.serve_connection(TokioIo::new(Lingering::new(stream)), service)
     }
 }

@@ -5,7 +5,10 @@
 //! | `connections.rs` | accepting and closing connections, stopping |
 //! | `endpoint.rs` | one connection, of whatever kind: its limits, and HTTP |
 //! | `router.rs` | which path is answered by what, and the headers of every answer |
-//! | `guard.rs` | refusing what other web pages send |
+//! | `linger.rs` | closing a connection so that the last answer arrives |
+//! | `access.rs` | refusing what other web pages send |
+//! | `origin.rs` | the addresses that the page has in browsers behind a proxy |
+//! | `drain.rs` | reading the rest of a body whose request is answered |
 //! | `predict.rs` | `POST /predict`: an image comes, JSON goes |
 //! | `worker.rs` | the one thread that computes, and the queue before it |
 //! | `failure.rs` | what is answered when something is wrong |
@@ -25,10 +28,13 @@
 //! | ending, once asked to stop | [`GRACE`] |
 #![forbid(unsafe_code)]
 
+mod access;
 mod connections;
+mod drain;
 mod endpoint;
 mod failure;
-mod guard;
+mod linger;
+mod origin;
 mod page;
 mod predict;
 mod router;
@@ -40,7 +46,9 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+pub use access::Access;
 pub use endpoint::Endpoint;
+pub use origin::Origin;
 pub use worker::Worker;
 
 use crate::photo::Crop;
@@ -61,6 +69,9 @@ pub const WRITE_TIME: Duration = Duration::from_secs(10);
 
 /// The largest body, in bytes: 10 MiB, a photograph of any telephone.
 pub const MAX_BODY: usize = 10 << 20;
+
+/// How much of a refused body is read and thrown away, in bytes, so that the client finds the reason.
+const LINGER: usize = 4 * MAX_BODY;
 
 /// How many requests wait to be computed, beside the one that is. Those of clients that have gone
 /// meanwhile are among them until it is their turn.
@@ -89,6 +100,8 @@ pub struct Server {
     pub classes: Vec<String>,
     /// The part of an image to look at where a request does not say.
     pub crop: Crop,
+    /// The addresses of the page behind a proxy.
+    pub origins: Vec<Origin>,
     /// Who ends it.
     pub stop: Stop,
 }
@@ -101,7 +114,7 @@ impl Server {
     /// When the system refuses the threads or the socket.
     pub fn run(self, model: impl FnMut(Image) -> Result<Vec<f64>>) -> Result<()> {
         let refused = |message: String| Error::Device { device: "network".into(), message };
-        let Self { listener, classes, crop, stop } = self;
+        let Self { listener, classes, crop, origins, stop } = self;
         let address = listener.local_addr().map_err(|e| refused(e.to_string()))?;
         listener.set_nonblocking(true).map_err(|e| refused(e.to_string()))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -110,7 +123,8 @@ impl Server {
             .enable_all()
             .build()
             .map_err(|e| refused(format!("cannot start the threads: {e}")))?;
-        let (endpoint, worker) = Endpoint::new(crop, address.ip().is_loopback());
+        let access = Access { loopback_only: address.ip().is_loopback(), origins };
+        let (endpoint, worker) = Endpoint::new(crop, access);
         std::thread::scope(|scope| {
             // The queue's only sender is the endpoint's, so the worker ends when that has ended.
             let network =

@@ -15,10 +15,6 @@ use super::router::App;
 use super::{BODY_TIME, MAX_BODY};
 use crate::photo::Crop;
 
-/// How much of a body that is too large is read and thrown away, in bytes. Most programs look for an
-/// answer only when they have sent all, and would find a closed connection instead of the reason.
-const LINGER: usize = 4 * MAX_BODY;
-
 /// The query of a request.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,8 +34,7 @@ pub(super) async fn predict(
 ) -> Result<Response, Failure> {
     let Query(options) =
         options.map_err(|e| Failure::new(StatusCode::BAD_REQUEST, e.body_text()))?;
-    let waits = headers.contains_key(header::EXPECT);
-    let bytes = timeout(BODY_TIME, read(body, waits)).await.map_err(|_| {
+    let bytes = timeout(BODY_TIME, read(body)).await.map_err(|_| {
         let message = format!("the body took longer than {} seconds", BODY_TIME.as_secs());
         Failure::new(StatusCode::REQUEST_TIMEOUT, message)
     })??;
@@ -49,32 +44,24 @@ pub(super) async fn predict(
     Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
 }
 
-/// The whole body. A client that `waits` for a word from us before it sends is told at once that its
-/// body is too large.
-async fn read(mut body: Body, waits: bool) -> Result<Bytes, Failure> {
+/// The whole body.
+async fn read(mut body: Body) -> Result<Bytes, Failure> {
     let too_large = || {
         let message = format!("the body is larger than {} MiB", MAX_BODY >> 20);
         Failure::new(StatusCode::PAYLOAD_TOO_LARGE, message)
     };
-    let announced = body.size_hint().lower();
-    let refused_from = if waits { MAX_BODY } else { LINGER };
-    if announced > refused_from as u64 {
+    if body.size_hint().lower() > MAX_BODY as u64 {
         return Err(too_large());
     }
-    let (mut bytes, mut received) = (Vec::new(), 0);
+    let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
         // The client has gone, so nobody will read this; or it sent no chunks where it promised some.
         let frame = frame.map_err(|e| Failure::new(StatusCode::BAD_REQUEST, e.to_string()))?;
         let Ok(data) = frame.into_data() else { continue };
-        received += data.len();
-        if received > LINGER {
-            break;
+        if bytes.len() + data.len() > MAX_BODY {
+            return Err(too_large());
         }
-        if received > MAX_BODY {
-            bytes = Vec::new();
-        } else {
-            bytes.extend_from_slice(&data);
-        }
+        bytes.extend_from_slice(&data);
     }
-    if received > MAX_BODY { Err(too_large()) } else { Ok(bytes.into()) }
+    Ok(bytes.into())
 }

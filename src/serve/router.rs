@@ -1,4 +1,5 @@
 use std::any::Any;
+use std::sync::Arc;
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -6,9 +7,10 @@ use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use super::access::{self, Access};
 use super::failure::Failure;
 use super::worker::Queue;
-use super::{guard, page, predict};
+use super::{drain, page, predict};
 use crate::photo::Crop;
 
 /// What the handlers share.
@@ -36,7 +38,7 @@ const HEADERS: [(HeaderName, &str); 7] = [
 ];
 
 /// The whole of the server: every request gets an answer, in JSON unless it is a file of the page.
-pub(super) fn router(queue: Queue, crop: Crop, loopback_only: bool) -> Router {
+pub(super) fn router(queue: Queue, crop: Crop, access: Access) -> Router {
     let health = || async { Json(serde_json::json!({ "status": "ok" })) };
     let missing = || async { Failure::new(StatusCode::NOT_FOUND, "there is nothing here") };
     let wrong_method =
@@ -49,8 +51,9 @@ pub(super) fn router(queue: Queue, crop: Crop, loopback_only: bool) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .with_state(App { queue, crop })
         // The last is the first to see a request, and the last to see its answer.
-        .layer(middleware::from_fn_with_state(loopback_only, guard::guard))
+        .layer(middleware::from_fn_with_state(Arc::new(access), access::guard))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(drain::drain))
         .layer(middleware::map_response(with_headers))
 }
 

@@ -10,7 +10,7 @@ use crate::data::{Request, Split};
 use crate::device::Precisions;
 use crate::files::{FolderLock, is_part, remove_abandoned, write_atomic};
 use crate::predict::TrainedModel;
-use crate::{Error, Result, checkpoint};
+use crate::{Error, Result, checkpoint, words};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -130,7 +130,7 @@ impl RunFolder {
         }
         let path = out.join(name);
         Self::claim(path.clone())?.ok_or_else(|| {
-            let path = path.display();
+            let path = words::path(&path);
             let message = format!(
                 "{path} is there already; go on with --resume {path}, or take another name"
             );
@@ -187,7 +187,11 @@ impl RunFolder {
 
     fn resumed(&self) -> Result<Resumed> {
         let [last, previous] = [STATE, PREVIOUS].map(|name| self.file(name));
-        let some = |(state, record), notice| Resumed { record, state: Some(state), notice };
+        let some = |(state, record): (State, Record), notice: Option<String>| {
+            let notices = notice.into_iter().chain(self.edited(&record.config));
+            let notice = notices.reduce(|all, next| format!("{all}\n{next}"));
+            Resumed { record, state: Some(state), notice }
+        };
         let why = match State::load(&last) {
             Ok(found) => return Ok(some(found, None)),
             Err(error) => error,
@@ -216,6 +220,26 @@ impl RunFolder {
              {PREVIOUS}, after {epochs} epochs"
         );
         Ok(some(found, Some(notice)))
+    }
+
+    /// What `config.json` says of settings otherwise than the run's state, whose they are: for the
+    /// user, who may think that a run goes on with what was written there.
+    fn edited(&self, own: &Config) -> Option<String> {
+        let found = std::fs::read_to_string(self.file(CONFIG)).ok()?;
+        let found: serde_json::Value = serde_json::from_str(&found).ok()?;
+        let own = serde_json::to_value(own).ok()?;
+        let differs = |(key, own): (&String, &serde_json::Value)| {
+            let found = found.get(key).filter(|found| *found != own)?;
+            Some(format!("{key} {found} instead of {own}"))
+        };
+        let differences: Vec<_> = own.as_object()?.iter().filter_map(differs).collect();
+        (!differences.is_empty()).then(|| {
+            format!(
+                "{CONFIG} was changed, which has no effect: it says {}; a run goes on with the \
+                 settings that it began with, other ones are another run",
+                differences.join(", ")
+            )
+        })
     }
 
     /// Its path.

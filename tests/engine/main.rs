@@ -8,6 +8,8 @@
 //! | `tape.rs`, `optim.rs`, `network.rs`, `train.rs`, `data.rs` | the tape, optimizers, the whole network, the trainer, data |
 //! | `cpu_simd.rs` | the vector kernels against plain ones |
 //! | `cuda_ops.rs`, `cuda_registry.rs`, `cuda_precision.rs`, `cuda_network.rs` | the CUDA kernels, in every order of threads and under checks |
+//! | `empty.rs` | tensors without elements, absurd shapes, numbers outside their range |
+//! | `sums.rs` | sums of many numbers, and whatever rests on them |
 //! | `compare.rs` | the comparison itself |
 
 #[path = "../common/mod.rs"]
@@ -21,11 +23,13 @@ mod cuda_ops;
 mod cuda_precision;
 mod cuda_registry;
 mod data;
+mod empty;
 mod fixtures;
 mod fixtures_network;
 mod gradcheck;
 mod network;
 mod optim;
 mod properties;
+mod sums;
 mod tape;
 mod train;

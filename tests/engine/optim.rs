@@ -266,6 +266,8 @@ fn hyper_parameters_outside_their_range_are_errors<D: TestDevice>() {
         ("lr", AdamOptions { lr: -1.0, ..adam }),
         ("lr", AdamOptions { lr: f64::NAN, ..adam }),
         ("eps", AdamOptions { eps: -1e-8, ..adam }),
+        ("eps", AdamOptions { eps: f64::NAN, ..adam }),
+        ("betas", AdamOptions { betas: (0.9, f64::NAN), ..adam }),
         ("betas", AdamOptions { betas: (1.0, 0.999), ..adam }),
         ("betas", AdamOptions { betas: (0.9, -0.1), ..adam }),
         ("weight_decay", AdamOptions { weight_decay: f64::INFINITY, ..adam }),
@@ -278,12 +280,32 @@ fn hyper_parameters_outside_their_range_are_errors<D: TestDevice>() {
         ("lr", SgdOptions { lr: -1.0, ..sgd }),
         ("momentum", SgdOptions { momentum: -0.1, ..sgd }),
         ("weight_decay", SgdOptions { weight_decay: -0.1, ..sgd }),
+        ("dampening", SgdOptions { momentum: 0.9, dampening: f64::NAN, ..sgd }),
+        ("dampening", SgdOptions { dampening: f64::INFINITY, ..sgd }),
         ("nesterov", SgdOptions { nesterov: true, ..sgd }),
         ("nesterov", SgdOptions { nesterov: true, momentum: 0.9, dampening: 0.1, ..sgd }),
     ];
     for (name, options) in wrong {
         assert_argument_error(Sgd::new(&arena, options), name);
     }
+    let mut optimizer = Adam::new(&arena, adam).unwrap();
+    for lr in [f64::NAN, f64::INFINITY, -1e-3] {
+        assert_argument_error(Optimizer::<D, f32>::set_lr(&mut optimizer, lr), "lr");
+    }
+    // PyTorch takes these.
+    Optimizer::<D, f32>::set_lr(&mut optimizer, 0.0).unwrap();
+    Adam::new(&arena, AdamOptions { eps: 0.0, ..adam }).unwrap();
+    Sgd::new(&arena, SgdOptions { momentum: 0.9, dampening: -0.5, ..sgd }).unwrap();
+    let cosine = |start_factor, eta_min| {
+        Schedule::Cosine { warmup: 1, start_factor, epochs: 3, eta_min }.check()
+    };
+    for start_factor in [0.0, -0.5, 1.5, f64::NAN] {
+        assert_argument_error(cosine(start_factor, 0.0), "start_factor");
+    }
+    for eta_min in [-1e-9, f64::NAN, f64::INFINITY] {
+        assert_argument_error(cosine(0.5, eta_min), "eta_min");
+    }
+    cosine(1.0, 0.0).unwrap();
     assert_argument_error(Schedule::Step { step_size: 0, gamma: 0.5 }.check(), "step_size");
     assert_argument_error(Schedule::Step { step_size: 1, gamma: f64::NAN }.check(), "gamma");
 }

@@ -13,7 +13,7 @@ use pty_process::Size;
 use pty_process::blocking::{Pty, open};
 use vt100::Parser;
 
-use common::program::{Place, run, stderr, stdout};
+use common::program::{Place, run, signet, stderr, stdout, with_model};
 
 /// Enough rows that nothing leaves the screen.
 const ROWS: u16 = 120;
@@ -245,4 +245,15 @@ fn a_pipe_gets_plain_lines_and_no_bar() {
     for text in [stdout(&output), stderr(&output)] {
         assert!(!text.contains(['\u{1b}', '\r', '━', '─']), "{text}");
     }
+}
+
+#[test]
+fn bytes_that_are_no_text_do_not_go_to_a_terminal() {
+    let (_folder, model) = with_model(24);
+    let command = signet(&["export", model.to_str().unwrap(), "--onnx", "-"]);
+    let mut terminal = Terminal::start(80, command);
+    assert_eq!(terminal.finish().code(), Some(2));
+    let text = terminal.text();
+    assert!(text.starts_with("error: --onnx: stdout is a terminal"), "{text}");
+    assert!(text.len() < 300, "{text}");
 }

@@ -3,8 +3,12 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/tls.rs"]
+mod tls;
 
 mod client;
+mod proxy;
+mod refused;
 mod soak;
 
 use std::io::{BufReader, Read, Write};
@@ -462,7 +466,8 @@ fn serve_here(
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let (classes, stop) = (vec!["A".to_owned(), "B".to_owned()], Stop::default());
-    let server = Server { listener, classes, crop: Crop::None, stop: stop.clone() };
+    let (crop, origins) = (Crop::None, Vec::new());
+    let server = Server { listener, classes, crop, origins, stop: stop.clone() };
     (address, stop, std::thread::spawn(move || server.run(model)))
 }
 

@@ -11,7 +11,7 @@ use crate::data::Split;
 use crate::device::{Device, OnDevice};
 use crate::nn::Sequential;
 use crate::train::{EpochMetrics, Outcome, Record, RunFolder, State, Trainer};
-use crate::{Error, Result};
+use crate::{Error, Result, words};
 
 /// The part of a run that happens on the device.
 pub struct Job<'a> {
@@ -139,7 +139,7 @@ impl Job<'_> {
     }
 
     fn stopped(&self) -> Result<ExitCode> {
-        let folder = self.run.path().display();
+        let folder = words::path(self.run.path());
         note(format_args!("stopped; go on with: signet train --resume {folder}"));
         Ok(ExitCode::from(INTERRUPTED))
     }
@@ -158,7 +158,7 @@ impl Job<'_> {
             best.valid_accuracy,
             best.epoch,
             last.valid_accuracy,
-            self.run.path().display()
+            words::path(self.run.path())
         ))
     }
 }

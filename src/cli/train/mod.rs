@@ -7,20 +7,22 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use clap::ValueEnum;
+
 use super::bar;
 use super::device::profile_table;
 use super::explain::explain;
 use super::report::after_training;
 use super::signals::on_signals;
 use super::{AugmentArgs, DataArgs, DeviceArgs, note, print};
-use crate::data::{Split, synthetic};
+use crate::data::{Request, Split, synthetic};
 use crate::device::{AnyDevice, Chosen};
 use crate::report::kernels::write as save_profile;
 use crate::train::{
     Config, OptimizerKind, Recipe, Record, Resumed, RunFolder, ScheduleKind, State, Trainer,
     largest_batch,
 };
-use crate::{Error, Result};
+use crate::{Error, Result, words};
 use job::Job;
 
 /// Train the network of the course notebook
@@ -136,6 +138,7 @@ impl Args {
     pub fn run(self) -> Result<ExitCode> {
         if self.explain {
             let config = self.config()?;
+            self.say_what_has_no_effect(&config);
             let chosen = self.device.choose()?;
             note(format_args!("device: {chosen}"));
             print(explain(&chosen.device, &config, !self.no_fuse, self.json)?)?;
@@ -153,6 +156,9 @@ impl Args {
             note(format_args!("data: {}", record.data_source));
         }
         let device = chosen.device;
+        if self.no_graph && matches!(device, AnyDevice::Cpu(_)) {
+            note(format_args!("notice: --no-graph has no effect on the CPU, which has no graphs"));
+        }
         let interrupted = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&interrupted);
         // A second Ctrl-C does not wait for the step under way.
@@ -204,7 +210,7 @@ impl Args {
             }
             Err(error) => {
                 if run.has_state() {
-                    let folder = run.path().display();
+                    let folder = words::path(run.path());
                     note(format_args!(
                         "what was saved last is in {folder}; go on with: signet train --resume {folder}"
                     ));
@@ -259,8 +265,46 @@ impl Args {
         Ok(config)
     }
 
+    /// Names the flags that change nothing beside the others.
+    fn say_what_has_no_effect(&self, config: &Config) {
+        let Config { optimizer, schedule, augment, .. } = config;
+        let says = |flag: &str, why: &str| note(format_args!("notice: {flag} has no effect {why}"));
+        if self.momentum.is_some() && *optimizer != OptimizerKind::Sgd {
+            says("--momentum", &format!("with --optimizer {}, only with sgd", name(optimizer)));
+        }
+        let of_schedules = [
+            ("--step-size", self.step_size.is_some(), ScheduleKind::Step),
+            ("--gamma", self.gamma.is_some(), ScheduleKind::Step),
+            ("--warmup", self.warmup.is_some(), ScheduleKind::Cosine),
+        ];
+        for (flag, is_given, of) in of_schedules {
+            if is_given && *schedule != of {
+                let why = format!("with --schedule {}, only with {}", name(schedule), name(&of));
+                says(flag, &why);
+            }
+        }
+        if self.augment.is_given() && augment.is_none() {
+            note(format_args!(
+                "notice: the augmentation flags have no effect: they change nothing"
+            ));
+        }
+        let of_training = [
+            ("--data", self.data.data != Request::Auto),
+            ("--offline", self.data.offline),
+            ("--name", self.name.is_some()),
+            ("--no-report", self.no_report),
+            ("--no-graph", self.no_graph),
+            ("--detect-anomaly", self.detect_anomaly),
+            ("--quiet", self.quiet),
+        ];
+        for (flag, _) in of_training.iter().filter(|(_, is_given)| self.explain && *is_given) {
+            says(flag, "with --explain, which does not train");
+        }
+    }
+
     fn new_run(&self) -> Result<Prepared> {
         let config = self.config()?;
+        self.say_what_has_no_effect(&config);
         let chosen = self.device.choose()?;
         let split = self.data.load()?;
         let record = Record {
@@ -292,7 +336,7 @@ impl Args {
         // Also for drawn hands that are asked for by name.
         let data = DataArgs { seed: record.config.seed, ..self.data.clone() };
         let split = data.or_of(&record).load()?;
-        record.check_data(&split, &folder.display().to_string())?;
+        record.check_data(&split, &words::path(folder))?;
         if self.device.precision.is_none() {
             // Where the device has the run's precision, the bits stay the same; else it has its own.
             let _ = chosen.device.set_precisions(record.precisions);
@@ -302,6 +346,11 @@ impl Args {
         run.write_record(&record)?;
         Ok(Prepared { chosen, split, record, run, state })
     }
+}
+
+/// A value as its flag takes it.
+fn name(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 /// Sets another number of epochs for a run of which `done` are done.

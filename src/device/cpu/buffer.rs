@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 use crate::dtype::Element;
+use crate::error::OUT_OF_MEMORY;
+use crate::{Error, Result};
 use aligned_vec::{AVec, ConstAlign};
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -40,20 +42,37 @@ pub struct CpuBuffer<E> {
 }
 
 impl<E: Element> CpuBuffer<E> {
-    pub(super) fn from_pool(pool: &Arc<Pool>, len: usize) -> Self {
-        let size = (len * size_of::<E>()).div_ceil(size_of::<u64>());
+    /// # Errors
+    /// [`Error::Device`] when the system has no room for it.
+    pub(super) fn from_pool(pool: &Arc<Pool>, len: usize) -> Result<Self> {
+        let no_room = || Error::Device {
+            device: "cpu".into(),
+            message: format!(
+                "{OUT_OF_MEMORY}: no room for {len} elements of {} bytes; ask for a smaller shape or \
+                 batch",
+                size_of::<E>()
+            ),
+        };
+        let bytes = len.checked_mul(size_of::<E>()).ok_or_else(no_room)?;
+        let size = bytes.div_ceil(size_of::<u64>());
         let mut free = pool.free.lock().unwrap_or_else(PoisonError::into_inner);
         let recycled = free.get_mut(&size).and_then(Vec::pop);
         drop(free);
-        let mut words = recycled.unwrap_or_else(|| {
-            pool.made.fetch_add(1, Ordering::Relaxed);
-            AVec::from_iter(ALIGNMENT, std::iter::repeat_n(0, size))
-        });
+        let mut words = match recycled {
+            Some(words) => words,
+            None => {
+                let mut words = Words::new(ALIGNMENT);
+                words.try_reserve_exact(size).map_err(|_| no_room())?;
+                words.resize(size, 0);
+                pool.made.fetch_add(1, Ordering::Relaxed);
+                words
+            }
+        };
         if cfg!(debug_assertions) {
             // All ones is a NaN in either float type: a kernel that leaves a hole is seen.
             words.fill(u64::MAX);
         }
-        Self { words, len, pool: Arc::clone(pool), element: PhantomData }
+        Ok(Self { words, len, pool: Arc::clone(pool), element: PhantomData })
     }
 }
 

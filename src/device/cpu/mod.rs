@@ -168,7 +168,7 @@ impl Memory for Cpu {
     }
 
     fn alloc<E: Element>(&self, len: usize) -> Result<CpuBuffer<E>> {
-        Ok(CpuBuffer::from_pool(&self.memory, len))
+        CpuBuffer::from_pool(&self.memory, len)
     }
 
     fn write<E: Element>(&self, target: &mut [E], host: &[E]) -> Result<()> {

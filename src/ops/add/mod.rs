@@ -8,7 +8,7 @@ use crate::dtype::Float;
 use crate::ops::numel32;
 use crate::ops::sum::ChannelGeometry;
 use crate::tape::Tape;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Result, Shape, Tensor};
 
 /// What addition asks of a device.
 pub trait AddKernels<T: Float>: Memory {
@@ -30,7 +30,7 @@ pub(crate) fn repeat<D: Device<T>, T: Float>(
     a: &Tensor<D, T>,
     b: &Tensor<D, T>,
 ) -> Result<ChannelGeometry> {
-    if !a.dims().ends_with(b.dims()) || b.numel() == 0 {
+    if !a.dims().ends_with(b.dims()) {
         let message = format!(
             "{} and {}: the second shape must be the first or its last dimensions",
             a.shape(),
@@ -38,8 +38,10 @@ pub(crate) fn repeat<D: Device<T>, T: Float>(
         );
         return Err(Error::shape(op, message));
     }
-    let (all, channels) = (numel32(op, a.shape())?, numel32(op, b.shape())?);
-    Ok(ChannelGeometry { outer: all / channels, channels, inner: 1 })
+    numel32(op, a.shape())?;
+    let leading = Shape::from(&a.dims()[..a.dims().len() - b.dims().len()]);
+    let (outer, channels) = (numel32(op, &leading)?, numel32(op, b.shape())?);
+    Ok(ChannelGeometry { outer, channels, inner: 1 })
 }
 
 impl<D: Device<T>, T: Float> Tensor<D, T> {

@@ -1,8 +1,9 @@
-use super::{Statistics, Tracked, batch_norm2d};
+use super::{Statistics, Tracked, batch_norm2d, check_eps};
 use crate::device::Device;
 use crate::dtype::Float;
 use crate::nn::{Context, Init, Module, State};
 use crate::onnx::{Nodes, float, unsupported};
+use crate::ops::index32;
 use crate::{Error, Result, Shape, Tensor};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -18,6 +19,8 @@ pub struct BatchNorm2d {
     pub momentum: Option<f64>,
     /// Whether a scale and a shift are learned.
     pub affine: bool,
+    /// Whether a shift is learned beside the scale; without `affine`, neither is.
+    pub bias: bool,
     /// Whether running statistics are kept; without them a batch's own serve in evaluation too.
     pub track_running_stats: bool,
 }
@@ -30,6 +33,7 @@ impl BatchNorm2d {
             eps: 1e-5,
             momentum: Some(0.1),
             affine: true,
+            bias: true,
             track_running_stats: true,
         }
     }
@@ -49,6 +53,11 @@ impl BatchNorm2d {
         Self { affine, ..self }
     }
 
+    /// Whether a shift is learned beside the scale; without [`BatchNorm2d::affine`], neither is.
+    pub fn bias(self, bias: bool) -> Self {
+        Self { bias, ..self }
+    }
+
     /// Whether running statistics are kept.
     pub fn track_running_stats(self, track_running_stats: bool) -> Self {
         Self { track_running_stats, ..self }
@@ -57,14 +66,21 @@ impl BatchNorm2d {
     /// Scale and running variance start at 1, shift and running mean at 0.
     ///
     /// # Errors
-    /// When the device fails.
+    /// [`Error::Argument`] for an eps that is not positive and a momentum that is no number,
+    /// [`Error::Shape`] for more channels than kernels index, and when the device fails.
     pub fn build<D: Device<T>, T: Float>(
         &self,
         init: &Init<D, T>,
     ) -> Result<BatchNorm2dModule<D, T>> {
+        check_eps(self.eps)?;
+        if let Some(momentum) = self.momentum.filter(|momentum| !momentum.is_finite()) {
+            let message = format!("must be a number, got {momentum}");
+            return Err(Error::argument("momentum", message));
+        }
+        index32("batch_norm2d", self.num_features)?;
         let shape = [self.num_features];
-        let parameter = |value| self.affine.then(|| init.constant(value, shape)).transpose();
-        let (weight, bias) = (parameter(1.0)?, parameter(0.0)?);
+        let weight = self.affine.then(|| init.constant(1.0, shape)).transpose()?;
+        let bias = (self.affine && self.bias).then(|| init.constant(0.0, shape)).transpose()?;
         let buffer = |value| {
             let values = vec![T::of(value); self.num_features];
             let tensor = || Tensor::from_slice(init.device(), &values, shape);

@@ -142,9 +142,11 @@ pub struct Tracked<'a, D: Memory, T: Float> {
 /// Normalises each channel of `input [N, C, H, W]`, then scales by `weight [C]` and shifts by
 /// `bias [C]`, as `torch.nn.functional.batch_norm`.
 ///
+/// As in PyTorch, an empty batch becomes an empty result and leaves the running statistics alone.
+///
 /// # Errors
-/// [`Error::Shape`] when ranks or channels do not fit, or when a batch has fewer than two
-/// values per channel: they have no variance.
+/// [`Error::Shape`] when ranks or channels do not fit, or when a batch has one value per channel,
+/// which has no variance; [`Error::Argument`] for an eps that is not positive.
 pub fn batch_norm2d<D: Device<T>, T: Float>(
     input: &Tensor<D, T>,
     weight: Option<&Tensor<D, T>>,
@@ -153,6 +155,7 @@ pub fn batch_norm2d<D: Device<T>, T: Float>(
     eps: f64,
 ) -> Result<Tensor<D, T>> {
     const OP: &str = "batch_norm2d";
+    check_eps(eps)?;
     let geometry = geometry(input.shape())?;
     let channels = geometry.channels as usize;
     let named = [("weight", weight), ("bias", bias)];
@@ -169,19 +172,18 @@ pub fn batch_norm2d<D: Device<T>, T: Float>(
             return Err(Error::shape(OP, message));
         }
     }
+    let batch_statistics = matches!(statistics, Statistics::Batch { .. });
+    if batch_statistics {
+        check_count(OP, &geometry, input.shape())?;
+    }
+    if geometry.numel() == 0 {
+        return of_nothing(input, weight, bias);
+    }
     let device = input.device().clone();
     let eps = T::of(eps);
     let mut invstd = device.alloc(channels)?;
-    let batch_statistics = matches!(statistics, Statistics::Batch { .. });
     let mean = match statistics {
         Statistics::Batch { running } => {
-            if u64::from(geometry.outer) * u64::from(geometry.inner) < 2 {
-                let message = format!(
-                    "input {} has fewer than two values per channel, which have no variance",
-                    input.shape()
-                );
-                return Err(Error::shape(OP, message));
-            }
             let mut mean = device.alloc(channels)?;
             let mut guards = running.map(|t| (t.mean.write(), t.var.write(), t.momentum));
             let running = guards.as_mut().map(|(mean, var, momentum)| Running {
@@ -236,6 +238,50 @@ pub fn batch_norm2d<D: Device<T>, T: Float>(
             BatchNorm2dGradients { input, weight, bias },
         )
     })
+}
+
+/// The result for an input without elements; the gradients of scale and shift are sums of nothing.
+fn of_nothing<D: Device<T>, T: Float>(
+    input: &Tensor<D, T>,
+    weight: Option<&Tensor<D, T>>,
+    bias: Option<&Tensor<D, T>>,
+) -> Result<Tensor<D, T>> {
+    let output = Tensor::zeros(input.device(), input.shape().clone())?;
+    let channels = [weight, bias].map(|tensor| tensor.map_or(0, Tensor::numel));
+    let device = input.device().clone();
+    Tape::record([Some(input), weight, bias], output, move |[x, w, b], gradient, gradients| {
+        for (node, len) in [(w, channels[0]), (b, channels[1])] {
+            let Some(Output { view, accumulate: false }) = gradients.output(node, len)? else {
+                continue;
+            };
+            device.zero(view)?;
+        }
+        gradients.pass(x, gradient)
+    })
+}
+
+/// A variance near 0 is divided by.
+pub(crate) fn check_eps(eps: f64) -> Result<()> {
+    if eps.is_finite() && eps > 0.0 {
+        return Ok(());
+    }
+    Err(Error::argument("eps", format!("must be a positive number, got {eps}")))
+}
+
+/// One value per channel has no variance.
+pub(crate) fn check_count(
+    op: &'static str,
+    channels: &ChannelGeometry,
+    input: &Shape,
+) -> Result<()> {
+    if u64::from(channels.outer) * u64::from(channels.inner) != 1 {
+        return Ok(());
+    }
+    let message = format!(
+        "input {input} makes one value per channel, which has no variance: train with more images \
+         a batch, or evaluate"
+    );
+    Err(Error::shape(op, message))
 }
 
 /// `[N, C, H, W]` as channels.

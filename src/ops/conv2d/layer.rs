@@ -81,12 +81,13 @@ impl Conv2d {
     /// Draws the parameters.
     ///
     /// # Errors
-    /// When the device fails.
+    /// [`Error::Shape`](crate::Error::Shape) for more of them than kernels index, and when the
+    /// device fails.
     pub fn build<D: Device<T>, T: Float>(&self, init: &Init<D, T>) -> Result<Conv2dModule<D, T>> {
-        let fan_in = self.in_channels * self.kernel_size.iter().product::<usize>();
-        let bound = 1.0 / (fan_in as f64).sqrt();
-        let weight = init.uniform(bound, self.weight_shape())?;
-        let bias = self.bias.then(|| init.uniform(bound, [self.out_channels])).transpose()?;
+        let [kh, kw] = self.kernel_size;
+        let fan_in = Shape::from([self.in_channels, kh, kw]).numel();
+        let weight = init.fan_in(fan_in, self.weight_shape())?;
+        let bias = self.bias.then(|| init.fan_in(fan_in, [self.out_channels])).transpose()?;
         Ok(Conv2dModule { weight, bias, options: self.options })
     }
 

@@ -10,10 +10,12 @@ mod cuda;
 use crate::device::{Cost, Device, Memory, Output};
 use crate::dtype::Float;
 use crate::nn::MaxPool2d;
-use crate::ops::batch_norm2d::{Affine, Running, Statistics, Tracked};
-use crate::ops::conv2d::{Conv2dGeometry, Conv2dOptions};
+use crate::ops::batch_norm2d::{
+    Affine, Running, Statistics, Tracked, batch_norm2d, check_count, check_eps,
+};
+use crate::ops::conv2d::{Conv2dGeometry, Conv2dOptions, conv2d};
 use crate::ops::dropout::{DropoutMask, DropoutView};
-use crate::ops::max_pool2d::MaxPool2dGeometry;
+use crate::ops::max_pool2d::{MaxPool2dGeometry, max_pool2d};
 use crate::ops::sum::ChannelGeometry;
 use crate::tape::Tape;
 use crate::tensor::Reading;
@@ -230,13 +232,16 @@ pub fn conv_block<D: Device<T>, T: Float>(
     let channels = conv.out_channels as usize;
     parameters.check(channels, &statistics)?;
     let per_channel = geometry.channels();
-    let batch_statistics = matches!(statistics, Statistics::Batch { .. });
-    if batch_statistics && u64::from(per_channel.outer) * u64::from(per_channel.inner) < 2 {
-        let message = format!(
-            "input {} leaves fewer than two values per channel, which have no variance",
-            input.shape()
-        );
-        return Err(Error::shape(OP, message));
+    check_eps(options.eps)?;
+    if matches!(statistics, Statistics::Batch { .. }) {
+        check_count(OP, &per_channel, input.shape())?;
+    }
+    if per_channel.numel() == 0 {
+        // Nothing to save passes over.
+        let convolved = conv2d(input, weight, bias, &options.conv)?;
+        let normalised = batch_norm2d(&convolved, scale, shift, statistics, options.eps)?.relu()?;
+        let dropped = mask.map_or(Ok(normalised.clone()), |mask| normalised.dropout(mask))?;
+        return Ok(max_pool2d(&dropped, &options.pool)?.0);
     }
 
     let device = input.device().clone();

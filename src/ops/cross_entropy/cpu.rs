@@ -5,6 +5,9 @@ use crate::dtype::Float;
 use crate::{Error, Result};
 use rayon::prelude::*;
 
+/// Exponentials that are added in their own precision.
+const TERMS: usize = 128;
+
 impl<T: Float> CrossEntropyKernels<T> for Cpu {
     fn cross_entropy_forward(
         &self,
@@ -74,11 +77,10 @@ fn row<T: Float>(
     let best = argmax(logits);
     // Shifted by the maximum, no exponential overflows.
     let max = logits[best];
-    let mut sum = T::zero();
     for (p, &logit) in gradient.iter_mut().zip(logits) {
         *p = (logit - max).exp();
-        sum += *p;
     }
+    let sum = sum_of_exponentials(gradient.iter().copied());
     let log_sum = sum.ln();
     let smoothing = T::of(geometry.label_smoothing);
     let spread = smoothing / T::of(logits.len() as f64);
@@ -94,6 +96,20 @@ fn row<T: Float>(
         }
     }
     (loss, best == target)
+}
+
+/// Their sum; of many, the sums of few go on in `f64`.
+pub(crate) fn sum_of_exponentials<T: Float>(exponentials: impl Iterator<Item = T>) -> T {
+    let (mut far, mut near, mut terms) = (0.0, T::zero(), 0);
+    for exponential in exponentials {
+        near += exponential;
+        terms += 1;
+        if terms == TERMS {
+            far += near.as_f64();
+            (near, terms) = (T::zero(), 0);
+        }
+    }
+    T::of(far + near.as_f64())
 }
 
 /// The index of the first of the largest values.

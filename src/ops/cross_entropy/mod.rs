@@ -3,7 +3,7 @@
 mod cpu;
 mod cuda;
 
-pub(crate) use cpu::argmax;
+pub(crate) use cpu::{argmax, sum_of_exponentials};
 
 use crate::device::{Cost, Device, Memory, Output};
 use crate::dtype::Float;

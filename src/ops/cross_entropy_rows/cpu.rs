@@ -2,7 +2,7 @@ use super::{CrossEntropyRowsKernels, RowsGeometry};
 use crate::Result;
 use crate::device::Cpu;
 use crate::dtype::Float;
-use crate::ops::cross_entropy::argmax;
+use crate::ops::cross_entropy::{argmax, sum_of_exponentials};
 use rayon::prelude::*;
 
 impl<T: Float> CrossEntropyRowsKernels<T> for Cpu {
@@ -22,7 +22,7 @@ impl<T: Float> CrossEntropyRowsKernels<T> for Cpu {
                     let best = argmax(logits);
                     // Shifted by the maximum, no exponential overflows.
                     let max = logits[best];
-                    let sum: T = logits.iter().map(|&logit| (logit - max).exp()).sum();
+                    let sum = sum_of_exponentials(logits.iter().map(|&logit| (logit - max).exp()));
                     let of_target = usize::try_from(target).ok().and_then(|t| logits.get(t));
                     *loss = of_target.map_or(T::nan(), |&logit| sum.ln() - (logit - max));
                     *predicted = best as i32;

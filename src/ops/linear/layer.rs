@@ -30,11 +30,11 @@ impl Linear {
     /// Draws the parameters.
     ///
     /// # Errors
-    /// When the device fails.
+    /// [`Error::Shape`] for more of them than kernels index, and when the device fails.
     pub fn build<D: Device<T>, T: Float>(&self, init: &Init<D, T>) -> Result<LinearModule<D, T>> {
-        let bound = 1.0 / (self.in_features as f64).sqrt();
-        let weight = init.uniform(bound, [self.out_features, self.in_features])?;
-        let bias = self.bias.then(|| init.uniform(bound, [self.out_features])).transpose()?;
+        let fan_in = self.in_features;
+        let weight = init.fan_in(fan_in, [self.out_features, fan_in])?;
+        let bias = self.bias.then(|| init.fan_in(fan_in, [self.out_features])).transpose()?;
         Ok(LinearModule { weight, bias })
     }
 
