@@ -79,6 +79,7 @@ mod shape;
 mod spread;
 mod tape;
 mod tensor;
+mod tensor_text;
 pub mod train;
 mod words;
 

@@ -5,3 +5,4 @@ mod common;
 
 mod book;
 mod book_kernels;
+mod reference;
