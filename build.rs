@@ -3,6 +3,8 @@
 //! Everything in `kernels/` becomes two tables, `SOURCES` (`*.cu`) and `HEADERS` (`*.cuh`), each
 //! entry with its name, its path and its text. Nothing is compiled here: NVRTC does that at run
 //! time, so building needs no CUDA.
+//!
+//! `SIGNET_OPT_LEVEL` says how much the library is optimised.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -13,6 +15,7 @@ const FOLDER: &str = "kernels";
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed={FOLDER}");
+    println!("cargo::rustc-env=SIGNET_OPT_LEVEL={}", env::var("OPT_LEVEL")?);
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or("cargo sets this")?);
     let mut files = Vec::new();
     for entry in fs::read_dir(root.join(FOLDER))? {

@@ -57,6 +57,18 @@ impl fmt::Display for Worst {
 ///
 /// `function` must be deterministic and smooth around the inputs. Returns the worst element.
 ///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::{Cpu, GradcheckOptions, Tensor, gradcheck};
+///
+/// let device = Cpu::new(None)?;
+/// let x = Tensor::from_slice(&device, &[0.5, -1.0, 2.0], [3])?;
+/// let cube = |inputs: &[Tensor<Cpu, f64>]| inputs[0].mul(&inputs[0])?.mul(&inputs[0]);
+/// let worst = gradcheck(cube, &[x], &GradcheckOptions::default())?;
+/// assert!(worst.share < 1.0);
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// [`Error::Autograd`] when an element is off by more than the tolerance, and whatever `function`
 /// returns.

@@ -28,6 +28,23 @@
 //! # Ok(()) }
 //! ```
 //!
+//! # In your Cargo.toml
+//!
+//! The package is `signet-nn`, the library `signet`. Unless it is optimised in debug builds too,
+//! `cargo run` trains tens of times slower than `cargo run --release`:
+//!
+//! ```toml
+//! [dependencies]
+//! signet = { package = "signet-nn", version = "0.1", default-features = false, features = ["avx512"] }
+//!
+//! [profile.dev.package."*"]
+//! opt-level = 3
+//! ```
+//!
+//! The features `cli` and `serve` are those of the program.
+//!
+//! # What is where
+//!
 //! | module | subject |
 //! |---|---|
 //! | [`Tensor`], [`Shape`], [`dtype`] | values on a device |
@@ -79,7 +96,9 @@ mod shape;
 mod spread;
 mod tape;
 mod tensor;
+mod tensor_text;
 pub mod train;
+mod unoptimised;
 mod words;
 
 pub use arena::{Arena, Parameter};

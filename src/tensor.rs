@@ -5,6 +5,7 @@ use crate::arena::Parameter;
 use crate::device::Memory;
 use crate::dtype::Element;
 use crate::tape::{NodeId, Tape};
+use crate::tensor_text::values_text;
 use crate::{Error, Result, Shape};
 use std::cell::{Ref, RefCell, RefMut};
 use std::fmt;
@@ -177,9 +178,31 @@ impl<D: Memory, E: Element> Clone for Origin<D, E> {
     }
 }
 
+/// The values in PyTorch's layout, then shape, type and device; waits for the device. Values that
+/// cannot be read, as while a graph is captured or where the device failed, are left out.
+///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// # use signet::{Cpu, Tensor};
+/// let x = Tensor::from_slice(&Cpu::new(None)?, &[0.5, -1.25, 100.125, 3.0], [2, 2])?;
+/// assert_eq!(format!("{x:?}"), "\
+/// tensor([[  0.5000,  -1.2500],
+///         [100.1250,   3.0000]], shape=[2, 2], dtype=float64, device=cpu)");
+/// # Ok(()) }
+/// ```
 impl<D: Memory, E: Element> fmt::Debug for Tensor<D, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Tensor({}, {}, {})", self.shape, E::NAME, self.device.name())
+        const PREFIX: &str = "tensor(";
+        f.write_str(PREFIX)?;
+        // A kernel may be writing to it.
+        let buffer = self.data.try_borrow().ok();
+        let reading =
+            buffer.map(|buffer| Reading::<D, E> { buffer, offset: self.offset, len: self.numel() });
+        match reading.and_then(|reading| self.device.read(reading.view()).ok()) {
+            Some(values) => f.write_str(&values_text(&values, self.dims(), PREFIX.len()))?,
+            None => f.write_str("...")?,
+        }
+        write!(f, ", shape={}, dtype={}, device={})", self.shape, E::NAME, self.device.name())
     }
 }
 

@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 use super::{CLASSES, Convention, SIDE};
 use crate::words::{self, hex};
 
-/// Labelled images of one size, as bytes.
+/// Labelled images of one size, as bytes, of at most 256 classes. Any other numbers and labels are for
+/// [`DataLoader::from_values`](super::DataLoader::from_values).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dataset {
     /// The images, one after the other, each `[channels, height, width]` row-major; 0 is black.

@@ -1,4 +1,4 @@
-//! Batches of a data set that lives on the device.
+//! Batches of a data set: of images that live on the device as bytes, or of any numbers, on the host.
 
 use super::Dataset;
 use crate::device::Device;
@@ -6,20 +6,46 @@ use crate::dtype::Float;
 pub use crate::ops::gather::Batch;
 use crate::ops::gather::{gather, gather_batch};
 use crate::rng::{Philox, stream};
-use crate::{Error, Result, Tensor};
-use std::marker::PhantomData;
+use crate::{Error, Result, Shape, Tensor};
+use std::rc::Rc;
 
-/// `torch.utils.data.DataLoader`: the images stay on the device as bytes, a batch is gathered and
-/// scaled to 0..1 there. The last batch is smaller when the rows do not divide. Clones share the
-/// images.
+/// `torch.utils.data.DataLoader`. The last batch is smaller when the rows do not divide. Clones share
+/// the data.
+///
+/// [`DataLoader::new`] takes images, which stay on the device as bytes: a batch is gathered and scaled
+/// to 0..1 there. [`DataLoader::from_values`] takes rows of any numbers and labels of any size.
+///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::Cpu;
+/// use signet::data::{DataLoader, synthetic};
+///
+/// // 100 hands to learn from, 20 to measure on; another order each epoch.
+/// let data = synthetic(0, 100, 20);
+/// let loader = DataLoader::<Cpu, f32>::new(&Cpu::new(None)?, &data.train, 32, Some(7))?;
+/// assert_eq!(loader.batches(), 4);
+/// for batch in loader.epoch(0, 0)? {
+///     let (images, labels) = batch?;
+///     assert_eq!(images.dims(), [labels.numel(), 1, 28, 28]);
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone)]
 pub struct DataLoader<D: Device<T>, T: Float> {
-    pixels: Tensor<D, u8>,
-    labels: Tensor<D, i32>,
-    rows: usize,
+    device: D,
+    rows: Rows<D, T>,
+    count: usize,
     batch_size: usize,
     shuffle: Option<Philox>,
-    dtype: PhantomData<T>,
+}
+
+/// Where the rows are.
+#[derive(Debug, Clone)]
+enum Rows<D: Device<T>, T: Float> {
+    /// On the device.
+    Images { pixels: Tensor<D, u8>, labels: Tensor<D, i32> },
+    /// On the host: `values` holds a row of `shape` for each label.
+    Values { values: Rc<[T]>, shape: Vec<usize>, labels: Rc<[i32]> },
 }
 
 impl<D: Device<T>, T: Float> DataLoader<D, T> {
@@ -37,27 +63,78 @@ impl<D: Device<T>, T: Float> DataLoader<D, T> {
         if batch_size == 0 {
             return Err(Error::argument("batch_size", "must be at least 1, got 0"));
         }
-        let rows = dataset.len();
-        let shape = [rows, dataset.channels, dataset.height, dataset.width];
+        let count = dataset.len();
+        let shape = [count, dataset.channels, dataset.height, dataset.width];
         let labels: Vec<i32> = dataset.labels.iter().map(|&label| i32::from(label)).collect();
-        Ok(Self {
+        let rows = Rows::Images {
             pixels: Tensor::from_slice(device, &dataset.pixels, shape)?,
-            labels: Tensor::from_slice(device, &labels, [rows])?,
-            rows,
-            batch_size,
-            shuffle: shuffle.map(Philox::new),
-            dtype: PhantomData,
-        })
+            labels: Tensor::from_slice(device, &labels, [count])?,
+        };
+        let shuffle = shuffle.map(Philox::new);
+        Ok(Self { device: device.clone(), rows, count, batch_size, shuffle })
     }
 
-    /// The number of images.
+    /// Batches of any numbers, as `TensorDataset(x, y)` gives them in PyTorch: `values` of `shape`
+    /// `[N, ..]`, row-major, are handed out as they are, with the `N` `labels`, such as classes or
+    /// indices of words. They stay on the host; each batch is copied to the device.
+    ///
+    /// ```
+    /// # fn main() -> signet::Result<()> {
+    /// use signet::{Cpu, data::DataLoader};
+    ///
+    /// // Three flowers of two measures, of the classes 0, 1 and 1000.
+    /// let measures = vec![5.1, 1.4, 7.0, 4.7, 6.3, 6.0];
+    /// let (device, labels) = (Cpu::new(None)?, vec![0, 1, 1000]);
+    /// let loader = DataLoader::<_, f32>::from_values(&device, measures, [3, 2], labels, 2, None)?;
+    /// let (x, y) = loader.epoch(0, 0)?.next().expect("there are two batches")?;
+    /// assert_eq!((x.to_vec()?, y.to_vec()?), (vec![5.1, 1.4, 7.0, 4.7], vec![0, 1]));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a batch size of 0 or more than 2^32 rows; [`Error::Shape`] when `shape`
+    /// has no dimensions, or fits the number of values or of labels not.
+    pub fn from_values(
+        device: &D,
+        values: Vec<T>,
+        shape: impl Into<Shape>,
+        labels: Vec<i32>,
+        batch_size: usize,
+        shuffle: Option<u64>,
+    ) -> Result<Self> {
+        const OP: &str = "DataLoader::from_values";
+        if batch_size == 0 {
+            return Err(Error::argument("batch_size", "must be at least 1, got 0"));
+        }
+        let shape = shape.into();
+        let Some((&count, row)) = shape.dims().split_first() else {
+            return Err(Error::shape(OP, "expected [N, ..], got []".to_owned()));
+        };
+        if values.len() != shape.numel() {
+            let message =
+                format!("shape {shape} needs {} values, got {}", shape.numel(), values.len());
+            return Err(Error::shape(OP, message));
+        }
+        if labels.len() != count {
+            return Err(Error::shape(OP, format!("{} labels for {count} rows", labels.len())));
+        }
+        if u32::try_from(count).is_err() {
+            return Err(Error::argument("shape", format!("more than 2^32 rows: {count}")));
+        }
+        let rows =
+            Rows::Values { values: values.into(), shape: row.to_vec(), labels: labels.into() };
+        let shuffle = shuffle.map(Philox::new);
+        Ok(Self { device: device.clone(), rows, count, batch_size, shuffle })
+    }
+
+    /// The number of rows, which are images as a rule.
     pub fn rows(&self) -> usize {
-        self.rows
+        self.count
     }
 
     /// The number of batches in an epoch.
     pub fn batches(&self) -> usize {
-        self.rows.div_ceil(self.batch_size)
+        self.count.div_ceil(self.batch_size)
     }
 
     /// The images of a whole batch.
@@ -67,7 +144,7 @@ impl<D: Device<T>, T: Float> DataLoader<D, T> {
 
     /// The images of batch number `batch`, counted from 0: only the last may have fewer.
     pub fn rows_of(&self, batch: usize) -> usize {
-        self.batch_size.min(self.rows.saturating_sub(batch.saturating_mul(self.batch_size)))
+        self.batch_size.min(self.count.saturating_sub(batch.saturating_mul(self.batch_size)))
     }
 
     /// The labels of all images, in the data set's order.
@@ -75,14 +152,17 @@ impl<D: Device<T>, T: Float> DataLoader<D, T> {
     /// # Errors
     /// When the device fails.
     pub(crate) fn labels(&self) -> Result<Vec<i32>> {
-        self.labels.to_vec()
+        match &self.rows {
+            Rows::Images { labels, .. } => labels.to_vec(),
+            Rows::Values { labels, .. } => Ok(labels.to_vec()),
+        }
     }
 
     /// The order in which `epoch` visits the images.
     pub(crate) fn order(&self, epoch: u64) -> Vec<u32> {
         match self.shuffle {
-            Some(philox) => philox.permutation(stream::SHUFFLE, epoch, self.rows),
-            None => (0..self.rows as u32).collect(),
+            Some(philox) => philox.permutation(stream::SHUFFLE, epoch, self.count),
+            None => (0..self.count as u32).collect(),
         }
     }
 
@@ -91,7 +171,24 @@ impl<D: Device<T>, T: Float> DataLoader<D, T> {
     /// # Errors
     /// When the device fails.
     pub(crate) fn gather(&self, order: &Tensor<D, u32>) -> Result<Batch<D, T>> {
-        gather(&self.pixels, &self.labels, order)
+        match &self.rows {
+            Rows::Images { pixels, labels } => gather(pixels, labels, order),
+            Rows::Values { values, shape, labels } => {
+                let order = order.to_vec()?;
+                let width: usize = shape.iter().product();
+                let row = |&index: &u32| {
+                    let first = index as usize * width;
+                    values[first..first + width].iter().copied()
+                };
+                let picked: Vec<T> = order.iter().flat_map(row).collect();
+                let targets: Vec<i32> = order.iter().map(|&i| labels[i as usize]).collect();
+                let dims = [&[order.len()], &shape[..]].concat();
+                Ok((
+                    Tensor::from_slice(&self.device, &picked, &dims[..])?,
+                    Tensor::from_slice(&self.device, &targets, [order.len()])?,
+                ))
+            }
+        }
     }
 
     /// The batch of `order [N]` whose number lies in `batch [1]`, and which has `rows` images.
@@ -104,7 +201,16 @@ impl<D: Device<T>, T: Float> DataLoader<D, T> {
         batch: &Tensor<D, u64>,
         rows: usize,
     ) -> Result<Batch<D, T>> {
-        gather_batch(&self.pixels, &self.labels, order, batch, [rows, self.batch_size])
+        match &self.rows {
+            Rows::Images { pixels, labels } => {
+                gather_batch(pixels, labels, order, batch, [rows, self.batch_size])
+            }
+            // Which rows those are, the host has to know.
+            Rows::Values { .. } => {
+                let batch = batch.to_vec()?.first().map_or(0, |&batch| batch as usize);
+                self.gather(&order.rows(batch * self.batch_size, rows))
+            }
+        }
     }
 
     /// The batches of `epoch`, from batch `first` on.
@@ -112,7 +218,7 @@ impl<D: Device<T>, T: Float> DataLoader<D, T> {
     /// # Errors
     /// When the device fails.
     pub fn epoch(&self, epoch: u64, first: usize) -> Result<Batches<'_, D, T>> {
-        let order = Tensor::from_slice(self.pixels.device(), &self.order(epoch), [self.rows])?;
+        let order = Tensor::from_slice(&self.device, &self.order(epoch), [self.count])?;
         Ok(Batches { loader: self, order, next: first })
     }
 }

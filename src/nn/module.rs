@@ -6,6 +6,35 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 /// Something with parameters that maps a tensor to a tensor.
+///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::nn::{Init, Linear, LinearModule, Module, State};
+/// use signet::{Cpu, Device, Result, Tensor};
+///
+/// /// `x + linear(x)`
+/// struct Residual<D: Device<f32>> {
+///     linear: LinearModule<D, f32>,
+/// }
+///
+/// impl<D: Device<f32>> Module<D, f32> for Residual<D> {
+///     fn forward(&self, x: &Tensor<D, f32>) -> Result<Tensor<D, f32>> {
+///         x.add(&self.linear.forward(x)?)
+///     }
+///
+///     fn state(&self) -> Vec<(String, State<D, f32>)> {
+///         self.linear.state_of_part("linear")
+///     }
+/// }
+///
+/// let device = Cpu::new(None)?;
+/// let init = Init::new(&device, 0)?;
+/// let model = Residual { linear: Linear::new(4, 4).build(&init)? };
+/// assert_eq!(model.forward(&Tensor::zeros(&device, [2, 4])?)?.dims(), [2, 4]);
+/// let dict = model.state_dict()?;
+/// assert!(dict.get("linear.weight").is_some());
+/// # Ok(()) }
+/// ```
 pub trait Module<D: Device<T>, T: Float> {
     /// The output for `input`.
     ///

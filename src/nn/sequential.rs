@@ -10,6 +10,23 @@ use crate::{Result, Shape, Tensor};
 use std::cell::Cell;
 
 /// `torch.nn.Sequential`: layers one after the other, their parameters in one arena.
+///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::{Cpu, Tensor, layers};
+/// use signet::nn::{Conv2d, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential};
+///
+/// let device = Cpu::new(None)?;
+/// let layers = layers![
+///     Conv2d::new(1, 8, 3).padding(1), ReLU, MaxPool2d::new(2),
+///     Flatten, Linear::new(8 * 14 * 14, 10),
+/// ];
+/// // Its parameters are drawn from seed 0.
+/// let model = Sequential::<Cpu, f32>::new(&device, 0, layers)?;
+/// let logits = model.forward(&Tensor::zeros(&device, [32, 1, 28, 28])?)?;
+/// assert_eq!(logits.dims(), [32, 10]);
+/// # Ok(()) }
+/// ```
 pub struct Sequential<D: Device<T>, T: Float> {
     pub(super) layers: Vec<Layer>,
     pub(super) modules: Vec<LayerModule<D, T>>,

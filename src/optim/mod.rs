@@ -16,6 +16,29 @@ use crate::ops::UpdateState;
 use crate::{Error, Result};
 
 /// Something that moves parameters along their gradients.
+///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::optim::{Optimizer, Sgd, SgdOptions};
+/// use signet::{Arena, Cpu, Tape};
+///
+/// // The least of (w - 3)^2.
+/// let device = Cpu::new(None)?;
+/// let arena = Arena::<Cpu, f64>::new(&device)?;
+/// let w = arena.parameter(&[0.0], [1])?;
+/// let three = signet::Tensor::from_slice(&device, &[-3.0], [1])?;
+/// let mut optimizer = Sgd::new(&arena, SgdOptions::new(0.1))?;
+/// for _ in 0..100 {
+///     let tape = Tape::new();
+///     let difference = tape.input(&three).add(&w)?;
+///     let loss = difference.mul(&difference)?.sum()?;
+///     optimizer.zero_grad();
+///     loss.backward()?;
+///     optimizer.step()?;
+/// }
+/// assert!((w.item()? - 3.0).abs() < 1e-6);
+/// # Ok(()) }
+/// ```
 pub trait Optimizer<D: Device<T>, T: Float> {
     /// Updates every parameter that has a gradient; one whose gradient is missing stays as it is.
     ///

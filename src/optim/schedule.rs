@@ -4,6 +4,16 @@ use crate::{Error, Result};
 use std::f64::consts::PI;
 
 /// How the learning rate changes from epoch to epoch.
+///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::optim::Schedule;
+///
+/// let schedule = Schedule::Step { step_size: 10, gamma: 0.5 };
+/// let rates = [0, 9, 10, 25].map(|epoch| schedule.lr(0.1, epoch));
+/// assert_eq!(rates, [0.1, 0.1, 0.05, 0.025]);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Schedule {
     /// It does not.

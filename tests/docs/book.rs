@@ -144,45 +144,98 @@ fn headings_are_named_as_they_are_linked() {
     );
 }
 
-/// What a chapter includes: the file from the root of the repository, and the part of it.
-fn includes(document: &Path, text: &str) -> Vec<(PathBuf, Option<String>)> {
-    let all = text.split("{{#include ").skip(1).map(|rest| {
-        let inner = rest.split("}}").next().unwrap();
-        let (file, part) = inner.split_once(':').map_or((inner, None), |(f, p)| (f, Some(p)));
-        (resolve(document, file), part.map(str::to_owned))
-    });
-    all.collect()
+/// Before a block whose text is that of a file, or of the part of it between `ANCHOR: word` and
+/// `ANCHOR_END: word`: `<!-- code: ../examples/notebook.rs:word -->`.
+const CODE: &str = "<!-- code: ";
+
+/// Where a block comes from, if `line` says so: the file from the root of the repository, and the
+/// part of it.
+fn origin(document: &Path, line: &str) -> Option<(PathBuf, Option<String>)> {
+    let inner = line.strip_prefix(CODE)?.strip_suffix(" -->")?;
+    let (file, part) = inner.split_once(':').map_or((inner, None), |(f, p)| (f, Some(p)));
+    Some((resolve(document, file), part.map(str::to_owned)))
 }
 
+/// The text of a file, or of a part of it, without the marks of parts.
+fn code(file: &Path, part: Option<&str>) -> String {
+    let (text, what) = (read(file), file.display());
+    let lines: Vec<_> = text.lines().collect();
+    let line_of = |mark: String| {
+        let found: Vec<_> =
+            (0..lines.len()).filter(|&i| lines[i].trim_end().ends_with(&mark)).collect();
+        assert_eq!(found.len(), 1, "{what} has no {mark}, or several");
+        found[0]
+    };
+    let range = match part {
+        Some(part) => {
+            line_of(format!("ANCHOR: {part}")) + 1..line_of(format!("ANCHOR_END: {part}"))
+        }
+        None => 0..lines.len(),
+    };
+    let is_mark = |line: &&&str| line.contains("ANCHOR: ") || line.contains("ANCHOR_END: ");
+    lines[range].iter().filter(|line| !is_mark(line)).map(|line| format!("{line}\n")).collect()
+}
+
+/// What a chapter takes from files.
+fn includes(document: &Path, text: &str) -> Vec<(PathBuf, Option<String>)> {
+    text.lines().filter_map(|line| origin(document, line)).collect()
+}
+
+/// `text` with the code as the files have it now, and how many blocks that are.
+fn with_current_code(document: &Path, text: &str) -> (String, usize) {
+    let (mut current, mut count) = (String::new(), 0);
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        current += &format!("{line}\n");
+        let Some((file, part)) = origin(document, line) else { continue };
+        let fence = lines.next().unwrap_or_default();
+        assert!(fence.starts_with("```"), "{}: no block follows {line}", document.display());
+        let rest = lines.by_ref().find(|line| line.starts_with("```"));
+        assert!(rest.is_some(), "{}: the block after {line} has no end", document.display());
+        current += &format!("{fence}\n{}```\n", code(&file, part.as_deref()));
+        count += 1;
+    }
+    (current, count)
+}
+
+/// With `UPDATE_BOOK=1` it writes them: `scripts/book-code`.
 #[test]
-fn included_code_is_there() {
+fn code_in_the_book_is_that_of_the_files() {
     let mut count = 0;
     for document in BOOKS.iter().flat_map(|book| chapters(book)) {
-        for (file, part) in includes(&document, &read(&document)) {
-            count += 1;
-            let (what, text) = (format!("{}: {}", document.display(), file.display()), read(&file));
-            let Some(part) = part else { continue };
-            // Numbers of lines would go astray unseen.
-            assert!(part.parse::<usize>().is_err() && !part.contains(':'), "{what}:{part}");
-            for mark in [format!("ANCHOR: {part}"), format!("ANCHOR_END: {part}")] {
-                let found = text.lines().filter(|line| line.trim_end().ends_with(&mark)).count();
-                assert_eq!(found, 1, "{what} has no {mark}, or several");
-            }
+        let text = read(&document);
+        let (current, blocks) = with_current_code(&document, &text);
+        count += blocks;
+        if std::env::var_os("UPDATE_BOOK").is_some() {
+            fs::write(Path::new(ROOT).join(&document), current).unwrap();
+            continue;
         }
+        let mut both = text.lines().zip(current.lines());
+        if let Some((written, expected)) = both.find(|(a, b)| a != b) {
+            let what = document.display();
+            panic!("{what}:\n{written}\nis now\n{expected}\nrun scripts/book-code");
+        }
+        assert_eq!(text, current, "{}: run scripts/book-code", document.display());
     }
-    assert!(count > 30, "only {count} includes were found");
+    assert!(count > 30, "only {count} blocks were found");
 }
 
-/// So it is compiled with the examples, the library or the kernels.
+/// So it is compiled with the examples, the library or the kernels, and is there for readers of the
+/// Markdown.
 #[test]
-fn code_in_the_book_is_included_and_not_typed() {
+fn code_in_the_book_comes_from_files() {
     for document in BOOKS.iter().flat_map(|book| chapters(book)) {
-        for block in parts(&read(&document)).1 {
-            if ["rust", "cpp", "diff"].contains(&block.language) {
-                let text = block.text.trim();
-                let alone = text.starts_with("{{#include ") && text.ends_with("}}");
-                assert!(alone && text.lines().count() == 1, "{}:\n{text}", document.display());
+        let (text, what) = (read(&document), document.display());
+        assert!(!text.contains("{{#"), "{what}: only mdBook shows what is included");
+        let mut before = "";
+        let mut inside = false;
+        for line in text.lines() {
+            if let Some(language) = line.strip_prefix("```") {
+                let is_code = ["rust", "cpp", "diff"].contains(&language);
+                assert!(inside || !is_code || before.starts_with(CODE), "{what}: after {before:?}");
+                inside = !inside;
             }
+            before = line;
         }
     }
 }
@@ -201,10 +254,9 @@ fn the_table_of_contents_has_every_chapter() {
     }
 }
 
-/// The blocks that a chapter does not include: commands, PyTorch's code, output.
-fn typed(text: &str) -> Vec<(&str, String)> {
-    let blocks = parts(text).1.into_iter().filter(|block| !block.text.contains("{{#include "));
-    blocks.map(|block| (block.language, block.text)).collect()
+/// All blocks of a chapter.
+fn shown(text: &str) -> Vec<(&str, String)> {
+    parts(text).1.into_iter().map(|block| (block.language, block.text)).collect()
 }
 
 /// A chapter that is there in both languages shows the same code, and leads to the other.
@@ -218,7 +270,7 @@ fn both_languages_show_the_same_code() {
         let first = Path::new(english).join(name);
         let [a, b] = [&first, &other].map(read);
         assert_eq!(includes(&first, &a), includes(&other, &b), "{}", other.display());
-        assert_eq!(typed(&a), typed(&b), "{}", other.display());
+        assert_eq!(shown(&a), shown(&b), "{}", other.display());
         for (document, text, to) in [(&first, &a, &other), (&other, &b, &first)] {
             let prose = parts(text).0;
             let there = links(&prose).iter().any(|link| &resolve(document, link) == to);

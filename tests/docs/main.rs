@@ -6,3 +6,4 @@ mod common;
 mod book;
 mod book_kernels;
 mod gpu_check;
+mod reference;

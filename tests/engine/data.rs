@@ -6,7 +6,15 @@ use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use signet::data::{Convention, DataError, Source, read_folder, synthetic};
+use signet::data::{Convention, DataError, DataLoader, Source, read_folder, synthetic};
+
+use crate::common::device::TestDevice;
+use crate::on_every_device;
+
+on_every_device! {
+    rows_of_any_numbers_are_batches,
+    rows_that_do_not_fit_are_errors,
+}
 
 /// A CSV file with these labels; pixel p of row r is (7 r + p) % 256.
 fn csv(labels: impl IntoIterator<Item = u8>, end: &str) -> String {
@@ -99,4 +107,60 @@ fn the_synthetic_set_says_what_it_is() {
     assert_ne!(split.digest(), synthetic(8, 24, 24).digest());
     assert_eq!((split.train.channels, split.train.height, split.train.width), (1, 28, 28));
     assert_eq!(split.train.classes.concat(), "ABCDEFGHIKLMNOPQRSTUVWXY");
+}
+
+/// Shuffled as images are, wide labels and all; the last batch is smaller.
+fn rows_of_any_numbers_are_batches<D: TestDevice>() {
+    let device = D::open();
+    let values: Vec<f64> = (0..42).map(|i| f64::from(i) - 0.5).collect();
+    let labels: Vec<i32> = (0..7).map(|row| 1000 * row - 1).collect();
+    let loader = DataLoader::from_values(&device, values, [7, 3, 2], labels, 3, Some(11)).unwrap();
+    assert_eq!((loader.rows(), loader.batches(), loader.rows_of(2)), (7, 3, 1));
+    let mut seen = Vec::new();
+    for epoch in [0, 1] {
+        let mut order = Vec::new();
+        for (batch, rows) in loader.epoch(epoch, 0).unwrap().zip([3, 3, 1]) {
+            let (x, y) = batch.unwrap();
+            assert_eq!((x.dims(), y.dims()), (&[rows, 3, 2][..], &[rows][..]));
+            for (x, y) in x.to_vec().unwrap().chunks(6).zip(y.to_vec().unwrap()) {
+                let row = (y + 1) / 1000;
+                let expected: Vec<f64> = (0..6).map(|i| f64::from(6 * row + i) - 0.5).collect();
+                assert_eq!(x, expected);
+                order.push(row);
+            }
+        }
+        let mut sorted = order.clone();
+        sorted.sort();
+        assert_eq!(sorted, (0..7).collect::<Vec<_>>());
+        seen.push(order);
+    }
+    assert_ne!(seen[0], seen[1]);
+    // As images of the same number are.
+    let images = synthetic(0, 7, 1);
+    let images = DataLoader::<D, f64>::new(&device, &images.train, 7, Some(11)).unwrap();
+    let classes = |batch: signet::Result<signet::data::Batch<D, f64>>| batch.unwrap().1;
+    let shuffled = classes(images.epoch(1, 0).unwrap().next().unwrap()).to_vec().unwrap();
+    let plain: Vec<i32> = synthetic(0, 7, 1).train.labels.iter().map(|&l| l.into()).collect();
+    assert_eq!(shuffled, seen[1].iter().map(|&row| plain[row as usize]).collect::<Vec<_>>());
+}
+
+fn rows_that_do_not_fit_are_errors<D: TestDevice>() {
+    let device = D::open();
+    let make = |values: usize, shape: &[usize], labels: usize, batch_size: usize| {
+        let (values, labels) = (vec![0.0_f32; values], vec![0; labels]);
+        DataLoader::from_values(&device, values, shape, labels, batch_size, None)
+            .map(|loader| loader.batches())
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(make(6, &[3, 2], 3, 2), Ok(2));
+    assert_eq!(make(0, &[0, 2], 0, 2), Ok(0));
+    for (values, shape, labels, batch_size, says) in [
+        (5, &[3, 2][..], 3, 2, "[3, 2] needs 6 values, got 5"),
+        (6, &[3, 2], 2, 2, "2 labels for 3 rows"),
+        (6, &[3, 2], 3, 0, "batch_size"),
+        (1, &[], 1, 1, "expected [N, ..]"),
+    ] {
+        let error = make(values, shape, labels, batch_size).unwrap_err();
+        assert!(error.contains(says), "{error}");
+    }
 }

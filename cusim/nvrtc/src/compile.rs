@@ -19,7 +19,7 @@ use crate::assembly;
 use crate::options::Options;
 use crate::scan::{self, Kernel};
 
-const SHIM: &str = include_str!("../../shim/cusim.h");
+const SHIM: &str = include_str!("../shim/cusim.h");
 
 /// For every compilation. No -ffast-math: results must not depend on what the optimiser reorders.
 const FLAGS: &[&str] = &[

@@ -47,6 +47,15 @@ pub(crate) fn repeat<D: Device<T>, T: Float>(
 impl<D: Device<T>, T: Float> Tensor<D, T> {
     /// `self + other`; `other` has the same shape or the last dimensions of it (a bias, a scalar).
     ///
+    /// ```
+    /// # fn main() -> signet::Result<()> {
+    /// use signet::{Cpu, Tensor};
+    /// let device = Cpu::new(None)?;
+    /// let x = Tensor::from_slice(&device, &[1.0_f32, 2.0, 3.0, 4.0], [2, 2])?;
+    /// assert_eq!(x.add(&x)?.to_vec()?, [2.0, 4.0, 6.0, 8.0]);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Shape`] for other shapes.
     pub fn add(&self, other: &Self) -> Result<Self> {

@@ -125,6 +125,22 @@ pub trait AugmentKernels<T: Float>: Memory {
 /// `images [N, C, H, W]` (0 to 1), each changed in its own random way, which depends on `seed`, the
 /// training step (`[1]`, on the device) and its place in the batch.
 ///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::{Cpu, Tensor};
+/// use signet::ops::augment::{AugmentOptions, augment};
+///
+/// let device = Cpu::new(None)?;
+/// // Grey squares, brighter to the right; the seed is 1, and this is training step 0.
+/// let ramp: Vec<f32> = (0..2 * 28 * 28).map(|i| (i % 28) as f32 / 28.0).collect();
+/// let images = Tensor::from_slice(&device, &ramp, [2, 1, 28, 28])?;
+/// let step = Tensor::from_slice(&device, &[0], [1])?;
+/// let changed = augment(&images, &AugmentOptions::course(), 1, &step)?;
+/// assert_eq!(changed.dims(), images.dims());
+/// assert_ne!(changed.to_vec()?, ramp);
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// [`Error::Shape`](crate::Error::Shape) for another rank, or as [`background`],
 /// [`Error::Argument`](crate::Error::Argument) for a range that makes no sense.

@@ -92,6 +92,22 @@ pub trait BackgroundKernels<T: Float>: Memory {
 /// `images [N, C, H, W]` (0 to 1) with the backgrounds of about the share `p` of them replaced; which
 /// and by what depends on `seed`, the training step (`[1]`, on the device) and the place in the batch.
 ///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::{Cpu, Tensor};
+/// use signet::ops::background::background;
+///
+/// let device = Cpu::new(None)?;
+/// // Grey squares, brighter to the right; the seed is 1, and this is training step 0.
+/// let ramp: Vec<f32> = (0..2 * 28 * 28).map(|i| (i % 28) as f32 / 28.0).collect();
+/// let images = Tensor::from_slice(&device, &ramp, [2, 1, 28, 28])?;
+/// let step = Tensor::from_slice(&device, &[0], [1])?;
+/// let changed = background(&images, 1.0, 1, &step)?;
+/// assert_eq!(changed.dims(), images.dims());
+/// assert_ne!(changed.to_vec()?, ramp);
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// [`Error::Shape`] for another rank, and for more than [`MOST_PIXELS`] in an image.
 pub fn background<D: Device<T>, T: Float>(

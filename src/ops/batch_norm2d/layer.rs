@@ -9,6 +9,18 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 /// `torch.nn.BatchNorm2d`.
+///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::{Cpu, Tensor, layers};
+/// use signet::nn::{BatchNorm2d, Module, Sequential};
+///
+/// let device = Cpu::new(None)?;
+/// let model = Sequential::<Cpu, f32>::new(&device, 0, layers![BatchNorm2d::new(25)])?;
+/// let x = Tensor::zeros(&device, [8, 25, 14, 14])?;
+/// assert_eq!(model.forward(&x)?.dims(), [8, 25, 14, 14]);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct BatchNorm2d {
     /// Channels of the input.

@@ -144,6 +144,19 @@ pub struct Tracked<'a, D: Memory, T: Float> {
 ///
 /// As in PyTorch, an empty batch becomes an empty result and leaves the running statistics alone.
 ///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::{Cpu, Tensor};
+/// use signet::ops::batch_norm2d::{Statistics, batch_norm2d};
+///
+/// let device = Cpu::new(None)?;
+/// // Mean 2.5 and variance 1.25.
+/// let x = Tensor::from_slice(&device, &[1.0_f32, 2.0, 3.0, 4.0], [1, 1, 2, 2])?;
+/// let y = batch_norm2d(&x, None, None, Statistics::Batch { running: None }, 1e-5)?.to_vec()?;
+/// assert!((y[3] - 1.5 / 1.25_f32.sqrt()).abs() < 1e-4);
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// [`Error::Shape`] when ranks or channels do not fit, or when a batch has one value per channel,
 /// which has no variance; [`Error::Argument`] for an eps that is not positive.

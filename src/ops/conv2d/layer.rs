@@ -23,6 +23,18 @@ impl From<[usize; 2]> for Size2 {
 
 /// `torch.nn.Conv2d`: weight and bias from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), fan_in being
 /// `in_channels * KH * KW` (kaiming_uniform with a = sqrt 5).
+///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::{Cpu, Tensor, layers};
+/// use signet::nn::{Conv2d, Module, Sequential};
+///
+/// let device = Cpu::new(None)?;
+/// let model = Sequential::<Cpu, f32>::new(&device, 0, layers![Conv2d::new(1, 25, 3).padding(1)])?;
+/// let x = Tensor::zeros(&device, [8, 1, 28, 28])?;
+/// assert_eq!(model.forward(&x)?.dims(), [8, 25, 28, 28]);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conv2d {
     /// Channels of the input.

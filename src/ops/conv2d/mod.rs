@@ -183,6 +183,19 @@ pub trait Conv2dKernels<T: Float>: Memory {
 /// Convolves `input [N, C, H, W]` with `weight [O, C, KH, KW]` and adds `bias [O]`, as
 /// `torch.nn.functional.conv2d`.
 ///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::{Cpu, Tensor};
+/// use signet::ops::conv2d::{Conv2dOptions, conv2d};
+///
+/// let device = Cpu::new(None)?;
+/// let image = Tensor::from_slice(&device, &[1.0_f32, 2.0, 3.0, 4.0], [1, 1, 2, 2])?;
+/// let ones = Tensor::from_slice(&device, &[1.0; 4], [1, 1, 2, 2])?;
+/// let sum = conv2d(&image, &ones, None, &Conv2dOptions::default())?;
+/// assert_eq!((sum.dims(), sum.item()?), (&[1, 1, 1, 1][..], 10.0));
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// As [`Conv2dGeometry::new`].
 pub fn conv2d<D: Device<T>, T: Float>(

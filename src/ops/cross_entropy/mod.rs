@@ -128,6 +128,21 @@ pub trait CrossEntropyKernels<T: Float>: Memory {
 /// The cross-entropy of `logits [N, classes]` against `target [N]`, a scalar, and the number of
 /// rows whose largest logit is the target's, `[1]`.
 ///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::{Cpu, Tensor};
+/// use signet::ops::cross_entropy::cross_entropy;
+///
+/// let device = Cpu::new(None)?;
+/// let logits = Tensor::from_slice(&device, &[0.0_f32, 0.0, 9.0, 0.0], [2, 2])?;
+/// let target = Tensor::from_slice(&device, &[1, 0], [2])?;
+/// let (loss, correct) = cross_entropy(&logits, &target, &Default::default())?;
+/// // The first row cannot decide, the second is sure.
+/// assert!((loss.item()? - 0.5 * 2.0_f32.ln()).abs() < 1e-3);
+/// assert_eq!(correct.item()?, 1);
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// [`Error::Shape`] when shapes do not fit; [`Error::Argument`] for a smoothing outside 0 to 1.
 pub fn cross_entropy<D: Device<T>, T: Float>(

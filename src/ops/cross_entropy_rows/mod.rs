@@ -45,6 +45,21 @@ pub trait CrossEntropyRowsKernels<T: Float>: Memory {
 /// `losses [N]` and the class of its largest logit to `predicted [N]`:
 /// `torch.nn.functional.cross_entropy(reduction="none")` and `torch.argmax`.
 ///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::{Cpu, Tensor};
+/// use signet::ops::cross_entropy_rows::cross_entropy_rows;
+///
+/// let device = Cpu::new(None)?;
+/// let logits = Tensor::from_slice(&device, &[0.0_f32, 0.0, 9.0, 0.0], [2, 2])?;
+/// let target = Tensor::from_slice(&device, &[1, 0], [2])?;
+/// let (losses, predicted) = (Tensor::zeros(&device, [2])?, Tensor::zeros(&device, [2])?);
+/// cross_entropy_rows(&logits, &target, &losses, &predicted)?;
+/// assert!((losses.to_vec()?[0] - 2.0_f32.ln()).abs() < 1e-5);
+/// assert_eq!(predicted.to_vec()?, [0, 0]);
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// [`Error::Shape`] when shapes do not fit; [`Error::Device`] when the device fails.
 pub fn cross_entropy_rows<D: Device<T>, T: Float>(

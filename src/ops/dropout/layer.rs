@@ -8,6 +8,18 @@ use std::cell::Cell;
 
 /// `torch.nn.Dropout`: in training, zeroes each element with probability `p` and scales the others
 /// by `1 / (1 - p)`; in evaluation, does nothing.
+///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::{Cpu, Tensor, layers};
+/// use signet::nn::{Dropout, Module, Sequential};
+///
+/// let device = Cpu::new(None)?;
+/// let model = Sequential::<Cpu, f32>::new(&device, 0, layers![Dropout::new(0.2)])?;
+/// let x = Tensor::zeros(&device, [8, 512])?;
+/// assert_eq!(model.forward(&x)?.dims(), [8, 512]);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Dropout {
     /// The probability of an element to be zeroed.

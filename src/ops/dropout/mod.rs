@@ -105,6 +105,21 @@ pub trait DropoutKernels<T: Float>: Memory {
 impl<D: Device<T>, T: Float> Tensor<D, T> {
     /// Zeroes the elements that `mask` drops and scales the others, so that the expectation stays.
     ///
+    /// ```
+    /// # fn main() -> signet::Result<()> {
+    /// use signet::{Cpu, Tensor};
+    /// use signet::ops::dropout::{DropoutGeometry, DropoutMask};
+    ///
+    /// let device = Cpu::new(None)?;
+    /// // Half of the elements, drawn from seed 1, stream 0 and the training step 7.
+    /// let mask = DropoutMask::new(&device, DropoutGeometry::new(0.5, 1, 0)?, 7)?;
+    /// let x = Tensor::from_slice(&device, &[1.0_f32; 64], [64])?;
+    /// let y = x.dropout(&mask)?.to_vec()?;
+    /// assert!(y.contains(&0.0) && y.contains(&2.0));
+    /// assert!(y.iter().all(|y| [0.0, 2.0].contains(y)));
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// When the device fails.
     pub fn dropout(&self, mask: &DropoutMask<D>) -> Result<Self> {

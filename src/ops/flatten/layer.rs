@@ -6,6 +6,18 @@ use crate::onnx::{Nodes, int};
 use crate::{Result, Shape, Tensor};
 
 /// `torch.nn.Flatten`: `[N, ..]` becomes `[N, features]`.
+///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::{Cpu, Tensor, layers};
+/// use signet::nn::{Flatten, Module, Sequential};
+///
+/// let device = Cpu::new(None)?;
+/// let model = Sequential::<Cpu, f32>::new(&device, 0, layers![Flatten])?;
+/// let x = Tensor::zeros(&device, [8, 75, 3, 3])?;
+/// assert_eq!(model.forward(&x)?.dims(), [8, 675]);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Flatten;
 

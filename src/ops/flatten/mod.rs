@@ -12,6 +12,15 @@ use crate::{Error, Result, Shape, Tensor};
 impl<D: Device<T>, T: Float> Tensor<D, T> {
     /// The same elements under another shape.
     ///
+    /// ```
+    /// # fn main() -> signet::Result<()> {
+    /// use signet::{Cpu, Tensor};
+    /// let device = Cpu::new(None)?;
+    /// let x = Tensor::from_slice(&device, &[1.0_f32, 2.0, 3.0, 4.0], [2, 2])?;
+    /// assert_eq!(x.reshape([4, 1])?.dims(), [4, 1]);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Shape`] when it has another number of elements.
     pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Self> {
@@ -31,6 +40,15 @@ impl<D: Device<T>, T: Float> Tensor<D, T> {
     }
 
     /// `[N, C, H, W]` as `[N, C * H * W]`: every dimension from `start_dim` on becomes one.
+    ///
+    /// ```
+    /// # fn main() -> signet::Result<()> {
+    /// use signet::{Cpu, Tensor};
+    /// let device = Cpu::new(None)?;
+    /// let images = Tensor::<Cpu, f32>::zeros(&device, [8, 3, 28, 28])?;
+    /// assert_eq!(images.flatten(1)?.dims(), [8, 3 * 28 * 28]);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Shape`] when there is no such dimension.

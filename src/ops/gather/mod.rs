@@ -52,6 +52,20 @@ pub type Batch<D, T> = (Tensor<D, T>, Tensor<D, i32>);
 /// The rows `order [B]` of `pixels [N, ..]`, scaled to 0..1, and their labels. The caller sees to it
 /// that every index is less than `N`.
 ///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::{Cpu, Tensor};
+/// use signet::ops::gather::gather;
+///
+/// let device = Cpu::new(None)?;
+/// let pixels = Tensor::from_slice(&device, &[0_u8, 255, 51, 0], [2, 2])?;
+/// let labels = Tensor::from_slice(&device, &[7, 8], [2])?;
+/// let order = Tensor::from_slice(&device, &[1], [1])?;
+/// let (images, targets) = gather::<_, f64>(&pixels, &labels, &order)?;
+/// assert_eq!((images.to_vec()?, targets.to_vec()?), (vec![0.2, 0.0], vec![8]));
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// [`Error::Shape`] when labels do not fit pixels.
 pub fn gather<D: Device<T>, T: Float>(
@@ -66,6 +80,22 @@ pub fn gather<D: Device<T>, T: Float>(
 /// `b * batch_size`, and `batch [1]` tells `b` in device memory, so that a captured graph gathers
 /// another batch each time it is replayed. The caller sees to it that the batch is in the order, and
 /// every index less than `N`.
+///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::{Cpu, Tensor};
+/// use signet::ops::gather::gather_batch;
+///
+/// let device = Cpu::new(None)?;
+/// let pixels = Tensor::from_slice(&device, &[0_u8, 255, 51, 0], [4, 1])?;
+/// let labels = Tensor::from_slice(&device, &[6, 7, 8, 9], [4])?;
+/// let order = Tensor::from_slice(&device, &[3, 2, 1, 0], [4])?;
+/// // The second batch of two.
+/// let batch = Tensor::from_slice(&device, &[1], [1])?;
+/// let (images, targets) = gather_batch::<_, f64>(&pixels, &labels, &order, &batch, [2, 2])?;
+/// assert_eq!((images.to_vec()?, targets.to_vec()?), (vec![1.0, 0.0], vec![7, 6]));
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// [`Error::Shape`] when labels do not fit pixels or a batch is longer than the order.

@@ -6,6 +6,18 @@ use crate::onnx::{Nodes, int};
 use crate::{Error, Result, Shape, Tensor};
 
 /// `torch.nn.Linear`: `y = x W^T + b`, weight and bias from U(-1/sqrt(in), 1/sqrt(in)).
+///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::{Cpu, Tensor, layers};
+/// use signet::nn::{Linear, Module, Sequential};
+///
+/// let device = Cpu::new(None)?;
+/// let model = Sequential::<Cpu, f32>::new(&device, 0, layers![Linear::new(675, 512)])?;
+/// let x = Tensor::zeros(&device, [8, 675])?;
+/// assert_eq!(model.forward(&x)?.dims(), [8, 512]);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Linear {
     /// Size of each input row.

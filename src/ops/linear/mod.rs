@@ -113,6 +113,20 @@ impl<'a, D: Memory, T: Float> LinearGradients<'a, D, T> {
 /// `input weight^T + bias`, as `torch.nn.functional.linear`: input `[N, in_features]`, weight
 /// `[out_features, in_features]`, bias `[out_features]`, result `[N, out_features]`.
 ///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::{Cpu, Tensor};
+/// use signet::ops::linear::linear;
+///
+/// let device = Cpu::new(None)?;
+/// let x = Tensor::from_slice(&device, &[1.0_f32, 2.0], [1, 2])?;
+/// // Three outputs of two inputs.
+/// let weight = Tensor::from_slice(&device, &[1.0, 0.0, 0.0, 1.0, 1.0, 1.0], [3, 2])?;
+/// let bias = Tensor::from_slice(&device, &[0.0, 0.0, 10.0], [3])?;
+/// assert_eq!(linear(&x, &weight, Some(&bias))?.to_vec()?, [1.0, 2.0, 13.0]);
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// [`Error::Shape`] for other shapes.
 pub fn linear<D: Device<T>, T: Float>(

@@ -67,6 +67,22 @@ pub trait LinearCrossEntropyKernels<T: Float>: Memory {
 /// The cross-entropy of `linear(input, weight, bias)` against `target [N]`, a scalar, and the
 /// number of rows whose largest logit is the target's, `[1]`.
 ///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::{Cpu, Tensor};
+/// use signet::ops::linear_cross_entropy::linear_cross_entropy;
+///
+/// let device = Cpu::new(None)?;
+/// let x = Tensor::from_slice(&device, &[1.0_f32, 2.0], [1, 2])?;
+/// let weight = Tensor::from_slice(&device, &[1.0, 0.0, 0.0, 1.0], [2, 2])?;
+/// let target = Tensor::from_slice(&device, &[1], [1])?;
+/// let (loss, correct) = linear_cross_entropy(&x, &weight, None, &target, &Default::default())?;
+/// // -log softmax([1, 2])[1]
+/// assert!((loss.item()? - (1.0 + (-1.0_f32).exp()).ln()).abs() < 1e-5);
+/// assert_eq!(correct.item()?, 1);
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// As [`linear`](crate::ops::linear::linear) and
 /// [`cross_entropy`](crate::ops::cross_entropy::cross_entropy).

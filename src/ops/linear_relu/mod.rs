@@ -45,6 +45,18 @@ pub trait LinearReluKernels<T: Float>: Memory {
 /// in_features]`, bias `[out_features]`, result `[N, out_features]`; without a `mask` nothing is
 /// dropped.
 ///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::{Cpu, Tensor};
+/// use signet::ops::linear_relu::linear_relu;
+///
+/// let device = Cpu::new(None)?;
+/// let x = Tensor::from_slice(&device, &[1.0_f32, 2.0], [1, 2])?;
+/// let weight = Tensor::from_slice(&device, &[1.0, 0.0, 0.0, -1.0], [2, 2])?;
+/// assert_eq!(linear_relu(&x, &weight, None, None)?.to_vec()?, [1.0, 0.0]);
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// [`Error::Shape`](crate::Error::Shape) for other shapes.
 pub fn linear_relu<D: Device<T>, T: Float>(

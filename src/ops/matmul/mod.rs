@@ -72,6 +72,16 @@ pub trait MatmulKernels<T: Float>: Memory {
 impl<D: Device<T>, T: Float> Tensor<D, T> {
     /// The matrix product of `[m, k]` and `[k, n]`.
     ///
+    /// ```
+    /// # fn main() -> signet::Result<()> {
+    /// use signet::{Cpu, Tensor};
+    /// let device = Cpu::new(None)?;
+    /// let x = Tensor::from_slice(&device, &[1.0_f32, 2.0, 3.0, 4.0], [2, 2])?;
+    /// let y = Tensor::from_slice(&device, &[1.0, 10.0], [2, 1])?;
+    /// assert_eq!(x.matmul(&y)?.to_vec()?, [21.0, 43.0]);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Shape`] for other shapes.
     pub fn matmul(&self, other: &Self) -> Result<Self> {

@@ -7,6 +7,18 @@ use crate::ops::conv2d::Size2;
 use crate::{Result, Shape, Tensor};
 
 /// `torch.nn.MaxPool2d`; the stride is the kernel size unless it is set.
+///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::{Cpu, Tensor, layers};
+/// use signet::nn::{MaxPool2d, Module, Sequential};
+///
+/// let device = Cpu::new(None)?;
+/// let model = Sequential::<Cpu, f32>::new(&device, 0, layers![MaxPool2d::new(2).stride(2)])?;
+/// let x = Tensor::zeros(&device, [8, 25, 28, 28])?;
+/// assert_eq!(model.forward(&x)?.dims(), [8, 25, 14, 14]);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MaxPool2d {
     /// Rows and columns of a window.

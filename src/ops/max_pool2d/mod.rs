@@ -146,6 +146,19 @@ pub trait MaxPool2dKernels<T: Float>: Memory {
 /// The maximum of each window, as `torch.nn.functional.max_pool2d`: `[N, C, H, W]` to
 /// `[N, C, OH, OW]`, and the indices into the input planes.
 ///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::{Cpu, Tensor};
+/// use signet::nn::MaxPool2d;
+/// use signet::ops::max_pool2d::max_pool2d;
+///
+/// let device = Cpu::new(None)?;
+/// let image = Tensor::from_slice(&device, &[1.0_f32, 4.0, 3.0, 2.0], [1, 1, 2, 2])?;
+/// let (largest, place) = max_pool2d(&image, &MaxPool2d::new(2))?;
+/// assert_eq!((largest.item()?, place.item()?), (4.0, 1));
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// As [`MaxPool2dGeometry::new`].
 pub fn max_pool2d<D: Device<T>, T: Float>(

@@ -19,6 +19,15 @@ pub trait MulKernels<T: Float>: Memory {
 impl<D: Device<T>, T: Float> Tensor<D, T> {
     /// `self * other`, elementwise; `other` has the same shape or the last dimensions of it.
     ///
+    /// ```
+    /// # fn main() -> signet::Result<()> {
+    /// use signet::{Cpu, Tensor};
+    /// let device = Cpu::new(None)?;
+    /// let x = Tensor::from_slice(&device, &[1.0_f32, 2.0, 3.0, 4.0], [2, 2])?;
+    /// assert_eq!(x.mul(&x)?.to_vec()?, [1.0, 4.0, 9.0, 16.0]);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) for other shapes.
     pub fn mul(&self, other: &Self) -> Result<Self> {

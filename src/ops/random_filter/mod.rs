@@ -71,6 +71,22 @@ pub trait RandomFilterKernels<T: Float>: Memory {
 /// which depends on `seed`, the training step (`[1]`, on the device) and the place in the batch.
 /// Values between 0 and 1 may leave that range.
 ///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::{Cpu, Tensor};
+/// use signet::ops::random_filter::random_filter;
+///
+/// let device = Cpu::new(None)?;
+/// // Grey squares, brighter to the right; the seed is 1, and this is training step 0.
+/// let ramp: Vec<f32> = (0..2 * 28 * 28).map(|i| (i % 28) as f32 / 28.0).collect();
+/// let images = Tensor::from_slice(&device, &ramp, [2, 1, 28, 28])?;
+/// let step = Tensor::from_slice(&device, &[0], [1])?;
+/// let changed = random_filter(&images, 1.0, 1, &step)?;
+/// assert_eq!(changed.dims(), images.dims());
+/// assert_ne!(changed.to_vec()?, ramp);
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// [`Error::Shape`](crate::Error::Shape) for another rank.
 pub fn random_filter<D: Device<T>, T: Float>(

@@ -5,6 +5,18 @@ use crate::onnx::Nodes;
 use crate::{Result, Shape, Tensor};
 
 /// `torch.nn.ReLU`: `max(x, 0)`.
+///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::{Cpu, Tensor, layers};
+/// use signet::nn::{ReLU, Module, Sequential};
+///
+/// let device = Cpu::new(None)?;
+/// let model = Sequential::<Cpu, f32>::new(&device, 0, layers![ReLU])?;
+/// let x = Tensor::zeros(&device, [8, 512])?;
+/// assert_eq!(model.forward(&x)?.dims(), [8, 512]);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReLU;
 

@@ -29,6 +29,15 @@ pub trait ReluKernels<T: Float>: Memory {
 impl<D: Device<T>, T: Float> Tensor<D, T> {
     /// `max(x, 0)` of every element.
     ///
+    /// ```
+    /// # fn main() -> signet::Result<()> {
+    /// use signet::{Cpu, Tensor};
+    /// let device = Cpu::new(None)?;
+    /// let x = Tensor::from_slice(&device, &[-1.5_f32, 0.0, 2.0], [3])?;
+    /// assert_eq!(x.relu()?.to_vec()?, [0.0, 0.0, 2.0]);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// When the device fails.
     pub fn relu(&self) -> Result<Self> {

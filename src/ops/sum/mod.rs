@@ -68,6 +68,15 @@ pub trait SumKernels<T: Float>: Memory {
 impl<D: Device<T>, T: Float> Tensor<D, T> {
     /// The sum of all elements, a scalar `[]`.
     ///
+    /// ```
+    /// # fn main() -> signet::Result<()> {
+    /// use signet::{Cpu, Tensor};
+    /// let device = Cpu::new(None)?;
+    /// let x = Tensor::from_slice(&device, &[1.0_f32, 2.0, 3.0, 4.0], [2, 2])?;
+    /// assert_eq!(x.sum()?.item()?, 10.0);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// When the device fails.
     pub fn sum(&self) -> Result<Self> {
@@ -75,6 +84,15 @@ impl<D: Device<T>, T: Float> Tensor<D, T> {
     }
 
     /// The mean of all elements, a scalar `[]`; NaN for an empty tensor.
+    ///
+    /// ```
+    /// # fn main() -> signet::Result<()> {
+    /// use signet::{Cpu, Tensor};
+    /// let device = Cpu::new(None)?;
+    /// let x = Tensor::from_slice(&device, &[1.0_f32, 2.0, 3.0, 4.0], [2, 2])?;
+    /// assert_eq!(x.mean()?.item()?, 2.5);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// When the device fails.

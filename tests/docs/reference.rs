@@ -1,0 +1,164 @@
+//! Every call that `docs/reference.md` names, as it is printed there: compiled here, and run.
+
+use signet::data::{DataLoader, synthetic};
+use signet::device::Memory;
+use signet::nn::{
+    BatchNorm2d, Conv2d, Dropout, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential,
+};
+use signet::ops::augment::{AugmentOptions, augment};
+use signet::ops::cross_entropy::{CrossEntropyOptions, cross_entropy};
+use signet::optim::{Adam, AdamOptions, Schedule, Sgd, SgdOptions};
+use signet::{
+    Cpu, Cuda, GradcheckOptions, Gradients, NodeId, Result, Tape, Tensor, checkpoint, gradcheck,
+    layers,
+};
+
+/// The calls of the tables of the first section, but for flags of the program.
+fn printed() -> Vec<String> {
+    let text = include_str!("../../docs/reference.md");
+    let section = text.split("\n## ").find(|section| section.starts_with("PyTorch's names"));
+    let rows = section.expect("there is a section").lines().filter(|line| line.starts_with('|'));
+    // A bar within a cell stands as `\|`.
+    let cells = rows.filter_map(|row| {
+        let row = row.replace("\\|", "\u{1}");
+        row.split('|').nth(2).map(|cell| cell.replace('\u{1}', "|"))
+    });
+    let code = cells
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>());
+    code.filter(|code| !code.starts_with("--") && !code.starts_with("signet ")).collect()
+}
+
+fn squeezed(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn every_call_is_compiled_as_printed() {
+    // What stands behind this test is what compiles; the calls themselves stand in no string here.
+    let here = include_str!("reference.rs");
+    let compiled = squeezed(here.split("// The calls.").last().unwrap_or_default());
+    let printed = printed();
+    assert!(printed.len() > 60, "only {} calls were found", printed.len());
+    for call in printed {
+        assert!(
+            compiled.contains(&squeezed(&call)),
+            "`{call}` of docs/reference.md is not compiled"
+        );
+    }
+}
+
+// The calls.
+
+#[test]
+#[rustfmt::skip]
+fn tensors() -> Result<()> {
+    let (d, values, shape, n) = (Cpu::new(None)?, [1.0_f32, 2.0, 3.0, 4.0], [2, 2], 2);
+    assert_eq!(Cpu::new(Some(n))?.threads(), n);
+    // There may be no GPU.
+    let _ = Cuda::new(0);
+    let zeros: Tensor<Cpu, f64> = Tensor::zeros(&d, shape)?;
+    assert_eq!(zeros.to_vec()?, [0.0_f64; 4]);
+    let x = Tensor::from_slice(&d, &values, shape)?;
+    let y = x.detach();
+    assert_eq!((x.shape(), x.dims()), (y.shape(), &shape[..]));
+    for result in [x.add(&y)?, x.mul(&y)?, x.matmul(&y)?, x.relu()?] {
+        assert_eq!(result.dims(), shape);
+    }
+    assert_eq!([x.sum()?.item()?, x.mean()?.item()?], [10.0, 2.5]);
+    assert_eq!(x.reshape(shape)?.to_vec()?, x.flatten(1)?.to_vec()?);
+    let x = x.sum()?;
+    assert_eq!(x.item()?, 10.0);
+    fn both<D: signet::Device<T>, T: signet::dtype::Float>(_: Option<Tensor<D, T>>) {}
+    both(None::<Tensor<Cpu, f32>>);
+    both(None::<Tensor<Cpu, f64>>);
+    Ok(())
+}
+
+#[test]
+#[rustfmt::skip]
+fn gradients() -> Result<()> {
+    let d = Cpu::new(None)?;
+    let x = Tensor::from_slice(&d, &[1.0, 2.0], [2])?;
+    let tape = Tape::new();
+    assert_eq!(tape.input(&x).dims(), [2]);
+    let y = tape.watch(&x);
+    let loss = y.mul(&y)?.sum()?;
+    let watched = y;
+    let gradients = loss.backward()?;
+    assert_eq!(gradients.of(&watched).expect("it was watched").to_vec()?, [2.0, 4.0]);
+
+    let tape = Tape::new();
+    let x = tape.watch(&x);
+    let y = x.mul(&x)?;
+    let gradient = Tensor::from_slice(&d, &[1.0, 10.0], [2])?;
+    let gradients = y.backward_with(&gradient)?;
+    assert_eq!(gradients.of(&x).expect("it was watched").to_vec()?, [2.0, 40.0]);
+    let tape: Tape<Cpu, f64> = Tape::new();
+    let _ = tape.no_grad(|| ..);
+
+    let arena = signet::Arena::new(&d)?;
+    let p = arena.parameter(&[3.0], [1])?;
+    let tape = Tape::new();
+    tape.input(&Tensor::from_slice(&d, &[2.0], [1])?).mul(&p)?.sum()?.backward()?;
+    assert_eq!(p.grad()?.expect("it has one").to_vec()?, [2.0]);
+
+    // The identity, as an op of one's own.
+    let function = |inputs: &[Tensor<Cpu, f64>]| {
+        let (inputs, output) = ([Some(&inputs[0])], inputs[0].detach());
+        fn closure(_: [Option<NodeId>; 1], _: <Cpu as Memory>::Buffer<f64>, _: &mut Gradients<'_, Cpu, f64>) -> Result<()> {
+            Ok(())
+        }
+        Tape::record(inputs, output, closure)
+    };
+    let (inputs, options) = ([x.detach()], GradcheckOptions::default());
+    // Its gradient is missing.
+    assert!(gradcheck(function, &inputs, &options).is_err());
+    Ok(())
+}
+
+#[test]
+#[rustfmt::skip]
+fn layers_losses_and_optimizers() -> Result<()> {
+    let (device, seed, s, lr) = (Cpu::new(None)?, 0, 0.1, 0.01);
+    let _ = layers![
+        Conv2d::new(1, 25, 3).padding(1).bias(false), BatchNorm2d::new(25), ReLU, Flatten,
+        Dropout::new(0.2), MaxPool2d::new(2).stride(2), Linear::new(675, 512),
+    ];
+    let (a, b) = (Flatten, Linear::new(784, 24));
+    let model: Sequential<Cpu, f32> = Sequential::new(&device, seed, layers![a, b])?;
+    fn is_module<M: Module<Cpu, f32>>(_: &M) {}
+    is_module(&model);
+    let shape = [32, 1, 28, 28];
+    assert!(model.summary(shape)?.to_string().contains("Linear"));
+    model.train();
+    model.eval();
+    model.fuse(true);
+    let d = model.state_dict()?;
+    model.load_state_dict(&d)?;
+    let _ = (checkpoint::save, checkpoint::load);
+
+    let data = synthetic(0, 40, 8).train;
+    let loader = DataLoader::new(&device, &data, 32, Some(seed))?;
+    let (x, y) = loader.epoch(0, 0)?.next().expect("it has a batch")?;
+    let (options, step) = (AugmentOptions::course(), Tensor::from_slice(&device, &[0], [1])?);
+    let x = augment(&x, &options, seed, &step)?;
+    let output = model.forward(&x)?;
+    {
+        let (x, shape, y) = (vec![0.5_f32; 6], [3, 2], vec![0, 1, 1000]);
+        assert_eq!(DataLoader::from_values(&device, x, shape, y, 32, None)?.batches(), 1);
+    }
+    let (loss, _) = cross_entropy(&output, &y, &CrossEntropyOptions { label_smoothing: s, ..Default::default() })?;
+    assert!(loss.item()?.is_finite());
+
+    let arena = model.arena();
+    Adam::new(arena, AdamOptions::adam(lr))?;
+    Adam::new(arena, AdamOptions::adamw(lr))?;
+    Sgd::new(arena, SgdOptions::new(lr))?;
+    for schedule in [
+        Schedule::Step { step_size: 1, gamma: 0.5 },
+        Schedule::Cosine { warmup: 0, start_factor: 1.0, epochs: 9, eta_min: 0.0 },
+    ] {
+        schedule.check()?;
+    }
+    Ok(())
+}
