@@ -9,6 +9,23 @@
 //! | `usable.rs` | values that a network can compute with |
 //!
 //! What a file is follows from its bytes; its name's ending does not matter.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use signet::nn::{Linear, Module, Sequential};
+//! use signet::{Cpu, checkpoint, layers};
+//!
+//! let device = Cpu::new(None)?;
+//! let make = |seed| Sequential::<Cpu, f32>::new(&device, seed, layers![Linear::new(4, 2)]);
+//! let (model, other) = (make(0)?, make(1)?);
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("model.safetensors");
+//! checkpoint::save(&path, &model.state_dict()?, None)?;
+//! let (dict, _words) = checkpoint::load(&path)?;
+//! other.load_state_dict(&dict)?;
+//! assert_eq!(other.state_dict()?, model.state_dict()?);
+//! # Ok(()) }
+//! ```
 #![forbid(unsafe_code)]
 
 pub(crate) mod keys;

@@ -9,23 +9,6 @@
 //! (A file beside the file would not change at the same moment, and be forgotten in a copy.)
 //! `signet.checksum` says that there is one: were it the only word, a changed letter in it would
 //! make the file look like one that never had a checksum.
-//!
-//! ```
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use signet::nn::{Linear, Module, Sequential};
-//! use signet::{Cpu, checkpoint, layers};
-//!
-//! let device = Cpu::new(None)?;
-//! let make = |seed| Sequential::<Cpu, f32>::new(&device, seed, layers![Linear::new(4, 2)]);
-//! let (model, other) = (make(0)?, make(1)?);
-//! let folder = tempfile::tempdir()?;
-//! let path = folder.path().join("model.safetensors");
-//! checkpoint::save(&path, &model.state_dict()?, None)?;
-//! let (dict, _words) = checkpoint::load(&path)?;
-//! other.load_state_dict(&dict)?;
-//! assert_eq!(other.state_dict()?, model.state_dict()?);
-//! # Ok(()) }
-//! ```
 
 use super::{invalid, keys};
 use crate::files::{write_atomic, write_keeping};
