@@ -33,7 +33,7 @@ def run(commands, tool, signet, tests_folder, tests, environment):
     if not sample:
         return {"ok": False, "problem": f"no binary has the test {SAMPLE}", "tools": []}
     # Debug builds fill new memory, which hides from initcheck what is read before it is written.
-    environment = dict(environment, SIGNET_FILL="0")
+    environment = dict(environment, SIGNET_FILL_MEMORY="0")
     # A machine may have the tool and not let it work: there is nothing to learn from it then.
     probe = commands.run([tool, "--tool", "memcheck", signet, "devices", "--json"], commands.left() / 4, environment)
     if not (probe.ok and SUMMARY.search(probe.output + probe.errors) and sees_a_gpu(probe.output)):
