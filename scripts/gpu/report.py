@@ -4,7 +4,7 @@ from __future__ import annotations
 import json
 import os
 
-from tests import FINE, count
+from tests import FINE, count, label
 
 MEASURED = ("bench", "pytorch", "kernels", "variants")
 
@@ -72,7 +72,7 @@ def machine_table(results):
 def tests(part):
     rows = []
     for one in part["binaries"]:
-        rows.append((one["name"], *count(one), f"{one['seconds']:.1f}", one["ending"]))
+        rows.append((label(one), *count(one), f"{one['seconds']:.1f}", one["ending"]))
     lines = table(("binary", "passed", "not passed", "skipped", "seconds", "ending"), rows)
     for one in part["binaries"]:
         for test, state in one["tests"].items():

@@ -314,7 +314,10 @@ class Whole(unittest.TestCase):
         self.set_tests(["agrees_with_the_cpu::relu", "fails", "alone"])
         done, results = self.run_it("tests")
         self.assertEqual(done.returncode, 1)
-        states = results["parts"]["tests"]["binaries"][0]["tests"]
+        # A process for each module.
+        first, second = results["parts"]["tests"]["binaries"]
+        self.assertEqual(first["tests"], {"agrees_with_the_cpu::relu": "passed"})
+        states = second["tests"]
         self.assertEqual(states["fails"], "failed")
         self.assertEqual(states["alone"], "failed beside others, passed alone")
         self.assertIn("`cuda_ops` `fails`: failed. it is fails", self.page)

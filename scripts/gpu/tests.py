@@ -11,27 +11,49 @@ MESSAGE = r"^---- {} stdout ----\n(.*?)(?=^---- |^failures:|^successes:|\Z)"
 # What needs no look.
 FINE = ("passed", "skipped")
 ALONE_LIMIT = 60
-# A broken driver fails every test: the first few of a binary tell as much as all.
+# A broken driver fails every test: the first few of a module tell as much as all.
 ALONE_MOST = 20
+TOLD_MOST = 10
 
 
 def run(commands, folder, binaries, environment):
-    """Runs the tests of all binaries; every test gets a state, and every failure its message."""
+    """Runs all tests; every test gets a state, and every failure its message.
+
+    A process for each module of a binary: an error of the driver stays until the process ends, and one
+    that hangs leaves time for the others.
+    """
     results = []
-    for i, (name, tests) in enumerate(binaries.items()):
-        # One that hangs leaves time for the others.
-        limit = commands.left() / (1 if i + 1 == len(binaries) else 2)
-        one = run_binary(commands, name, os.path.join(folder, name), tests, limit, environment)
+    groups = modules(binaries)
+    for i, ((name, module), tests) in enumerate(groups.items()):
+        limit = commands.left() / (1 if i + 1 == len(groups) else 2)
+        one = run_some(commands, name, os.path.join(folder, name), tests, limit, environment)
+        one["module"] = module
         passed, failed, skipped = count(one)
-        print(f"  {name:<18} {passed} passed, {failed} not, {skipped} skipped, {one['seconds']:.1f} s", flush=True)
+        print(f"  {label(one):<24} {passed} passed, {failed} not, {skipped} skipped, {one['seconds']:.1f} s", flush=True)
         results.append(one)
     for one in results:
         run_alone(commands, one, os.path.join(folder, one["name"]), environment)
-        for test, state in one["tests"].items():
-            if state not in FINE:
-                print(f"  {state}: {one['name']} {test}", flush=True)
+        bad = [(test, state) for test, state in one["tests"].items() if state not in FINE]
+        for test, state in bad[:TOLD_MOST]:
+            print(f"  {state}: {one['name']} {test}", flush=True)
+        if len(bad) > TOLD_MOST:
+            print(f"  and {len(bad) - TOLD_MOST} more of {label(one)}", flush=True)
     ok = all(one["complete"] and count(one)[1] == 0 for one in results)
     return {"ok": ok, "binaries": results}
+
+
+def modules(binaries):
+    """The tests by binary and first module."""
+    groups = {}
+    for name, tests in binaries.items():
+        for test in tests:
+            module = test.split("::")[0] if "::" in test else ""
+            groups.setdefault((name, module), []).append(test)
+    return groups
+
+
+def label(one):
+    return f"{one['name']} {one.get('module', '')}".strip()
 
 
 def run_long(commands, folder, binaries, environment):
@@ -49,8 +71,8 @@ def run_long(commands, folder, binaries, environment):
     return {"ok": ok, "binaries": results}
 
 
-def run_binary(commands, name, binary, tests, limit, environment):
-    """Runs the tests of one binary, several at a time."""
+def run_some(commands, name, binary, tests, limit, environment):
+    """Runs tests of one binary, several at a time."""
     threads = min(8, len(os.sched_getaffinity(0)))
     arguments = ["--exact", "--show-output", f"--test-threads={threads}"]
     return outcome(name, tests, commands.run([binary, *arguments, *tests], limit, environment))
@@ -83,6 +105,8 @@ def run_alone(commands, one, binary, environment):
     """
     states, messages = one["tests"], one["messages"]
     for test in [test for test, state in states.items() if state not in FINE][:ALONE_MOST]:
+        if commands.left() <= 0:
+            break
         alone = commands.run([binary, "--exact", "--test-threads=1", test], ALONE_LIMIT, environment)
         if alone.ok:
             states[test] = f"{states[test]} beside others, passed alone"
