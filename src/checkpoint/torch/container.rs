@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::io::{Cursor, Read};
 use std::ops::Range;
 use zip::ZipArchive;
+use zip::read::{ArchiveOffset, Config};
 
 /// The pickle of the magic number, 0x1950a86a20f9469cfc6c.
 const MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
@@ -107,7 +108,10 @@ pub(super) struct Zip<'a> {
 
 impl<'a> Zip<'a> {
     fn open(bytes: &'a [u8]) -> Result<Self, String> {
-        let archive = ZipArchive::new(Cursor::new(bytes))
+        // Without a search for where the archive begins: it begins with the file, and the search takes
+        // the second file for the first where the first one's name has 30 letters.
+        let config = Config { archive_offset: ArchiveOffset::Known(0) };
+        let archive = ZipArchive::with_config(config, Cursor::new(bytes))
             .map_err(|e| format!("is a damaged zip archive ({e}); was it copied whole?"))?;
         let names: Vec<String> = archive.file_names().flatten().map(Into::into).collect();
         let folders = names.iter().filter_map(|name| name.strip_suffix("data.pkl"));
