@@ -55,6 +55,7 @@ macro_rules! functions {
 
 functions! {
     set_order: c"cusim_set_order" in driver, fn(u32, u64);
+    set_late_events: c"cusim_set_late_events" in driver, fn(bool);
     calls: c"cusim_calls" in driver, fn(*const c_char) -> u64;
     nvrtc_calls: c"cusim_nvrtc_calls" in nvrtc, fn(*const c_char) -> u64;
     arm: c"cusim_arm" in driver, fn(*const c_char) -> bool;
@@ -91,6 +92,13 @@ impl Sim {
         };
         // SAFETY: takes any numbers.
         unsafe { (self.set_order)(kind, seed) };
+    }
+
+    /// Whether events are ready only when somebody has waited for them, for a later event of their
+    /// stream, for the stream or for the context: the host of a GPU that lags sees them so.
+    pub fn set_late_events(&self, late: bool) {
+        // SAFETY: takes any truth.
+        unsafe { (self.set_late_events)(late) };
     }
 
     /// How often a driver function was called, such as `cuLaunchKernel`; versioned functions

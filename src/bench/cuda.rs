@@ -22,6 +22,10 @@ impl Measured for Cuda {
         }
     }
 
+    fn prepare(&self) {
+        self.set_specialise(true);
+    }
+
     fn start_trace(&self) {
         Cuda::start_trace(self);
     }

@@ -58,6 +58,9 @@ pub trait Measured: Device<f32> {
     /// What it is.
     fn about(&self) -> About;
 
+    /// Sets the device up as a training does: what is measured is what a training runs.
+    fn prepare(&self) {}
+
     /// Starts to record every kernel that runs.
     fn start_trace(&self);
 

@@ -74,6 +74,7 @@ pub fn run<D: Measured>(
     mut watch: impl FnMut(&str, usize),
 ) -> Result<Document> {
     let plans = plans::<D>(options)?;
+    device.prepare();
     let peaks = device.peaks(options.effort)?;
     let count = plans.len();
     let mut rows = Vec::with_capacity(count);

@@ -70,6 +70,7 @@ fn measure<D: Measured>(
 /// # Errors
 /// As [`Trainer::run_epoch`].
 pub fn trace_step<D: Measured>(device: &D, config: &Config, fuse: bool) -> Result<Vec<KernelRun>> {
+    device.prepare();
     // Two batches, so that the epoch can be left after the first.
     let split: Split = synthetic(config.seed, 2 * config.batch_size, 1);
     let mut trainer = Trainer::new(device, config.clone(), &split)?;

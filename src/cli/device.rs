@@ -43,8 +43,8 @@ impl DeviceArgs {
     }
 }
 
-/// Times of kernels as a table.
-pub fn profile_table(times: &[KernelTime]) -> String {
+/// Times of kernels as a table, with what they are times of.
+pub fn profile_table(times: &[KernelTime], device: &AnyDevice) -> String {
     let all: Duration = times.iter().map(|time| time.total).sum();
     let mut table =
         format!("{:<26}{:>9}{:>11}{:>11}{:>8}", "kernel", "calls", "total s", "us/call", "share");
@@ -58,5 +58,16 @@ pub fn profile_table(times: &[KernelTime]) -> String {
             100.0 * seconds / all.as_secs_f64(),
         );
     }
-    table
+    table + "\n" + what_is_timed(device)
+}
+
+/// What a profile measures.
+fn what_is_timed(device: &AnyDevice) -> &'static str {
+    match device {
+        AnyDevice::Cpu(_) => "measured: each call, by the clock",
+        AnyDevice::Cuda(_) => {
+            "measured: each kernel with each grid, repeated back to back in a CUDA graph (the time on \
+             the GPU, without the host's), times its calls"
+        }
+    }
 }

@@ -45,7 +45,7 @@ impl Sum for Cost {
 }
 
 /// Blocks, threads and shared memory of a launch on a GPU.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct LaunchShape {
     /// Blocks.
     pub grid: [u32; 3],

@@ -14,6 +14,11 @@ use std::time::Instant;
 /// a loss that is no number.
 const STEPS_PER_LOOK: usize = 32;
 
+/// Steps whose losses may be unknown. The host gives a step to a GPU in a fraction of the time that
+/// the GPU needs: without a bound it would have given all of an epoch before the first loss is there,
+/// and nothing could be shown or stopped any more.
+const MOST_UNSEEN: usize = 2 * STEPS_PER_LOOK;
+
 /// The training of the ASL network on a device: model, optimizer, data, and how far it is.
 ///
 /// All that a step works on lies on the device, also what changes from step to step: the epoch's
@@ -79,7 +84,7 @@ pub struct Progress {
     pub images: usize,
     /// Images of it.
     pub images_in_all: usize,
-    /// The mean of the losses that are known so far, NaN before any is: they come some steps late.
+    /// The mean of the losses that are known so far, NaN before any is: they come up to 64 steps late.
     pub loss: f64,
 }
 
@@ -326,14 +331,15 @@ impl<D: Device<f32>> Trainer<D> {
         })
     }
 
-    /// Takes in the losses and hits that have arrived of the `done` steps, and sends for more; with
-    /// `wait` it waits for those of all steps. The sum of the losses that are known now and were not
-    /// before.
+    /// Takes in the losses and hits that have arrived of the `done` steps, and sends for more; it waits
+    /// for some where [`MOST_UNSEEN`] have not, and with `wait` for those of all steps. The sum of the
+    /// losses that are known now and were not before.
     fn look(&mut self, done: usize, wait: bool) -> Result<f64> {
         let mut total = 0.0;
         loop {
             if let Some(pending) = self.pending.take() {
-                if !wait && !pending.is_ready()? {
+                let is_far_ahead = done - self.partial.losses.len() >= MOST_UNSEEN;
+                if !wait && !is_far_ahead && !pending.is_ready()? {
                     self.pending = Some(pending);
                     return Ok(total);
                 }

@@ -104,7 +104,42 @@ fn a_loss_that_is_no_number_stops_the_run_soon<D: TestDevice>() {
     });
     let Err(Error::NonFinite(text)) = outcome else { panic!("{outcome:?}") };
     assert!(text.contains(" at step 1 of epoch 0"), "{text}");
-    assert!(steps < 60, "only after {steps} steps");
+    assert!(steps < 64, "only after {steps} steps");
+}
+
+/// The host of a GPU that lags does not run ahead: it shows a loss, stops at one that is no number, and
+/// stops when asked, within 64 steps; and results are the same.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[test]
+fn the_host_does_not_run_ahead_of_a_gpu_that_lags() {
+    use common::cuda::{is_sim, load_sim};
+    use signet::Cuda;
+    let name = "the_host_does_not_run_ahead_of_a_gpu_that_lags";
+    if !is_sim() {
+        eprintln!("SKIPPED: of the stand-in alone, which can lag as far as there is");
+        return;
+    }
+    let Some(child) = cusim::in_child(name, &[("CUSIM_LATE_EVENTS", "1")]) else {
+        load_sim();
+        a_loss_that_is_no_number_stops_the_run_soon::<Cuda>();
+        a_run_goes_on_with_the_same_bits_wherever_it_stopped::<Cuda>();
+
+        let config = Config { batch_size: 1, epochs: 1, ..Config::default() };
+        let mut trainer =
+            Trainer::new(&<Cuda as TestDevice>::open(), config, &synthetic(3, 200, 1)).unwrap();
+        let (mut changes, mut last) = (Vec::new(), f64::NAN);
+        let outcome = trainer.run_epoch(|at| {
+            if at.loss.to_bits() != last.to_bits() {
+                (changes, last) = ([&changes[..], &[at.step]].concat(), at.loss);
+            }
+            at.step < 140
+        });
+        assert_eq!(outcome.unwrap(), Outcome::Interrupted);
+        // After 64 steps the losses of 32 are known, after every 32 more those of as many more.
+        assert_eq!(changes, [64, 96, 128]);
+        return;
+    };
+    assert!(child.success, "{}", child.output);
 }
 
 /// What `result` says of numbers that are not finite.

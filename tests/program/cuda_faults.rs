@@ -42,16 +42,18 @@ impl fmt::Display for Fault {
 }
 
 /// The ways in which a call of the driver fails: one that may be gone the next time, one that says
-/// nothing, one after which the context is lost, and one after which the GPU is.
-const DRIVER_ERRORS: [&str; 4] = [
+/// nothing, one that no header lists, one after which the context is lost, and one after which the
+/// GPU is.
+const DRIVER_ERRORS: [&str; 5] = [
     "CUDA_ERROR_OUT_OF_MEMORY",
     "CUDA_ERROR_OPERATING_SYSTEM",
+    "917",
     "CUDA_ERROR_LAUNCH_FAILED",
     "CUDA_ERROR_DEVICE_UNAVAILABLE",
 ];
 
 /// The same of NVRTC.
-const NVRTC_ERRORS: [&str; 2] = ["NVRTC_ERROR_OUT_OF_MEMORY", "NVRTC_ERROR_COMPILATION"];
+const NVRTC_ERRORS: [&str; 3] = ["NVRTC_ERROR_OUT_OF_MEMORY", "NVRTC_ERROR_COMPILATION", "917"];
 
 fn errors_of(function: &str) -> &'static [&'static str] {
     if function.starts_with("nvrtc") { &NVRTC_ERRORS } else { &DRIVER_ERRORS }
@@ -268,8 +270,14 @@ impl Bench {
         assert!(!text.contains("panicked"), "{fault}: {text}");
         let error = text.lines().find(|line| line.starts_with("error: ")).unwrap_or_default();
         let is_out_of_memory = fault.error == "CUDA_ERROR_OUT_OF_MEMORY";
+        let is_number = fault.error.parse::<u32>().is_ok();
+        let name = if is_number {
+            format!("error {} (unknown error)", fault.error)
+        } else {
+            fault.error.to_owned()
+        };
         let names_error =
-            text.contains(fault.error) || (is_out_of_memory && error.contains("out of memory"));
+            text.contains(&name) || (is_out_of_memory && error.contains("out of memory"));
         match (self.answer(fault), output.status.code()) {
             (Answer::Says(any), Some(2)) => {
                 assert!(
@@ -339,10 +347,6 @@ fn check_balance(fault: &Fault, calls: &[String]) {
             } else if call == take {
                 *open.entry(make).or_default() -= 1;
             }
-        }
-        // cudarc forgets the context that it has just got when its next question fails.
-        if fails && at > 0 && calls[at - 1] == "cuDevicePrimaryCtxRetain" {
-            open.remove("cuDevicePrimaryCtxRetain");
         }
     }
     open.retain(|_, left| *left > 0);

@@ -1,7 +1,8 @@
 //! The frame around every exported driver function: its signature is checked against cudarc's,
-//! the call is counted, traced, or made to fail, and a `Result` becomes a `CUresult`.
+//! the call is counted, traced, or made to fail, and a `Result` becomes a number: an injected fault
+//! may be one that `CUresult` does not know.
 
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, c_char, c_int};
 
 use cudarc::driver::sys::CUresult;
 use cusim_common::calls::CallSite;
@@ -11,16 +12,19 @@ use crate::{error, state};
 pub type Outcome<T = ()> = Result<T, CUresult>;
 
 /// Runs an API function's body unless a fault is due.
-pub fn enter(site: &'static CallSite, body: impl FnOnce() -> Outcome) -> CUresult {
+pub fn enter(site: &'static CallSite, body: impl FnOnce() -> Outcome) -> c_int {
     if let Some(name) = site.enter() {
+        if let Ok(number) = name.parse() {
+            return number;
+        }
         let injected = error::by_name(&name).unwrap_or(CUresult::CUDA_ERROR_UNKNOWN);
         // As on a real device, some errors end the context's life.
         if error::is_sticky(injected) {
             state::lock().sticky.get_or_insert(injected);
         }
-        return injected;
+        return injected as c_int;
     }
-    body().err().unwrap_or(CUresult::CUDA_SUCCESS)
+    body().err().unwrap_or(CUresult::CUDA_SUCCESS) as c_int
 }
 
 /// Defines exported functions. `const _` makes the compiler compare each with cudarc's.
@@ -32,7 +36,7 @@ macro_rules! driver_api {
         /// # Safety
         /// As the CUDA driver API asks of the caller.
         #[unsafe(no_mangle)]
-        pub unsafe extern "C" fn $name($($arg: $type),*) -> cudarc::driver::sys::CUresult {
+        pub unsafe extern "C" fn $name($($arg: $type),*) -> std::ffi::c_int {
             const _: unsafe fn($($type),*) -> cudarc::driver::sys::CUresult =
                 cudarc::driver::sys::$name;
             static SITE: cusim_common::calls::CallSite =

@@ -13,13 +13,17 @@ pub struct Config {
     pub multiprocessors: u32,
     /// `CUSIM_MEMORY`: bytes of device memory.
     pub memory: usize,
+    /// `CUSIM_LATE_EVENTS`: events are not ready until somebody has waited.
+    pub late_events: bool,
 }
 
 impl Config {
     pub fn get() -> &'static Self {
         static CONFIG: OnceLock<Config> = OnceLock::new();
+        let is_on = |name| std::env::var_os(name).is_some_and(|v| !v.is_empty() && v != "0");
         CONFIG.get_or_init(|| Self {
-            check: std::env::var_os("CUSIM_CHECK").is_some_and(|v| !v.is_empty() && v != "0"),
+            check: is_on("CUSIM_CHECK"),
+            late_events: is_on("CUSIM_LATE_EVENTS"),
             capability: parsed("CUSIM_CC", parse_capability).unwrap_or(86),
             multiprocessors: parsed("CUSIM_SMS", |v| v.parse().ok()).unwrap_or(46),
             memory: parsed("CUSIM_MEMORY", parse_bytes).unwrap_or(8 << 30),

@@ -7,7 +7,7 @@ use cudarc::driver::sys::{CUcontext, CUdevice, CUfunc_cache, CUlimit, CUresult};
 
 use crate::api::{Outcome, driver_api, put};
 use crate::engine::trap;
-use crate::{report, state};
+use crate::{event, report, state};
 
 use CUresult::*;
 
@@ -89,7 +89,9 @@ driver_api! {
 
     fn cuCtxSynchronize() {
         let mut state = state::ready()?;
-        state.captures.forbid_unsafe_call()
+        state.captures.forbid_unsafe_call()?;
+        event::wait_for_all(&mut state, None);
+        Ok(())
     }
 
     fn cuCtxGetStreamPriorityRange(least: *mut c_int, greatest: *mut c_int) {

@@ -5,7 +5,7 @@ use std::ffi::{CStr, c_char};
 use cusim_common::calls;
 
 use crate::engine::order::Order;
-use crate::{report, state};
+use crate::{event, report, state};
 
 /// Text of the helper's.
 ///
@@ -24,6 +24,12 @@ pub extern "C" fn cusim_set_order(kind: u32, seed: u64) {
         1 => Order::Reverse,
         _ => Order::Shuffled(seed),
     };
+}
+
+/// Whether events are ready only when somebody has waited for them.
+#[unsafe(no_mangle)]
+pub extern "C" fn cusim_set_late_events(late: bool) {
+    event::set_late(late);
 }
 
 /// How often `function` was called, with or without its `_v2`; `*` sums over all.

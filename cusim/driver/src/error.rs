@@ -1,10 +1,12 @@
 //! The driver's error codes by name.
+#![allow(non_snake_case)]
 
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, c_char, c_int};
 
 use cudarc::driver::sys::CUresult;
 
-use crate::api::{driver_api, put};
+use crate::api::{enter, put};
+use cusim_common::calls::CallSite;
 
 macro_rules! errors {
     ($($name:ident $text:literal,)*) => {
@@ -108,17 +110,29 @@ pub fn is_sticky(error: CUresult) -> bool {
     )
 }
 
-fn find(error: CUresult) -> Result<&'static (CUresult, &'static CStr, &'static CStr), CUresult> {
-    let known = ERRORS.iter().find(|(code, ..)| *code == error);
+fn find(error: c_int) -> Result<&'static (CUresult, &'static CStr, &'static CStr), CUresult> {
+    let known = ERRORS.iter().find(|(code, ..)| *code as c_int == error);
     known.ok_or(CUresult::CUDA_ERROR_INVALID_VALUE)
 }
 
-driver_api! {
-    fn cuGetErrorName(error: CUresult, name: *mut *const c_char) {
-        put(name, find(error)?.1.as_ptr())
-    }
+// These two are asked about any number, which need not be a value of cudarc's `enum`.
 
-    fn cuGetErrorString(error: CUresult, text: *mut *const c_char) {
-        put(text, find(error)?.2.as_ptr())
-    }
+/// See the CUDA driver API.
+///
+/// # Safety
+/// As the CUDA driver API asks of the caller.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuGetErrorName(error: c_int, name: *mut *const c_char) -> c_int {
+    static SITE: CallSite = CallSite::new("cuGetErrorName");
+    enter(&SITE, || put(name, find(error)?.1.as_ptr()))
+}
+
+/// See the CUDA driver API.
+///
+/// # Safety
+/// As the CUDA driver API asks of the caller.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuGetErrorString(error: c_int, text: *mut *const c_char) -> c_int {
+    static SITE: CallSite = CallSite::new("cuGetErrorString");
+    enter(&SITE, || put(text, find(error)?.2.as_ptr()))
 }

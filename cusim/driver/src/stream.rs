@@ -11,6 +11,7 @@ use cudarc::driver::sys::{
 };
 
 use crate::api::{Outcome, driver_api, put};
+use crate::event;
 use crate::graph::{CaptureId, Work};
 use crate::state::{self, State};
 
@@ -110,7 +111,11 @@ driver_api! {
     fn cuStreamSynchronize(stream: CUstream) {
         let mut state = state::ready()?;
         forbid_in_capture(&mut state, stream)?;
-        if LEGACY.contains(&(stream as usize)) { legacy_use(&mut state) } else { Ok(()) }
+        if LEGACY.contains(&(stream as usize)) {
+            legacy_use(&mut state)?;
+        }
+        event::wait_for_all(&mut state, Some(stream as usize));
+        Ok(())
     }
 
     fn cuStreamQuery(stream: CUstream) {

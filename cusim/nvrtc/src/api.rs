@@ -60,14 +60,19 @@ const RESULTS: &[(nvrtcResult, &CStr)] = &[
     (NVRTC_ERROR_INTERNAL_ERROR, c"NVRTC_ERROR_INTERNAL_ERROR"),
 ];
 
-fn enter(site: &'static CallSite, body: impl FnOnce() -> Outcome) -> nvrtcResult {
-    match site.enter() {
+/// The answer is a number: an injected fault may be one that `nvrtcResult` does not know.
+fn enter(site: &'static CallSite, body: impl FnOnce() -> Outcome) -> c_int {
+    let answer = match site.enter() {
         Some(error) => {
+            if let Ok(number) = error.parse() {
+                return number;
+            }
             let named = RESULTS.iter().find(|(_, name)| name.to_bytes() == error.as_bytes());
             named.map_or(NVRTC_ERROR_INTERNAL_ERROR, |&(result, _)| result)
         }
         None => body().err().unwrap_or(NVRTC_SUCCESS),
-    }
+    };
+    answer as c_int
 }
 
 /// Defines exported functions, each checked against cudarc's declaration of it.
@@ -78,7 +83,7 @@ macro_rules! nvrtc_api {
         /// # Safety
         /// As the NVRTC documentation asks of the caller.
         #[unsafe(no_mangle)]
-        pub unsafe extern "C" fn $name($($arg: $type),*) -> nvrtcResult {
+        pub unsafe extern "C" fn $name($($arg: $type),*) -> c_int {
             const _: unsafe fn($($type),*) -> nvrtcResult = cudarc::nvrtc::sys::$name;
             static SITE: CallSite = CallSite::new(stringify!($name));
             enter(&SITE, || $body)

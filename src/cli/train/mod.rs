@@ -198,7 +198,7 @@ impl Args {
             Ok(code) => {
                 if self.profile {
                     let times = device.profile()?;
-                    note(format_args!("{}", profile_table(&times)));
+                    note(format_args!("{}", profile_table(&times, &device)));
                     if let Err(error) = save_profile(&run, &times) {
                         note(format_args!("notice: the times are not kept: {error}"));
                     }

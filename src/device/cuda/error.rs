@@ -1,9 +1,8 @@
 //! The driver's errors, with what failed and what to do about it.
 #![forbid(unsafe_code)]
 
+use super::driver::DriverError;
 use crate::Error;
-use cudarc::driver::DriverError;
-use cudarc::driver::sys::CUresult;
 use std::fmt::Display;
 
 /// An error of device `cuda:<ordinal>`.
@@ -17,50 +16,42 @@ pub(super) fn driver_error(
     action: impl Display,
 ) -> impl FnOnce(DriverError) -> Error {
     move |error| {
-        let advice = advice(error.0);
+        let advice = advice(error);
         let separator = if advice.is_empty() { "" } else { "; " };
-        device_error(ordinal, format!("{action} failed: {}{separator}{advice}", describe(error)))
-    }
-}
-
-/// The driver's name for an error and its explanation: `CUDA_ERROR_OUT_OF_MEMORY (out of memory)`.
-pub(super) fn describe(error: DriverError) -> String {
-    match error.error_string() {
-        Ok(text) => format!("{:?} ({})", error.0, text.to_string_lossy()),
-        Err(_) => format!("{:?}", error.0),
+        device_error(ordinal, format!("{action} failed: {error}{separator}{advice}"))
     }
 }
 
 /// What a user can do about an error; empty where there is nothing better than its text.
-fn advice(error: CUresult) -> &'static str {
+fn advice(error: DriverError) -> &'static str {
     match error {
-        CUresult::CUDA_ERROR_ILLEGAL_ADDRESS
-        | CUresult::CUDA_ERROR_MISALIGNED_ADDRESS
-        | CUresult::CUDA_ERROR_INVALID_ADDRESS_SPACE
-        | CUresult::CUDA_ERROR_INVALID_PC
-        | CUresult::CUDA_ERROR_ILLEGAL_INSTRUCTION
-        | CUresult::CUDA_ERROR_ASSERT
-        | CUresult::CUDA_ERROR_HARDWARE_STACK_ERROR
-        | CUresult::CUDA_ERROR_LAUNCH_FAILED => {
+        DriverError::CUDA_ERROR_ILLEGAL_ADDRESS
+        | DriverError::CUDA_ERROR_MISALIGNED_ADDRESS
+        | DriverError::CUDA_ERROR_INVALID_ADDRESS_SPACE
+        | DriverError::CUDA_ERROR_INVALID_PC
+        | DriverError::CUDA_ERROR_ILLEGAL_INSTRUCTION
+        | DriverError::CUDA_ERROR_ASSERT
+        | DriverError::CUDA_ERROR_HARDWARE_STACK_ERROR
+        | DriverError::CUDA_ERROR_LAUNCH_FAILED => {
             "a kernel failed, perhaps an earlier one, and took the CUDA context with it: start the \
              program again. `compute-sanitizer signet ...` names the kernel and the line; please \
              report it"
         }
-        CUresult::CUDA_ERROR_LAUNCH_TIMEOUT => {
+        DriverError::CUDA_ERROR_LAUNCH_TIMEOUT => {
             "the display's watchdog stopped a kernel: use a GPU that drives no display, or a \
              smaller --batch-size"
         }
-        CUresult::CUDA_ERROR_ECC_UNCORRECTABLE | CUresult::CUDA_ERROR_DEVICE_UNAVAILABLE => {
+        DriverError::CUDA_ERROR_ECC_UNCORRECTABLE | DriverError::CUDA_ERROR_DEVICE_UNAVAILABLE => {
             "the GPU itself reports a fault or is taken: look at `nvidia-smi`"
         }
-        CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU
-        | CUresult::CUDA_ERROR_INVALID_IMAGE
-        | CUresult::CUDA_ERROR_INVALID_PTX
-        | CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION => {
+        DriverError::CUDA_ERROR_NO_BINARY_FOR_GPU
+        | DriverError::CUDA_ERROR_INVALID_IMAGE
+        | DriverError::CUDA_ERROR_INVALID_PTX
+        | DriverError::CUDA_ERROR_UNSUPPORTED_PTX_VERSION => {
             "the driver does not accept what NVRTC compiled: update the driver, or install an \
              NVRTC no newer than it (see `signet devices`)"
         }
-        CUresult::CUDA_ERROR_OUT_OF_MEMORY => "try a smaller --batch-size",
+        DriverError::CUDA_ERROR_OUT_OF_MEMORY => "try a smaller --batch-size",
         _ => "",
     }
 }

@@ -1,41 +1,49 @@
 //! Points of the stream, between which the device tells the time.
 
 use super::Cuda;
+use super::driver::{self, DriverError};
 use super::probe::has_driver_symbol;
 use crate::Result;
-use cudarc::driver::sys::{self, CUevent_flags, CUresult};
-use cudarc::driver::{DriverError, result};
+use cudarc::driver::sys::{CUevent, CUevent_flags, CUstream};
+use std::ptr;
 use std::time::Duration;
 
 /// A point of the stream, destroyed on drop.
 #[derive(Debug)]
-pub(crate) struct Event(sys::CUevent);
+pub(crate) struct Event(CUevent);
 
 impl Event {
     /// An event that carries no time.
     pub(super) fn new() -> Result<Self, DriverError> {
-        Ok(Self(result::event::create(CUevent_flags::CU_EVENT_DISABLE_TIMING)?))
+        Self::create(CUevent_flags::CU_EVENT_DISABLE_TIMING)
+    }
+
+    fn create(flags: CUevent_flags) -> Result<Self, DriverError> {
+        let mut event = ptr::null_mut();
+        // SAFETY: the pointer is valid for writes, and a context is current.
+        unsafe { driver::cuEventCreate(&mut event, flags as u32) }?;
+        Ok(Self(event))
     }
 
     /// An event at the end of all work of `stream` so far, with the time at which it is done.
-    pub(super) fn timed(stream: sys::CUstream) -> Result<Self, DriverError> {
-        let event = Self(result::event::create(CUevent_flags::CU_EVENT_DEFAULT)?);
+    pub(super) fn timed(stream: CUstream) -> Result<Self, DriverError> {
+        let event = Self::create(CUevent_flags::CU_EVENT_DEFAULT)?;
         event.record(stream)?;
         Ok(event)
     }
 
     /// Moves the event to the end of all work of `stream` so far.
-    pub(super) fn record(&self, stream: sys::CUstream) -> Result<(), DriverError> {
+    pub(super) fn record(&self, stream: CUstream) -> Result<(), DriverError> {
         // SAFETY: the event is alive, and so is the caller's stream.
-        unsafe { result::event::record(self.0, stream) }
+        unsafe { driver::cuEventRecord(self.0, stream) }
     }
 
     /// Whether the work before it is done.
     pub(super) fn is_done(&self) -> Result<bool, DriverError> {
         // SAFETY: the event is alive.
-        match unsafe { result::event::query(self.0) } {
+        match unsafe { driver::cuEventQuery(self.0) } {
             Ok(()) => Ok(true),
-            Err(DriverError(CUresult::CUDA_ERROR_NOT_READY)) => Ok(false),
+            Err(DriverError::CUDA_ERROR_NOT_READY) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -43,27 +51,18 @@ impl Event {
     /// Waits for the work before it.
     pub(super) fn wait(&self) -> Result<(), DriverError> {
         // SAFETY: the event is alive.
-        unsafe { result::event::synchronize(self.0) }
+        unsafe { driver::cuEventSynchronize(self.0) }
     }
 
     /// The time from `self` to `end`, both done and timed.
     pub(super) fn until(&self, end: &Self) -> Result<Duration, DriverError> {
         let mut milliseconds = 0.0_f32;
-        // The second version came with CUDA 12.8, and cudarc has it alone.
         if has_driver_symbol("cuEventElapsedTime_v2") {
             // SAFETY: both events are alive and were recorded, and the pointer is valid for writes.
-            unsafe { sys::cuEventElapsedTime_v2(&mut milliseconds, self.0, end.0) }.result()?;
+            unsafe { driver::cuEventElapsedTime_v2(&mut milliseconds, self.0, end.0) }?;
         } else {
-            type ElapsedTime =
-                unsafe extern "C" fn(*mut f32, sys::CUevent, sys::CUevent) -> CUresult;
-            // SAFETY: the library is loaded, as it made the events; the type is that of the
-            // function in NVIDIA's header.
-            let elapsed = unsafe { sys::culib().get::<ElapsedTime>(b"cuEventElapsedTime") };
-            let Ok(elapsed) = elapsed else {
-                return Err(DriverError(CUresult::CUDA_ERROR_NOT_SUPPORTED));
-            };
             // SAFETY: as above.
-            unsafe { elapsed(&mut milliseconds, self.0, end.0) }.result()?;
+            unsafe { driver::cuEventElapsedTime(&mut milliseconds, self.0, end.0) }?;
         }
         Ok(Duration::from_secs_f64(f64::from(milliseconds.max(0.0)) / 1e3))
     }
@@ -73,7 +72,7 @@ impl Drop for Event {
     fn drop(&mut self) {
         // SAFETY: the event was made by `new` or `timed` and is destroyed once. An error means that
         // the context is already lost, and the event with it.
-        let _ = unsafe { result::event::destroy(self.0) };
+        let _ = unsafe { driver::cuEventDestroy_v2(self.0) };
     }
 }
 

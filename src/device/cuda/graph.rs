@@ -7,16 +7,16 @@
 //! events is that of the graph.
 
 use super::Cuda;
+use super::driver::{self, DriverError};
 use super::pool::{Block, FreeBlocks};
 use crate::Result;
 use cudarc::driver::sys::{
-    self, CUgraph, CUgraphExec, CUgraphInstantiate_flags, CUstreamCaptureMode,
-    CUstreamCaptureStatus,
+    CUgraph, CUgraphExec, CUstream, CUstreamCaptureMode, CUstreamCaptureStatus,
 };
-use cudarc::driver::{DriverError, result};
 use std::cell::RefCell;
-use std::fmt;
+use std::ffi::c_int;
 use std::rc::Rc;
+use std::{fmt, ptr};
 
 /// A captured graph, ready to be launched; see [`Memory::capture`](crate::device::Memory::capture).
 pub struct CudaGraph {
@@ -70,7 +70,7 @@ impl Drop for CudaGraph {
         let _ = self.memory.device.bind();
         // SAFETY: the executable came from `cuGraphInstantiate` and is destroyed once; the driver
         // lets launches that are queued finish. An error means that the context is lost.
-        let _ = unsafe { result::graph::exec_destroy(self.executable) };
+        let _ = unsafe { driver::cuGraphExecDestroy(self.executable) };
     }
 }
 
@@ -92,7 +92,7 @@ impl<'a> Capture<'a> {
         // Relaxed: other threads, and allocations here, are free to go on meanwhile.
         let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
         // SAFETY: the stream lives as long as the device.
-        unsafe { result::stream::begin_capture(device.stream(), mode) }?;
+        unsafe { driver::cuStreamBeginCapture_v2(device.stream(), mode) }?;
         device.0.capture.replace(Some(Rc::clone(memory)));
         Ok(Self { device, is_over: false })
     }
@@ -105,18 +105,23 @@ impl<'a> Capture<'a> {
         self.is_over = true;
         self.device.0.capture.take();
         let stream = self.device.stream();
-        // SAFETY: the stream lives as long as the device, and the graph is this value's own.
-        let end = || unsafe { result::stream::end_capture(stream) }.map(Graph);
-        let ended = end();
-        // SAFETY: as above.
-        let status = || unsafe { result::stream::is_capturing(stream) };
-        let none = CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE;
-        if ended.is_err() && status().is_ok_and(|status| status != none) {
+        let ended = Graph::end_capture(stream);
+        if ended.is_err() && is_capturing(stream) {
             // It must end, or whatever comes next would be captured too and never run.
-            drop(end());
+            drop(Graph::end_capture(stream));
         }
         ended
     }
+}
+
+/// Whether the driver says that a stream, which is alive, is still being captured.
+fn is_capturing(stream: CUstream) -> bool {
+    // A number, as the driver may write one that is no value of the `enum`.
+    let mut status: c_int = 0;
+    let place = (&raw mut status).cast::<CUstreamCaptureStatus>();
+    // SAFETY: the stream is alive, and the pointer valid for writes of an `int`.
+    let asked = unsafe { driver::cuStreamIsCapturing(stream, place) };
+    asked.is_ok() && status != CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE as c_int
 }
 
 impl Drop for Capture<'_> {
@@ -131,9 +136,19 @@ impl Drop for Capture<'_> {
 struct Graph(CUgraph);
 
 impl Graph {
+    /// What a stream, which is alive, was given since the capture began.
+    fn end_capture(stream: CUstream) -> Result<Self, DriverError> {
+        let mut graph = ptr::null_mut();
+        // SAFETY: the stream is alive, the pointer valid for writes, and the graph the caller's.
+        unsafe { driver::cuStreamEndCapture(stream, &mut graph) }?;
+        Ok(Self(graph))
+    }
+
     fn instantiate(&self) -> Result<CUgraphExec, DriverError> {
-        // SAFETY: the graph is alive.
-        unsafe { result::graph::instantiate(self.0, CUgraphInstantiate_flags(0)) }
+        let mut executable = ptr::null_mut();
+        // SAFETY: the graph is alive and the pointer valid for writes.
+        unsafe { driver::cuGraphInstantiateWithFlags(&mut executable, self.0, 0) }?;
+        Ok(executable)
     }
 }
 
@@ -142,7 +157,7 @@ impl Drop for Graph {
         // The capture of no work at all may be no graph.
         if !self.0.is_null() {
             // SAFETY: the graph came from `cuStreamEndCapture` and is destroyed once.
-            let _ = unsafe { sys::cuGraphDestroy(self.0) };
+            let _ = unsafe { driver::cuGraphDestroy(self.0) };
         }
     }
 }
@@ -157,6 +172,11 @@ impl Cuda {
         if self.is_profiled() {
             return Ok(None);
         }
+        self.capture_now(work).map(Some)
+    }
+
+    /// Captures `work`, whether kernels are timed or not. No capture is under way.
+    pub(super) fn capture_now(&self, work: impl FnOnce() -> Result<()>) -> Result<CudaGraph> {
         self.bind()?;
         let (owned, free) = Default::default();
         let memory = Rc::new(GraphMemory { device: self.clone(), owned, free });
@@ -168,7 +188,7 @@ impl Cuda {
         worked?;
         let graph = graph.map_err(self.driver_error("capturing a graph"))?;
         let executable = graph.instantiate().map_err(self.driver_error("instantiating a graph"))?;
-        Ok(Some(CudaGraph { executable, memory }))
+        Ok(CudaGraph { executable, memory })
     }
 
     /// [`Memory::replay`](crate::device::Memory::replay).
@@ -178,7 +198,7 @@ impl Cuda {
         self.bind()?;
         // SAFETY: the executable is alive, and so is the memory that it owns; that what else it
         // uses is kept is the promise of whoever captured it. The stream lives as long as the device.
-        unsafe { result::graph::launch(graph.executable, self.stream()) }
+        unsafe { driver::cuGraphLaunch(graph.executable, self.stream()) }
             .map_err(self.driver_error("launching a graph"))
     }
 

@@ -2,19 +2,19 @@
 
 use super::Cuda;
 use super::cache::{KernelCache, Key};
+use super::driver::{self, DriverError};
 use super::launch::Launch;
 use super::nvrtc::{self, CompileError, Constants, Scalar, Target, Variant};
-use super::probe::has_driver_symbol;
 use super::sources::{self, Product, Source};
 use crate::device::Precision;
 use crate::dtype::Float;
 use crate::{Error, Result};
-use cudarc::driver::sys::{self, CUfunction_attribute};
-use cudarc::driver::{DriverError, result};
+use cudarc::driver::sys::{CUfunction, CUfunction_attribute, CUmodule};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::panic::resume_unwind;
+use std::ptr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -23,7 +23,7 @@ use std::thread;
 #[derive(Debug)]
 pub(super) struct Function {
     pub(super) name: &'static str,
-    pub(super) raw: sys::CUfunction,
+    pub(super) raw: CUfunction,
     /// Bytes of each parameter; `None` where the driver (before CUDA 12.4) cannot tell.
     pub(super) parameters: Option<Vec<usize>>,
     /// The most threads of a block that the kernel's registers allow.
@@ -60,7 +60,7 @@ pub struct KernelStatistics {
 /// A file's kernels on the device, unloaded on drop.
 #[derive(Debug)]
 struct Module {
-    raw: sys::CUmodule,
+    raw: CUmodule,
     functions: HashMap<&'static str, Rc<Function>>,
 }
 
@@ -69,7 +69,7 @@ impl Drop for Module {
         // SAFETY: the module came from `cuModuleLoadData` and is unloaded once; the device, which
         // owns it, waited for its stream and keeps its context current. An error means that the
         // context is already lost, and the module with it.
-        let _ = unsafe { result::module::unload(self.raw) };
+        let _ = unsafe { driver::cuModuleUnload(self.raw) };
     }
 }
 
@@ -352,22 +352,22 @@ impl Cuda {
         Ok(Module { raw, functions: HashMap::new() })
     }
 
-    fn find_function(
-        &self,
-        module: sys::CUmodule,
-        file: &str,
-        name: &'static str,
-    ) -> Result<Function> {
+    fn find_function(&self, module: CUmodule, file: &str, name: &'static str) -> Result<Function> {
         let refused =
             |error| self.driver_error(format_args!("finding {name} in kernels/{file}.cu"))(error);
         let c_name = CString::new(name)
             .map_err(|_| self.error(format!("a kernel cannot be called {name:?}")))?;
-        // SAFETY: the module is loaded and stays so while `self` lives.
-        let raw = unsafe { result::module::get_function(module, c_name) }.map_err(refused)?;
+        let mut raw = ptr::null_mut();
+        // SAFETY: the module is loaded and stays so while `self` lives, the pointer is valid for
+        // writes, and the name lives until the end of this function.
+        unsafe { driver::cuModuleGetFunction(&mut raw, module, c_name.as_ptr()) }
+            .map_err(refused)?;
         let attribute = |attribute| -> Result<u32, Error> {
-            // SAFETY: the function was just found in a loaded module.
-            let value = unsafe { result::function::get_function_attribute(raw, attribute) };
-            value.map(i32::unsigned_abs).map_err(refused)
+            let mut value = 0;
+            // SAFETY: the function was just found in a loaded module, and the pointer is valid for
+            // writes.
+            unsafe { driver::cuFuncGetAttribute(&mut value, attribute, raw) }.map_err(refused)?;
+            Ok(value.unsigned_abs())
         };
         Ok(Function {
             name,
@@ -402,31 +402,30 @@ pub(super) fn compile_error(
 }
 
 /// Loads CUBIN or PTX into the current context.
-fn load_image(mut image: Vec<u8>) -> Result<sys::CUmodule, DriverError> {
+fn load_image(mut image: Vec<u8>) -> Result<CUmodule, DriverError> {
     // PTX is text and ends at a zero byte; behind a CUBIN, which knows its size, it does no harm.
     image.push(0);
-    // SAFETY: the image is a CUBIN or zero-terminated PTX as NVRTC made it (a hash guards what lay
+    let mut module = ptr::null_mut();
+    // SAFETY: the pointer is valid for writes. The image is a CUBIN or zero-terminated PTX as NVRTC made it (a hash guards what lay
     // on disk), and the driver has copied it when the call returns.
-    unsafe { result::module::load_data(image.as_ptr().cast()) }
+    unsafe { driver::cuModuleLoadData(&mut module, image.as_ptr().cast()) }?;
+    Ok(module)
 }
 
 /// The bytes of each parameter of a kernel, if the driver can tell.
-fn parameter_sizes(function: sys::CUfunction) -> Option<Vec<usize>> {
-    if !has_driver_symbol("cuFuncGetParamInfo") {
-        return None;
-    }
+fn parameter_sizes(function: CUfunction) -> Option<Vec<usize>> {
     let mut sizes = Vec::new();
     loop {
         let (mut offset, mut size) = (0, 0);
         // SAFETY: the function is of a loaded module, and both pointers are valid for writes.
-        let result =
-            unsafe { sys::cuFuncGetParamInfo(function, sizes.len(), &mut offset, &mut size) };
-        match result {
-            sys::CUresult::CUDA_SUCCESS => sizes.push(size),
+        let told =
+            unsafe { driver::cuFuncGetParamInfo(function, sizes.len(), &mut offset, &mut size) };
+        match told {
+            Ok(()) => sizes.push(size),
             // How the driver says that there are no more.
-            sys::CUresult::CUDA_ERROR_INVALID_VALUE => return Some(sizes),
+            Err(DriverError::CUDA_ERROR_INVALID_VALUE) => return Some(sizes),
             // Whatever is wrong, the launch itself will say it better.
-            _ => return None,
+            Err(_) => return None,
         }
     }
 }

@@ -1,23 +1,22 @@
 //! Launching a kernel: its arguments, grid and block, checked against what the device takes.
 
+use super::driver;
 use super::kernels::Function;
 use super::memory::{CudaView, CudaViewMut};
+use super::stream::COUNTERS;
 use super::{Cuda, Limits};
 use crate::device::{Cost, KernelRun, LaunchShape, Output};
 use crate::dtype::Element;
 use crate::{Error, Result};
-use cudarc::driver::result;
 use cudarc::driver::sys::{CUdeviceptr, CUfunction_attribute};
 use std::ffi::c_void;
+use std::ptr;
 use std::rc::Rc;
 
 /// The most arguments a kernel takes here, and 8-byte words of them all: kept inside [`Launch`], so
 /// that a launch allocates nothing on the host.
 const MAX_ARGUMENTS: usize = 32;
 const MAX_WORDS: usize = 128;
-
-/// The counters of [`Launch::counters`].
-pub(crate) const COUNTERS: u32 = 1 << 14;
 
 /// Dynamic shared memory that a kernel gets without asking the driver for more.
 const SHARED_WITHOUT_OPT_IN: u32 = 48 * 1024;
@@ -46,6 +45,9 @@ pub struct Launch<'a> {
     /// Of each argument: its first word, and its size in bytes.
     arguments: [(usize, usize); MAX_ARGUMENTS],
     count: usize,
+    /// What the kernel writes: addresses and bytes.
+    written: [(CUdeviceptr, usize); MAX_ARGUMENTS],
+    written_count: usize,
     shared: u32,
     cost: Cost,
     /// The first thing that went wrong while arguments were added.
@@ -61,6 +63,8 @@ impl<'a> Launch<'a> {
             used_words: 0,
             arguments: [(0, 0); MAX_ARGUMENTS],
             count: 0,
+            written: [(0, 0); MAX_ARGUMENTS],
+            written_count: 0,
             shared: 0,
             cost: Cost::default(),
             problem: None,
@@ -81,7 +85,12 @@ impl<'a> Launch<'a> {
     }
 
     /// Elements to write: `E*`. They may be read first, so in-place kernels take this alone.
-    pub fn output<E: Element>(self, view: CudaViewMut<'a, E>) -> Self {
+    pub fn output<E: Element>(mut self, view: CudaViewMut<'a, E>) -> Self {
+        // There are at most as many as arguments; one too many is refused as an argument.
+        if let Some(written) = self.written.get_mut(self.written_count) {
+            *written = (view.address(), view.len() * size_of::<E>());
+            self.written_count += 1;
+        }
         self.pointer(view.address(), view.owner())
     }
 
@@ -128,14 +137,16 @@ impl<'a> Launch<'a> {
         self
     }
 
-    /// `unsigned*`: as many counters, all 0, which the kernel must leave at 0. Kernels follow each
-    /// other on one stream, so all use the same ones.
+    /// `unsigned*`: as many counters, all 0, which the kernel must leave at 0. They are those of the
+    /// stream that the kernel is launched on, whose kernels never overlap (see [`Stream`]).
+    ///
+    /// [`Stream`]: super::stream::Stream
     pub fn counters(mut self, count: u32) -> Self {
         if count > COUNTERS {
             let message = format!("{}: {count} counters, there are {COUNTERS}", self.function.name);
             self.problem.get_or_insert_with(|| self.device.error(message));
         }
-        let address = self.device.counters();
+        let address = self.device.0.stream.counters();
         self.value(address)
     }
 
@@ -190,11 +201,14 @@ impl<'a> Launch<'a> {
             *parameter = words.wrapping_add(word).cast();
         }
         let function = &self.function;
-        self.device.note(|| {
-            let launch = LaunchShape { grid, block, dynamic_shared: self.shared };
-            KernelRun { name: function.name, launch: Some(launch), cost: self.cost }
+        let shape = LaunchShape { grid, block, dynamic_shared: self.shared };
+        self.device.note(|| KernelRun {
+            name: function.name,
+            launch: Some(shape),
+            cost: self.cost,
         });
-        self.device.measure(function.name, || {
+        let written = &self.written[..self.written_count];
+        self.device.measure(function, shape, written, || {
             // SAFETY: the function's module stays loaded as long as the device. Every entry of
             // `parameters` points to a value in `self.words` of the size the kernel declares (where
             // the driver can tell, `check_arguments` compared them), and the driver copies them
@@ -204,13 +218,18 @@ impl<'a> Launch<'a> {
             // uses it next is queued behind this kernel. That a kernel keeps inside its buffers is
             // what its sizes say, and what the tests under the simulator check.
             unsafe {
-                result::launch_kernel(
+                driver::cuLaunchKernel(
                     function.raw,
-                    grid.into(),
-                    block.into(),
+                    grid[0],
+                    grid[1],
+                    grid[2],
+                    block[0],
+                    block[1],
+                    block[2],
                     self.shared,
                     self.device.stream(),
-                    &mut parameters,
+                    parameters.as_mut_ptr(),
+                    ptr::null_mut(),
                 )
             }
             .map_err(self.device.driver_error(format_args!("launching {}", what())))
@@ -253,13 +272,11 @@ impl<'a> Launch<'a> {
         let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
         // SAFETY: the function's module stays loaded as long as the device. `check_size` saw that
         // the size is within the device's limit, far below `i32::MAX`.
-        unsafe {
-            result::function::set_function_attribute(function.raw, attribute, self.shared as i32)
-        }
-        .map_err(self.device.driver_error(format_args!(
-            "giving {} {} bytes of shared memory",
-            function.name, self.shared
-        )))?;
+        unsafe { driver::cuFuncSetAttribute(function.raw, attribute, self.shared as i32) }
+            .map_err(self.device.driver_error(format_args!(
+                "giving {} {} bytes of shared memory",
+                function.name, self.shared
+            )))?;
         function.opted_in.set(self.shared);
         Ok(())
     }

@@ -1,21 +1,22 @@
 //! Buffers and views of device memory, and the copies between them and the host.
 
 use super::Cuda;
+use super::driver::{self, DriverError};
 use super::error::device_error;
 use super::graph::{CudaGraph, GraphMemory};
-use super::launch;
 use super::pending::CudaPending;
 use super::pool::{Block, block_size};
+use super::stream::Stream;
 use crate::device::Memory;
 use crate::dtype::Element;
 use crate::error::OUT_OF_MEMORY;
 use crate::{Error, Result};
-use cudarc::driver::sys::{CUdeviceptr, CUresult};
-use cudarc::driver::{DriverError, result};
+use cudarc::driver::sys::CUdeviceptr;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::OnceLock;
 
 /// Memory of a [`Cuda`] device: `len` elements, aligned to 256 bytes.
 ///
@@ -132,9 +133,7 @@ impl Cuda {
 
     /// Waits for the stream. This device's context is the current one.
     fn wait(&self) -> Result<()> {
-        // SAFETY: the stream lives as long as this handle.
-        unsafe { result::stream::synchronize(self.stream()) }
-            .map_err(self.driver_error("waiting for the device"))
+        self.0.stream.synchronize().map_err(self.driver_error("waiting for the device"))
     }
 
     /// A block of at least `bytes` bytes: of the graph being captured, the pool or the driver.
@@ -144,12 +143,14 @@ impl Cuda {
             return Ok((block, graph));
         }
         let allocate = |size| {
-            // SAFETY: the size is not 0 (the pool sees to that) and the context is current.
-            unsafe { result::malloc_sync(size) }
+            let mut address = 0;
+            // SAFETY: the pointer is valid for writes, the size is not 0 (the pool sees to that) and
+            // the context is current.
+            unsafe { driver::cuMemAlloc_v2(&mut address, size) }.map(|()| address)
         };
         self.bind()?;
         let mut taken = self.pool().take(bytes, allocate);
-        let full = Err(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY));
+        let full = Err(DriverError::CUDA_ERROR_OUT_OF_MEMORY);
         if taken == full && graph.is_none() {
             // The blocks that lie in the pool may be what is missing.
             self.trim()?;
@@ -162,26 +163,26 @@ impl Cuda {
         Ok((block, graph))
     }
 
-    /// Allocates the counters of [`Launch::counters`](super::launch::Launch::counters), all 0.
+    /// Makes the counters of [`Launch::counters`](super::launch::Launch::counters), all 0.
     pub(super) fn make_counters(&self) -> Result<()> {
-        let bytes = launch::COUNTERS as usize * size_of::<u32>();
+        let stream = &self.0.stream;
         self.bind()?;
-        // SAFETY: the size is not 0 and the context is current. `Inner` frees it when it goes.
-        let address = unsafe { result::malloc_sync(bytes) }
+        let bytes = Stream::counter_bytes();
+        stream
+            .allocate_counters()
             .map_err(self.driver_error(format_args!("allocating {bytes} bytes")))?;
-        self.0.counters.set(address);
-        // SAFETY: `bytes` bytes are there, and nobody else knows of them yet.
-        unsafe { result::memset_d8_async(address, 0, bytes, self.stream()) }
-            .map_err(self.driver_error("zeroing the counters"))
+        stream.zero_counters().map_err(self.driver_error("zeroing the counters"))
     }
 
     fn allocation_error(&self, bytes: usize, error: DriverError) -> Error {
-        if error.0 != CUresult::CUDA_ERROR_OUT_OF_MEMORY {
+        if error != DriverError::CUDA_ERROR_OUT_OF_MEMORY {
             return self.driver_error(format!("allocating {bytes} bytes"))(error);
         }
         let in_use = self.memory_use().in_use;
-        let free = match result::mem_get_info() {
-            Ok((free, total)) => format!("{free} of the device's {total} are free"),
+        let (mut free, mut total) = (0, 0);
+        // SAFETY: both pointers are valid for writes.
+        let free = match unsafe { driver::cuMemGetInfo_v2(&mut free, &mut total) } {
+            Ok(()) => format!("{free} of the device's {total} are free"),
             Err(_) => format!("the device has {}", self.info().memory),
         };
         self.error(format!(
@@ -189,6 +190,19 @@ impl Cuda {
              smaller --batch-size"
         ))
     }
+}
+
+/// Whether fresh buffers are filled with NaN, so that a kernel that leaves a hole is seen: in debug
+/// builds they are, in release builds not, and `SIGNET_FILL_MEMORY`, 1 or 0, decides otherwise. What
+/// looks for reads of memory that nobody wrote (`initcheck` of `compute-sanitizer`) sees none where
+/// all is filled.
+pub(super) fn fills_fresh_memory() -> bool {
+    static FILLS: OnceLock<bool> = OnceLock::new();
+    *FILLS.get_or_init(|| match std::env::var("SIGNET_FILL_MEMORY").as_deref() {
+        Ok("0") => false,
+        Ok("1") => true,
+        _ => cfg!(debug_assertions),
+    })
 }
 
 /// A copy between runs of unlike length is a mistake of the caller's.
@@ -216,11 +230,11 @@ impl Memory for Cuda {
         })?;
         let (block, graph) = self.take(bytes)?;
         let buffer = CudaBuffer { block, len, device: self.clone(), graph, element: PhantomData };
-        if cfg!(debug_assertions) && bytes > 0 {
+        if bytes > 0 && fills_fresh_memory() {
             // All ones is a NaN in either float type: a kernel that leaves a hole is seen.
             // SAFETY: the block holds `block.size` bytes and belongs to `buffer`; on the stream the
             // fill comes after all work of its earlier holder.
-            unsafe { result::memset_d8_async(block.address, 0xFF, block.size, self.stream()) }
+            unsafe { driver::cuMemsetD8Async(block.address, 0xFF, block.size, self.stream()) }
                 .map_err(self.driver_error("filling a fresh buffer"))?;
         }
         Ok(buffer)
@@ -238,8 +252,11 @@ impl Memory for Cuda {
         // `host` has as many. On the stream the copy comes after all queued work on them. The
         // driver may read `host` after the call returns, and has done so when the stream is waited
         // for below; where that fails the context is lost, and no copy goes on.
-        unsafe { result::memcpy_htod_async(target.address, host, self.stream()) }
-            .map_err(self.driver_error("copying to the device"))?;
+        unsafe {
+            let (source, bytes) = (host.as_ptr().cast(), size_of_val(host));
+            driver::cuMemcpyHtoDAsync_v2(target.address, source, bytes, self.stream())
+        }
+        .map_err(self.driver_error("copying to the device"))?;
         // Most drivers copy ordinary (pageable) memory to a staging buffer before they return, but
         // NVIDIA promises only that they might. The plain `cuMemcpyHtoD` promises it, and would not
         // be ordered with this stream.
@@ -256,8 +273,11 @@ impl Memory for Cuda {
             // has as many. The driver may write to `host` until the stream has been waited for
             // below, before `host` is returned or dropped; where that fails the context is lost,
             // and no copy goes on.
-            unsafe { result::memcpy_dtoh_async(&mut host, source.address, self.stream()) }
-                .map_err(self.driver_error("copying from the device"))?;
+            unsafe {
+                let (target, bytes) = (host.as_mut_ptr().cast(), size_of_val(&host[..]));
+                driver::cuMemcpyDtoHAsync_v2(target, source.address, bytes, self.stream())
+            }
+            .map_err(self.driver_error("copying from the device"))?;
         }
         self.wait()?;
         Ok(host)
@@ -278,8 +298,10 @@ impl Memory for Cuda {
         self.bind()?;
         // SAFETY: both runs hold `bytes` bytes of live buffers of this context; `target` is borrowed
         // exclusively, so they do not overlap.
-        unsafe { result::memcpy_dtod_async(target.address, source.address, bytes, self.stream()) }
-            .map_err(self.driver_error("copying on the device"))
+        unsafe {
+            driver::cuMemcpyDtoDAsync_v2(target.address, source.address, bytes, self.stream())
+        }
+        .map_err(self.driver_error("copying on the device"))
     }
 
     fn zero<E: Element>(&self, target: CudaViewMut<'_, E>) -> Result<()> {
@@ -291,7 +313,7 @@ impl Memory for Cuda {
         self.bind()?;
         // SAFETY: `target` borrows `bytes` bytes of a live buffer of this context exclusively, and
         // zero bytes are a valid value of every `Element`.
-        unsafe { result::memset_d8_async(target.address, 0, bytes, self.stream()) }
+        unsafe { driver::cuMemsetD8Async(target.address, 0, bytes, self.stream()) }
             .map_err(self.driver_error("zeroing device memory"))
     }
 

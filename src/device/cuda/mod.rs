@@ -2,7 +2,9 @@
 //!
 //! | file | subject |
 //! |---|---|
+//! | `driver.rs`, `boundary.rs` | the functions of the driver, and how they are called |
 //! | `probe.rs` | which GPUs there are, or why there is none |
+//! | `context.rs`, `stream.rs` | the GPU's context; the one stream of all work |
 //! | `memory.rs`, `pool.rs` | buffers, views and copies; memory kept for reuse |
 //! | `graph.rs` | work captured as a CUDA graph, and the memory that a graph owns |
 //! | `pending.rs`, `event.rs` | copies to the host that nobody waits for; points of the stream |
@@ -24,7 +26,10 @@
 //! makes memory safe to reuse: a buffer may be dropped while kernels that use it are still queued,
 //! because whatever gets its memory next is queued behind them.
 
+mod boundary;
 mod cache;
+mod context;
+mod driver;
 mod error;
 mod event;
 mod graph;
@@ -39,6 +44,7 @@ mod precompile;
 mod probe;
 mod profile;
 mod sources;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -62,8 +68,9 @@ pub(crate) use tuning::Tuning;
 use super::{Device, Memory, Precisions};
 use crate::dtype::Float;
 use crate::{Error, Result};
-use cudarc::driver::sys::{CUdevice_attribute as Attribute, CUdeviceptr, CUstream};
-use cudarc::driver::{CudaContext, CudaStream, DriverError, result};
+use context::Context;
+use cudarc::driver::sys::{CUdevice_attribute as Attribute, CUstream};
+use driver::DriverError;
 use graph::GraphMemory;
 use kernels::Kernels;
 use nvrtc::Target;
@@ -73,8 +80,8 @@ use profile::Profile;
 use std::cell::{Cell, RefCell, RefMut};
 use std::fmt;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use stream::Stream;
 use trace::Trace;
 
 /// A GPU. Clones share one stream, one pool of memory and the loaded kernels.
@@ -107,28 +114,22 @@ struct Inner {
     capture: RefCell<Option<Rc<GraphMemory>>>,
     /// Memory of the host for copies to come.
     landings: RefCell<Vec<Landing>>,
-    /// [`launch::COUNTERS`] numbers that kernels find and leave at 0.
-    counters: Cell<CUdeviceptr>,
     profile: Profile,
     trace: Trace,
     // The stream goes before its context.
-    stream: Arc<CudaStream>,
-    context: Arc<CudaContext>,
+    stream: Stream,
+    context: Context,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
         // The last handle and the last buffer are gone. Where the context is lost, everything here
         // fails, and there is nothing left to free.
-        let _ = self.context.bind_to_thread();
+        let _ = self.context.bind();
         let _ = self.stream.synchronize();
-        self.profile.clear();
         self.landings.get_mut().clear();
         self.kernels.unload();
-        if self.counters.get() != 0 {
-            // SAFETY: the counters came from `cuMemAlloc`, and no kernel uses them any more.
-            let _ = unsafe { result::free_sync(self.counters.get()) };
-        }
+        self.stream.free_counters();
         self.pool.get_mut().trim();
     }
 }
@@ -167,7 +168,7 @@ impl Cuda {
         let kernels = Kernels::new(target, nvrtc.version, cache);
         let device = Self::start(info, kernels).map_err(|error| {
             let action = format!("cannot open cuda:{ordinal}");
-            NoGpu::Unusable(format!("{action}: {}", error::describe(error)))
+            NoGpu::Unusable(format!("{action}: {error}"))
         })?;
         device.try_out().map_err(|error| NoGpu::Unusable(device.explain(&error, nvrtc.version)))?;
         Ok(device)
@@ -175,12 +176,9 @@ impl Cuda {
 
     fn start(info: GpuInfo, kernels: Kernels) -> Result<Self, DriverError> {
         static IDS: AtomicU64 = AtomicU64::new(0);
-        let context = CudaContext::new(info.ordinal)?;
-        // SAFETY: events would order accesses from several streams, and there is one stream here.
-        // They would also cost two events an allocation and break the capture of a graph.
-        unsafe { context.disable_event_tracking() };
-        let stream = context.new_stream()?;
-        let attribute = |attribute| context.attribute(attribute).map(i32::unsigned_abs);
+        let context = Context::new(info.ordinal)?;
+        let stream = Stream::new()?;
+        let attribute = |attribute| context.attribute(attribute);
         let limits = Limits {
             grid: [
                 attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X)?,
@@ -204,7 +202,6 @@ impl Cuda {
             pool: RefCell::default(),
             capture: RefCell::default(),
             landings: RefCell::default(),
-            counters: Cell::new(0),
             profile: Profile::default(),
             trace: Trace::default(),
             stream,
@@ -303,15 +300,11 @@ impl Cuda {
     pub fn l2_bytes(&self) -> Result<usize> {
         let size = self.0.context.attribute(Attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE);
         let size = size.map_err(self.driver_error("asking for the size of the L2 cache"))?;
-        Ok(size.unsigned_abs() as usize)
+        Ok(size as usize)
     }
 
     fn limits(&self) -> Limits {
         self.0.limits
-    }
-
-    fn counters(&self) -> CUdeviceptr {
-        self.0.counters.get()
     }
 
     fn pool(&self) -> RefMut<'_, Pool> {
@@ -331,13 +324,13 @@ impl Cuda {
     }
 
     fn stream(&self) -> CUstream {
-        self.0.stream.cu_stream()
+        self.0.stream.raw()
     }
 
     /// Makes this device's context the current one of this thread, as every call into the driver
     /// needs: another handle may have been used in between.
     fn bind(&self) -> Result<()> {
-        self.0.context.bind_to_thread().map_err(self.driver_error("choosing the device"))
+        self.0.context.bind().map_err(self.driver_error("choosing the device"))
     }
 
     fn error(&self, message: impl Into<String>) -> Error {

@@ -4,15 +4,43 @@
 //! release family, while PTX from a newer NVRTC is refused by an older driver. Only a device that
 //! NVRTC does not know yet gets PTX, which its driver compiles further.
 
+use super::boundary::functions;
 use super::sources::{Header, Source};
 use super::tuning::Tuning;
 use crate::device::Precision;
 use crate::dtype::Float;
-use cudarc::nvrtc::sys;
+use cudarc::nvrtc::sys::{self, nvrtcProgram, nvrtcResult as Declared};
 use std::any::TypeId;
+use std::borrow::Cow;
 use std::ffi::{CString, c_char, c_int};
 use std::fmt;
 use std::ptr;
+
+use CompileError as Failure;
+
+functions! {
+    required fn nvrtcVersion(major: *mut c_int, minor: *mut c_int);
+    required fn nvrtcGetNumSupportedArchs(count: *mut c_int);
+    required fn nvrtcGetSupportedArchs(archs: *mut c_int);
+    required fn nvrtcCreateProgram(
+        program: *mut nvrtcProgram,
+        source: *const c_char,
+        name: *const c_char,
+        header_count: c_int,
+        headers: *const *const c_char,
+        header_names: *const *const c_char,
+    );
+    required fn nvrtcDestroyProgram(program: *mut nvrtcProgram);
+    required fn nvrtcCompileProgram(
+        program: nvrtcProgram, option_count: c_int, options: *const *const c_char,
+    );
+    required fn nvrtcGetCUBINSize(program: nvrtcProgram, size: *mut usize);
+    required fn nvrtcGetCUBIN(program: nvrtcProgram, code: *mut c_char);
+    required fn nvrtcGetPTXSize(program: nvrtcProgram, size: *mut usize);
+    required fn nvrtcGetPTX(program: nvrtcProgram, code: *mut c_char);
+    required fn nvrtcGetProgramLogSize(program: nvrtcProgram, size: *mut usize);
+    required fn nvrtcGetProgramLog(program: nvrtcProgram, log: *mut c_char);
+}
 
 /// The type that kernels call `SCALAR`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -162,19 +190,20 @@ pub(super) struct Compiled {
 /// Why there is no compiled code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CompileError {
-    /// NVRTC's name for it.
-    pub(super) code: String,
+    /// NVRTC's name for it, or its number.
+    pub(super) code: Cow<'static, str>,
     /// NVRTC's log: errors with file and line.
     pub(super) log: String,
 }
 
 /// A program of NVRTC's, destroyed on drop.
-struct Program(sys::nvrtcProgram);
+struct Program(nvrtcProgram);
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // SAFETY: the program came from `nvrtcCreateProgram` and is destroyed once.
-        unsafe { sys::nvrtcDestroyProgram(&mut self.0) };
+        // SAFETY: the program came from `nvrtcCreateProgram` and is destroyed once. Nobody can do
+        // anything about one that does not go.
+        let _ = unsafe { nvrtcDestroyProgram(&mut self.0) };
     }
 }
 
@@ -182,7 +211,7 @@ impl Drop for Program {
 pub(super) fn version() -> Result<(u32, u32), CompileError> {
     let (mut major, mut minor): (c_int, c_int) = (0, 0);
     // SAFETY: both pointers are valid for writes.
-    check(unsafe { sys::nvrtcVersion(&mut major, &mut minor) })?;
+    unsafe { nvrtcVersion(&mut major, &mut minor) }?;
     Ok((major.unsigned_abs(), minor.unsigned_abs()))
 }
 
@@ -190,11 +219,11 @@ pub(super) fn version() -> Result<(u32, u32), CompileError> {
 pub(super) fn supported_targets() -> Result<Vec<u32>, CompileError> {
     let mut count: c_int = 0;
     // SAFETY: the pointer is valid for writes.
-    check(unsafe { sys::nvrtcGetNumSupportedArchs(&mut count) })?;
+    unsafe { nvrtcGetNumSupportedArchs(&mut count) }?;
     let mut archs = vec![0 as c_int; usize::try_from(count).unwrap_or(0)];
     if !archs.is_empty() {
         // SAFETY: the array has as many places as NVRTC just said it fills.
-        check(unsafe { sys::nvrtcGetSupportedArchs(archs.as_mut_ptr()) })?;
+        unsafe { nvrtcGetSupportedArchs(archs.as_mut_ptr()) }?;
     }
     Ok(archs.into_iter().map(c_int::unsigned_abs).collect())
 }
@@ -217,8 +246,8 @@ pub(super) fn compile(
     let mut program = Program(ptr::null_mut());
     // SAFETY: all pointers lead to C strings that live until the end of this function, beyond the
     // program, and both arrays have as many entries as the count says.
-    check(unsafe {
-        sys::nvrtcCreateProgram(
+    unsafe {
+        nvrtcCreateProgram(
             &mut program.0,
             text.as_ptr(),
             file.as_ptr(),
@@ -226,19 +255,18 @@ pub(super) fn compile(
             header_texts.as_ptr(),
             header_names.as_ptr(),
         )
-    })?;
+    }?;
     // SAFETY: the program is alive, and the array has as many entries as the count says.
-    let compiled = check(unsafe {
-        sys::nvrtcCompileProgram(program.0, options.len() as c_int, options.as_ptr())
-    });
-    let log = program.fetch(sys::nvrtcGetProgramLogSize, sys::nvrtcGetProgramLog);
+    let compiled =
+        unsafe { nvrtcCompileProgram(program.0, options.len() as c_int, options.as_ptr()) };
+    let log = program.fetch(nvrtcGetProgramLogSize, nvrtcGetProgramLog);
     let log = String::from_utf8_lossy(&log.unwrap_or_default()).trim_matches(['\0', '\n']).into();
     if let Err(error) = compiled {
         return Err(CompileError { log, ..error });
     }
     let code = match target {
-        Target::Cubin(_) => program.fetch(sys::nvrtcGetCUBINSize, sys::nvrtcGetCUBIN),
-        Target::Ptx(_) => program.fetch(sys::nvrtcGetPTXSize, sys::nvrtcGetPTX),
+        Target::Cubin(_) => program.fetch(nvrtcGetCUBINSize, nvrtcGetCUBIN),
+        Target::Ptx(_) => program.fetch(nvrtcGetPTXSize, nvrtcGetPTX),
     }?;
     Ok(Compiled { code, log })
 }
@@ -247,23 +275,51 @@ impl Program {
     /// What one pair of NVRTC's functions gives: the first tells the size, the second the content.
     fn fetch(
         &self,
-        size_of: unsafe fn(sys::nvrtcProgram, *mut usize) -> sys::nvrtcResult,
-        content: unsafe fn(sys::nvrtcProgram, *mut c_char) -> sys::nvrtcResult,
+        size_of: unsafe fn(nvrtcProgram, *mut usize) -> Result<(), CompileError>,
+        content: unsafe fn(nvrtcProgram, *mut c_char) -> Result<(), CompileError>,
     ) -> Result<Vec<u8>, CompileError> {
         let mut size = 0;
         // SAFETY: the program is alive and the pointer valid for writes.
-        check(unsafe { size_of(self.0, &mut size) })?;
+        unsafe { size_of(self.0, &mut size) }?;
         let mut bytes = vec![0_u8; size];
         // SAFETY: as above, and there is room for as many bytes as NVRTC just said it writes.
-        check(unsafe { content(self.0, bytes.as_mut_ptr().cast()) })?;
+        unsafe { content(self.0, bytes.as_mut_ptr().cast()) }?;
         Ok(bytes)
     }
 }
 
-fn check(result: sys::nvrtcResult) -> Result<(), CompileError> {
-    match result {
-        sys::nvrtcResult::NVRTC_SUCCESS => Ok(()),
-        error => Err(CompileError { code: format!("{error:?}"), log: String::new() }),
+/// NVRTC's names of its answers, by their numbers.
+macro_rules! answers {
+    ($($name:ident)*) => {
+        const ANSWERS: &[(c_int, &str)] = &[$((Declared::$name as c_int, stringify!($name))),*];
+    };
+}
+
+answers! {
+    NVRTC_ERROR_OUT_OF_MEMORY NVRTC_ERROR_PROGRAM_CREATION_FAILURE NVRTC_ERROR_INVALID_INPUT
+    NVRTC_ERROR_INVALID_PROGRAM NVRTC_ERROR_INVALID_OPTION NVRTC_ERROR_COMPILATION
+    NVRTC_ERROR_BUILTIN_OPERATION_FAILURE NVRTC_ERROR_NO_NAME_EXPRESSIONS_AFTER_COMPILATION
+    NVRTC_ERROR_NO_LOWERED_NAMES_BEFORE_COMPILATION NVRTC_ERROR_NAME_EXPRESSION_NOT_VALID
+    NVRTC_ERROR_INTERNAL_ERROR NVRTC_ERROR_TIME_FILE_WRITE_FAILED
+    NVRTC_ERROR_NO_PCH_CREATE_ATTEMPTED NVRTC_ERROR_PCH_CREATE_HEAP_EXHAUSTED
+    NVRTC_ERROR_PCH_CREATE NVRTC_ERROR_CANCELLED NVRTC_ERROR_TIME_TRACE_FILE_WRITE_FAILED
+}
+
+impl CompileError {
+    /// The function that was to be called is not there.
+    const MISSING: Self =
+        Self { code: Cow::Borrowed("a function that is not there"), log: String::new() };
+
+    fn check(answer: c_int) -> Result<(), Self> {
+        if answer == 0 {
+            return Ok(());
+        }
+        let known = ANSWERS.iter().find(|(number, _)| *number == answer);
+        let code = match known {
+            Some(&(_, name)) => name.into(),
+            None => format!("error {answer} (unknown error)").into(),
+        };
+        Err(Self { code, log: String::new() })
     }
 }
 

@@ -1,16 +1,15 @@
 //! Copies to the host that nobody waits for.
 
 use super::Cuda;
+use super::driver;
 use super::event::Event;
 use super::memory::CudaView;
 use crate::Result;
 use crate::device::Pending;
 use crate::dtype::Element;
-use cudarc::driver::result;
-use cudarc::driver::sys::{self};
 use std::ffi::c_void;
-use std::fmt;
 use std::marker::PhantomData;
+use std::{fmt, ptr};
 
 /// The least that is allocated, so that copies of about the same size share it.
 const LEAST: usize = 1 << 16;
@@ -37,7 +36,7 @@ impl Drop for Landing {
     fn drop(&mut self) {
         // SAFETY: the memory came from `cuMemHostAlloc` and is freed once. The driver waits for a
         // copy that still goes on. An error means that the context is lost.
-        let _ = unsafe { result::free_host(self.address) };
+        let _ = unsafe { driver::cuMemFreeHost(self.address) };
     }
 }
 
@@ -57,9 +56,13 @@ impl Cuda {
             // are there to write to, which nobody touches before the event or frees before the
             // driver has waited for the copy.
             unsafe {
-                sys::cuMemcpyDtoHAsync_v2(landing.address, source.address(), bytes, self.stream())
+                driver::cuMemcpyDtoHAsync_v2(
+                    landing.address,
+                    source.address(),
+                    bytes,
+                    self.stream(),
+                )
             }
-            .result()
             .map_err(self.driver_error("copying from the device"))?;
         }
         let recorded = landing.arrived.record(self.stream());
@@ -76,8 +79,9 @@ impl Cuda {
         }
         let size = bytes.next_power_of_two().max(LEAST);
         let arrived = Event::new().map_err(self.driver_error("marking the end of a copy"))?;
-        // SAFETY: the size is not 0 and the context is current.
-        let address = unsafe { result::malloc_host(size, 0) }
+        let mut address = ptr::null_mut();
+        // SAFETY: the pointer is valid for writes, the size is not 0 and the context is current.
+        unsafe { driver::cuMemHostAlloc(&mut address, size, 0) }
             .map_err(self.driver_error(format_args!("allocating {size} bytes of the host")))?;
         Ok(Landing { address, size, arrived })
     }

@@ -1,6 +1,6 @@
 //! Device memory that is kept for reuse.
 
-use cudarc::driver::result;
+use super::driver;
 use cudarc::driver::sys::CUdeviceptr;
 use std::collections::HashMap;
 
@@ -108,7 +108,7 @@ impl Pool {
             // SAFETY: a block in `free` came from `cuMemAlloc`, nobody holds it, and it leaves the
             // list here, so it is freed once. An error means that the context is already lost, and
             // its memory with it.
-            let _ = unsafe { result::free_sync(address) };
+            let _ = unsafe { driver::cuMemFree_v2(address) };
         }
         self.usage.pooled = 0;
     }

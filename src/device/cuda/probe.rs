@@ -1,72 +1,20 @@
 //! Which GPUs there are, or why there is none.
 //!
-//! cudarc panics when it calls into a library or for a symbol that is not there, so both are asked
-//! for first; and a container may hold a `libcuda` that is a stub, whose `cuInit` fails. No answer
-//! here is a panic, each says what is missing and how to get it.
+//! A library may not be there, or lack functions that are called later, so both are looked for first;
+//! and a container may hold a `libcuda` that is a stub, whose `cuInit` fails. No answer here is a
+//! panic, each says what is missing and how to get it.
 
-use super::error::describe;
+use super::context::device_attribute;
+use super::driver::{self, DriverError};
 use super::nvrtc;
 use crate::Error;
 use cudarc::driver::sys::CUdevice_attribute as Attribute;
-use cudarc::driver::{DriverError, result};
-use std::ffi::c_void;
+use std::ffi::{CStr, c_int, c_void};
 use std::fmt;
 use std::path::PathBuf;
 
 /// The oldest compute capability that the kernels are made for: Turing.
 pub const MINIMUM_CAPABILITY: (u32, u32) = (7, 5);
-
-/// Every function of the driver that this crate calls: a `libcuda` without one of them is too old,
-/// or a stub.
-const DRIVER_SYMBOLS: &[&str] = &[
-    "cuCtxGetCurrent",
-    "cuCtxSetCurrent",
-    "cuDeviceGet",
-    "cuDeviceGetAttribute",
-    "cuDeviceGetCount",
-    "cuDeviceGetName",
-    "cuDevicePrimaryCtxRelease_v2",
-    "cuDevicePrimaryCtxRetain",
-    "cuDeviceTotalMem_v2",
-    "cuDriverGetVersion",
-    "cuEventCreate",
-    "cuEventDestroy_v2",
-    "cuEventRecord",
-    "cuFuncGetAttribute",
-    "cuFuncSetAttribute",
-    "cuGetErrorString",
-    "cuInit",
-    "cuLaunchKernel",
-    "cuMemAlloc_v2",
-    "cuMemFree_v2",
-    "cuMemGetInfo_v2",
-    "cuMemcpyDtoDAsync_v2",
-    "cuMemcpyDtoHAsync_v2",
-    "cuMemcpyHtoDAsync_v2",
-    "cuMemsetD8Async",
-    "cuModuleGetFunction",
-    "cuModuleLoadData",
-    "cuModuleUnload",
-    "cuStreamCreate",
-    "cuStreamDestroy_v2",
-    "cuStreamSynchronize",
-];
-
-/// Every function of NVRTC that this crate calls.
-const NVRTC_SYMBOLS: &[&str] = &[
-    "nvrtcCompileProgram",
-    "nvrtcCreateProgram",
-    "nvrtcDestroyProgram",
-    "nvrtcGetCUBIN",
-    "nvrtcGetCUBINSize",
-    "nvrtcGetNumSupportedArchs",
-    "nvrtcGetPTX",
-    "nvrtcGetPTXSize",
-    "nvrtcGetProgramLog",
-    "nvrtcGetProgramLogSize",
-    "nvrtcGetSupportedArchs",
-    "nvrtcVersion",
-];
 
 /// A GPU of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,9 +126,7 @@ pub fn driver_version() -> Result<(u32, u32), NoGpu> {
     init()?;
     let mut version = 0;
     // SAFETY: the driver is there with all symbols, and the pointer is valid for writes.
-    unsafe { cudarc::driver::sys::cuDriverGetVersion(&mut version) }
-        .result()
-        .map_err(failed("cuDriverGetVersion"))?;
+    unsafe { driver::cuDriverGetVersion(&mut version) }.map_err(failed("cuDriverGetVersion"))?;
     let version = version.unsigned_abs();
     Ok((version / 1000, version % 1000 / 10))
 }
@@ -191,7 +137,10 @@ pub fn driver_version() -> Result<(u32, u32), NoGpu> {
 /// Why there is none.
 pub fn gpus() -> Result<Vec<GpuInfo>, NoGpu> {
     init()?;
-    match result::device::get_count().map_err(failed("cuDeviceGetCount"))? {
+    let mut count = 0;
+    // SAFETY: the driver is there with all symbols, and the pointer is valid for writes.
+    unsafe { driver::cuDeviceGetCount(&mut count) }.map_err(failed("cuDeviceGetCount"))?;
+    match count {
         ..=0 => Err(NoGpu::NoDevice),
         count => {
             let about = |ordinal| format!("asking about cuda:{ordinal}");
@@ -210,7 +159,8 @@ pub fn nvrtc_info() -> Result<NvrtcInfo, NoGpu> {
     if !unsafe { cudarc::nvrtc::sys::is_culib_present() } {
         return Err(NoGpu::NoNvrtc);
     }
-    if let Some(missing) = NVRTC_SYMBOLS.iter().find(|symbol| nvrtc_symbol(symbol).is_none()) {
+    let missing = |name: &&str| nvrtc_symbol(name).is_none();
+    if let Some(missing) = required(nvrtc::FUNCTIONS).find(missing) {
         return Err(NoGpu::NvrtcFailed(format!("it lacks {missing}; install a newer one")));
     }
     let failed = |call: &'static str| {
@@ -239,40 +189,52 @@ fn init() -> Result<(), NoGpu> {
     if !unsafe { cudarc::driver::sys::is_culib_present() } {
         return Err(NoGpu::NoDriver);
     }
-    if let Some(missing) = DRIVER_SYMBOLS.iter().find(|symbol| !has_driver_symbol(symbol)) {
+    let missing = |name: &&str| !has_driver_symbol(name);
+    if let Some(missing) = required(driver::FUNCTIONS).find(missing) {
         return Err(NoGpu::DriverIncomplete(missing));
     }
-    result::init().map_err(failed("cuInit"))
+    // SAFETY: the driver is there.
+    unsafe { driver::cuInit(0) }.map_err(failed("cuInit"))
+}
+
+/// The names of the functions that must be there.
+fn required(functions: &[(&'static str, bool)]) -> impl Iterator<Item = &'static str> {
+    functions.iter().filter(|(_, required)| *required).map(|&(name, _)| name)
 }
 
 /// `map_err(failed("cuInit"))`: this call or question failed.
 fn failed(call: impl fmt::Display) -> impl FnOnce(DriverError) -> NoGpu {
-    move |error| NoGpu::DriverFailed(format!("{call} failed: {}", describe(error)))
+    move |error| NoGpu::DriverFailed(format!("{call} failed: {error}"))
 }
 
 fn gpu(ordinal: i32) -> Result<GpuInfo, DriverError> {
-    let device = result::device::get(ordinal)?;
-    let attribute = |attribute| {
-        // SAFETY: the driver just gave this device.
-        let value = unsafe { result::device::get_attribute(device, attribute) };
-        value.map(i32::unsigned_abs)
-    };
+    let mut device = 0;
+    // SAFETY: the pointer is valid for writes.
+    unsafe { driver::cuDeviceGet(&mut device, ordinal) }?;
+    let attribute = |attribute| device_attribute(device, attribute);
+    let mut name = [0_u8; 256];
+    let room = name.len() as c_int - 1;
+    // SAFETY: the driver just gave this device, and there is room for as many bytes.
+    unsafe { driver::cuDeviceGetName(name.as_mut_ptr().cast(), room, device) }?;
+    let name = CStr::from_bytes_until_nul(&name).unwrap_or_default();
+    let mut memory = 0;
+    // SAFETY: as above; the pointer is valid for writes.
+    unsafe { driver::cuDeviceTotalMem_v2(&mut memory, device) }?;
     Ok(GpuInfo {
         ordinal: ordinal.unsigned_abs() as usize,
-        name: result::device::get_name(device)?,
+        name: name.to_string_lossy().into_owned(),
         capability: (
             attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
             attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
         ),
-        // SAFETY: the driver just gave this device.
-        memory: unsafe { result::device::total_mem(device)? } as u64,
+        memory: memory as u64,
         multiprocessors: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
     })
 }
 
 /// Whether the driver has a function. Only for use once `is_culib_present` said yes.
 pub(super) fn has_driver_symbol(name: &str) -> bool {
-    // SAFETY: the library is present, so cudarc does not panic; the symbol is looked up and neither
+    // SAFETY: the library is there, so cudarc does not panic; the symbol is looked up and neither
     // called nor read.
     unsafe { cudarc::driver::sys::culib().get::<*const c_void>(name.as_bytes()) }.is_ok()
 }

@@ -1,79 +1,80 @@
-//! Time per kernel, by events on the stream.
+//! Time per kernel, on the device.
 //!
-//! Host clocks would time the queueing, not the work. Two events around each launch are read only
-//! when somebody asks, or when many have gathered, so that measuring adds no wait.
-#![forbid(unsafe_code)]
+//! A kernel of a training step takes microseconds, about as long as the host needs to launch it: two
+//! points of the stream around one launch time the host. So a kernel is timed when it is launched for
+//! the first time with a grid: captured several times in a row as a graph, whose kernels follow each
+//! other without the host, and of two such graphs queued one behind the other the second is timed.
+//! What the kernel writes is kept before and put back, so a run that is profiled has the same results
+//! as any other. All later launches are counted, and the sum is the time of one times their number.
 
-use super::{Cuda, Event};
+use super::driver;
+use super::kernels::Function;
+use super::{Cuda, CudaBuffer, Event};
 use crate::Result;
-use crate::device::{KernelTime, Memory};
-use cudarc::driver::DriverError;
+use crate::device::{KernelTime, LaunchShape, Memory};
+use cudarc::driver::sys::CUdeviceptr;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-/// Launches whose events are kept before they are read.
-const PENDING: usize = 1024;
+/// Launches of a kernel with one grid that are timed; the fastest counts.
+const SAMPLES: usize = 2;
+/// The most kernels of a graph.
+const MOST_REPEATS: u32 = 20;
+/// How long a graph should take, at least.
+const GRAPH_TIME: Duration = Duration::from_micros(400);
 
 /// The times so far; off until [`Cuda::start_profile`].
 #[derive(Debug, Default)]
 pub(super) struct Profile(RefCell<Option<Times>>);
 
-#[derive(Debug, Default)]
-struct Times {
-    read: BTreeMap<&'static str, (u64, Duration)>,
-    pending: Vec<Measured>,
-}
+/// By the kernel's function (its address in the driver) and how it was launched.
+type Times = HashMap<(usize, LaunchShape), Timed>;
 
-/// A kernel between two events.
+/// The launches of one kernel with one grid.
 #[derive(Debug)]
-struct Measured {
+struct Timed {
     name: &'static str,
-    start: Event,
-    end: Event,
+    calls: u64,
+    /// Of one, as often as it was timed.
+    samples: Vec<Duration>,
 }
 
-impl Times {
-    /// Reads the events of finished kernels; the caller has waited for the stream.
-    fn read_pending(&mut self) -> Result<(), DriverError> {
-        for measured in self.pending.drain(..) {
-            let (calls, total) = self.read.entry(measured.name).or_default();
-            *calls += 1;
-            *total += measured.start.until(&measured.end)?;
-        }
-        Ok(())
-    }
-}
-
-impl Profile {
-    /// Destroys the events. The caller has made the context current.
-    pub(super) fn clear(&self) {
-        self.0.take();
+impl Timed {
+    /// Of all launches together.
+    fn total(&self) -> Duration {
+        let one = self.samples.iter().min().copied().unwrap_or_default();
+        Duration::from_secs_f64(one.as_secs_f64() * self.calls as f64)
     }
 }
 
 impl Cuda {
-    /// Starts to measure the time each kernel takes on the device. From here on no graph is
-    /// captured ([`Memory::capture`] says `None`): a graph's kernels cannot be timed one by one.
+    /// Starts to measure the time each kernel takes on the device. The first launches of a kernel
+    /// with a grid are repeated for it and what they write is put back, so results stay the same.
+    /// From here on no graph is captured ([`Memory::capture`] says `None`), as a replayed graph is no
+    /// launch of its kernels that could be counted.
     pub fn start_profile(&self) {
         self.profile_cell().0.borrow_mut().get_or_insert_default();
     }
 
-    /// The time per kernel since [`Cuda::start_profile`], the most expensive first. Waits for the
-    /// device.
+    /// The time per kernel since [`Cuda::start_profile`], the most expensive first: that of one
+    /// launch as it was measured, back to back with others of the same work in a graph, so with inputs
+    /// in the cache as far as they fit, times the number of launches. Waits for the device.
     ///
     /// # Errors
     /// [`Error::Device`](crate::Error::Device) when the device fails.
     pub fn profile(&self) -> Result<Vec<KernelTime>> {
         self.synchronize()?;
-        let mut times = self.profile_cell().0.borrow_mut();
-        let Some(times) = times.as_mut() else { return Ok(Vec::new()) };
-        times.read_pending().map_err(self.driver_error("reading kernel times"))?;
-        let mut list: Vec<_> = times
-            .read
-            .iter()
-            .map(|(&name, &(calls, total))| KernelTime { name, calls, total })
-            .collect();
+        let times = self.profile_cell().0.borrow();
+        let mut by_name = BTreeMap::<&'static str, KernelTime>::new();
+        for timed in times.iter().flat_map(HashMap::values) {
+            let name = timed.name;
+            let sum = KernelTime { name, calls: 0, total: Duration::ZERO };
+            let sum = by_name.entry(name).or_insert(sum);
+            sum.calls += timed.calls;
+            sum.total += timed.total();
+        }
+        let mut list: Vec<_> = by_name.into_values().collect();
         list.sort_by_key(|time| std::cmp::Reverse(time.total));
         Ok(list)
     }
@@ -83,21 +84,99 @@ impl Cuda {
         self.profile_cell().0.borrow().is_some()
     }
 
-    /// Runs one launch, between two events while a profile is on.
+    /// Runs one launch of `function`, which writes `written` (addresses and bytes); while a profile is
+    /// on, counts it, and times it before where there are not enough samples. A context is current.
     pub(super) fn measure(
         &self,
-        name: &'static str,
-        launch: impl FnOnce() -> Result<()>,
+        function: &Function,
+        shape: LaunchShape,
+        written: &[(CUdeviceptr, usize)],
+        mut launch: impl FnMut() -> Result<()>,
     ) -> Result<()> {
-        let mut times = self.profile_cell().0.borrow_mut();
-        let Some(times) = times.as_mut() else { return launch() };
+        let key = (function.raw as usize, shape);
+        let has_enough = match &mut *self.profile_cell().0.borrow_mut() {
+            None => true,
+            Some(times) => {
+                let new = Timed { name: function.name, calls: 0, samples: Vec::new() };
+                let timed = times.entry(key).or_insert(new);
+                timed.calls += 1;
+                timed.samples.len() >= SAMPLES
+            }
+        };
+        if !has_enough {
+            let time = self.time_launch(written, &mut launch)?;
+            if let Some(timed) =
+                self.profile_cell().0.borrow_mut().as_mut().and_then(|times| times.get_mut(&key))
+            {
+                timed.samples.push(time);
+            }
+        }
+        launch()
+    }
+
+    /// The time of one launch among others of the same work. Leaves what it writes as it was.
+    fn time_launch(
+        &self,
+        written: &[(CUdeviceptr, usize)],
+        launch: &mut impl FnMut() -> Result<()>,
+    ) -> Result<Duration> {
+        let mut kept = Vec::with_capacity(written.len());
+        for &(address, bytes) in written.iter().filter(|(_, bytes)| *bytes > 0) {
+            let mut copy = self.alloc::<u8>(bytes)?;
+            self.copy_bytes(address, Self::view_mut(&mut copy).address(), bytes)?;
+            kept.push((address, copy));
+        }
+        let time = self.time_repeats(launch);
+        // Whatever became of it: the launch itself comes now.
+        let restored = kept.into_iter().try_for_each(|(address, copy): (_, CudaBuffer<u8>)| {
+            self.copy_bytes(Self::view(&copy).address(), address, Self::len(&copy))
+        });
+        let time = time?;
+        restored?;
+        Ok(time)
+    }
+
+    fn time_repeats(&self, launch: &mut impl FnMut() -> Result<()>) -> Result<Duration> {
+        let reading = || self.driver_error("reading kernel times");
+        // By itself first: it says how many are enough, and loads what a capture could not.
         let start = self.event()?;
         launch()?;
-        times.pending.push(Measured { name, start, end: self.event()? });
-        if times.pending.len() >= PENDING {
-            self.synchronize()?;
-            times.read_pending().map_err(self.driver_error("reading kernel times"))?;
-        }
-        Ok(())
+        let end = self.event()?;
+        self.synchronize()?;
+        let once = start.until(&end).map_err(reading())?;
+        let repeats = GRAPH_TIME.as_nanos() / once.as_nanos().max(1) + 1;
+        let repeats = u32::try_from(repeats).unwrap_or(MOST_REPEATS).clamp(2, MOST_REPEATS);
+        let mut all = || (0..repeats).try_for_each(|_| launch());
+        // Where there are no graphs, the host must do.
+        let graph = self.capture_now(&mut all).ok();
+        let mut run = || graph.as_ref().map_or_else(&mut all, |graph| self.replay_graph(graph));
+        // The host queues the rest while the device is busy with the first.
+        run()?;
+        let start = self.event()?;
+        run()?;
+        let end: Event = self.event()?;
+        self.synchronize()?;
+        Ok(start.until(&end).map_err(reading())? / repeats)
+    }
+
+    /// Copies on the device what buffers of this context hold.
+    fn copy_bytes(&self, source: CUdeviceptr, target: CUdeviceptr, bytes: usize) -> Result<()> {
+        // SAFETY: one run of `bytes` bytes is what a launch writes, which it has borrowed; the other
+        // is the copy of it that `time_launch` made. They do not overlap.
+        unsafe { driver::cuMemcpyDtoDAsync_v2(target, source, bytes, self.stream()) }
+            .map_err(self.driver_error("copying on the device"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sum_is_the_fastest_sample_times_the_calls() {
+        let samples = [30, 20].map(Duration::from_micros).to_vec();
+        let timed = Timed { name: "k", calls: 5, samples };
+        assert_eq!(timed.total(), Duration::from_micros(100));
+        assert_eq!(Timed { samples: Vec::new(), ..timed }.total(), Duration::ZERO);
     }
 }
