@@ -61,7 +61,8 @@ impl FolderFiles {
         let find = |wanted: &[&str]| {
             // Where Kaggle packs a file twice, the one outside of a folder counts.
             let depth = |name: &&String| name.matches('/').count();
-            let candidates = wanted.iter().flat_map(|wanted| ENDINGS.map(|end| format!("{wanted}{end}")));
+            let candidates =
+                wanted.iter().flat_map(|wanted| ENDINGS.map(|end| format!("{wanted}{end}")));
             candidates
                 .filter(|wanted| !wanted.ends_with(".zip"))
                 .find_map(|wanted| {

@@ -89,7 +89,9 @@ fn wrong_length(record: &ByteRecord, layout: &Layout) -> DataError {
     let first = record.get(0).unwrap_or_default();
     let others = |of: u8| memchr::memchr_iter(of, first).count();
     let help = if found > right && (right..found).all(is_empty) {
-        Some("the surplus is empty: remove the separators at the ends: `sed -i 's/[,;]*\\r*$//' FILE`")
+        Some(
+            "the surplus is empty: remove the separators at the ends: `sed -i 's/[,;]*\\r*$//' FILE`",
+        )
     } else if found + 1 >= 2 * right {
         Some("two rows stand in one line, or more: a line end is missing where the second begins")
     } else if found == 1 && b",;\t|".iter().any(|&of| of != layout.separator && others(of) > 9) {

@@ -10,8 +10,9 @@ use crate::data::{DataError, PIXELS, SIDE};
 const HELP: &str = "the first line must be label,pixel1,...,pixel784, as in Kaggle's \
                     sign_mnist_train.csv";
 
-/// What may stand between columns; of equally frequent ones, the first separates.
-const SEPARATORS: [u8; 5] = *b",;\t| ";
+/// What may stand between columns; of equally frequent ones, the first separates. Where none of
+/// them is, spaces do.
+const SEPARATORS: [u8; 4] = *b",;\t|";
 
 /// Which column is what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +87,8 @@ impl Layout {
     /// The layout that a line of names says.
     fn of(line: &[u8]) -> Result<Self, DataError> {
         let count = |of: u8| memchr::memchr_iter(of, line).count();
-        let separator = SEPARATORS.into_iter().rev().max_by_key(|&of| count(of)).unwrap_or(b',');
+        let separators = SEPARATORS.into_iter().rev().filter(|&of| count(of) > 0);
+        let separator = separators.max_by_key(|&of| count(of)).unwrap_or(b' ');
         let wrong = |message: String| DataError::new(message).with_help(HELP);
         let mut record = csv::ByteRecord::new();
         csv_reader(line, separator)

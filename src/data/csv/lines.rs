@@ -26,10 +26,10 @@ impl<'a> Lines<'a> {
         block.reserve(BLOCK.saturating_sub(block.len()));
         let wanted = BLOCK.saturating_sub(block.len()) as u64;
         let packing = self.text.packing;
-        let read =
-            (&mut self.text.from).take(wanted).read_to_end(&mut block).map_err(|error| {
-                read_error(&error, packing).at_line(self.line + newlines(&block))
-            })?;
+        let read = (&mut self.text.from)
+            .take(wanted)
+            .read_to_end(&mut block)
+            .map_err(|error| read_error(&error, packing).at_line(self.line + newlines(&block)))?;
         if (read as u64) < wanted {
             // The end: the last line needs no line end.
             return Ok(block);

@@ -18,6 +18,8 @@ mod lines;
 mod number;
 mod rows;
 #[cfg(test)]
+mod shapes;
+#[cfg(test)]
 mod tests;
 
 use std::io::Read;

@@ -210,8 +210,7 @@ fn reason(error: &ZipError) -> DataError {
         ZipError::Io(error) => DataError::new(format!("cannot read it: {error}")),
         // One line, whatever the reason.
         error => {
-            let words: Vec<_> =
-                error.to_string().split_whitespace().map(str::to_owned).collect();
+            let words: Vec<_> = error.to_string().split_whitespace().map(str::to_owned).collect();
             DataError::new(format!("the zip archive is damaged, or not whole: {}", words.join(" ")))
                 .with_help("copy or download the file again")
         }

@@ -158,8 +158,7 @@ pub(super) fn with_stream<T>(
         .read_to_end(&mut whole)
         .map_err(|error| read_error(&error, Packing::None))?;
     if whole.len() as u64 > LARGEST_STREAM {
-        let message =
-            format!("a zip archive of more than {} MB in a stream", LARGEST_STREAM >> 20);
+        let message = format!("a zip archive of more than {} MB in a stream", LARGEST_STREAM >> 20);
         return Err(DataError::new(message).with_help("unpack it, or name its file"));
     }
     let mut archive = Archive::new(Cursor::new(whole))?;
@@ -209,8 +208,7 @@ pub fn text_sha256(path: impl AsRef<Path>) -> Result<String, DataError> {
     let path = path.as_ref();
     let hash = |mut bytes: Bytes<'_>| {
         let mut hash = Sha256::new();
-        io::copy(&mut bytes.from, &mut hash)
-            .map_err(|error| read_error(&error, bytes.packing))?;
+        io::copy(&mut bytes.from, &mut hash).map_err(|error| read_error(&error, bytes.packing))?;
         Ok(hex(&hash.finalize()))
     };
     with_file(path, hash).map_err(|error| error.in_file(path))

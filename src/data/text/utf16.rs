@@ -44,11 +44,14 @@ pub(super) struct Decoder<R> {
     text: Vec<u8>,
     at: usize,
     is_at_end: bool,
+    /// Half a unit is left at the end.
+    is_cut: bool,
 }
 
 impl<R: Read> Decoder<R> {
     pub fn new(from: R, order: Utf16) -> Self {
-        Self { from, order, rest: Vec::new(), text: Vec::new(), at: 0, is_at_end: false }
+        let (rest, text) = (Vec::new(), Vec::new());
+        Self { from, order, rest, text, at: 0, is_at_end: false, is_cut: false }
     }
 
     /// Turns the next chunk.
@@ -57,11 +60,7 @@ impl<R: Read> Decoder<R> {
         let before = bytes.len();
         (&mut self.from).take(CHUNK as u64).read_to_end(&mut bytes)?;
         self.is_at_end = bytes.len() - before < CHUNK;
-        if self.is_at_end && bytes.len() % 2 == 1 {
-            let error = DataError::new("the UTF-16 text ends in the middle of a character")
-                .with_help("copy or download the file again");
-            return Err(io::Error::other(error));
-        }
+        self.is_cut = self.is_at_end && bytes.len() % 2 == 1;
         let unit = |pair: &[u8]| match self.order {
             Utf16::Little => u16::from_le_bytes([pair[0], pair[1]]),
             Utf16::Big => u16::from_be_bytes([pair[0], pair[1]]),
@@ -85,6 +84,11 @@ impl<R: Read> Read for Decoder<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         while self.at == self.text.len() && !self.is_at_end {
             self.fill()?;
+        }
+        if self.at == self.text.len() && self.is_cut {
+            let error = DataError::new("the UTF-16 text ends in the middle of a character")
+                .with_help("copy or download the file again");
+            return Err(io::Error::other(error));
         }
         let given = (&self.text[self.at..]).read(into)?;
         self.at += given;
