@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -281,7 +282,7 @@ fn evaluate_refuses_what_is_no_model() {
 }
 
 /// Runs the program in `folder`, where no data lies but what the test put there.
-fn run_in(folder: &Path, args: &[&std::ffi::OsStr]) -> std::process::Output {
+fn run_in(folder: &Path, args: &[&OsStr]) -> std::process::Output {
     let mut command = signet(&[]);
     command.args(args).current_dir(folder).env_remove("SIGNET_DATA");
     finish(start(command.env("XDG_CACHE_HOME", "/nowhere").env("HOME", "/nowhere")))
@@ -292,8 +293,8 @@ fn run_in(folder: &Path, args: &[&std::ffi::OsStr]) -> std::process::Output {
 fn check_from_elsewhere(place: &Place, name: &str) {
     let elsewhere = tempfile::tempdir().unwrap();
     let folder = place.run_folder(name);
-    let evaluate = ["evaluate".as_ref(), folder.as_os_str(), "--offline".as_ref()];
-    let resume = ["train", "--epochs", "2", "-q", "--offline", "--resume"].map(AsRef::as_ref);
+    let evaluate = [OsStr::new("evaluate"), folder.as_os_str(), OsStr::new("--offline")];
+    let resume = ["train", "--epochs", "2", "-q", "--offline", "--resume"].map(OsStr::new);
     for args in [&evaluate[..], &[&resume[..], &[folder.as_os_str()]].concat()] {
         let output = run_in(elsewhere.path(), args);
         assert!(output.status.success(), "{name}: {args:?}: {}", stderr(&output));
@@ -319,7 +320,7 @@ fn data_that_was_named_from_one_folder_is_found_from_any() {
     for (name, from, data) in cases {
         let out = place.out.path().to_str().unwrap();
         let args = ["train", "--epochs", "1", "-q", "--name", name, "--out", out, "--data", data];
-        let output = run_in(from, &args.map(AsRef::as_ref));
+        let output = run_in(from, &args.map(OsStr::new));
         assert!(output.status.success(), "{name}: {}", stderr(&output));
         check_from_elsewhere(&place, name);
     }
@@ -331,14 +332,14 @@ fn data_in_a_folder_whose_name_is_no_utf8_is_found_again() {
     use std::os::unix::ffi::OsStrExt;
     let place = Place::new(40, 10);
     let working = tempfile::tempdir().unwrap();
-    let data = std::ffi::OsStr::from_bytes(b"100% \xfe");
+    let data = OsStr::from_bytes(b"100% \xfe");
     fs::create_dir(working.path().join(data)).unwrap();
     for name in ["sign_mnist_train.csv", "sign_mnist_valid.csv"] {
         fs::copy(place.data.path().join(name), working.path().join(data).join(name)).unwrap();
     }
     let out = place.out.path().to_str().unwrap();
     let args = ["train", "--epochs", "1", "-q", "--name", "a", "--out", out, "--data"];
-    let output = run_in(working.path(), &[&args.map(AsRef::as_ref)[..], &[data]].concat());
+    let output = run_in(working.path(), &[&args.map(OsStr::new)[..], &[data]].concat());
     assert!(output.status.success(), "{}", stderr(&output));
     check_from_elsewhere(&place, "a");
 }

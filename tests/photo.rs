@@ -145,11 +145,11 @@ fn the_orientation_may_be_a_number_of_any_width() {
     let (_, file) = encoded(ImageFormat::Png);
     let exif = |kind: u16, value: &[u8; 4]| {
         let entry = [&[0x12, 1][..], &kind.to_le_bytes(), &1_u32.to_le_bytes(), value].concat();
-        [b"II*\0\x08\0\0\0\x01\0", &entry[..], &[0; 4]].concat()
+        [&b"II*\0\x08\0\0\0\x01\0"[..], &entry, &[0; 4]].concat()
     };
     let with = |exif: &[u8]| {
         let mut crc = flate2::Crc::new();
-        crc.update(&[b"eXIf", exif].concat());
+        crc.update(&[&b"eXIf"[..], exif].concat());
         let length = (exif.len() as u32).to_be_bytes();
         let chunk = [&length[..], b"eXIf", exif, &crc.sum().to_be_bytes()].concat();
         // Behind the first chunk, which says the size.

@@ -117,7 +117,7 @@ impl Piece {
         let pixels = record.iter().skip(layout.pixels().start).take(PIXELS);
         self.pixels.extend(pixels.map_while(number));
         let is_right = self.pixels.len() == first + PIXELS
-            && record.iter().skip(layout.empty().start).all(|field| bare(field).is_empty());
+            && layout.empty().all(|column| bare(&record[column]).is_empty());
         if is_right {
             self.labels.push(label);
         } else {

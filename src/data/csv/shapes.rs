@@ -194,14 +194,14 @@ fn encodings_and_line_ends_do_not_matter() {
 fn headers_of_other_data_are_called_so() {
     let digits = |from: usize| {
         lines(&plain(), |number, line| match number {
-            0 => (from..from + PIXELS).fold("label".into(), |line, p| line + &format!(",pixel{p}")),
+            0 => (from..from + PIXELS).fold("label".to_owned(), |line, p| line + &format!(",pixel{p}")),
             _ => line.to_owned(),
         })
     };
     same(digits(1));
     assert!(refused(digits(0)).contains("counts the pixels from 0, as Kaggle's Digit Recognizer"));
     let mnist = lines(&plain(), |number, line| match number {
-        0 => (0..PIXELS).fold("label".into(), |line: String, p| {
+        0 => (0..PIXELS).fold("label".to_owned(), |line, p| {
             line + &format!(",{}x{}", p / 28 + 1, p % 28 + 1)
         }),
         _ => line.to_owned(),

@@ -72,7 +72,9 @@ fn divided(
     valid: Option<&PathBuf>,
     test: Option<&PathBuf>,
 ) -> Parts {
-    let shown = |path: &Path| format!("{}/", class_name(path));
+    // One line, whatever the names are.
+    let plain = |letter: char| if letter.is_control() { '\u{fffd}' } else { letter };
+    let shown = |path: &Path| class_name(path).chars().map(plain).collect::<String>() + "/";
     let mut ignored = Vec::new();
     let chosen = match (valid, test) {
         (Some(valid), test) => {

@@ -1,7 +1,7 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use image::{GrayImage, Luma, Rgb, RgbImage};
+use image::{Rgb, RgbImage};
 
 use super::*;
 
@@ -173,7 +173,7 @@ fn of_an_animation_the_first_frame_is_read_and_it_says_so() {
         encoder.encode_frame(image::Frame::new(frame)).unwrap();
     }
     drop(encoder);
-    GrayImage::from_pixel(8, 8, Luma([60])).save(root.path().join("a/still.gif")).unwrap();
+    write(root.path(), "a/still.gif", 60);
     let split = read_image_folder(root.path()).unwrap();
     assert_eq!(split.notice.as_deref(), Some("of 1 animation the first frame is read"));
     let brightest = [&split.train, &split.valid].map(|part| {
