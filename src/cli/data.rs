@@ -129,11 +129,20 @@ struct Info {
 
 #[derive(Debug, Serialize)]
 struct FileInfo {
+    #[serde(serialize_with = "as_shown")]
     path: PathBuf,
     /// Of the plain text.
     sha256: String,
     /// Whether these are the published bytes.
     published: bool,
+}
+
+/// A path as it is shown: JSON has no other bytes than UTF-8.
+fn as_shown<S: serde::Serializer>(
+    path: &Path,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
 }
 
 #[derive(Debug, Serialize)]

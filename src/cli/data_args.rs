@@ -15,10 +15,11 @@ use crate::{Result, words};
 /// Which images to work on; flatten it into the arguments of a subcommand.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DataArgs {
-    /// The data: `auto`, `synthetic`, or a folder with the CSV files or images
+    /// The data: `auto`, `synthetic`, a folder with the CSV files or images, or Kaggle's archive.zip
     ///
     /// A folder of images has a sub-folder for each class; a fifth of each class is kept for
-    /// validation, unless they lie in `train` and `valid` in it. They are squeezed to 28x28, grey.
+    /// validation, unless they lie in `train` and `valid` (or `val`, `test`) in it. They are
+    /// squeezed to 28x28, grey.
     /// `auto` takes Sign Language MNIST from $SIGNET_DATA, data/asl_data or the user's cache
     /// folder, else downloads it to there; without a network it draws the synthetic set.
     #[arg(long, value_name = "auto|synthetic|DIR", default_value_t)]
@@ -47,7 +48,7 @@ impl DataArgs {
                 None => self.fetch_or_draw()?,
             },
         };
-        if let Some(notice) = &split.notice {
+        for notice in split.notice.iter().flat_map(|notice| notice.lines()) {
             note(format_args!("notice: {notice}"));
         }
         Ok(split)

@@ -10,9 +10,9 @@ use serde::Serialize;
 
 use super::contact_sheet::{Picture, PictureFile};
 use super::{DeviceArgs, ModelArgs, note, print};
-use crate::data::{DataError, SIDE, image_files};
+use crate::data::{DataError, ImageFiles, SIDE, image_files};
 use crate::device::{Device, OnDevice};
-use crate::photo::{Crop, MAX_BYTES, decode};
+use crate::photo::{Crop, MAX_BYTES, decode, is_animation};
 use crate::predict::{Guess, Image, Prediction, Predictor, TrainedModel};
 use crate::{Error, Result, words};
 
@@ -28,7 +28,9 @@ pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// PNG, JPEG or WebP files, folders of them, or - for stdin
+    /// PNG, JPEG, WebP, GIF, BMP or TIFF files, folders of them, or - for stdin
+    ///
+    /// Of an animation the first frame is looked at, of a TIFF document the first page.
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<PathBuf>,
 
@@ -102,10 +104,15 @@ fn expand(path: PathBuf) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path]);
     }
-    let files = image_files(&path)?;
+    let ImageFiles { files, skipped } = image_files(&path)?;
     if files.is_empty() {
-        let message = "there is no PNG, JPEG or WebP image in this folder";
+        let but = if skipped.is_empty() { String::new() } else { format!(", but {skipped}") };
+        let message =
+            format!("there is no PNG, JPEG, WebP, GIF, BMP or TIFF image in this folder{but}");
         return Err(DataError::new(message).in_file(path).into());
+    }
+    if !skipped.is_empty() {
+        note(format_args!("notice: not read in {}: {skipped}", path.display()));
     }
     Ok(files)
 }
@@ -127,6 +134,10 @@ impl OnDevice for Job<'_> {
         for path in self.images {
             let photo = read(path).and_then(|bytes| {
                 let photo = decode(&bytes);
+                if photo.is_ok() && is_animation(&bytes) {
+                    let path = path.display();
+                    note(format_args!("notice: {path} is an animation: its first frame is read"));
+                }
                 Ok(photo.map_err(|error| DataError::new(error.to_string()).in_file(path))?)
             });
             match photo {

@@ -117,11 +117,19 @@ pub struct Split {
     pub valid: Dataset,
     /// Where both came from.
     pub source: Source,
-    /// Something the user should know, such as an assumption that reading them rested on.
+    /// What the user should know, such as an assumption that reading them rested on, a line each.
     pub notice: Option<String>,
 }
 
 impl Split {
+    /// Adds a line to the notice.
+    pub(super) fn add_notice(&mut self, line: Option<String>) {
+        self.notice = match (self.notice.take(), line) {
+            (Some(first), Some(second)) => Some(format!("{first}\n{second}")),
+            (first, second) => first.or(second),
+        };
+    }
+
     /// sha256, in hexadecimal, of the class indices and pixels of both parts.
     ///
     /// It says whether two runs saw the same data, whatever the files looked like: line ends,

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::{DataError, FolderFiles};
+use super::{DataError, FolderFiles, Source};
 
 /// What `--data` asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,6 +36,60 @@ impl fmt::Display for Request {
             Self::Folder(folder) => write!(f, "{}", folder.display()),
         }
     }
+}
+
+impl Request {
+    /// What a run's record keeps of a request that `source` answered: a folder as an absolute path,
+    /// so that it is found from any other folder, also where `auto` found it below the current one.
+    /// A path that is no UTF-8 is kept as a URL, `file:///…`.
+    pub fn kept(&self, source: &Source) -> String {
+        match (self, source) {
+            (Self::Folder(folder), _) => path_text(folder),
+            (Self::Auto, Source::Folder { path, .. }) if path.is_relative() => path_text(path),
+            _ => self.to_string(),
+        }
+    }
+
+    /// The request that a record keeps as `text`.
+    pub fn of_record(text: &str) -> Self {
+        match text.strip_prefix(URL) {
+            Some(encoded) => Self::Folder(path_of_url(encoded)),
+            None => OsString::from(text).into(),
+        }
+    }
+}
+
+/// What a path that is no UTF-8 is kept as: no absolute path begins so.
+const URL: &str = "file://";
+
+/// An absolute path as text.
+fn path_text(path: &Path) -> String {
+    // It fails for an empty path, and where the current folder is gone.
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    if let Some(text) = path.to_str() {
+        return text.to_owned();
+    }
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+    let encoded = path.as_os_str().as_encoded_bytes().iter().map(|&byte| {
+        if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+    });
+    encoded.fold(URL.to_owned(), |url, part| url + &part)
+}
+
+/// The path that [`path_text`] encoded.
+fn path_of_url(encoded: &str) -> PathBuf {
+    let mut bytes = Vec::with_capacity(encoded.len());
+    let mut rest = encoded.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let hex = after.get(..2).and_then(|two| std::str::from_utf8(two).ok());
+        let byte = hex.filter(|_| first == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        bytes.push(byte.unwrap_or(first));
+        rest = if byte.is_some() { &after[2..] } else { after };
+    }
+    #[cfg(unix)]
+    return PathBuf::from(<OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes));
+    #[cfg(not(unix))]
+    return PathBuf::from(String::from_utf8_lossy(&bytes).into_owned());
 }
 
 /// The user's cache folder for the real set; none where the system has no such thing.
@@ -70,6 +124,40 @@ fn find_in(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_keeps_where_the_data_is_from_any_folder() {
+        let source = |path: &str| Source::Folder {
+            path: path.into(),
+            convention: crate::data::Convention::Kaggle,
+        };
+        let here = std::env::current_dir().unwrap();
+        let kept = Request::Folder("my data".into()).kept(&source("my data"));
+        assert_eq!(kept, here.join("my data").to_str().unwrap());
+        assert_eq!(Request::of_record(&kept), Request::Folder(here.join("my data")));
+        // Folders that are called as the other requests are.
+        let kept = Request::Folder("./auto".into()).kept(&source("./auto"));
+        assert_eq!(Request::of_record(&kept), Request::Folder(here.join("auto")));
+
+        let found = Request::Auto.kept(&source("data/asl_data"));
+        assert_eq!(Request::of_record(&found), Request::Folder(here.join("data/asl_data")));
+        let cache = here.join("cache");
+        let found = Request::Auto.kept(&source(cache.to_str().unwrap()));
+        assert_eq!(found, "auto", "that is found from anywhere");
+        assert_eq!(Request::Synthetic.kept(&Source::Synthetic { seed: 0 }), "synthetic");
+        assert_eq!(Request::of_record("synthetic"), Request::Synthetic);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_record_keeps_paths_that_are_no_utf8() {
+        use std::os::unix::ffi::OsStringExt;
+        let folder = PathBuf::from(OsString::from_vec(b"/data/100% x\xfe".to_vec()));
+        let request = Request::Folder(folder);
+        let kept = request.kept(&Source::Synthetic { seed: 0 });
+        assert_eq!(kept, "file:///data/100%25%20x%FE");
+        assert_eq!(Request::of_record(&kept), request);
+    }
 
     #[test]
     fn the_variable_comes_first_then_the_working_folder_then_the_cache() {

@@ -3,11 +3,11 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `dataset.rs` | [`Dataset`] and [`Split`]: images and labels in memory, as bytes |
-//! | `csv.rs` | one CSV file, plain or gzip, to a [`Table`] |
-//! | `text.rs` | the text of a file, unpacked if it is gzip |
+//! | `csv/` | one CSV file to a [`Table`] |
+//! | `text/` | the text of a file, unpacked, whatever its encoding and line ends |
 //! | `labels.rs` | the two numberings of the letters that are in use |
-//! | `folder.rs` | a folder with both files to a [`Split`] |
-//! | `image_folder.rs` | a folder with one sub-folder of images per class to a [`Split`] (feature `cli`) |
+//! | `folder.rs` | a folder or a zip archive with both files to a [`Split`] |
+//! | `image_folder/` | a folder with one sub-folder of images per class to a [`Split`] (feature `cli`) |
 //! | `synthetic/` | the built-in set: hand shapes as capsules, and the pose of each letter |
 //! | `loader.rs` | [`DataLoader`]: batches on a device |
 //! | `locate.rs` | what `--data` says, and where the files may lie |
@@ -41,7 +41,7 @@ pub use download::{Progress, download, mirrors};
 pub use error::DataError;
 pub use folder::{FolderFiles, read_folder};
 #[cfg(feature = "cli")]
-pub use image_folder::{image_files, read_image_folder};
+pub use image_folder::{ImageFiles, Skipped, image_files, read_image_folder};
 pub use labels::{Convention, split_from_tables};
 pub use loader::{Batch, Batches, DataLoader};
 pub use locate::{Request, cache_folder, find_local};

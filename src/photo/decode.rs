@@ -1,28 +1,35 @@
 use std::io::Cursor;
 
+use image::codecs::png::PngDecoder;
+use image::codecs::webp::WebPDecoder;
+use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 
-use super::{MAX_PIXELS, Photo, PhotoError};
+use super::{MAX_PIXELS, Photo, PhotoError, exif, kind};
 
-/// Decodes a PNG, JPEG or WebP file: turned upright (EXIF), 16 bits cut to 8, transparency over
-/// white, CMYK turned into RGB; of an animation the first frame.
+/// Decodes a PNG, JPEG, WebP, GIF, BMP or TIFF file: turned upright (EXIF), 16 bits cut to 8,
+/// transparency over white, CMYK turned into RGB; of an animation the first frame (see
+/// [`is_animation`]), of a document its first page.
 ///
 /// White, because most viewers show it so, and because the training images have light backgrounds.
 ///
 /// # Errors
-/// When the bytes are no such image, or one that is damaged or larger than [`MAX_PIXELS`]: that is
-/// seen in the header, before memory is taken for the pixels.
+/// When the bytes are no such image, with the kind that they are where it is known; or one that is
+/// damaged or larger than [`MAX_PIXELS`]: that is seen in the header, before memory is taken for the
+/// pixels.
 pub fn decode(bytes: &[u8]) -> Result<Photo, PhotoError> {
-    let format = match image::guess_format(bytes) {
-        Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP)) => format,
-        _ if bytes.is_empty() => return Err(PhotoError::Empty),
-        _ => return Err(PhotoError::Format),
+    if bytes.is_empty() {
+        return Err(PhotoError::Empty);
+    }
+    let format = format(bytes).ok_or_else(|| kind::refuse(bytes))?;
+    let has_end = match format {
+        // These decoders do not say that the end is missing.
+        ImageFormat::Jpeg => has_jpeg_end(bytes),
+        ImageFormat::WebP => has_webp_end(bytes),
+        _ => true,
     };
-    // These two decoders do not say that the end is missing.
-    match format {
-        ImageFormat::Jpeg if !has_jpeg_end(bytes) => return Err(PhotoError::Truncated("JPEG")),
-        ImageFormat::WebP if !has_webp_end(bytes) => return Err(PhotoError::Truncated("WebP")),
-        _ => {}
+    if !has_end {
+        return Err(PhotoError::Truncated(name(format)));
     }
     let failed = |error| reason(error, format);
     let reader = ImageReader::with_format(Cursor::new(bytes), format);
@@ -31,7 +38,13 @@ pub fn decode(bytes: &[u8]) -> Result<Photo, PhotoError> {
     if u64::from(width) * u64::from(height) > MAX_PIXELS {
         return Err(PhotoError::TooLarge { width, height });
     }
-    let orientation = decoder.orientation().map_err(failed)?;
+    let orientation = match format {
+        ImageFormat::Tiff => exif::orientation(bytes),
+        _ => match decoder.exif_metadata().map_err(failed)? {
+            Some(exif) => exif::orientation(&exif),
+            None => Orientation::NoTransforms,
+        },
+    };
     let mut image = DynamicImage::from_decoder(decoder).map_err(failed)?;
     image.apply_orientation(orientation);
     let (width, height) = (image.width() as usize, image.height() as usize);
@@ -39,6 +52,71 @@ pub fn decode(bytes: &[u8]) -> Result<Photo, PhotoError> {
         return Err(PhotoError::Damaged("it has no pixels".into()));
     }
     Ok(Photo { width, height, rgb: over_white(image) })
+}
+
+/// The kind of an image that is read; none of any other.
+fn format(bytes: &[u8]) -> Option<ImageFormat> {
+    // CR2, NEF and DNG begin like TIFF, and what a TIFF reader finds in them is a thumbnail.
+    let is_raw = bytes.get(8..12) == Some(b"CR\x02\0");
+    match image::guess_format(bytes).ok()? {
+        ImageFormat::Tiff if is_raw => None,
+        format @ (ImageFormat::Png
+        | ImageFormat::Jpeg
+        | ImageFormat::WebP
+        | ImageFormat::Gif
+        | ImageFormat::Bmp
+        | ImageFormat::Tiff) => Some(format),
+        _ => None,
+    }
+}
+
+/// Whether the bytes are an animation, of which [`decode`] reads the first frame: a GIF, PNG or WebP
+/// file with more than one.
+pub fn is_animation(bytes: &[u8]) -> bool {
+    let from = || Cursor::new(bytes);
+    match format(bytes) {
+        Some(ImageFormat::Png) => {
+            PngDecoder::new(from()).and_then(|decoder| decoder.is_apng()).unwrap_or(false)
+        }
+        Some(ImageFormat::WebP) => {
+            WebPDecoder::new(from()).is_ok_and(|decoder| decoder.has_animation())
+        }
+        Some(ImageFormat::Gif) => gif_images(bytes) > 1,
+        _ => false,
+    }
+}
+
+/// How many images are in a GIF file, up to two.
+fn gif_images(bytes: &[u8]) -> usize {
+    /// Bytes of the table of colours that a byte of flags says.
+    fn colours(flags: u8) -> usize {
+        if flags & 0x80 == 0 { 0 } else { 3 << ((flags & 7) + 1) }
+    }
+    // The header, and what is said of the whole screen.
+    let Some(&flags) = bytes.get(10) else { return 0 };
+    let (mut at, mut images) = (13 + colours(flags), 0);
+    while images < 2 {
+        let data = match bytes.get(at) {
+            // An extension, and its kind.
+            Some(0x21) => at + 2,
+            // An image: its place, flags, colours, and the least width of its codes.
+            Some(0x2c) => {
+                let Some(&flags) = bytes.get(at + 9) else { break };
+                images += 1;
+                at + 10 + colours(flags) + 1
+            }
+            _ => break,
+        };
+        at = data;
+        // Both are followed by blocks, of which an empty one is the last.
+        while let Some(&length) = bytes.get(at) {
+            at += 1 + usize::from(length);
+            if length == 0 {
+                break;
+            }
+        }
+    }
+    images
 }
 
 /// The pixels as RGB, what is transparent over white.
@@ -82,17 +160,23 @@ fn has_jpeg_end(bytes: &[u8]) -> bool {
     bytes.get(at..).is_some_and(|rest| memchr::memmem::find(rest, &EOI).is_some())
 }
 
-fn reason(error: ImageError, format: ImageFormat) -> PhotoError {
-    let name = match format {
+fn name(format: ImageFormat) -> &'static str {
+    match format {
         ImageFormat::Png => "PNG",
         ImageFormat::WebP => "WebP",
+        ImageFormat::Gif => "GIF",
+        ImageFormat::Bmp => "BMP",
+        ImageFormat::Tiff => "TIFF",
         _ => "JPEG",
-    };
+    }
+}
+
+fn reason(error: ImageError, format: ImageFormat) -> PhotoError {
     // Decoders wrap a missing end into an error of their own, whose words are all that is left.
     let text = error.to_string();
     let early = ["unexpected end", "unexpected EOF", "failed to fill whole buffer"];
     if early.iter().any(|words| text.contains(words)) {
-        return PhotoError::Truncated(name);
+        return PhotoError::Truncated(name(format));
     }
     // One line, whatever the decoder says.
     PhotoError::Damaged(text.split_whitespace().collect::<Vec<_>>().join(" "))

@@ -7,9 +7,17 @@ pub enum PhotoError {
     /// There are no bytes.
     #[error("the file is empty")]
     Empty,
-    /// Another kind of file, whatever its name says.
-    #[error("it is no PNG, JPEG or WebP image")]
+    /// Nothing that is known, whatever its name says.
+    #[error("it is no PNG, JPEG, WebP, GIF, BMP or TIFF image")]
     Format,
+    /// Another kind of file, whatever its name says.
+    #[error("it is {name}, which is not read: {help}")]
+    Kind {
+        /// The kind, with its article.
+        name: &'static str,
+        /// What to do.
+        help: &'static str,
+    },
     /// A header that claims more than [`MAX_PIXELS`].
     #[error(
         "it is {width} x {height} pixels; at most {} million are read: make it smaller",

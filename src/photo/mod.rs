@@ -2,7 +2,9 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `decode.rs` | PNG, JPEG, WebP to RGB, upright; refuses what is too large |
+//! | `decode.rs` | PNG, JPEG, WebP, GIF, BMP, TIFF to RGB, upright; refuses what is too large |
+//! | `kind.rs` | names other kinds of files |
+//! | `exif.rs` | how the camera was held |
 //! | `grey.rs` | [`Photo`], [`Grey`], luma |
 //! | `resize.rs` | antialiased bilinear, the bytes of PIL |
 //! | `hand.rs` | finds the hand, squares it and evens the background |
@@ -13,11 +15,13 @@
 
 mod decode;
 mod error;
+mod exif;
 mod grey;
 mod hand;
+mod kind;
 mod resize;
 
-pub use decode::decode;
+pub use decode::{decode, is_animation};
 pub use error::PhotoError;
 pub use grey::{Grey, Photo};
 

@@ -38,7 +38,7 @@ impl Failure {
 impl From<PhotoError> for Failure {
     fn from(error: PhotoError) -> Self {
         let status = match error {
-            PhotoError::Format => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            PhotoError::Format | PhotoError::Kind { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             PhotoError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             _ => StatusCode::BAD_REQUEST,
         };

@@ -1,4 +1,4 @@
-//! `POST /predict`: the body is a PNG, JPEG or WebP file; the answer what `signet predict --json`
+//! `POST /predict`: the body is a PNG, JPEG, WebP, GIF, BMP or TIFF file; the answer what `signet predict --json`
 //! prints of it, without the path.
 
 use axum::body::{Body, Bytes, HttpBody};

@@ -12,7 +12,6 @@ use crate::files::{FolderLock, is_part, remove_abandoned, write_atomic};
 use crate::predict::TrainedModel;
 use crate::{Error, Result, checkpoint, words};
 use serde::{Deserialize, Serialize};
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -55,7 +54,7 @@ pub struct Record {
     /// The settings.
     #[serde(flatten)]
     pub config: Config,
-    /// What `--data` asked for.
+    /// What `--data` asked for, as [`Request::kept`] says it.
     pub data: String,
     /// Where the data came from, in words.
     pub data_source: String,
@@ -81,7 +80,7 @@ impl Record {
     /// Its data, as `--data` names it. Hands that were drawn because there was no network are drawn
     /// again, also where the photographs can be had by now.
     pub fn request(&self) -> Request {
-        if self.synthetic { Request::Synthetic } else { OsString::from(&self.data).into() }
+        if self.synthetic { Request::Synthetic } else { Request::of_record(&self.data) }
     }
 
     /// That `split` is what the run called `name` was trained on.

@@ -133,7 +133,7 @@ test("a dropped, a chosen and a pasted picture are read as signet predict reads 
 
   // What is no picture is said, and the page goes on.
   await drop(page, new URL("package.json", import.meta.url).pathname, "notes.txt", "text/plain");
-  await becomes(page, "state", /^notes.txt: it is no PNG, JPEG or WebP image/);
+  await becomes(page, "state", /^notes.txt: it is no PNG, JPEG, WebP, GIF, BMP or TIFF image/);
   assert.equal(await text(page, "letter"), "–");
   writeFileSync(join(OUT, "large.png"), Buffer.alloc(11 * 2 ** 20));
   await page.locator("#file").setInputFiles(join(OUT, "large.png"));

@@ -204,6 +204,16 @@ fn gzip() {
 }
 
 #[test]
+fn utf16() {
+    fuzz(&targets::UTF16);
+}
+
+#[test]
+fn zip() {
+    fuzz(&targets::ZIP);
+}
+
+#[test]
 fn safetensors() {
     fuzz(&targets::SAFETENSORS);
 }

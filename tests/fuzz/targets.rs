@@ -5,10 +5,11 @@ use crate::common::photos::{bad_files, photo_cases};
 use crate::common::pth::{self, Floats, Pickle, ordered_dict};
 use crate::mutate::{below, changed};
 use flate2::{Compression, Crc, write::GzEncoder};
-use signet::data::parse_csv;
+use image::ImageFormat;
+use signet::data::{parse_csv, read_folder};
 use signet::device::cuda::KernelCache;
 use signet::nn::{StateDict, Value, Values};
-use signet::photo::{Crop, decode};
+use signet::photo::{Crop, decode, is_animation};
 use signet::rng::Sequence;
 use signet::train::State;
 use signet::{Shape, checkpoint};
@@ -45,13 +46,38 @@ pub const CSV: Target = Target {
     name: "csv",
     memory: 96 << 20,
     seeds: || {
-        vec![text(&["0", "24", "7"], "\r\n"), text(&["9"], "\n"), b"\xef\xbb\xbflabel".into()]
+        let plain = text(&["3", "24"], "\n");
+        let replaced =
+            |old: &str, new: &str| String::from_utf8_lossy(&plain).replace(old, new).into_bytes();
+        let plain_files =
+            [text(&["0", "24", "7"], "\r\n"), text(&["9"], "\n"), b"\xef\xbb\xbflabel".into()];
+        // As other programs write it: separators, quotes, numbers of rows, parts of numbers, CR.
+        let others = [
+            replaced(",", ";"),
+            replaced(",", "\" \t\""),
+            replaced("\n", "\r"),
+            replaced("label", "Unnamed: 0,label"),
+            [&b"index,"[..], &replaced("\n", "\n1,")].concat(),
+            replaced(",7,", ",7.0,"),
+            replaced("\n", ",\n"),
+        ];
+        plain_files.into_iter().chain(others).collect()
     },
     change: |pool, random| changed(pool, &CSV_WORDS, random),
     read: read_csv,
 };
 
-const CSV_WORDS: [&[u8]; 14] = [
+const CSV_WORDS: [&[u8]; 24] = [
+    b";",
+    b"\t",
+    b" ",
+    b"'",
+    b".0",
+    b",0",
+    b"Unnamed: 0",
+    b"1.07e+02",
+    b"\0",
+    b"\xff\xfe",
     b",",
     b"\n",
     b"\r\n",
@@ -134,6 +160,113 @@ fn unpacked(bytes: &[u8]) -> Vec<u8> {
     // What is damaged ends early.
     _ = flate2::read::MultiGzDecoder::new(bytes).take(32 << 10).read_to_end(&mut text);
     text
+}
+
+pub const UTF16: Target = Target {
+    name: "utf16",
+    memory: 96 << 20,
+    seeds: || {
+        let text = text(&["0", "24"], "\r\n");
+        let letters = "\u{feff}label,😀,\u{e9}\n".as_bytes();
+        vec![utf16(&text, true), utf16(&text, false), utf16(letters, true), utf16(letters, false)]
+    },
+    change: |pool, random| match random.next_u32() % 4 {
+        0 => changed(pool, &[b"\xff\xfe", b"\xfe\xff", b"\x00\xd8", b"\xdc\x00", b"\0"], random),
+        // The text changed, and written as UTF-16 again.
+        _ => {
+            let bytes = &pool[below(random, pool.len())];
+            let is_little = bytes.get(1).is_some_and(|byte| *byte == 0 || *byte == 0xfe);
+            let units = bytes.chunks_exact(2).map(|unit| match is_little {
+                true => u16::from_le_bytes([unit[0], unit[1]]),
+                false => u16::from_be_bytes([unit[0], unit[1]]),
+            });
+            let text: String = char::decode_utf16(units).map(|c| c.unwrap_or('?')).collect();
+            let text = changed(&[text.into_bytes()], &CSV_WORDS, random);
+            utf16(&text, random.next_u32() % 2 == 0)
+        }
+    },
+    read: read_csv,
+};
+
+fn utf16(text: &[u8], is_little: bool) -> Vec<u8> {
+    let text = String::from_utf8_lossy(text);
+    let bytes = |unit: u16| if is_little { unit.to_le_bytes() } else { unit.to_be_bytes() };
+    text.encode_utf16().flat_map(bytes).collect()
+}
+
+// Archives: what a list of files says, and what is in them.
+
+pub const ZIP: Target = Target {
+    name: "zip",
+    memory: 96 << 20,
+    seeds: || {
+        let (train, test) = (text(&["3", "24"], "\n"), text(&["0"], "\r\n"));
+        vec![
+            archive(&[("sign_mnist_train.csv", &train), ("sign_mnist_test.csv", &test)], true),
+            archive(&[("a/sign_mnist_valid.csv", &test), ("sign_mnist_train.csv", &train)], false),
+            archive(&[("sign_mnist_train.csv", &pack(&train, 6))], true),
+            archive(&[("xl/workbook.xml", b""), ("A/1.png", b"x")], true),
+            archive(&[("../x.csv", b"label")], false),
+        ]
+    },
+    change: |pool, random| match random.next_u32() % 4 {
+        0..2 => changed(pool, &ZIP_WORDS, random),
+        // Files that were changed, in a whole archive.
+        2 => {
+            let train = changed(&[text(&["3", "24"], "\n")], &CSV_WORDS, random);
+            let test = changed(&[text(&["1"], "\n")], &CSV_WORDS, random);
+            let is_packed = random.next_u32() % 2 == 0;
+            archive(&[("sign_mnist_train.csv", &train), ("sign_mnist_test.csv", &test)], is_packed)
+        }
+        // Names that were changed; and as much as fits a small file.
+        _ => {
+            let name = changed(&[b"sign_mnist_train.csv".to_vec()], &ZIP_WORDS, random);
+            let unit = text(&["7"], "\n");
+            let many = unit.repeat(below(random, (8 << 20) / unit.len()));
+            let name = String::from_utf8_lossy(&name).into_owned();
+            let name = if name == "sign_mnist_test.csv" { String::new() } else { name };
+            archive(&[(&name, &many), ("sign_mnist_test.csv", &unit)], true)
+        }
+    },
+    read: |bytes| {
+        let file = temporary_file();
+        std::fs::write(file.path(), bytes).unwrap();
+        let name = file.path().display().to_string();
+        let from_file = read_folder(file.path()).map(|split| split.train.len() + split.valid.len());
+        // What cannot be sought in goes another way to the one file in it.
+        let outcomes = [outcome(from_file).replace(&name, ""), read_csv(bytes)];
+        if outcomes[0].starts_with("ok") { outcomes[0].clone() } else { outcomes.join(" ") }
+    },
+};
+
+const ZIP_WORDS: [&[u8]; 12] = [
+    b"PK\x01\x02",
+    b"PK\x03\x04",
+    b"PK\x05\x06",
+    b"PK\x06\x06",
+    b"PK\x07\x08",
+    b"\x01\0\x10\0",
+    b"sign_mnist_train.csv",
+    b"../",
+    b"/",
+    b".gz",
+    b"\0",
+    b"\\",
+];
+
+fn archive(files: &[(&str, &[u8])], is_packed: bool) -> Vec<u8> {
+    use zip::CompressionMethod::{Deflated, Stored};
+    let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default()
+        .compression_method(if is_packed { Deflated } else { Stored })
+        .compression_level(is_packed.then_some(1));
+    for (name, bytes) in files {
+        // Names that the writer refuses make an archive without the file.
+        if writer.start_file(*name, options).is_ok() {
+            writer.write_all(bytes).unwrap();
+        }
+    }
+    writer.finish().unwrap().into_inner()
 }
 
 // safetensors: a model's values; a state, whose words must get past the checksum.
@@ -398,7 +531,13 @@ pub const PHOTO: Target = Target {
     seeds: || {
         let good = photo_cases().into_iter().map(|case| case.file);
         let bad = bad_files().into_iter().map(|(_, file)| file);
-        good.chain(bad).filter(|file| file.len() < 16 << 10).collect()
+        let picture = image::RgbImage::from_fn(7, 5, |x, y| image::Rgb([30 * x as u8, y as u8, 9]));
+        let others = [ImageFormat::Gif, ImageFormat::Bmp, ImageFormat::Tiff].map(|format| {
+            let mut file = std::io::Cursor::new(Vec::new());
+            picture.write_to(&mut file, format).unwrap();
+            file.into_inner()
+        });
+        good.chain(bad).chain(others).filter(|file| file.len() < 16 << 10).collect()
     },
     change: |pool, random| {
         let bytes = changed(pool, &PHOTO_WORDS, random);
@@ -406,6 +545,7 @@ pub const PHOTO: Target = Target {
     },
     read: |bytes| {
         let photo = decode(bytes);
+        std::hint::black_box(is_animation(bytes));
         if let Ok(photo) = &photo {
             assert_eq!(photo.rgb.len(), 3 * photo.width * photo.height);
             // What is done with it next; the larger ones take their time.
@@ -419,7 +559,13 @@ pub const PHOTO: Target = Target {
     },
 };
 
-const PHOTO_WORDS: [&[u8]; 17] = [
+const PHOTO_WORDS: [&[u8]; 23] = [
+    b"GIF89a",
+    b"\x21\xf9\x04",
+    b"BM",
+    b"II*\0",
+    b"MM\0*",
+    b"ftypheic",
     b"IHDR",
     b"IDAT",
     b"IEND",

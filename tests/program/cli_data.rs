@@ -93,13 +93,19 @@ fn every_bad_input_is_an_error_with_its_place() {
     not_utf8[end - 3] = 0xfe;
     // A gzip header and the beginning of a stored block of 5 bytes.
     let truncated = b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x01\x05\0\xfa\xffla";
-    let cases: [(&str, Vec<u8>, &str); 14] = [
+    let glued = good.replacen("\r\n24,", ",24,", 1);
+    let cases: [(&str, Vec<u8>, &str); 19] = [
         ("empty", Vec::new(), "valid.csv: the file is empty"),
         ("only-header", csv(&[]).into(), "valid.csv:1: there is a header but no row"),
         ("no-header", csv(&["0"]).split_once('\n').unwrap().1.into(), "valid.csv:1: the header is"),
         ("other-header", good.replacen("pixel9", "p9", 1).into(), "valid.csv:1:10: the header has"),
         ("short-row", good.replacen("0,100,", "0,", 1).into(), "valid.csv:2: the row has 784"),
         ("long-row", good.replacen("0,100,", "0,1,1,", 1).into(), "valid.csv:2: the row has 786"),
+        ("surplus", good.replace("100\r\n", "100,x\r\n").into(), "valid.csv:2: the row has 786"),
+        ("glued", glued.into(), "valid.csv:2: the row has 1570 columns, not 785"),
+        ("parquet", b"PAR1".to_vec(), "valid.csv: it is a Parquet file, not CSV text"),
+        ("page", b"<!doctype html>".to_vec(), "valid.csv: it is a web page, not CSV text"),
+        ("cut-utf16", b"\xff\xfel\0a".to_vec(), "valid.csv:1: the UTF-16 text ends in"),
         ("text", good.replacen("24,100", "24,red", 1).into(), "valid.csv:3:2: pixel1 is \"red\""),
         ("256", good.replacen("24,100", "24,256", 1).into(), "valid.csv:3:2: pixel1 is \"256\""),
         ("minus", good.replacen("24,100", "24,-1", 1).into(), "valid.csv:3:2: pixel1 is \"-1\""),
@@ -324,4 +330,52 @@ fn a_full_disk_is_an_error() {
     let output = command.stdout(full).stderr(Stdio::piped()).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("error: cannot write stdout"), "{}", stderr(&output));
+}
+
+/// Whoever writes into a pipe may never come.
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_no_data() {
+    let home = Home::new();
+    let pipe = home.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert!(home.error(&["data", "info", "--data", "pipe"]).contains("pipe: it is not a folder"));
+    fs::create_dir(home.path("d")).unwrap();
+    for name in ["sign_mnist_train.csv", "archive.zip"] {
+        fs::rename(&pipe, home.path("d").join(name)).unwrap();
+        let error = home.error(&["data", "info", "--data", "d"]);
+        assert!(error.contains("d: there is no sign_mnist_train.csv in it"), "{error}");
+        fs::rename(home.path("d").join(name), &pipe).unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_whose_name_is_no_utf8_is_data() {
+    use std::os::unix::ffi::OsStrExt;
+    let home = Home::new();
+    home.folder("d", csv(&["0"]).as_bytes(), csv(&["24"]).as_bytes());
+    let name = std::ffi::OsStr::from_bytes(b"d\xfe");
+    fs::rename(home.path("d"), home.0.path().join(name)).unwrap();
+    let output = home.command(&["data", "info", "--json", "--data"]).arg(name).output().unwrap();
+    let info: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(info["files"][0]["path"], "d\u{fffd}/sign_mnist_train.csv", "{}", stderr(&output));
+}
+
+#[test]
+fn info_describes_an_archive() {
+    let home = Home::new();
+    let mut writer = zip::ZipWriter::new(fs::File::create(home.path("archive.zip")).unwrap());
+    for (name, labels) in [("sign_mnist_train.csv", ["0"]), ("sign_mnist_test.csv", ["24"])] {
+        writer.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        std::io::Write::write_all(&mut writer, csv(&labels).as_bytes()).unwrap();
+    }
+    writer.finish().unwrap();
+    for data in ["archive.zip", "."] {
+        let text = home.stdout(&["data", "info", "--data", data]);
+        let place = Path::new(data).join("archive.zip");
+        let place = if data == "." { place } else { data.into() };
+        let file = format!("file     {}/sign_mnist_train.csv (sha256 ", place.display());
+        assert!(text.contains(&file) && text.contains("1 train, 1 valid"), "{text}");
+    }
 }

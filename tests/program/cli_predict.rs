@@ -148,10 +148,10 @@ fn what_cannot_be_read_is_named_and_the_others_are_predicted() {
         let line = messages.iter().find(of).unwrap_or_else(|| panic!("{name}: {messages:#?}"));
         assert!(line.contains(message), "{line}");
     };
-    said("text.png", "it is no PNG, JPEG or WebP image");
+    said("text.png", "it is no PNG, JPEG, WebP, GIF, BMP or TIFF image");
     said("truncated.jpg", "ends too early");
     said("huge.png", "50000 x 50000 pixels");
-    said("no images", "there is no PNG, JPEG or WebP image in this folder");
+    said("no images", "there is no PNG, JPEG, WebP, GIF, BMP or TIFF image in this folder");
     said("missing.png", "cannot read");
 }
 
@@ -327,7 +327,7 @@ fn folders_that_cannot_be_trained_on_are_refused_with_the_reason() {
     write_grey(&data.join("one/2.png"), 60);
     refused("at least two classes are needed, it has 1");
     fs::create_dir(data.join("two")).unwrap();
-    refused("two: there is no PNG, JPEG or WebP image in the folder of this class");
+    refused("two: there is no PNG, JPEG, WebP, GIF, BMP or TIFF image in the folder of this class");
     write_grey(&data.join("two/1.png"), 90);
     refused("two: the class has one image; at least two are needed");
     for name in ["2.png", "3.png", "4.jpg", "5.webp"] {
@@ -335,7 +335,7 @@ fn folders_that_cannot_be_trained_on_are_refused_with_the_reason() {
     }
     // Of the part that is read first: the others are told of once these are repaired.
     refused("images cannot be read: ");
-    refused("(it is no PNG, JPEG or WebP image)");
+    refused("(it is no PNG, JPEG, WebP, GIF, BMP or TIFF image)");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use crate::common;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -282,4 +283,67 @@ fn evaluate_refuses_what_is_no_model() {
     refused(&truncated, "is no safetensors file");
     fs::write(&truncated, b"").unwrap();
     refused(&truncated, "is no safetensors file");
+}
+
+/// Runs the program in `folder`, where no data lies but what the test put there.
+fn run_in(folder: &Path, args: &[&OsStr]) -> std::process::Output {
+    let mut command = signet(&[]);
+    command.args(args).current_dir(folder).env_remove("SIGNET_DATA");
+    finish(start(command.env("XDG_CACHE_HOME", "/nowhere").env("HOME", "/nowhere")))
+}
+
+/// That the run `name` of `place` is measured, and gone on with, from a folder elsewhere.
+#[track_caller]
+fn check_from_elsewhere(place: &Place, name: &str) {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let folder = place.run_folder(name);
+    let evaluate = [OsStr::new("evaluate"), folder.as_os_str(), OsStr::new("--offline")];
+    let resume = ["train", "--epochs", "2", "-q", "--offline", "--resume"].map(OsStr::new);
+    for args in [&evaluate[..], &[&resume[..], &[folder.as_os_str()]].concat()] {
+        let output = run_in(elsewhere.path(), args);
+        assert!(output.status.success(), "{name}: {args:?}: {}", stderr(&output));
+        assert!(!stderr(&output).contains("synthetic hands"), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn data_that_was_named_from_one_folder_is_found_from_any() {
+    let place = Place::new(40, 10);
+    let working = tempfile::tempdir().unwrap();
+    let asl = working.path().join("data/asl_data");
+    fs::create_dir_all(&asl).unwrap();
+    for name in ["sign_mnist_train.csv", "sign_mnist_valid.csv"] {
+        fs::copy(place.data.path().join(name), asl.join(name)).unwrap();
+    }
+    let cases: [(&str, &Path, &str); 3] = [
+        ("dot", &asl, "."),
+        ("below", working.path(), "data/../data/asl_data"),
+        // What `auto` finds below the folder it is run in.
+        ("auto", working.path(), "auto"),
+    ];
+    for (name, from, data) in cases {
+        let out = place.out.path().to_str().unwrap();
+        let args = ["train", "--epochs", "1", "-q", "--name", name, "--out", out, "--data", data];
+        let output = run_in(from, &args.map(OsStr::new));
+        assert!(output.status.success(), "{name}: {}", stderr(&output));
+        check_from_elsewhere(&place, name);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn data_in_a_folder_whose_name_is_no_utf8_is_found_again() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = Place::new(40, 10);
+    let working = tempfile::tempdir().unwrap();
+    let data = OsStr::from_bytes(b"100% \xfe");
+    fs::create_dir(working.path().join(data)).unwrap();
+    for name in ["sign_mnist_train.csv", "sign_mnist_valid.csv"] {
+        fs::copy(place.data.path().join(name), working.path().join(data).join(name)).unwrap();
+    }
+    let out = place.out.path().to_str().unwrap();
+    let args = ["train", "--epochs", "1", "-q", "--name", "a", "--out", out, "--data"];
+    let output = run_in(working.path(), &[&args.map(OsStr::new)[..], &[data]].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    check_from_elsewhere(&place, "a");
 }

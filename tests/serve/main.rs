@@ -76,7 +76,7 @@ fn what_cannot_be_answered_is_an_error_that_says_why() {
         let answer = post(&[], &bytes);
         let (status, message) = match &*name {
             "empty.png" => (400, "the file is empty"),
-            "gif.png" | "text.png" => (415, "it is no PNG, JPEG or WebP image"),
+            "text.png" => (415, "it is no PNG, JPEG, WebP, GIF, BMP or TIFF image"),
             "huge.png" | "huge.jpg" => (413, " pixels; at most 50 million are read"),
             "truncated.jpg" | "truncated.png" | "truncated.webp" => (400, "ends too early"),
             _ => (400, ""),
@@ -88,7 +88,7 @@ fn what_cannot_be_answered_is_an_error_that_says_why() {
     post(&["Content-Type: multipart/form-data; boundary=x"], b"--x\r\n\r\n--x--")
         .check_error(415, "not a form");
     let text = post(&["Content-Type: text/plain"], b"a letter").error(415);
-    assert_eq!(text, "it is no PNG, JPEG or WebP image");
+    assert_eq!(text, "it is no PNG, JPEG, WebP, GIF, BMP or TIFF image");
 
     // Too large: announced or not, sent or not.
     let large = vec![0; MAX_BODY + (1 << 20)];

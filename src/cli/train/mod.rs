@@ -309,7 +309,7 @@ impl Args {
         let split = self.data.load()?;
         let record = Record {
             config,
-            data: self.data.data.to_string(),
+            data: self.data.data.kept(&split.source),
             data_source: split.source.to_string(),
             synthetic: split.source.is_synthetic(),
             data_sha256: split.digest(),
