@@ -138,6 +138,9 @@ fn about(path: &Path, model: &TrainedModel) -> About {
     let data = RunFolder::open(path).and_then(|run| run.record()).ok().map(|record| {
         // Where it lies is nobody's business who may look at the page from elsewhere.
         let place = if record.synthetic { None } else { record.data_source.rfind(" (") };
+        if record.whole_images {
+            return "a folder of images".to_owned();
+        }
         record.data_source[..place.unwrap_or(record.data_source.len())].to_owned()
     });
     About { data, synthetic: model.synthetic, ..About::new(name, &model.classes) }

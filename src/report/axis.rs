@@ -108,6 +108,7 @@ impl Axis {
         match self.scale {
             Scale::Linear => value,
             Scale::Log => value.log10(),
+            Scale::Missing(_) if value.is_nan() => value,
             Scale::Missing(floor) => -((1.0 - value).max(0.0) + floor).log10(),
         }
     }

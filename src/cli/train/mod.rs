@@ -369,8 +369,7 @@ impl Args {
 fn next(run: &RunFolder, letters: bool) -> String {
     let folder = words::path(run.path());
     let image = if letters { "hand.jpg" } else { "image.jpg" };
-    let mut lines =
-        format!("next:\n  signet evaluate {folder}\n  signet predict {folder} {image}");
+    let mut lines = format!("next:\n  signet evaluate {folder}\n  signet predict {folder} {image}");
     if cfg!(feature = "serve") {
         lines += &format!("\n  signet serve {folder} --open");
     }
