@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::keys::{self, Wanted};
 use crate::checkpoint::{self, Metadata, invalid, usable};
-use crate::data::{CLASSES, DataLoader, Dataset, PIXELS, SIDE, letters};
+use crate::data::{CLASSES, DataLoader, Dataset, PIXELS, SIDE, are_letters, letters};
 use crate::device::{AnyDevice, Device, OnDevice};
 use crate::nn::{Module, Sequential, State, StateDict, asl};
 use crate::train::{BEST, Evaluation, Record, RunFolder, STATE_WORDS, evaluate};
@@ -348,7 +348,8 @@ pub fn top(probabilities: &[f64], count: usize) -> Vec<(usize, f64)> {
 const NAMED: usize = 5;
 
 /// What a model says about one image. As JSON it is what `signet predict --json` prints and
-/// `signet serve` answers: `{"letter", "probability", "top": [{"letter", "probability"}, …]}`.
+/// `signet serve` answers: `{"class", "probability", "top": [{"class", "probability"}, …]}`, and
+/// `"letter"` beside each `"class"` where the classes are letters of the alphabet.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Prediction {
     /// The most probable class.
@@ -362,7 +363,10 @@ pub struct Prediction {
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Guess {
     /// The name of the class.
-    pub letter: String,
+    pub class: String,
+    /// The same, if all classes of the model are letters of the alphabet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub letter: Option<String>,
     /// Between 0 and 1.
     pub probability: f64,
 }
@@ -370,9 +374,10 @@ pub struct Guess {
 impl Prediction {
     /// Of the `probabilities` of `classes`, which are as many.
     pub fn new(classes: &[String], probabilities: &[f64]) -> Self {
-        let guess = |(class, probability): (usize, f64)| Guess {
-            letter: classes.get(class).cloned().unwrap_or_default(),
-            probability,
+        let letters = are_letters(classes);
+        let guess = |(class, probability): (usize, f64)| {
+            let class = classes.get(class).cloned().unwrap_or_default();
+            Guess { letter: letters.then(|| class.clone()), class, probability }
         };
         let top: Vec<Guess> = top(probabilities, NAMED).into_iter().map(guess).collect();
         // A network has at least one class.

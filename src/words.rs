@@ -18,6 +18,26 @@ pub(crate) fn count(number: u64) -> String {
     words
 }
 
+/// A count and what is counted, a regular noun: `1 epoch`, `27,455 images`.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
+/// A size in bytes: `512 bytes`, `9.8 MB`, `105 MB`; units are powers of a thousand.
+pub(crate) fn bytes(number: u64) -> String {
+    if number < 1000 {
+        return counted(number, "byte");
+    }
+    let (mut size, mut unit) = (number as f64 / 1e3, "kB");
+    for next in ["MB", "GB", "TB"] {
+        // What would be rounded to a thousand is one of the next.
+        if size >= 999.5 {
+            (size, unit) = (size / 1e3, next);
+        }
+    }
+    if size < 99.95 { format!("{size:.1} {unit}") } else { format!("{size:.0} {unit}") }
+}
+
 /// Bytes as lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -64,6 +84,23 @@ fn is_obeyed(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_singular() {
+        assert_eq!(
+            [0, 1, 2, 27_455].map(|n| counted(n, "image")).join(", "),
+            "0 images, 1 image, 2 images, 27,455 images"
+        );
+    }
+
+    #[test]
+    fn sizes_have_the_unit_that_fits() {
+        let sizes = [1, 999, 1000, 9_800_000, 99_960_000, 105_000_000, 999_600_000, 6_900_000_000];
+        assert_eq!(
+            sizes.map(bytes).join(", "),
+            "1 byte, 999 bytes, 1.0 kB, 9.8 MB, 100 MB, 105 MB, 1.0 GB, 6.9 GB"
+        );
+    }
 
     #[test]
     fn a_terminal_obeys_no_name() {

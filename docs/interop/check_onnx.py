@@ -3,7 +3,9 @@
 
   check_onnx.py MODEL.onnx EXAMPLES.safetensors
 
-EXAMPLES holds `images` [N, 1, 28, 28] and `logits` [N, classes]. Prints the largest difference as a
+  signet export runs/asl-1 --onnx MODEL.onnx --examples EXAMPLES.safetensors
+
+writes both. EXAMPLES holds `images` [N, 1, 28, 28] and `logits` [N, classes]. Prints the largest difference as a
 share of the largest logit, and fails (exit code 1) above 1e-5. Needs onnxruntime, numpy and
 safetensors.
 """

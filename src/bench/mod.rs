@@ -31,7 +31,7 @@ pub use measured::{About, Case, Effort, Measured, Work};
 pub use reference::Reference;
 pub use roofline::{Limit, Peaks, Roofline};
 pub use spread::Spread;
-pub use training::trace_step;
+pub use training::{trace_layers, trace_step};
 
 use crate::Result;
 use crate::device::{Cost, KernelRun};

@@ -3,8 +3,11 @@
 use super::{Effort, Measured, Plan, Spread, Timing};
 use crate::data::{Split, synthetic};
 use crate::device::KernelRun;
+use crate::nn::Place;
 use crate::train::{Config, Outcome, Trainer};
 use crate::{Error, Result};
+use std::cell::RefCell;
+use std::rc::Rc;
 
 /// Classes of the data set.
 pub(super) const CLASSES: usize = 24;
@@ -70,18 +73,44 @@ fn measure<D: Measured>(
 /// # Errors
 /// As [`Trainer::run_epoch`].
 pub fn trace_step<D: Measured>(device: &D, config: &Config, fuse: bool) -> Result<Vec<KernelRun>> {
+    let runs = trace_layers(device, config, fuse)?;
+    Ok(runs.into_iter().map(|(_, run)| run).collect())
+}
+
+/// The same, each kernel with the layers that it works for: nothing for what is outside of the model.
+///
+/// # Errors
+/// As [`Trainer::run_epoch`].
+pub fn trace_layers<D: Measured>(
+    device: &D,
+    config: &Config,
+    fuse: bool,
+) -> Result<Vec<(String, KernelRun)>> {
     device.prepare();
     // Two batches, so that the epoch can be left after the first.
     let split: Split = synthetic(config.seed, 2 * config.batch_size, 1);
     let mut trainer = Trainer::new(device, config.clone(), &split)?;
     trainer.model().fuse(fuse);
-    let mut runs = Vec::new();
+    let (here, runs) = (Rc::new(RefCell::new(Place::Outside)), Rc::new(RefCell::new(Vec::new())));
+    let (place, found, traced) = (Rc::clone(&here), Rc::clone(&runs), device.clone());
+    // What was launched since the last change of place belongs to the place before.
+    let enter = move |next: Place| {
+        let before = place.replace(next);
+        found.borrow_mut().extend(traced.take_trace().into_iter().map(|run| (before.clone(), run)));
+        traced.start_trace();
+    };
+    trainer.model().on_place(enter.clone());
     device.start_trace();
+    let mut step = None;
     trainer.run_epoch(|_| {
-        runs = device.take_trace();
+        enter(Place::Outside);
+        step.get_or_insert_with(|| runs.borrow().clone());
         false
     })?;
-    Ok(runs)
+    device.take_trace();
+    let model = trainer.model();
+    let named = |(place, run): (Place, KernelRun)| (model.name_of(&place), run);
+    Ok(step.unwrap_or_default().into_iter().map(named).collect())
 }
 
 fn interrupted() -> Error {

@@ -3,10 +3,11 @@
 use std::io;
 use std::path::Path;
 
-use font8x8::UnicodeFonts;
 use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, ImageEncoder, ImageResult};
+use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
 
+use super::columns::cut;
 use super::output::{can_write, write_file};
 use crate::data::DataError;
 use crate::report::picture::png;
@@ -15,16 +16,22 @@ use crate::{Error, Result};
 /// Screen pixels per image pixel.
 const ENLARGE: usize = 4;
 
-/// Screen pixels per pixel of the 8x8 font.
-const ENLARGE_FONT: usize = 2;
-
 /// Free pixels around each image.
 const GAP: usize = 12;
 
 /// Of 100: edges of letters stay clean.
 const JPEG_QUALITY: u8 = 95;
 
-const CAPTION: usize = 8 * ENLARGE_FONT;
+/// The type: Noto Sans Mono, drawn already, a byte of ink a pixel.
+const FONT: (FontWeight, RasterHeight) = (FontWeight::Regular, RasterHeight::Size16);
+
+/// Height of a caption, and the width of a letter of it.
+const CAPTION: usize = FONT.1.val();
+const LETTER: usize = get_raster_width(FONT.0, FONT.1);
+
+/// What stands for a letter that the type does not have.
+const UNKNOWN: char = '?';
+
 const PAPER: u8 = 255;
 const INK: u8 = 32;
 
@@ -57,8 +64,8 @@ impl Picture {
                 }
             }
             // As much of the name as fits below its image.
-            let name: String = name.chars().take(width * ENLARGE / CAPTION).collect();
-            let text_width = name.chars().count() * CAPTION;
+            let name = cut(name, width * ENLARGE / LETTER);
+            let text_width = name.chars().count() * LETTER;
             let indent = (width * ENLARGE).saturating_sub(text_width) / 2;
             sheet.text(left + indent, top + height * ENLARGE + GAP / 2, &name);
         }
@@ -74,13 +81,14 @@ impl Picture {
     }
 
     fn text(&mut self, left: usize, top: usize, text: &str) {
-        for (place, letter) in text.chars().enumerate() {
-            // Each byte is a row of the glyph, its lowest bit the leftmost pixel.
-            let glyph = font8x8::BASIC_FONTS.get(letter).unwrap_or_default();
-            for (y, row) in glyph.iter().enumerate() {
-                for x in (0..8).filter(|x| row >> x & 1 == 1) {
-                    let column = left + place * CAPTION + x * ENLARGE_FONT;
-                    self.square(column, top + y * ENLARGE_FONT, ENLARGE_FONT, INK);
+        let glyph = |letter: char| get_raster(letter, FONT.0, FONT.1);
+        // It has no ellipsis.
+        for (place, letter) in text.chars().map(|c| if c == '…' { '.' } else { c }).enumerate() {
+            let Some(glyph) = glyph(letter).or_else(|| glyph(UNKNOWN)) else { continue };
+            for (y, row) in glyph.rows().enumerate() {
+                for (x, &ink) in row.iter().enumerate().filter(|(_, ink)| **ink > 0) {
+                    let grey = u32::from(PAPER) - u32::from(PAPER - INK) * u32::from(ink) / 255;
+                    self.square(left + place * LETTER + x, top + y, 1, grey as u8);
                 }
             }
         }
@@ -196,9 +204,27 @@ mod tests {
             let rows = GAP + 28 * ENLARGE + 6..GAP + 28 * ENLARGE + 6 + CAPTION;
             let columns = GAP + cell * 124..GAP + cell * 124 + 112;
             rows.flat_map(|y| columns.clone().map(move |x| (x, y)))
-                .filter(|&(x, y)| at(x, y) == INK)
-                .count()
+                .map(|(x, y)| usize::from(PAPER - at(x, y)))
+                .sum::<usize>()
         };
-        assert!(caption(0) > 50 && caption(1) > 50 && caption(0) != caption(1), "C and A");
+        assert!(caption(0) > 2000 && caption(1) > 2000 && caption(0) != caption(1), "C and A");
+    }
+
+    /// Type is smooth: its rims have greys between ink and paper.
+    #[test]
+    fn names_are_cut_to_their_image_and_unknown_letters_are_to_be_seen() {
+        let image = [0; 28 * 28];
+        let cells = [(&image[..], "a name that is longer than its image"), (&image[..], "手")];
+        let sheet = Picture::of(&cells, [28, 28], 2);
+        let column = |x: usize| {
+            let rows = GAP + 28 * ENLARGE + GAP / 2..GAP + 28 * ENLARGE + GAP / 2 + CAPTION;
+            rows.map(|y| sheet.pixels[y * sheet.width + x]).collect::<Vec<_>>()
+        };
+        let greys: std::collections::BTreeSet<u8> = (GAP..GAP + 112).flat_map(column).collect();
+        assert!(greys.len() > 8, "{greys:?}");
+        let free = GAP + 28 * ENLARGE..GAP + 28 * ENLARGE + GAP;
+        assert!(free.flat_map(column).all(|grey| grey == PAPER), "between the names");
+        let second = GAP + 124..GAP + 124 + 112;
+        assert!(second.flat_map(column).any(|grey| grey < 128), "a question mark");
     }
 }

@@ -7,8 +7,10 @@ use std::process::ExitCode;
 use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
 
+use super::columns::Table;
 use super::contact_sheet::{Picture, PictureFile};
 use super::data_args::{fetch, would_download};
+use super::terminal::table_width;
 use super::{AugmentArgs, DataArgs, print};
 use crate::data::{
     self, DataError, Dataset, FolderFiles, PUBLISHED, Request, Source, Split, text_sha256,
@@ -16,7 +18,8 @@ use crate::data::{
 use crate::device::Cpu;
 use crate::ops::augment::{AugmentOptions, augment};
 use crate::rng::{Philox, stream};
-use crate::{Result, Tensor, words};
+use crate::words::{self, bytes, count};
+use crate::{Result, Tensor};
 
 /// Arguments of `signet data`.
 #[derive(Debug, clap::Args)]
@@ -98,10 +101,10 @@ impl Absent {
         format!(
             "data       Sign Language MNIST, not on this machine\n\
              looked in  {}\n\
-             download   {:.0} MB from {}\n\n\
+             download   {} from {}\n\n\
              Training downloads it by itself; `signet data fetch` does so now.",
             self.looked_in.join(", "),
-            self.download_bytes as f64 / 1e6,
+            bytes(self.download_bytes),
             self.download_from
         )
     }
@@ -122,7 +125,10 @@ struct Info {
     classes: usize,
     train: PartInfo,
     valid: PartInfo,
-    letters: Vec<LetterInfo>,
+    per_class: Vec<ClassInfo>,
+    /// The same, if the classes are letters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    letters: Option<Vec<ClassInfo>>,
     /// Of the images and classes, however the files are packed and numbered.
     sha256: String,
 }
@@ -153,9 +159,11 @@ struct PartInfo {
     pixel_std: f64,
 }
 
-#[derive(Debug, Serialize)]
-struct LetterInfo {
-    letter: String,
+#[derive(Debug, Clone, Serialize)]
+struct ClassInfo {
+    class: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    letter: Option<String>,
     train: usize,
     valid: usize,
 }
@@ -187,6 +195,13 @@ impl Info {
         };
         let (train, valid) = (&split.train, &split.valid);
         let counts = train.class_counts().into_iter().zip(valid.class_counts());
+        let letters = data::are_letters(&train.classes);
+        let per_class: Vec<_> = (train.classes.iter().zip(counts))
+            .map(|(class, (train, valid))| {
+                let letter = letters.then(|| class.clone());
+                ClassInfo { class: class.clone(), letter, train, valid }
+            })
+            .collect();
         Ok(Self {
             available: true,
             source: split.source.to_string(),
@@ -199,9 +214,8 @@ impl Info {
             classes: train.classes.len(),
             train: PartInfo::new(train),
             valid: PartInfo::new(valid),
-            letters: (train.classes.iter().zip(counts))
-                .map(|(letter, (train, valid))| LetterInfo { letter: letter.clone(), train, valid })
-                .collect(),
+            letters: letters.then(|| per_class.clone()),
+            per_class,
             sha256: split.digest(),
         })
     }
@@ -224,7 +238,11 @@ impl Info {
         let _ = writeln!(
             text,
             "images   {} train, {} valid; {} x {} pixels, {} classes",
-            self.train.images, self.valid.images, self.height, self.width, self.classes
+            count(self.train.images as u64),
+            count(self.valid.images as u64),
+            self.height,
+            self.width,
+            self.classes
         );
         let _ = writeln!(
             text,
@@ -235,15 +253,15 @@ impl Info {
             self.valid.pixel_std
         );
         let _ = writeln!(text, "sha256   {} (of images and classes)\n", self.sha256);
-        let names: Vec<_> = self.letters.iter().map(|letter| words::line(&letter.letter)).collect();
-        let width = names.iter().map(|name| name.chars().count()).fold(6, usize::max);
-        let _ = writeln!(text, "{:<width$}  train  valid", "letter");
-        for (name, LetterInfo { train, valid, .. }) in names.iter().zip(&self.letters) {
-            let _ = writeln!(text, "{name:<width$} {train:>6} {valid:>6}");
+        let title = if self.letters.is_some() { "letter" } else { "class" };
+        let mut table = Table::default().names(title, 0).numbers([("train", 0), ("valid", 0)]);
+        for ClassInfo { class, train, valid, .. } in &self.per_class {
+            table.row([words::line(class), count(*train as u64), count(*valid as u64)]);
         }
-        let (train, valid) = (self.train.images, self.valid.images);
-        let _ = write!(text, "{:<width$} {train:>6} {valid:>6}", "total");
-        text
+        let parts = [self.train.images, self.valid.images];
+        let [train, valid] = parts.map(|images| count(images as u64));
+        table.row(["total".to_owned(), train, valid]);
+        text + &table.text(table_width())
     }
 }
 
@@ -352,8 +370,8 @@ impl ShowArgs {
         print(format_args!(
             "{}: {} of {} {name} images, {}",
             words::path(&self.out),
-            indices.len(),
-            part.len(),
+            count(indices.len() as u64),
+            count(part.len() as u64),
             split.source
         ))
     }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use super::columns::Table;
 use super::note;
 use crate::Result;
 use crate::device::{AnyDevice, Chosen, KernelTime, Precision, choose};
+use crate::words::count;
 
 /// Where to compute; flatten it into the arguments of a subcommand.
 #[derive(Debug, Clone, clap::Args)]
@@ -43,22 +45,26 @@ impl DeviceArgs {
     }
 }
 
-/// Times of kernels as a table, with what they are times of.
-pub fn profile_table(times: &[KernelTime], device: &AnyDevice) -> String {
+/// Times of kernels as a table of at most `width` columns, with what they are times of.
+pub fn profile_table(times: &[KernelTime], device: &AnyDevice, width: usize) -> String {
     let all: Duration = times.iter().map(|time| time.total).sum();
-    let mut table =
-        format!("{:<26}{:>9}{:>11}{:>11}{:>8}", "kernel", "calls", "total s", "us/call", "share");
+    let mut table = Table::default().names("kernel", 0).numbers([
+        ("calls", 3),
+        ("total s", 2),
+        ("us/call", 1),
+        ("share", 0),
+    ]);
     for time in times {
         let seconds = time.total.as_secs_f64();
-        table += &format!(
-            "\n{:<26}{:>9}{seconds:>11.3}{:>11.1}{:>7.1}%",
-            time.name,
-            time.calls,
-            seconds / time.calls as f64 * 1e6,
-            100.0 * seconds / all.as_secs_f64(),
-        );
+        table.row([
+            time.name.to_owned(),
+            count(time.calls),
+            format!("{seconds:.3}"),
+            format!("{:.1}", seconds / time.calls as f64 * 1e6),
+            format!("{:.1} %", 100.0 * seconds / all.as_secs_f64()),
+        ]);
     }
-    table + "\n" + what_is_timed(device)
+    table.text(width) + "\n" + what_is_timed(device)
 }
 
 /// What a profile measures.

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{note, print};
 use crate::device::cuda::{self, KernelCache, NoGpu};
 use crate::device::{DeviceChoice, Precision, choose};
+use crate::words::{bytes, counted};
 use crate::{Error, Result};
 
 /// Show the devices, and what is missing for a GPU
@@ -96,7 +97,7 @@ impl Args {
         let cache = KernelCache::of_user();
         if self.clear {
             let cleared = cache.clear()?;
-            let (files, size) = (count(cleared.files, "file"), megabytes(cleared.bytes));
+            let (files, size) = (counted(cleared.files, "file"), bytes(cleared.bytes));
             note(format_args!("removed {files} of compiled kernels ({size})"));
         }
         // Last, as trying a GPU out compiles a kernel.
@@ -160,8 +161,8 @@ impl Report {
         });
         let cache = match &self.kernel_cache {
             CacheReport { folder: None, .. } => "none".to_owned(),
-            CacheReport { folder: Some(folder), files, bytes } => {
-                format!("{folder}\n  {}, {}", count(*files, "file"), megabytes(*bytes))
+            CacheReport { folder: Some(folder), files, bytes: size } => {
+                format!("{folder}\n  {}, {}", counted(*files, "file"), bytes(*size))
             }
         };
         let features = match self.cpu.features.join(" ") {
@@ -175,7 +176,7 @@ impl Report {
                 None => String::new(),
             },
             format!("cpu           {}", self.cpu.architecture),
-            format!("  {}; {features}", count(self.cpu.cores as u64, "core")),
+            format!("  {}; {features}", counted(self.cpu.cores as u64, "core")),
         ];
         for gpu in &self.gpus {
             let gib = gpu.memory_bytes as f64 / f64::from(1 << 30);
@@ -228,13 +229,4 @@ fn cpu_features() -> Vec<&'static str> {
 
 fn dotted((major, minor): (u32, u32)) -> String {
     format!("{major}.{minor}")
-}
-
-fn megabytes(bytes: u64) -> String {
-    format!("{:.1} MB", bytes as f64 / 1e6)
-}
-
-fn count(number: u64, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{plural}")
 }

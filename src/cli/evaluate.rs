@@ -2,9 +2,12 @@
 
 use std::process::ExitCode;
 
+use super::columns::{Table, cut};
+use super::terminal::{stdout_is_terminal, table_width};
 use super::{DataArgs, DeviceArgs, ModelArgs, note, print};
-use crate::data::{Dataset, Request};
+use crate::data::{Dataset, Request, are_letters};
 use crate::metrics::{Confusion, Mistake, worst_mistakes};
+use crate::report::words::{count, counted, loss, noun, probability, share, title};
 use crate::train::{Evaluation, RunFolder};
 use crate::{Error, Result, words};
 
@@ -74,12 +77,18 @@ impl Args {
         let evaluation = model.evaluate(&chosen.device, &split.valid, self.batch_size)?;
         let errors = Errors::of(&split.valid, &evaluation, self.mistakes);
         if self.json {
-            print(errors.json(&path, &source, &evaluation)?)?;
+            print(errors.json(&path, &source, &evaluation, self.batch_size)?)?;
         } else {
-            print(format_args!("Valid - {}", evaluation.measured))?;
-            print(errors.letters())?;
-            print(errors.matrix())?;
-            print(errors.mistakes())?;
+            // The notebook's line, whose loss is a sum, is for programs; people get the mean.
+            let width = table_width();
+            if stdout_is_terminal() {
+                print(errors.outcome(&evaluation, self.batch_size))?;
+            } else {
+                print(format_args!("Valid - {}", evaluation.measured))?;
+            }
+            print(format_args!("\n{}", errors.classes(width)))?;
+            print(format_args!("\n{}", errors.matrix(width)))?;
+            print(format_args!("\n{}", errors.mistakes(width)))?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -94,22 +103,35 @@ struct Errors<'a> {
     worst: Vec<Mistake>,
 }
 
+/// The widest column of the confusion matrix where there are few classes.
+const ROOMY: usize = 7;
+
+/// With so many classes at most, the matrix has room.
+const FEW: usize = 6;
+
 /// What `--json` prints.
 #[derive(serde::Serialize)]
 struct Report<'a> {
     model: &'a str,
     data: &'a str,
+    /// As the notebook prints it: the sum of the batches' means.
     valid_loss: f64,
+    valid_mean_loss: f64,
     valid_accuracy: f64,
-    letters: Vec<LetterReport<'a>>,
+    per_class: Vec<ClassReport<'a>>,
+    /// The same, if the classes are letters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    letters: Option<Vec<ClassReport<'a>>>,
     /// A row per true class, a column per guess.
     confusion: Vec<&'a [usize]>,
     mistakes: Vec<MistakeReport<'a>>,
 }
 
-#[derive(serde::Serialize)]
-struct LetterReport<'a> {
-    letter: &'a str,
+#[derive(Clone, serde::Serialize)]
+struct ClassReport<'a> {
+    class: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    letter: Option<&'a str>,
     images: usize,
     precision: Option<f64>,
     recall: Option<f64>,
@@ -124,6 +146,11 @@ struct MistakeReport<'a> {
     probability: f64,
 }
 
+/// The mean of the losses of batches of `batch_size`, whose sum is the loss of `evaluation`.
+fn mean_loss(evaluation: &Evaluation, batch_size: usize) -> f64 {
+    evaluation.measured.loss / evaluation.losses.len().div_ceil(batch_size.max(1)) as f64
+}
+
 impl<'a> Errors<'a> {
     fn of(valid: &'a Dataset, evaluation: &Evaluation, mistakes: usize) -> Self {
         let truth: Vec<usize> = valid.labels.iter().map(|&label| label.into()).collect();
@@ -136,9 +163,17 @@ impl<'a> Errors<'a> {
         }
     }
 
-    fn json(&self, model: &str, data: &str, evaluation: &Evaluation) -> Result<String> {
-        let letter = |(class, letter): (usize, &'a String)| LetterReport {
-            letter,
+    fn json(
+        &self,
+        model: &str,
+        data: &str,
+        evaluation: &Evaluation,
+        batch_size: usize,
+    ) -> Result<String> {
+        let letters = are_letters(self.classes);
+        let class = |(class, name): (usize, &'a String)| ClassReport {
+            class: name,
+            letter: letters.then_some(name),
             images: self.confusion.images(class),
             precision: self.confusion.precision(class),
             recall: self.confusion.recall(class),
@@ -149,12 +184,15 @@ impl<'a> Errors<'a> {
             guess: &self.classes[mistake.guess],
             probability: mistake.probability,
         };
+        let per_class: Vec<_> = self.classes.iter().enumerate().map(class).collect();
         let report = Report {
             model,
             data,
             valid_loss: evaluation.measured.loss,
+            valid_mean_loss: mean_loss(evaluation, batch_size),
             valid_accuracy: evaluation.measured.accuracy,
-            letters: self.classes.iter().enumerate().map(letter).collect(),
+            letters: letters.then(|| per_class.clone()),
+            per_class,
             confusion: (0..self.classes.len()).map(|truth| self.confusion.row(truth)).collect(),
             mistakes: self.worst.iter().map(mistake).collect(),
         };
@@ -162,73 +200,191 @@ impl<'a> Errors<'a> {
             .map_err(|e| Error::argument("--json", format!("cannot be written: {e}")))
     }
 
-    /// The longest class name, and at least `least`.
-    fn name_width(&self, least: usize) -> usize {
-        self.names.iter().map(|name| name.chars().count()).fold(least, usize::max)
+    /// Accuracy and mean loss.
+    fn outcome(&self, evaluation: &Evaluation, batch_size: usize) -> String {
+        let classes = 0..self.classes.len();
+        let right: usize = classes.map(|class| self.confusion.count(class, class)).sum();
+        format!(
+            "validation accuracy {:.4} ({} of {}), mean loss {}",
+            evaluation.measured.accuracy,
+            count(right as u64),
+            counted(evaluation.losses.len() as u64, "image"),
+            loss(mean_loss(evaluation, batch_size))
+        )
     }
 
     /// A table of classes: images, how many were recognised, precision, recall, and recall as a bar.
-    fn letters(&self) -> String {
-        let width = self.name_width(6);
-        let mut table = format!(
-            "\n{:<width$}{:>8}{:>9}{:>11}{:>9}",
-            "Letter", "Images", "Correct", "Precision", "Recall"
-        );
-        let share = |share: Option<f64>| share.map_or("-".to_owned(), |x| format!("{x:.4}"));
-        for (class, letter) in self.names.iter().enumerate() {
-            let (images, hits) = (self.confusion.images(class), self.confusion.count(class, class));
-            let (precision, recall) =
-                (self.confusion.precision(class), self.confusion.recall(class));
-            let bar = "#".repeat((recall.unwrap_or(0.0) * 20.0).round() as usize);
-            let line = format!(
-                "\n{letter:<width$}{images:>8}{hits:>9}{:>11}{:>9}  {bar}",
-                share(precision),
-                share(recall)
-            );
-            table += line.trim_end();
+    fn classes(&self, width: usize) -> String {
+        let mut table = Table::default()
+            .names(title(self.classes), 0)
+            .numbers([("Images", 2), ("Correct", 3), ("Precision", 1), ("Recall", 0)])
+            .names("", 4);
+        for (class, name) in self.names.iter().enumerate() {
+            let confusion = &self.confusion;
+            table.row([
+                name.clone(),
+                count(confusion.images(class) as u64),
+                count(confusion.count(class, class) as u64),
+                share(confusion.precision(class)),
+                share(confusion.recall(class)),
+                "#".repeat((confusion.recall(class).unwrap_or(0.0) * 20.0).round() as usize),
+            ]);
         }
-        table
+        table.text(width)
     }
 
-    /// The confusion matrix; a dot is no image.
-    fn matrix(&self) -> String {
-        let width = self.name_width(1);
-        let cell = |count: usize| if count == 0 { ".".to_owned() } else { count.to_string() };
+    /// The confusion matrix; a dot is no image. What is too wide for the terminal goes on below, with
+    /// the next columns.
+    fn matrix(&self, width: usize) -> String {
+        let cell = |number: usize| if number == 0 { ".".to_owned() } else { count(number as u64) };
         let classes = 0..self.classes.len();
+        let length = |text: &str| text.chars().count();
+        let roomy = if self.classes.len() <= FEW { ROOMY } else { 1 };
+        // A name may take a third of the line, and a column no more than what is left.
+        let longest = self.names.iter().map(|name| length(name)).max().unwrap_or(0);
+        let names = longest.min((width / 3).max(1));
+        let most = width.saturating_sub(names + 1).max(1);
         let columns: Vec<usize> = (classes.clone())
             .map(|guess| {
                 let cells = classes.clone().map(|truth| cell(self.confusion.count(truth, guess)));
-                cells.map(|cell| cell.len()).fold(self.names[guess].chars().count(), usize::max)
+                let widest = cells.map(|cell| length(&cell)).fold(roomy, usize::max);
+                widest.max(length(&self.names[guess]).min(names)).min(most)
             })
             .collect();
-        let mut table = format!("\nConfusion (row: the letter, column: the guess)\n{:width$}", "");
-        for (name, column) in self.names.iter().zip(&columns) {
-            table += &format!(" {name:>column$}");
-        }
-        for truth in classes {
-            table += &format!("\n{:<width$}", self.names[truth]);
-            for (&count, column) in self.confusion.row(truth).iter().zip(&columns) {
-                table += &format!(" {:>column$}", cell(count));
+        let mut text = format!("Confusion (row: the {}, column: the guess)", noun(self.classes));
+        let mut first = 0;
+        while first < columns.len() {
+            let mut taken = names;
+            let fits = columns[first..].iter().take_while(|&&column| {
+                taken += 1 + column;
+                taken <= width
+            });
+            let last = first + fits.count().max(1);
+            // A block begins below the one before.
+            text += if first == 0 { "\n" } else { "\n\n" };
+            text += &" ".repeat(names);
+            for guess in first..last {
+                text +=
+                    &format!(" {:>1$}", cut(&self.names[guess], columns[guess]), columns[guess]);
             }
+            for truth in classes.clone() {
+                text += &format!("\n{:<names$}", cut(&self.names[truth], names));
+                for guess in first..last {
+                    let cell = cell(self.confusion.count(truth, guess));
+                    text += &format!(" {cell:>0$}", columns[guess]);
+                }
+            }
+            first = last;
         }
-        table
+        text
     }
 
     /// The worst mistakes, one a line.
-    fn mistakes(&self) -> String {
+    fn mistakes(&self, width: usize) -> String {
         if self.worst.is_empty() {
-            return "\nNo mistakes to name".to_owned();
+            return "No mistakes to name".to_owned();
         }
-        let width = self.name_width(6);
-        let mut table = format!(
-            "\nWorst mistakes (probability: of the letter)\n{:>6}  {:<width$} {:<width$} {:>11}",
-            "Image", "Letter", "Guess", "Probability"
-        );
+        let mut table = Table::default()
+            .numbers([("Image", 1)])
+            .names(title(self.classes), 0)
+            .names("Guess", 0)
+            .numbers([("Probability", 2)]);
         for mistake in &self.worst {
-            let (truth, guess) = (&self.names[mistake.truth], &self.names[mistake.guess]);
-            let (index, p) = (mistake.index, mistake.probability);
-            table += &format!("\n{index:>6}  {truth:<width$} {guess:<width$} {p:>11.2e}");
+            table.row([
+                count(mistake.index as u64),
+                self.names[mistake.truth].clone(),
+                self.names[mistake.guess].clone(),
+                probability(mistake.probability),
+            ]);
         }
-        table
+        let noun = noun(self.classes);
+        format!("Worst mistakes (probability: of the {noun})\n{}", table.text(width))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn errors(classes: &[String]) -> Errors<'_> {
+        let truth: Vec<usize> = (0..20 * classes.len()).map(|i| i % classes.len()).collect();
+        let predicted: Vec<usize> =
+            truth.iter().enumerate().map(|(i, &c)| if i == 1 { 0 } else { c }).collect();
+        let losses: Vec<f64> = (0..truth.len()).map(|i| if i == 1 { 12.0 } else { 0.1 }).collect();
+        Errors {
+            classes,
+            names: classes.to_vec(),
+            confusion: Confusion::new(classes.len(), &truth, &predicted),
+            worst: worst_mistakes(&truth, &predicted, &losses, 3),
+        }
+    }
+
+    #[test]
+    fn two_classes_are_no_letters_and_their_matrix_has_room() {
+        let classes = names(&["cat", "long-haired dog"]);
+        let errors = errors(&classes);
+        assert_eq!(
+            errors.matrix(usize::MAX),
+            "Confusion (row: the class, column: the guess)\n\
+             \x20                   cat long-haired dog\n\
+             cat                  20               .\n\
+             long-haired dog       1              19"
+        );
+        assert!(errors.classes(usize::MAX).starts_with("Class            Images"), "");
+        assert!(errors.mistakes(usize::MAX).contains("Worst mistakes (probability: of the class)"));
+        assert!(
+            errors.mistakes(usize::MAX).ends_with("long-haired dog  cat           6e-6"),
+            "{}",
+            errors.mistakes(99)
+        );
+        let json = errors.json("m", "d", &evaluation(40), 32).unwrap();
+        assert!(!json.contains("letter") && json.contains("\"class\":\"cat\""), "{json}");
+        // Of 40 images there are two batches.
+        assert!(json.contains("\"valid_loss\":1.0,\"valid_mean_loss\":0.5"), "{json}");
+    }
+
+    fn evaluation(images: usize) -> Evaluation {
+        let measured = crate::train::Measured { loss: 1.0, accuracy: 0.975 };
+        Evaluation { measured, predicted: vec![0; images], losses: vec![0.5; images] }
+    }
+
+    #[test]
+    fn letters_stay_letters() {
+        let classes = crate::data::letters();
+        let errors = errors(&classes);
+        assert!(errors.matrix(usize::MAX).starts_with("Confusion (row: the letter, column"));
+        assert!(errors.classes(usize::MAX).starts_with("Letter  Images"));
+        let json: serde_json::Value =
+            serde_json::from_str(&errors.json("m", "d", &evaluation(480), 32).unwrap()).unwrap();
+        assert_eq!(json["letters"], json["per_class"]);
+        assert_eq!(json["letters"][9]["letter"], "K");
+        assert_eq!(json["letters"][9]["class"], "K");
+    }
+
+    #[test]
+    fn no_table_is_wider_than_the_terminal() {
+        let animals = names(&["cat", "long-haired dog", "an animal whose name takes a whole line"]);
+        for classes in [crate::data::letters(), animals] {
+            let errors = errors(&classes);
+            for width in [20, 39, 59, 79] {
+                for text in [errors.classes(width), errors.matrix(width), errors.mistakes(width)] {
+                    // The title is a sentence, which a terminal may wrap.
+                    let lines = text.lines().filter(|line| !line.contains('('));
+                    for line in lines {
+                        assert!(line.chars().count() <= width, "{width}: {line}\n{text}");
+                    }
+                }
+            }
+            // Nothing is lost in the blocks.
+            let counts = |width| {
+                let text = errors.matrix(width);
+                text.split_whitespace().filter(|word| word.parse::<usize>().is_ok()).count()
+            };
+            assert_eq!(counts(39), counts(usize::MAX));
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::examples::write_examples;
 use super::output::{can_write, refuse_terminal, write_stdout};
 use super::{ModelArgs, note, write_file};
 use crate::data::{PIXELS, SIDE};
@@ -25,6 +26,10 @@ pub struct Args {
     /// The file to write, or - for stdout
     #[arg(long, value_name = "FILE")]
     onnx: PathBuf,
+
+    /// Write images and the logits of them too, as safetensors, for docs/interop/check_onnx.py
+    #[arg(long, value_name = "FILE")]
+    examples: Option<PathBuf>,
 
     /// Fold each batch normalisation into the convolution before it
     #[arg(long)]
@@ -53,7 +58,11 @@ impl Args {
             write_stdout(&file)?;
         } else {
             write_file(&self.onnx, &file)?;
-            note(format_args!("Written to {}", words::path(&self.onnx)));
+            note(format_args!("written to {}", words::path(&self.onnx)));
+        }
+        if let Some(path) = &self.examples {
+            write_examples(&model, path)?;
+            note(format_args!("examples written to {}", words::path(path)));
         }
         Ok(ExitCode::SUCCESS)
     }

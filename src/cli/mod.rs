@@ -9,16 +9,21 @@
 mod augment_args;
 mod bar;
 mod bench;
+mod columns;
 mod contact_sheet;
 mod data;
 mod data_args;
 mod device;
 mod devices;
 mod evaluate;
+mod examples;
 mod explain;
 mod export;
+mod failure;
 mod model_args;
 mod output;
+mod pace;
+mod plot;
 mod predict;
 mod report;
 #[cfg(feature = "serve")]
@@ -72,7 +77,9 @@ pub fn run() -> ExitCode {
 
 /// Runs the program with other arguments, the first of which is its name.
 pub fn run_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let result = match Cli::parse_from(args).command {
+    let command = Cli::parse_from(args).command;
+    let name = command.name();
+    let result = match command {
         Command::Train(args) => args.run(),
         Command::Evaluate(args) => args.run(),
         Command::Export(args) => args.run(),
@@ -84,21 +91,31 @@ pub fn run_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Devices(args) => args.run(),
         Command::Bench(args) => args.run(),
     };
-    result.unwrap_or_else(|error| fail(&error))
+    result.unwrap_or_else(|error| {
+        if is_closed_pipe(&error) {
+            return ExitCode::SUCCESS;
+        }
+        failure::say(&error, name);
+        ExitCode::from(2)
+    })
 }
 
-/// Says what went wrong; the exit code that goes with it.
-fn fail(error: &Error) -> ExitCode {
-    if is_closed_pipe(error) {
-        return ExitCode::SUCCESS;
+impl Command {
+    /// Its name on the command line.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Train(_) => "train",
+            Self::Evaluate(_) => "evaluate",
+            Self::Export(_) => "export",
+            Self::Predict(_) => "predict",
+            Self::Report(_) => "report",
+            #[cfg(feature = "serve")]
+            Self::Serve(_) => "serve",
+            Self::Data(_) => "data",
+            Self::Devices(_) => "devices",
+            Self::Bench(_) => "bench",
+        }
     }
-    note(format_args!("error: {error}"));
-    if let Error::Data(error) = error
-        && let Some(help) = error.help()
-    {
-        note(format_args!("help: {help}"));
-    }
-    ExitCode::from(2)
 }
 
 /// Whether the reader of our output has gone: it has seen what it wanted.

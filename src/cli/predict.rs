@@ -1,4 +1,4 @@
-//! `signet predict`: the letters that photographs show.
+//! `signet predict`: the letters, or other classes, that photographs show.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -9,17 +9,19 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::contact_sheet::{Picture, PictureFile};
+use super::terminal::table_width;
 use super::{DeviceArgs, ModelArgs, note, print};
 use crate::data::{DataError, ImageFiles, SIDE, image_files};
 use crate::device::{Device, OnDevice};
 use crate::photo::{Crop, MAX_BYTES, decode, is_animation};
 use crate::predict::{Guess, Image, Prediction, Predictor, TrainedModel};
+use crate::report::words::probability as shown;
 use crate::{Error, Result, words};
 
 /// Images side by side on the sheet of `--show`.
 const COLUMNS: usize = 8;
 
-/// Say which letter each photograph shows
+/// Say which letter, or other class, each photograph shows
 ///
 /// An image that cannot be read is named on stderr, the others are still predicted, and the exit
 /// code is 1.
@@ -43,7 +45,7 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 
-    /// Draw what the network sees of each image, its letter below: a PNG file, or a JPEG where the
+    /// Draw what the network sees of each image, its class below: a PNG file, or a JPEG where the
     /// name ends so
     #[arg(long, value_name = "FILE")]
     show: Option<PathBuf>,
@@ -88,8 +90,8 @@ impl Args {
 pub(super) fn caution(model: &TrainedModel) {
     if model.synthetic {
         note(format_args!(
-            "notice: this model learned from drawn hands and never saw a photograph; its letters \
-             for photographs mean little"
+            "notice: this model learned from drawn hands and never saw a photograph; what it says \
+             of photographs means little"
         ));
     }
 }
@@ -145,7 +147,7 @@ impl OnDevice for Job<'_> {
                     let image = self.crop.image(&photo);
                     let probabilities = predictor.probabilities(&[image])?;
                     let prediction = Prediction::new(&self.model.classes, &probabilities[0]);
-                    seen.push((image, prediction.best.letter.clone()));
+                    seen.push((image, prediction.best.class.clone()));
                     self.print(path, widths, prediction)?;
                 }
                 Err(error) => complain(&error),
@@ -202,11 +204,49 @@ impl Job<'_> {
             return print(line);
         }
         let Widths { path: path_width, class: class_width } = widths;
-        let mut line = format!("{:<path_width$}", words::path(path));
-        for Guess { letter, probability } in prediction.top {
-            let letter = words::line(&letter);
-            line += &format!("  {letter:<class_width$} {probability:.4}");
-        }
-        print(line)
+        print(line(&words::path(path), path_width, class_width, &prediction.top, table_width()))
+    }
+}
+
+/// A path and the guesses for it, the best first, in at most `width` columns: where there is no room,
+/// there are fewer guesses, and at last less of the path's beginning.
+fn line(path: &str, path_width: usize, class_width: usize, top: &[Guess], width: usize) -> String {
+    let guess = |guess: &Guess| {
+        let Guess { class, probability, .. } = guess;
+        format!("  {:<class_width$} {}", words::line(class), shown(*probability))
+    };
+    let guesses: Vec<String> = top.iter().map(guess).collect();
+    let taken =
+        |count: usize| guesses.iter().take(count).map(|guess| guess.chars().count()).sum::<usize>();
+    let count = (1..=guesses.len()).rev().find(|&count| path_width + taken(count) <= width);
+    let count = count.unwrap_or(1);
+    let path_width = path_width.min(width.saturating_sub(taken(count)).max(1));
+    let skipped = path.chars().count().saturating_sub(path_width);
+    let path: String = match skipped {
+        0 => path.to_owned(),
+        _ => std::iter::once('…').chain(path.chars().skip(skipped + 1)).collect(),
+    };
+    let mut line = format!("{path:<path_width$}");
+    guesses.iter().take(count).for_each(|guess| line += guess);
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_narrow_terminal_gets_fewer_guesses_and_the_end_of_the_path() {
+        let guess =
+            |class: &str, probability| Guess { class: class.to_owned(), letter: None, probability };
+        let top = [guess("A", 0.98), guess("T", 0.01), guess("S", 0.00001)];
+        let path = "photographs/hand.jpg";
+        assert_eq!(
+            line(path, 21, 1, &top, usize::MAX),
+            "photographs/hand.jpg   A 0.9800  T 0.0100  S 1e-5"
+        );
+        assert_eq!(line(path, 20, 1, &top, 44), "photographs/hand.jpg  A 0.9800  T 0.0100");
+        assert_eq!(line(path, 20, 1, &top, 39), "photographs/hand.jpg  A 0.9800");
+        assert_eq!(line(path, 20, 1, &top, 19), "…hand.jpg  A 0.9800");
     }
 }

@@ -78,7 +78,7 @@ impl Args {
             say_what_is_missing(run);
         }
         write_file(&out, page(&runs)?.as_bytes())?;
-        print(format_args!("Written to {}", words::path(&out)))?;
+        print(format_args!("report: {}", words::path(&out)))?;
         Ok(ExitCode::SUCCESS)
     }
 }

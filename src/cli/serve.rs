@@ -1,6 +1,7 @@
 //! `signet serve`: a page that reads hands before the webcam, and the same for programs.
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::ExitCode;
 
 use super::predict::caution;
@@ -9,7 +10,8 @@ use super::{DeviceArgs, ModelArgs, note, print};
 use crate::device::{Device, OnDevice};
 use crate::photo::Crop;
 use crate::predict::{Predictor, TrainedModel};
-use crate::serve::{Origin, Server, Stop};
+use crate::serve::{About, Origin, Server, Stop};
+use crate::train::RunFolder;
 use crate::{Error, Result, words};
 
 /// Read hands before the webcam, in a browser
@@ -47,6 +49,10 @@ pub struct Args {
     #[arg(long = "origin", value_name = "URL")]
     origins: Vec<Origin>,
 
+    /// Open the page in the browser
+    #[arg(long)]
+    open: bool,
+
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -71,7 +77,9 @@ impl Args {
         };
         on_signals(first, || {})?;
         let crop = self.crop.unwrap_or_else(|| Crop::fitting(&model));
-        chosen.device.run(Job { model, crop, listener, origins: self.origins, stop })?;
+        let about = about(self.model.path(), &model);
+        let (origins, open) = (self.origins, self.open);
+        chosen.device.run(Job { model, about, crop, listener, origins, open, stop })?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -95,9 +103,11 @@ impl Args {
 
 struct Job {
     model: TrainedModel,
+    about: About,
     crop: Crop,
     listener: TcpListener,
     origins: Vec<Origin>,
+    open: bool,
     stop: Stop,
 }
 
@@ -107,10 +117,10 @@ impl OnDevice for Job {
     fn run<D: Device<f32>>(self, device: &D) -> Result<()> {
         let predictor = Predictor::new(device, &self.model)?;
         let address = self.listener.local_addr().map_err(Error::io("read", "the address"))?;
-        announce(address, &self.origins)?;
+        announce(address, &self.origins, self.open)?;
         let server = Server {
             listener: self.listener,
-            classes: self.model.classes,
+            about: self.about,
             crop: self.crop,
             origins: self.origins,
             stop: self.stop,
@@ -119,8 +129,25 @@ impl OnDevice for Job {
     }
 }
 
-/// Prints where the page is.
-fn announce(address: SocketAddr, origins: &[Origin]) -> Result<()> {
+/// What the page says of `model`, which was named by `path`.
+fn about(path: &Path, model: &TrainedModel) -> About {
+    // A run's folder is called as the run; `runs/asl-1/` and `.` are names of it too.
+    let name = path.canonicalize().ok();
+    let name = name.as_deref().and_then(Path::file_name);
+    let name = name.map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into());
+    let data = RunFolder::open(path).and_then(|run| run.record()).ok().map(|record| {
+        // Where it lies is nobody's business who may look at the page from elsewhere.
+        let place = if record.synthetic { None } else { record.data_source.rfind(" (") };
+        if record.whole_images {
+            return "a folder of images".to_owned();
+        }
+        record.data_source[..place.unwrap_or(record.data_source.len())].to_owned()
+    });
+    About { data, synthetic: model.synthetic, ..About::new(name, &model.classes) }
+}
+
+/// Prints where the page is, and shows it to who asked for that.
+fn announce(address: SocketAddr, origins: &[Origin], open: bool) -> Result<()> {
     let ip = address.ip();
     if !ip.is_loopback() {
         note(format_args!(
@@ -133,10 +160,17 @@ fn announce(address: SocketAddr, origins: &[Origin]) -> Result<()> {
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
         ip => ip,
     };
-    print(format_args!("http://{}/", SocketAddr::new(shown, address.port())))?;
+    let url = format!("http://{}/", SocketAddr::new(shown, address.port()));
+    print(&url)?;
     for origin in origins {
         note(format_args!("behind a proxy: {origin}/"));
     }
-    note(format_args!("open this page in a browser; Ctrl-C stops"));
+    match open.then(|| open::that_detached(&url)) {
+        Some(Ok(())) => note(format_args!("the page opens in the browser; Ctrl-C stops")),
+        Some(Err(error)) => note(format_args!(
+            "notice: no browser can be opened ({error}); open this page in one; Ctrl-C stops"
+        )),
+        None => note(format_args!("open this page in a browser, or use --open; Ctrl-C stops")),
+    }
     Ok(())
 }

@@ -25,6 +25,17 @@ pub fn stdout_width() -> usize {
     usize::from(width(&Term::stdout())) - 1
 }
 
+/// How many columns a table on stdout may have: as many as it likes where no terminal wraps them.
+pub fn table_width() -> usize {
+    if stdout_is_terminal() { stdout_width() } else { usize::MAX }
+}
+
+/// The same on stderr.
+pub fn notes_width() -> usize {
+    let stderr = Term::stderr();
+    if stderr.is_term() { usize::from(width(&stderr)) - 1 } else { usize::MAX }
+}
+
 /// How many columns a bar on stderr may have.
 pub fn bar_width() -> usize {
     Stderr(Term::stderr()).width().into()

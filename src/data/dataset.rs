@@ -193,3 +193,23 @@ pub fn letters() -> Vec<String> {
     debug_assert_eq!(names.len(), CLASSES);
     names
 }
+
+/// Whether classes of these names are letters of the alphabet, one each: then people call them so.
+pub fn are_letters(classes: &[String]) -> bool {
+    let is_letter = |name: &String| matches!(name.as_bytes(), [b'A'..=b'Z']);
+    !classes.is_empty() && classes.iter().all(is_letter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_are_told_from_other_classes() {
+        let are = |names: &[&str]| {
+            are_letters(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+        };
+        assert!(are_letters(&letters()) && are(&["A", "C"]));
+        assert!(!are(&[]) && !are(&["A", "cat"]) && !are(&["a", "b"]) && !are(&["0", "1"]));
+    }
+}

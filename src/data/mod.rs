@@ -35,7 +35,7 @@ mod synthetic;
 mod text;
 
 pub use csv::{Table, parse_csv, read_csv};
-pub use dataset::{Dataset, Source, Split, letters};
+pub use dataset::{Dataset, Source, Split, are_letters, letters};
 #[cfg(feature = "cli")]
 pub use download::{Progress, download, mirrors};
 pub use error::DataError;
@@ -46,7 +46,7 @@ pub use labels::{Convention, split_from_tables};
 pub use loader::{Batch, Batches, DataLoader};
 pub use locate::{Request, cache_folder, find_local};
 pub use published::{MIRRORS, PUBLISHED, PublishedFile};
-pub use synthetic::{TRAIN_IMAGES, VALID_IMAGES, synthetic};
+pub use synthetic::{TRAIN_IMAGES, VALID_IMAGES, hand_shape, synthetic};
 pub use text::text_sha256;
 
 /// Height and width of an image, in pixels.

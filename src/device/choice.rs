@@ -3,6 +3,7 @@
 
 use super::cuda::{KernelCache, NoGpu};
 use super::{Cpu, Cuda, Device, KernelTime, Memory, Precision, Precisions};
+use crate::words::counted;
 use crate::{Error, Result};
 use std::fmt;
 use std::str::FromStr;
@@ -106,7 +107,7 @@ impl AnyDevice {
     pub fn describe(&self) -> String {
         match self {
             Self::Cpu(cpu) if cpu.threads() == 1 => "cpu (1 thread)".into(),
-            Self::Cpu(cpu) => format!("cpu ({} threads)", cpu.threads()),
+            Self::Cpu(cpu) => format!("cpu ({})", counted(cpu.threads() as u64, "thread")),
             Self::Cuda(cuda) => format!("{} ({})", cuda.name(), cuda.info()),
         }
     }

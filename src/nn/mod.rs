@@ -11,6 +11,7 @@
 //! | `fuse.rs` | runs of layers that one op computes |
 //! | `anomaly.rs` | where numbers cease to be finite |
 //! | `state_dict.rs` | values by PyTorch's keys |
+//! | `places.rs` | which layers are at work, for a plan of a step |
 //! | `summary.rs` | the printed table |
 //! | `asl.rs` | the network of the course notebook |
 #![forbid(unsafe_code)]
@@ -20,6 +21,7 @@ mod asl;
 mod fuse;
 mod init;
 mod module;
+mod places;
 mod sequential;
 mod state_dict;
 mod summary;
@@ -35,6 +37,7 @@ pub(crate) use anomaly::first_not_finite;
 pub use asl::asl;
 pub use init::{Context, Init};
 pub use module::{Module, State};
+pub(crate) use places::Place;
 pub use sequential::Sequential;
 pub use state_dict::{StateDict, Value, Values};
 pub use summary::{Summary, SummaryRow};

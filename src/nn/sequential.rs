@@ -1,4 +1,5 @@
 use super::fuse::Fused;
+use super::places::{Place, Watch};
 use super::summary::{Summary, SummaryRow};
 use super::{Context, Init, Layer, LayerModule, Module, State};
 use crate::arena::Arena;
@@ -7,7 +8,7 @@ use crate::dtype::Float;
 use crate::ops::cross_entropy::{CrossEntropyOptions, cross_entropy};
 use crate::ops::linear_cross_entropy::linear_cross_entropy;
 use crate::{Result, Shape, Tensor};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 /// `torch.nn.Sequential`: layers one after the other, their parameters in one arena.
 ///
@@ -34,6 +35,7 @@ pub struct Sequential<D: Device<T>, T: Float> {
     context: Context<D>,
     fuse: Cell<bool>,
     pub(super) detect_anomaly: Cell<bool>,
+    pub(super) places: RefCell<Option<Watch>>,
 }
 
 impl<D: Device<T>, T: Float> Sequential<D, T> {
@@ -46,7 +48,8 @@ impl<D: Device<T>, T: Float> Sequential<D, T> {
         let modules = layers.iter().map(|layer| layer.build(&init)).collect::<Result<_>>()?;
         let (arena, context) = (init.arena().clone(), init.context().clone());
         let (fuse, detect_anomaly) = (Cell::new(true), Cell::new(false));
-        Ok(Self { layers, modules, arena, context, fuse, detect_anomaly })
+        let places = RefCell::new(None);
+        Ok(Self { layers, modules, arena, context, fuse, detect_anomaly, places })
     }
 
     /// The layers' descriptions.
@@ -97,31 +100,37 @@ impl<D: Device<T>, T: Float> Sequential<D, T> {
             [before @ .., LayerModule::Linear(last)] if self.fuse.get() => {
                 let (x, weight, bias) =
                     (self.run(before, input)?, &last.weight, last.bias.as_ref());
+                self.enter(Place::Layers(all - 1..all));
                 let answer = linear_cross_entropy(&x, weight, bias, target, options)?;
                 (all - 1..all, x, answer)
             }
             modules => {
                 let x = self.run(modules, input)?;
+                self.enter(Place::Loss);
                 let answer = cross_entropy(&x, target, options)?;
                 (all..all, x, answer)
             }
         };
         if self.detects_anomaly() {
-            self.check_loss(layers, &x, &loss)?;
+            self.check_loss(layers.clone(), &x, &loss)?;
         }
-        Ok((loss, correct))
+        let place = if layers.is_empty() { Place::Loss } else { Place::Layers(layers) };
+        Ok((self.left(place, loss)?, correct))
     }
 
     /// Runs `modules`, the first ones of the model.
     fn run(&self, modules: &[LayerModule<D, T>], input: &Tensor<D, T>) -> Result<Tensor<D, T>> {
         let (mut x, mut done) = (input.clone(), 0);
         while let Some((piece, layers)) = Fused::first(&modules[done..], self.fuse.get()) {
+            let place = Place::Layers(done..done + layers);
+            self.enter(place.clone());
             let output = piece.forward(&x)?;
             x = if self.detects_anomaly() {
                 self.watched(done..done + layers, &x, &output)?
             } else {
                 output
             };
+            x = self.left(place, x)?;
             done += layers;
         }
         Ok(x)

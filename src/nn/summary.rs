@@ -29,20 +29,54 @@ impl Summary {
     }
 }
 
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rule = "=".repeat(62);
-        writeln!(f, "{rule}\n{:<22}{:<26}{:>14}\n{rule}", "Layer", "Output shape", "Parameters")?;
-        writeln!(f, "{:<22}{:<26}{:>14}", "Input", self.input.to_string(), "-")?;
+/// Columns of the lines: layer, output shape, parameters.
+const WIDTHS: [usize; 3] = [22, 26, 14];
+
+impl Summary {
+    /// The table in lines of at most `width` characters: where there is no room for the shapes, they
+    /// are left out.
+    pub fn fitting(&self, width: usize) -> String {
+        let [layer, _, parameters] = WIDTHS;
+        let middle = if width < WIDTHS.iter().sum() { 0 } else { WIDTHS[1] };
+        let line = |name: &str, shape: &str, number: &str| {
+            let shape = if middle == 0 { "" } else { shape };
+            format!("{name:<layer$}{shape:<middle$}{number:>parameters$}\n")
+        };
+        let rule = "=".repeat(layer + middle + parameters);
+        let mut text = format!("{rule}\n{}{rule}\n", line("Layer", "Output shape", "Parameters"));
+        text += &line("Input", &self.input.to_string(), "-");
         for (i, row) in self.rows.iter().enumerate() {
             let parameters = match row.parameters {
                 0 => "-".into(),
                 n => count(n as u64),
             };
-            let name = format!("{i}: {}", row.layer);
-            writeln!(f, "{name:<22}{:<26}{parameters:>14}", row.output.to_string())?;
+            text += &line(&format!("{i}: {}", row.layer), &row.output.to_string(), &parameters);
         }
-        writeln!(f, "{rule}\nTotal parameters: {}", count(self.parameters() as u64))?;
-        write!(f, "{rule}")
+        text + &format!("{rule}\nTotal parameters: {}\n{rule}", count(self.parameters() as u64))
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.fitting(usize::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_narrow_terminal_gets_no_shapes() {
+        let row =
+            SummaryRow { layer: "BatchNorm2d", output: [32, 25, 28, 28].into(), parameters: 50 };
+        let summary = Summary { input: [32, 1, 28, 28].into(), rows: vec![row] };
+        let wide = summary.to_string();
+        assert!(wide.contains("0: BatchNorm2d        "), "{wide}");
+        assert!(wide.lines().any(|line| line.contains("25, 28, 28") && line.len() == 62), "{wide}");
+        let narrow = summary.fitting(39);
+        assert!(narrow.lines().all(|line| line.len() <= 36), "{narrow}");
+        assert!(narrow.contains("BatchNorm2d") && narrow.ends_with(&"=".repeat(36)), "{narrow}");
+        assert_eq!(summary.fitting(62), wide);
     }
 }

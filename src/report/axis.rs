@@ -5,12 +5,15 @@ use std::ops::Range;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 
 /// How values lie along an axis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Scale {
     /// Equal differences are equally far apart.
     Linear,
     /// Equal factors are.
     Log,
+    /// Of a share, equal factors of what is missing to 1 are: 0.9, 0.99 and 0.999 are equally far
+    /// apart. This much is added to it, so that 1 has a place too.
+    Missing(f64),
 }
 
 /// An axis that holds all its values.
@@ -59,6 +62,42 @@ impl Axis {
         Self { scale: Scale::Log, ends: [all[first], all[last]], ticks }
     }
 
+    /// An axis of whole numbers that begins at 0 and ends at `last`, and not beyond; both are ticks.
+    pub fn counting(last: f64) -> Self {
+        let last = last.max(1.0);
+        let mut axis = Self::linear([0.0, last], 10.0, 1.0);
+        let step = axis.ticks[1] - axis.ticks[0];
+        // A tick too close to the last number would stand in its way.
+        axis.ticks.retain(|&tick| tick == 0.0 || last - tick > 0.6 * step);
+        axis.ticks.push(last);
+        axis.ends = [0.0, last];
+        axis
+    }
+
+    /// An axis of shares from `least` to `most` that shows how much is missing to 1; among so many
+    /// things that are counted, if that is known.
+    pub fn missing([least, most]: [f64; 2], of: Option<usize>) -> Self {
+        let floor = 0.5 / of.unwrap_or(10_000).max(1) as f64;
+        let powers = (-9..=0).rev().flat_map(|power| [10, 5, 2].map(|m| nice(m, power - 1)));
+        let shares = powers.filter(|&missing| missing >= 2.0 * floor).map(share_without);
+        let all: Vec<f64> = shares.chain([1.0]).collect();
+        let least = least.clamp(0.0, 1.0);
+        let last = all.partition_point(|&tick| tick < most).clamp(1, all.len() - 1);
+        let first = all.partition_point(|&tick| tick <= least).saturating_sub(1).min(last - 1);
+        let between = &all[first..=last];
+        let is_round = |tick: f64| tick == 1.0 || is_power_of_ten(share_without(tick));
+        let ticks = match between.len() {
+            0..=7 => between.to_vec(),
+            _ => between.iter().copied().filter(|&tick| is_round(tick)).collect(),
+        };
+        Self { scale: Scale::Missing(floor), ends: [all[first], all[last]], ticks }
+    }
+
+    /// Where `value` lies between two ends in whole units of a drawing.
+    pub fn at(&self, value: f64, ends: (i32, i32)) -> i32 {
+        self.map(&value, ends)
+    }
+
     /// Whether `value` has a place on it: whatever is no number has none, nor, where equal factors are
     /// equally far apart, what is not above 0.
     pub fn holds(&self, value: f64) -> bool {
@@ -69,6 +108,8 @@ impl Axis {
         match self.scale {
             Scale::Linear => value,
             Scale::Log => value.log10(),
+            Scale::Missing(_) if value.is_nan() => value,
+            Scale::Missing(floor) => -((1.0 - value).max(0.0) + floor).log10(),
         }
     }
 
@@ -85,6 +126,7 @@ impl Axis {
                 let decimals = (-step.log10().floor()).max(0.0) as usize;
                 format!("{tick:.decimals$}")
             }
+            Scale::Missing(_) => format!("{tick}"),
             Scale::Log if (1e-3..1e6).contains(&tick) => format!("{tick}"),
             Scale::Log => format!("{tick:e}"),
         }
@@ -121,6 +163,11 @@ fn nice(mantissa: u32, power: i32) -> f64 {
     format!("{mantissa}e{power}").parse().unwrap_or(f64::NAN)
 }
 
+/// 1 without `missing`, as exactly as it can be written.
+fn share_without(missing: f64) -> f64 {
+    format!("{:.9}", 1.0 - missing).parse().unwrap_or(1.0 - missing)
+}
+
 fn is_power_of_ten(value: f64) -> bool {
     value == nice(1, value.log10().round() as i32)
 }
@@ -143,6 +190,32 @@ mod tests {
         assert_eq!(labels(&axis([0.0, 199.0], 1.0)), "0 50 100 150 200");
         assert_eq!(labels(&axis([0.0, 0.0], 1.0)), "0 1");
         assert_eq!(labels(&axis([0.0, 1.0], 1.0)), "0 1");
+    }
+
+    #[test]
+    fn an_axis_of_epochs_ends_at_the_last() {
+        assert_eq!(labels(&Axis::counting(19.0)), "0 2 4 6 8 10 12 14 16 19");
+        assert_eq!(labels(&Axis::counting(29.0)), "0 5 10 15 20 25 29");
+        assert_eq!(labels(&Axis::counting(199.0)), "0 20 40 60 80 100 120 140 160 180 199");
+        assert_eq!(labels(&Axis::counting(2.0)), "0 1 2");
+        assert_eq!(labels(&Axis::counting(0.0)), "0 1", "one epoch");
+        let axis = Axis::counting(19.0);
+        assert_eq!((axis.at(19.0, (0, 400)), axis.range().end), (400, 19.0));
+    }
+
+    #[test]
+    fn shares_close_to_one_are_told_apart() {
+        let axis = |ends| Axis::missing(ends, Some(7172));
+        assert_eq!(labels(&axis([0.97, 0.9999])), "0.99 0.999 1");
+        assert_eq!(labels(&axis([0.91, 0.985])), "0.9 0.95 0.98 0.99");
+        assert_eq!(labels(&axis([0.3, 0.6])), "0 0.5 0.8");
+        assert_eq!(labels(&axis([1.0, 1.0])), "0.9998 1");
+        assert_eq!(labels(&Axis::missing([0.0, 1.0], Some(10))), "0 0.5 0.8 0.9 1");
+        // 0.99 is as far from 0.9 as 0.999 from 0.99, but for the half image that is added.
+        let axis = axis([0.0, 1.0]);
+        let [a, b, c] = [0.9, 0.99, 0.999].map(|share| axis.at(share, (0, 10_000)));
+        assert!(((b - a) - (c - b)).abs() < 100, "{a} {b} {c}");
+        assert!(axis.holds(1.0) && axis.at(1.0, (0, 100)) == 100 && !axis.holds(f64::NAN));
     }
 
     #[test]

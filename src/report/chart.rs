@@ -9,11 +9,20 @@ use crate::{Error, Result};
 /// Units of the drawing to a pixel of the page: whole units alone can be drawn at.
 const FINE: u32 = 4;
 
+/// Width and height of the drawing, and what lies around its lines.
+const SIZE: (u32, u32) = (520 * FINE, 300 * FINE);
+const TOP: u32 = 10 * FINE;
+const RIGHT: u32 = 14 * FINE;
+const BOTTOM: u32 = 28 * FINE;
+const LEFT: u32 = 50 * FINE;
+
 /// What a line stands for. It gives the line its class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     Train,
     Valid,
+    /// What is set and not achieved: the learning rate.
+    Rate,
 }
 
 /// A line through points (x, y); values that are no numbers leave a gap.
@@ -36,6 +45,8 @@ pub(super) struct Chart<'a> {
     pub x: Axis,
     pub y: Axis,
     pub lines: Vec<Line>,
+    /// What is to be read at each x, for whoever points at it.
+    pub readings: Vec<(f64, String)>,
 }
 
 /// Something drawn, by the class that it gets. Plotters knows colours and no classes, so each class
@@ -61,7 +72,11 @@ impl Class {
     }
 
     fn name(self) -> String {
-        let part = |part| if part == Part::Train { "train" } else { "valid" };
+        let part = |part| match part {
+            Part::Train => "train",
+            Part::Valid => "valid",
+            Part::Rate => "rate",
+        };
         match self {
             Self::Label => "label".to_owned(),
             Self::Axis => "axis".to_owned(),
@@ -78,7 +93,7 @@ impl Chart<'_> {
     /// # Errors
     /// When it cannot be drawn.
     pub fn svg(&self) -> Result<Markup> {
-        let (width, height) = (520 * FINE, 300 * FINE);
+        let (width, height) = SIZE;
         let mut drawing = String::new();
         self.draw(&mut drawing, (width, height))
             .map_err(|e| Error::argument("report", format!("a chart cannot be drawn: {e}")))?;
@@ -91,6 +106,7 @@ impl Chart<'_> {
                 title id=(title) { (self.title) }
                 desc id=(description) { (self.description) }
                 (drawing)
+                (self.pointed())
             }
         })
     }
@@ -102,10 +118,10 @@ impl Chart<'_> {
     ) -> std::result::Result<(), Box<dyn std::error::Error>> {
         let root = SVGBackend::with_string(to, size).into_drawing_area();
         let mut chart = ChartBuilder::on(&root)
-            .margin_top(10 * FINE)
-            .margin_right(14 * FINE)
-            .x_label_area_size(28 * FINE)
-            .y_label_area_size(50 * FINE)
+            .margin_top(TOP)
+            .margin_right(RIGHT)
+            .x_label_area_size(BOTTOM)
+            .y_label_area_size(LEFT)
             .build_cartesian_2d(self.x.clone(), self.y.clone())?;
         let font = ("sans-serif", 12 * FINE).into_font();
         chart
@@ -143,6 +159,35 @@ impl Chart<'_> {
         }
         root.present()?;
         Ok(())
+    }
+
+    /// A strip for each reading: who points at it sees a guide, the points on it, and the reading in
+    /// the words that a browser shows of a title.
+    fn pointed(&self) -> Markup {
+        let across = |x: f64| self.x.at(x, (LEFT as i32, (SIZE.0 - RIGHT) as i32));
+        let (top, bottom) = (TOP as i32, (SIZE.1 - BOTTOM) as i32);
+        let places: Vec<i32> = self.readings.iter().map(|&(x, _)| across(x)).collect();
+        html! {
+            @for (i, (x, reading)) in self.readings.iter().enumerate() {
+                @let here = places[i];
+                // Half way to the neighbours, or a little where there is none.
+                @let from = if i == 0 { here - 8 * FINE as i32 } else { (places[i - 1] + here) / 2 };
+                @let to = places.get(i + 1).map_or(here + 8 * FINE as i32, |next| (here + next) / 2);
+                g.at {
+                    title { (reading) }
+                    rect x=(from) y=(top) width=(to - from) height=(bottom - top) {}
+                    path.guide d={ "M" (here) " " (top) "V" (bottom) } {}
+                    @for line in &self.lines {
+                        @for &(_, y) in line.points.iter().filter(|point| point.0 == *x) {
+                            @if self.y.holds(y) {
+                                circle class=(Class::Line(line.part, line.run).name())
+                                    cx=(here) cy=(self.y.at(y, (bottom, top))) r=(3 * FINE) {}
+                            }
+                        }
+                    }
+                }
+            }
+        }
     }
 
     /// Classes instead of colours.
@@ -185,6 +230,7 @@ mod tests {
             x: Axis::linear([0.0, 3.0], 6.0, 1.0),
             y: Axis::log([0.1, 100.0]),
             lines: vec![Line { part: Part::Valid, run: 2, points, marked }],
+            readings: Vec::new(),
         };
         chart.svg().unwrap().into_string()
     }
@@ -220,5 +266,30 @@ mod tests {
         let line = svg.split("class=\"valid run-2\"").nth(2).unwrap();
         let points = line.split("points=\"").nth(1).unwrap().split('"').next().unwrap();
         assert_eq!(points.split_whitespace().count(), 2);
+    }
+
+    #[test]
+    fn who_points_at_an_epoch_reads_its_values() {
+        let points = vec![(0.0, 10.0), (1.0, f64::NAN), (3.0, 1.0)];
+        let chart = Chart {
+            id: "loss",
+            title: "Loss",
+            description: "falls",
+            x: Axis::counting(3.0),
+            y: Axis::log([0.1, 100.0]),
+            lines: vec![Line { part: Part::Valid, run: 0, points, marked: None }],
+            readings: [0.0, 1.0, 3.0].map(|x| (x, format!("epoch {x} <b>"))).into(),
+        };
+        let svg = chart.svg().unwrap().into_string();
+        assert_eq!(svg.matches("<g class=\"at\">").count(), 3);
+        assert!(svg.contains("<title>epoch 3 &lt;b&gt;</title>"), "{svg}");
+        // The last epoch lies at the right end, and its loss of 1 a third of three decades up.
+        let last = svg.rsplit("<g class=\"at\">").next().unwrap();
+        let right = (520 - 14) * 4;
+        assert!(last.contains(&format!("M{right} 40V1088")), "{last}");
+        assert!(last.contains(&format!("cx=\"{right}\" cy=\"739\"")), "{last}");
+        // Strips touch and do not overlap; what is no number has no point.
+        let middle = svg.split("<g class=\"at\">").nth(2).unwrap();
+        assert!(!middle.contains("<circle"), "{middle}");
     }
 }

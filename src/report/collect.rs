@@ -134,6 +134,13 @@ impl Run {
         self.judged = Err(why.into());
     }
 
+    /// Batches of an epoch, of training and of validation, where they are known.
+    pub(super) fn batches(&self) -> Option<[f64; 2]> {
+        let measured = || self.judged.as_ref().ok().map(|judged| judged.batches);
+        let batches = self.record.batches().or_else(measured)?;
+        Some(batches.map(|batches| batches.max(1) as f64))
+    }
+
     /// The best epoch, see [`EpochMetrics::best`].
     pub(super) fn best(&self) -> Option<&EpochMetrics> {
         EpochMetrics::best(&self.history)

@@ -30,8 +30,12 @@ impl Shown {
 /// The gallery of a run.
 pub(super) fn gallery(judged: &Judged, classes: &[String]) -> Markup {
     if judged.gallery.is_empty() {
-        let images = words::count(judged.images as u64);
-        return html! { p { "None: each of the " (images) " validation images was recognised." } };
+        return html! {
+            @if judged.images == 1 { p { "None: the one validation image was recognised." } }
+            @else {
+                p { "None: all " (words::count(judged.images as u64)) " validation images were recognised." }
+            }
+        };
     }
     html! {
         ul.gallery {

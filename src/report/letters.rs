@@ -20,5 +20,5 @@ pub(super) fn letters(judged: &Judged, classes: &[String], caption: &str) -> Mar
             }
         }
     };
-    with_bars("letters", caption, ("Letter", &["Images", "Precision", "Recall"]), rows)
+    with_bars("letters", caption, (words::title(classes), &["Images", "Precision", "Recall"]), rows)
 }

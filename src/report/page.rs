@@ -11,6 +11,7 @@ use super::letters::letters;
 use super::settings::settings;
 use super::summary::summary;
 use crate::Result;
+use crate::data::are_letters;
 
 const STYLE: &str = include_str!("style.css");
 
@@ -26,6 +27,20 @@ pub fn page(runs: &[Run]) -> Result<String> {
     for run in runs {
         filters.push(run.filters.as_ref().map(|filters| filters.pictures()).transpose()?);
     }
+    // Runs of other labels speak of classes, and so does a page that has any of them.
+    let (noun, title) = if runs.iter().all(|run| are_letters(&run.record.classes)) {
+        ("letter", "Letters")
+    } else {
+        ("class", "Classes")
+    };
+    let about_rows = format!(
+        "A row is a {noun}, a column what its images were taken for. Blue is recognised, orange is \
+         taken for another; empty is no image."
+    );
+    let about_shares = format!(
+        "Precision: of the images taken for a {noun}, the share that is it. Recall: of a {noun}'s \
+         images, the share that was recognised; the bar shows it."
+    );
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -45,17 +60,11 @@ pub fn page(runs: &[Run]) -> Result<String> {
                 main {
                     (section("Summary", "wide", None, per_run(runs, |_, run| summary(run))))
                     (section("Curves", "wide", None, curves(runs)?))
-                    (section("Confusion", "wide roomy", Some(
-                        "A row is a letter, a column what its images were taken for. Blue is \
-                         recognised, orange is taken for another; empty is no image."
-                    ), judged(runs, |run, judged| {
+                    (section("Confusion", "wide roomy", Some(&about_rows), judged(runs, |run, judged| {
                         let caption = format!("Confusion matrix of {}", run.name);
                         confusion(judged, &run.record.classes, &caption)
                     })))
-                    (section("Letters", "", Some(
-                        "Precision: of the images taken for a letter, the share that is it. Recall: of \
-                         a letter's images, the share that was recognised; the bar shows it."
-                    ), judged(runs, |run, judged| {
+                    (section(title, "", Some(&about_shares), judged(runs, |run, judged| {
                         let caption = format!("Precision and recall of {}", run.name);
                         letters(judged, &run.record.classes, &caption)
                     })))

@@ -7,39 +7,62 @@ use serde_json::Value;
 
 use super::Run;
 use super::table::scrolling;
+use super::words::count;
 
-/// A table with a row for each setting and a column for each run; where the runs differ, the row
-/// says so.
+/// A table with a row for each setting and a column for each run. Of several runs, the settings that
+/// differ are compared, and what is the same is said once.
 pub(super) fn settings(runs: &[Run]) -> Markup {
     let columns: Vec<_> = runs.iter().map(by_name).collect();
     let mut names: Vec<_> = columns.iter().flat_map(BTreeMap::keys).collect();
     names.sort();
     names.dedup();
-    let table = html! {
-        table.settings {
-            @if runs.len() > 1 {
-                thead {
-                    tr {
-                        td {}
-                        @for run in runs { th scope="col" { (run.name) } }
-                    }
-                }
-            }
-            tbody {
-                @for name in names {
-                    @let values: Vec<_> = columns.iter().map(|column| column.get(name)).collect();
-                    @let differs = values.windows(2).any(|pair| pair[0] != pair[1]);
-                    tr.differs[differs] {
-                        th scope="row" { code { (name) } }
-                        @for value in values {
-                            td { @match value { Some(value) => (value), None => "–" } }
-                        }
+    let values = |name: &String| -> Vec<Option<&String>> {
+        columns.iter().map(|column| column.get(name)).collect()
+    };
+    let differs = |name: &&String| values(name).windows(2).any(|pair| pair[0] != pair[1]);
+    let (different, same): (Vec<&String>, Vec<&String>) = names.into_iter().partition(differs);
+    let rows = |names: &[&String], of: usize| {
+        html! {
+            @for name in names {
+                tr.differs[of > 1] {
+                    th scope="row" { code { (name) } }
+                    @for value in values(name).into_iter().take(of) {
+                        td { @match value { Some(value) => (value), None => "–" } }
                     }
                 }
             }
         }
     };
-    scrolling("Settings", table)
+    if let [_] = runs {
+        let table = html! { table.settings { tbody { (rows(&same, 1)) } } };
+        return scrolling("Settings", table);
+    }
+    let compared = html! {
+        table.settings {
+            thead {
+                tr {
+                    td {}
+                    @for run in runs { th scope="col" { (run.name) } }
+                }
+            }
+            tbody { (rows(&different, runs.len())) }
+        }
+    };
+    let title = "The same in all runs";
+    let shared = html! { table.settings { tbody { (rows(&same, 1)) } } };
+    html! {
+        @if different.is_empty() {
+            p { "The runs differ in no setting." }
+        } @else {
+            (scrolling("Settings that differ", compared))
+        }
+        @if !same.is_empty() {
+            details {
+                summary { (title) }
+                (scrolling(title, shared))
+            }
+        }
+    }
 }
 
 /// The settings by their names in `config.json`; what lies within another has both names.
@@ -58,6 +81,8 @@ fn flatten(name: &str, value: &Value, into: &mut BTreeMap<String, String>) {
             inner.iter().for_each(|(key, value)| flatten(&format!("{name}.{key}"), value, into));
             return;
         }
+        // A seed is a name, and no number of anything.
+        Value::Number(seed) if name == "seed" => seed.to_string(),
         Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(", "),
         other => plain(other),
     };
@@ -70,6 +95,6 @@ fn plain(value: &Value) -> String {
         Value::Bool(true) => "yes".to_owned(),
         Value::Bool(false) => "no".to_owned(),
         Value::String(text) => text.clone(),
-        other => other.to_string(),
+        other => other.as_u64().map_or_else(|| other.to_string(), count),
     }
 }

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::Run;
-use super::words::{count, duration, loss, share};
+use super::words::{self, count, counted, duration, loss, share};
 use crate::train::EpochMetrics;
 
 /// How many epochs at the end of a run say how steady it has become.
@@ -14,8 +14,12 @@ pub(super) fn summary(run: &Run) -> Markup {
     let (Some(best), Some(last)) = (run.best(), run.history.last()) else {
         return html! { p { "No epoch of this run is done yet." } };
     };
+    // A mean where the number of batches is known, else the notebook's sum.
+    let batches = run.batches().map(|[_, valid]| valid);
+    let name = if batches.is_some() { "mean loss" } else { "loss" };
+    let loss = |sum: f64| loss(sum / batches.unwrap_or(1.0));
     let measured = |epoch: &EpochMetrics| {
-        format!("{}, loss {}", share(Some(epoch.valid_accuracy)), loss(epoch.valid_loss))
+        format!("{}, {name} {}", share(Some(epoch.valid_accuracy)), loss(epoch.valid_loss))
     };
     let lowest = |epochs: &[EpochMetrics]| {
         let accuracies = epochs.iter().map(|epoch| epoch.valid_accuracy);
@@ -40,17 +44,17 @@ pub(super) fn summary(run: &Run) -> Markup {
             dt { "Last epoch, " (last.epoch) } dd { (measured(last)) }
             dt { "Lowest of last " (steady.len()) } dd { (lowest(steady)) }
             @if let Some(worst) = highest {
-                dt { "Highest loss" } dd { (loss(worst.valid_loss)) " in epoch " (worst.epoch) }
+                dt { "Highest " (name) } dd { (loss(worst.valid_loss)) " in epoch " (worst.epoch) }
             }
             @if let Ok(judged) = &run.judged {
                 dt { "Mistakes" }
-                dd { (count(judged.wrong as u64)) " of " (count(judged.images as u64)) " images" }
+                dd { (count(judged.wrong as u64)) " of " (counted(judged.images as u64, "image")) }
                 @if let Some((worst, its_loss)) = &judged.worst {
                     @let (truth, guess) =
                         (&run.record.classes[worst.truth], &run.record.classes[worst.guess]);
                     dt { "Worst image" }
                     dd {
-                        "loss " (format!("{its_loss:.2}")) ", " (truth)
+                        "loss " (words::loss(*its_loss)) ", " (truth)
                         @if truth == guess { " (recognised)" } @else { " → " (guess) }
                     }
                 }

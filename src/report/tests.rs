@@ -35,6 +35,7 @@ fn run(name: &str, classes: &[String], history: &[EpochMetrics]) -> Run {
         data_sha256: "0".to_owned(),
         classes: classes.to_vec(),
         whole_images: false,
+        images: None,
         device: "cpu (2 threads)".to_owned(),
         precisions: Precision::F32.into(),
         version: "0.1.0".to_owned(),
@@ -130,15 +131,15 @@ fn a_page_tells_what_a_run_achieved() {
     assert_eq!(texts(&html, ".figure strong"), ["0.8333"]);
     let facts: Vec<_> = texts(&html, "dt").into_iter().zip(texts(&html, "dd")).collect();
     for (name, value) in [
-        ("Best epoch, 2", "0.8333, loss 1.3333"),
+        ("Best epoch, 2", "0.8333, mean loss 0.6667"),
         ("Lowest of last 3", "0.5000"),
-        ("Highest loss", "4.0000 in epoch 0"),
+        ("Highest mean loss", "2.0000 in epoch 0"),
         ("Mistakes", "24 of 48 images"),
         ("Epochs", "3 of 20 in 7.5 s"),
     ] {
         assert!(facts.contains(&(name.to_owned(), value.to_owned())), "{name}: {facts:?}");
     }
-    let worst = format!("loss 3.30, {} → {}", valid.class_name(23), next(&valid, 23));
+    let worst = format!("loss 3.3000, {} → {}", valid.class_name(23), next(&valid, 23));
     assert!(facts.contains(&("Worst image".to_owned(), worst)), "{facts:?}");
     assert!(texts(&html, ".origins")[0].contains("not the accuracy on photographs"));
 }
@@ -187,7 +188,7 @@ fn the_gallery_shows_the_images_that_were_taken_for_others() {
         assert_eq!(image.attr("alt"), Some(&*words));
         assert_eq!(decode(image.attr("src").unwrap()).1, valid.image(index));
     }
-    assert_eq!(texts(&html, ".gallery small")[0], "p = 0.04", "exp(-3.3)");
+    assert_eq!(texts(&html, ".gallery small")[0], "p = 0.0369", "exp(-3.3)");
 }
 
 #[test]
@@ -214,10 +215,10 @@ fn the_table_holds_the_numbers_of_each_epoch() {
         .select(&Selector::parse("th, td").unwrap())
         .map(|cell| cell.text().collect())
         .collect();
-    assert_eq!(cells, ["1", "10.0000", "0.8000", "2.0000", "0.7500", "2.5 s"]);
+    assert_eq!(cells, ["1", "1.0000", "0.8000", "1.0000", "0.7500", "0.001", "2.5 s"]);
 }
 
-/// A loss of the table is the sum that the notebook prints; the curves divide it by the batches.
+/// Every loss of a page is a mean, if it can be known; the record says how many images there were.
 #[test]
 fn curves_show_the_mean_loss_where_the_number_of_batches_is_known() {
     let (mut run, _) = measured("asl-1", &epochs(2));
@@ -226,10 +227,15 @@ fn curves_show_the_mean_loss_where_the_number_of_batches_is_known() {
     assert!(text.contains("training: 2.0000 in epoch 0, 1.0000 in epoch 1"), "{text}");
     assert!(text.contains("validation: 2.0000 in epoch 0, 1.0000 in epoch 1"), "{text}");
     run.without("the data is gone");
-    let html = read(&[run]);
+    let html = read(&[run.clone()]);
     let text = &texts(&html, "desc")[0];
     assert!(text.contains("training: 20.0000 in epoch 0, 10.0000 in epoch 1"), "{text}");
     assert!(texts(&html, "figcaption")[0].starts_with("Loss, summed over batches"));
+    run.record.images = Some([320, 64]);
+    let text = &texts(&read(&[run.clone()]), "desc")[0];
+    assert!(text.contains("training: 2.0000 in epoch 0, 1.0000 in epoch 1"), "{text}");
+    run.record.images = None;
+    let html = read(&[run]);
     let missing = "Not shown: the data is gone.";
     assert_eq!(texts(&html, ".missing"), [missing, missing, missing]);
     assert!(all(&html, ".gallery, .confusion, .letters").is_empty());
@@ -243,7 +249,8 @@ fn odd_runs_have_pages_too() {
     assert_eq!(all(&html, "polyline.valid").len(), 0);
 
     let html = read(&[run("one", &classes, &epochs(1))]);
-    assert_eq!(all(&html, "circle.valid:not(.mark)").len(), 2, "a point in both charts");
+    let points = all(&html, "svg.chart > circle.valid:not(.mark)").len();
+    assert_eq!(points, 2, "a point in both charts");
 
     let nan = EpochMetrics { valid_loss: f64::NAN, train_loss: f64::INFINITY, ..epoch(1) };
     let html = read(&[run("nan", &classes, &[epoch(0), nan, epoch(2), epoch(3)])]);
@@ -266,6 +273,10 @@ fn several_runs_stand_side_by_side() {
     assert_eq!(texts(&html, "h1"), ["first, second"]);
     assert_eq!(texts(&html, ".settings .differs"), ["seed12"]);
     assert_eq!(texts(&html, ".settings thead th"), ["first", "second"]);
+    // What is the same in both is said once.
+    let same = texts(&html, "details .settings tr");
+    assert!(same.contains(&"batch_size32".to_owned()), "{same:?}");
+    assert!(!same.iter().any(|row| row.starts_with("seed")), "{same:?}");
     for section in [".figure", ".confusion", ".letters", "article > .gallery", ".kernels"] {
         assert_eq!(all(&html, section).len(), 2, "{section}");
     }
@@ -282,4 +293,55 @@ fn kernels_have_their_share_of_the_time() {
     let mut without = measured("asl-1", &epochs(1)).0;
     without.kernels.clear();
     assert!(all(&read(&[without]), ".kernels").is_empty());
+}
+
+#[test]
+fn other_labels_are_called_classes_and_few_of_them_have_room() {
+    let (mut run, _) = measured("pets", &epochs(2));
+    let letters = read(&[run.clone()]);
+    assert!(texts(&letters, "h2").contains(&"Letters".to_owned()));
+    assert!(all(&letters, ".confusion.few").is_empty());
+    run.record.classes[0] = "cat".to_owned();
+    let html = read(&[run.clone()]);
+    assert!(texts(&html, "h2").contains(&"Classes".to_owned()));
+    assert!(!texts(&html, "main").concat().contains("etter"), "{:?}", texts(&html, "p.soft"));
+
+    let valid = Dataset {
+        pixels: vec![0; 3 * 784],
+        labels: vec![0, 1, 1],
+        classes: vec!["cat".to_owned(), "dog".to_owned()],
+        ..synthetic(0, 0, 1).valid
+    };
+    let measured = Measured { loss: 1.0, accuracy: 2.0 / 3.0 };
+    let evaluation = Evaluation { measured, predicted: vec![0, 1, 0], losses: vec![0.1, 0.1, 2.0] };
+    run.record.classes.clone_from(&valid.classes);
+    run.judged = Ok(Judged::new(&valid, &evaluation, [1, 1]).unwrap());
+    let html = read(&[run]);
+    assert_eq!(texts(&html, ".confusion.few tbody tr"), ["cat1100.0 %", "dog150.0 %150.0 %"]);
+    assert_eq!(texts(&html, ".letters thead th")[0], "Class");
+}
+
+#[test]
+fn curves_end_at_the_last_epoch_and_can_be_read() {
+    let mut history = epochs(20);
+    history.iter_mut().for_each(|epoch| epoch.lr = 2e-3 * 0.5f64.powf(epoch.epoch as f64));
+    let html = read(&[measured("asl-1", &history).0]);
+    let ids: Vec<_> =
+        all(&html, "svg.chart > title").iter().map(|title| title.attr("id")).collect();
+    assert_eq!(ids, [Some("loss-title"), Some("accuracy-title"), Some("rate-title")]);
+    for chart in all(&html, "svg.chart") {
+        let labels = Selector::parse("text.label").unwrap();
+        let labels: Vec<String> = chart.select(&labels).map(|text| text.text().collect()).collect();
+        let labels: Vec<_> = labels.iter().map(|label| label.trim()).collect();
+        assert!(labels.contains(&"19") && !labels.contains(&"20"), "{labels:?}");
+    }
+    let readings = texts(&html, ".at title");
+    assert_eq!(readings.len(), 60);
+    assert_eq!(readings[1], "Epoch 1\ntraining: 1.0000\nvalidation: 1.0000");
+    assert_eq!(readings[20 + 19], "Epoch 19\ntraining: 0.9800\nvalidation: 0.9750");
+    assert_eq!(readings[40 + 1], "Epoch 1\nlearning rate: 0.001");
+    // A rate that stays the same needs no chart.
+    let html = read(&[measured("asl-1", &epochs(3)).0]);
+    assert_eq!(all(&html, "svg.chart").len(), 2);
+    assert!(texts(&html, "p.soft").concat().contains("The learning rate is 0.001 in every epoch."));
 }

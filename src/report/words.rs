@@ -1,6 +1,7 @@
 //! Numbers as people write them.
 
-pub(crate) use crate::words::count;
+use crate::data::are_letters;
+pub(crate) use crate::words::{count, counted};
 
 /// A length of time: `4.2 s`, `38 s`, `1 min 05 s`, `2 h 07 min`.
 pub(crate) fn duration(seconds: f64) -> String {
@@ -24,15 +25,19 @@ pub(crate) fn share(share: Option<f64>) -> String {
     share.map_or_else(|| "–".to_owned(), |share| format!("{share:.4}"))
 }
 
-/// A probability: `0.42`, `0.003`, or below that `2e-5`.
+/// A probability: four decimals as a share has, or below that `2e-5`.
 pub(crate) fn probability(p: f64) -> String {
-    if p >= 0.01 {
-        format!("{p:.2}")
-    } else if p >= 0.001 {
-        format!("{p:.3}")
-    } else {
-        format!("{p:.0e}")
-    }
+    if p >= 0.00005 || p == 0.0 { format!("{p:.4}") } else { format!("{p:.0e}") }
+}
+
+/// What people call the classes of these names: `letter` or `class`.
+pub(crate) fn noun(classes: &[String]) -> &'static str {
+    if are_letters(classes) { "letter" } else { "class" }
+}
+
+/// The same as a title.
+pub(crate) fn title(classes: &[String]) -> &'static str {
+    if are_letters(classes) { "Letter" } else { "Class" }
 }
 
 #[cfg(test)]
@@ -50,7 +55,10 @@ mod tests {
             times.join(", "),
             "0.0 s, 9.4 s, 10 s, 59 s, 1 min 00 s, 59 min 59 s, 2 h 01 min, -"
         );
-        assert_eq!([0.421, 0.0034, 0.00002].map(probability).join(" "), "0.42 0.003 2e-5");
+        assert_eq!(
+            [1.0, 0.421, 0.00342, 0.00006, 0.00002, 0.0].map(probability).join(" "),
+            "1.0000 0.4210 0.0034 0.0001 2e-5 0.0000"
+        );
         assert_eq!([loss(1.0), loss(f64::NAN), share(None)].join(" "), "1.0000 not a number –");
     }
 }

@@ -8,6 +8,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_io_timeout::TimeoutStream;
 
+use super::about::About;
 use super::access::Access;
 use super::linger::Lingering;
 use super::router::router;
@@ -31,15 +32,16 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// An endpoint, and the worker that computes for it until the endpoint and its connections are
-    /// gone. `crop` is the part of an image to look at where a request does not say.
-    pub fn new(crop: Crop, access: Access) -> (Self, Worker) {
+    /// gone. `crop` is the part of an image to look at where a request does not say; `about` is what
+    /// the page says of the model.
+    pub fn new(about: About, crop: Crop, access: Access) -> (Self, Worker) {
         let (queue, worker) = queue();
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(MAX_HEADER);
         // Each answer goes out in one piece. While the second of two still waits, hyper puts its
         // answer to a next request that makes no sense before it, or panics in a debug build.
         http.writev(false);
-        (Self { http, app: router(queue, crop, access) }, worker)
+        (Self { http, app: router(about, queue, crop, access) }, worker)
     }
 
     /// Answers one client, until it has gone or has kept us waiting too long. Runs on a `tokio`

@@ -12,6 +12,7 @@
 //! | `predict.rs` | `POST /predict`: an image comes, JSON goes |
 //! | `worker.rs` | the one thread that computes, and the queue before it |
 //! | `failure.rs` | what is answered when something is wrong |
+//! | `about.rs` | what the model is, and the hand shapes of the alphabet |
 //! | `page.rs`, `page/` | the page: HTML, CSS and JavaScript, as they are |
 //!
 //! Two threads talk with the network and never compute; the thread that called [`Server::run`]
@@ -28,6 +29,7 @@
 //! | ending, once asked to stop | [`GRACE`] |
 #![forbid(unsafe_code)]
 
+mod about;
 mod access;
 mod connections;
 mod drain;
@@ -46,6 +48,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+pub use about::About;
 pub use access::Access;
 pub use endpoint::Endpoint;
 pub use origin::Origin;
@@ -96,8 +99,8 @@ impl Stop {
 pub struct Server {
     /// Where clients come in.
     pub listener: TcpListener,
-    /// The names of the model's classes.
-    pub classes: Vec<String>,
+    /// What the model is, the names of its classes among it.
+    pub about: About,
     /// The part of an image to look at where a request does not say.
     pub crop: Crop,
     /// The addresses of the page behind a proxy.
@@ -114,7 +117,8 @@ impl Server {
     /// When the system refuses the threads or the socket.
     pub fn run(self, model: impl FnMut(Image) -> Result<Vec<f64>>) -> Result<()> {
         let refused = |message: String| Error::Device { device: "network".into(), message };
-        let Self { listener, classes, crop, origins, stop } = self;
+        let Self { listener, about, crop, origins, stop } = self;
+        let classes = about.classes.clone();
         let address = listener.local_addr().map_err(|e| refused(e.to_string()))?;
         listener.set_nonblocking(true).map_err(|e| refused(e.to_string()))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -124,7 +128,7 @@ impl Server {
             .build()
             .map_err(|e| refused(format!("cannot start the threads: {e}")))?;
         let access = Access { loopback_only: address.ip().is_loopback(), origins };
-        let (endpoint, worker) = Endpoint::new(crop, access);
+        let (endpoint, worker) = Endpoint::new(about, crop, access);
         std::thread::scope(|scope| {
             // The queue's only sender is the endpoint's, so the worker ends when that has ended.
             let network =

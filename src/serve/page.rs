@@ -11,11 +11,12 @@ macro_rules! file {
     };
 }
 
-const FILES: [(&str, &str, &str); 8] = [
+const FILES: [(&str, &str, &str); 9] = [
     file!("/", "index.html", "text/html; charset=utf-8"),
     file!("/style.css", "style.css", "text/css; charset=utf-8"),
     file!("/icon.svg", "icon.svg", "image/svg+xml"),
     file!("/main.js", "main.js", "text/javascript; charset=utf-8"),
+    file!("/about.js", "about.js", "text/javascript; charset=utf-8"),
     file!("/camera.js", "camera.js", "text/javascript; charset=utf-8"),
     file!("/server.js", "server.js", "text/javascript; charset=utf-8"),
     file!("/word.js", "word.js", "text/javascript; charset=utf-8"),

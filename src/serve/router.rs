@@ -7,6 +7,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use super::about::{self, About};
 use super::access::{self, Access};
 use super::failure::Failure;
 use super::worker::Queue;
@@ -38,7 +39,7 @@ const HEADERS: [(HeaderName, &str); 7] = [
 ];
 
 /// The whole of the server: every request gets an answer, in JSON unless it is a file of the page.
-pub(super) fn router(queue: Queue, crop: Crop, access: Access) -> Router {
+pub(super) fn router(about: About, queue: Queue, crop: Crop, access: Access) -> Router {
     let health = || async { Json(serde_json::json!({ "status": "ok" })) };
     let missing = || async { Failure::new(StatusCode::NOT_FOUND, "there is nothing here") };
     let wrong_method =
@@ -47,6 +48,7 @@ pub(super) fn router(queue: Queue, crop: Crop, access: Access) -> Router {
         .route("/predict", post(predict::predict))
         .route("/healthz", get(health))
         .merge(page::routes())
+        .merge(about::routes(about))
         .fallback(missing)
         .method_not_allowed_fallback(wrong_method)
         .with_state(App { queue, crop })

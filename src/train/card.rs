@@ -121,6 +121,7 @@ mod tests {
             data_sha256: "ab".into(),
             classes: vec!["a\nb".into(), "c".into()],
             whole_images,
+            images: None,
             device: "cpu".into(),
             precisions: Precisions::default(),
             version: "1".into(),

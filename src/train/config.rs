@@ -3,6 +3,7 @@ use crate::device::Device;
 use crate::dtype::Float;
 use crate::ops::augment::AugmentOptions;
 use crate::optim::{Adam, AdamOptions, Optimizer, Schedule, Sgd, SgdOptions};
+use crate::words::counted;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -127,7 +128,8 @@ impl Config {
             return Err(Error::argument("lr", message));
         }
         if self.schedule == ScheduleKind::Cosine && self.warmup >= self.epochs {
-            let message = format!("{} of {} epochs: some must be left", self.warmup, self.epochs);
+            let message =
+                format!("{} of {}: some must be left", self.warmup, counted(self.epochs, "epoch"));
             return Err(Error::argument("warmup", message));
         }
         self.augment.map_or(Ok(()), |augment| augment.check())?;

@@ -48,6 +48,8 @@ pub(super) struct Validation<D: Device<T>, T: Float> {
     losses: Tensor<D, T>,
     predicted: Tensor<D, i32>,
     pass: Repeated<D>,
+    /// Told how many images are done, and of how many.
+    pub(super) watch: Option<Box<dyn FnMut(usize, usize)>>,
 }
 
 impl<D: Device<T>, T: Float> Validation<D, T> {
@@ -60,6 +62,7 @@ impl<D: Device<T>, T: Float> Validation<D, T> {
             losses: Tensor::zeros(device, [rows])?,
             predicted: Tensor::zeros(device, [rows])?,
             pass: Repeated::New,
+            watch: None,
             loader,
             classes,
         })
@@ -80,7 +83,7 @@ impl<D: Device<T>, T: Float> Validation<D, T> {
 
     /// Leaves the loss and the class of every image on the device.
     pub(super) fn pass(&mut self, model: &Sequential<D, T>, graphs: &mut Graphs) -> Result<()> {
-        let Self { loader, order, losses, predicted, classes, pass, .. } = self;
+        let Self { loader, order, losses, predicted, classes, pass, watch, .. } = self;
         let (rows, classes) = (loader.rows(), *classes);
         pass.run(model, graphs, || {
             for start in (0..rows).step_by(ROWS) {
@@ -96,6 +99,9 @@ impl<D: Device<T>, T: Float> Validation<D, T> {
                 }
                 let (losses, predicted) = (losses.rows(start, count), predicted.rows(start, count));
                 cross_entropy_rows(&logits, &targets, &losses, &predicted)?;
+                if let Some(watch) = watch {
+                    watch(start + count, rows);
+                }
             }
             Ok(())
         })

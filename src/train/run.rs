@@ -10,6 +10,7 @@ use crate::data::{Request, Split};
 use crate::device::Precisions;
 use crate::files::{FolderLock, is_part, remove_abandoned, write_atomic};
 use crate::predict::TrainedModel;
+use crate::words::counted;
 use crate::{Error, Result, checkpoint, words};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -67,6 +68,10 @@ pub struct Record {
     /// Whether the images are whole photographs, squeezed to the network's size.
     #[serde(default)]
     pub whole_images: bool,
+    /// How many images there are to train on and to validate with; `None` in records of older
+    /// versions.
+    #[serde(default)]
+    pub images: Option<[usize; 2]>,
     /// The device, in words.
     pub device: String,
     /// What the device rounds operands of products to.
@@ -81,6 +86,12 @@ impl Record {
     /// again, also where the photographs can be had by now.
     pub fn request(&self) -> Request {
         if self.synthetic { Request::Synthetic } else { Request::of_record(&self.data) }
+    }
+
+    /// Batches of an epoch, of training and of validation: a loss of [`EpochMetrics`] divided by
+    /// them is the mean.
+    pub fn batches(&self) -> Option<[usize; 2]> {
+        Some(self.images?.map(|images| images.div_ceil(self.config.batch_size.max(1))))
     }
 
     /// That `split` is what the run called `name` was trained on.
@@ -216,7 +227,8 @@ impl RunFolder {
         std::fs::rename(&last, &aside).map_err(Error::io("rename", &last))?;
         let notice = format!(
             "{why}\nit was renamed to {DAMAGED}; the run goes on from the state before it, \
-             {PREVIOUS}, after {epochs} epochs"
+             {PREVIOUS}, after {}",
+            counted(epochs, "epoch")
         );
         Ok(some(found, Some(notice)))
     }

@@ -3,7 +3,7 @@ use super::repeated::{Graphs, Repeated};
 use super::{Config, EpochMetrics, Measured, State};
 use crate::data::{DataLoader, Split};
 use crate::device::{Device, Pending};
-use crate::nn::{Module, Sequential, asl};
+use crate::nn::{Module, Place, Sequential, asl};
 use crate::ops::augment::augment;
 use crate::ops::record::record;
 use crate::optim::Optimizer;
@@ -80,8 +80,10 @@ pub struct Progress {
     pub step: usize,
     /// Steps of it.
     pub steps: usize,
-    /// Images learned in it.
+    /// Images of these steps.
     pub images: usize,
+    /// Images of the steps whose losses are known: a device may have begun more than it has done.
+    pub known: usize,
     /// Images of it.
     pub images_in_all: usize,
     /// The mean of the losses that are known so far, NaN before any is: they come up to 64 steps late.
@@ -146,6 +148,12 @@ impl<D: Device<f32>> Trainer<D> {
         self.graphs.notice = Some(Box::new(notice));
     }
 
+    /// Has `watch` called with the images that a validation has gone through and how many it has. A
+    /// device that runs a validation as one graph says nothing in between.
+    pub fn on_validation(&mut self, watch: impl FnMut(usize, usize) + 'static) {
+        self.validation.watch = Some(Box::new(watch));
+    }
+
     /// Looks at every layer's output and gradient and at every parameter in each step, so that
     /// [`Error::NonFinite`] names the first that ceases to be a finite number (see
     /// [`Sequential::detect_anomaly`]): several times slower, with the same results.
@@ -196,6 +204,11 @@ impl<D: Device<f32>> Trainer<D> {
         EpochMetrics::best(&self.history)
     }
 
+    /// How many steps of the current epoch are done, and how many it has.
+    pub fn steps(&self) -> (usize, usize) {
+        (self.partial.losses.len(), self.train.batches())
+    }
+
     /// The next epoch, counted from 0; [`Config::epochs`] when all are done.
     pub fn epoch(&self) -> u64 {
         self.history.len() as u64
@@ -230,6 +243,7 @@ impl<D: Device<f32>> Trainer<D> {
                 step: done,
                 steps,
                 images: (done * self.config.batch_size).min(self.train.rows()),
+                known: (self.partial.losses.len() * self.config.batch_size).min(self.train.rows()),
                 images_in_all: self.train.rows(),
                 loss: total_loss / self.partial.losses.len() as f64,
             };
@@ -318,8 +332,10 @@ impl<D: Device<f32>> Trainer<D> {
             }
             let images = Tape::new().input(&images);
             let (loss, correct) = model.cross_entropy(&images, &targets, &Default::default())?;
+            model.enter(Place::Outside);
             optimizer.zero_grad();
             loss.backward_with(one)?;
+            model.enter(Place::Outside);
             if model.detects_anomaly() {
                 model.check_gradients()?;
             }

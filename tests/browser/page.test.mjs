@@ -111,7 +111,7 @@ test("a dropped, a chosen and a pasted picture are read as signet predict reads 
     const { letter, probability, top } = predict(hand.path);
     assert.equal(await text(page, "letter"), letter);
     assert.equal(await text(page, "certainty"), `${Math.round(100 * probability)} % sure`);
-    const rows = top.map((guess) => guess.letter + `${Math.round(100 * guess.probability)} %`);
+    const rows = top.map((guess) => guess.class + `${Math.round(100 * guess.probability)} %`);
     assert.deepEqual(await page.locator("#top li").allTextContents(), rows);
     assert.match(await text(page, "announcer"), new RegExp(`${name}: ${letter}`));
   }
@@ -226,6 +226,30 @@ test("when the server goes the page says so, and goes on when it is back", async
 });
 
 for (const [width, height] of SIZES) {
+  test(`a model of other labels has a page about classes: ${width} x ${height}`, async () => {
+    const context = await without.newContext({ viewport: { width, height } });
+    const page = await context.newPage();
+    const classes = ["level", "plain", "upright stripes"];
+    const model = { name: "stripes", classes, letters: false, data: "images", synthetic: false };
+    await page.route("**/model", (route) => route.fulfill({ json: model }));
+    const top = classes.map((name, i) => ({ class: name, probability: [0.9, 0.06, 0.04][i] }));
+    await page.route("**/predict*", (route) => route.fulfill({ json: { ...top[0], top } }));
+    await page.goto(server.url);
+    await becomes(page, "purpose", /^Says which of 3 classes a picture shows: level, plain, upright stripes\.$/);
+    assert.equal(await page.locator("#spelling").isVisible(), false);
+    assert.equal(await page.locator("#alphabet").isVisible(), false);
+    await drop(page, hands[0].path, "one.png", "image/png");
+    await becomes(page, "letter", /^level$/);
+    // No word is spelled, by keys neither.
+    await page.keyboard.press("Enter");
+    assert.equal(await text(page, "word"), "");
+    assert.doesNotMatch(await page.locator("body").innerText(), /letter|hand/i);
+    await screenshot(page, `classes-${width}-light`);
+    assert.deepEqual(await violations(page), []);
+    assert.deepEqual(await overflow(page), { page: 0, wide: [] });
+    await context.close();
+  });
+
   for (const colorScheme of SCHEMES) {
     test(`nothing overflows and axe-core finds nothing: ${width} x ${height}, ${colorScheme}`, async () => {
       const { page, troubles } = await open(withCamera, server.url, { width, height, colorScheme, reducedMotion: "reduce" });
@@ -234,7 +258,17 @@ for (const [width, height] of SIZES) {
         assert.deepEqual(await violations(page), [], state);
         assert.deepEqual(await overflow(page), { page: 0, wide: [] }, state);
       };
+      await becomes(page, "model", /^Model synthetic, trained on synthetic hands/);
+      await becomes(page, "caution", /never saw a photograph/);
       await check("empty");
+      // The alphabet is drawn for who wants to see it.
+      await page.getByText("The hand shapes of the letters").click();
+      await page.waitForFunction(() => {
+        const hands = [...document.querySelectorAll("#hands img")];
+        return hands.length === 24 && hands.every((hand) => hand.complete && hand.naturalWidth === 168);
+      });
+      await check("alphabet");
+      await page.getByText("The hand shapes of the letters").click();
       await page.click("#camera");
       await becomes(page, "letter", new RegExp(`^${hands[0].letter}$`));
       await becomes(page, "word", /^..$/);
@@ -248,7 +282,7 @@ for (const [width, height] of SIZES) {
       await check("problem");
       // Classes of another data set have other names than letters, and may be unsure.
       await page.route("**/predict*", (route) => {
-        const top = ["upright stripes", "level"].map((letter) => ({ letter, probability: 0.41 }));
+        const top = ["upright stripes", "level"].map((name) => ({ class: name, probability: 0.41 }));
         route.fulfill({ json: { ...top[0], top } });
       });
       await drop(page, hands[0].path, "stripes.png", "image/png");

@@ -156,7 +156,7 @@ pub fn check_printed(output: &Output, epochs: usize) {
     let lines: Vec<&str> = text
         .lines()
         .skip_while(|line| !line.starts_with("Epoch"))
-        .take_while(|line| !line.starts_with("Best"))
+        .take_while(|line| !line.starts_with("best: "))
         .map(|line| line.split(char::is_numeric).next().unwrap())
         .collect();
     assert_eq!(lines, ["Epoch: ", "Train - Loss: ", "Valid - Loss: "].repeat(epochs));

@@ -12,7 +12,7 @@ use signet::data::letters;
 use signet::photo::Crop;
 use signet::predict::Image;
 use signet::rng::Sequence;
-use signet::serve::{Access, BODY_TIME, Endpoint, HEADER_TIME};
+use signet::serve::{About, Access, BODY_TIME, Endpoint, HEADER_TIME};
 use std::sync::LazyLock;
 use std::thread;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -181,8 +181,8 @@ struct Served {
 /// The endpoint as `signet serve` has it by default, with a small model.
 static SERVED: LazyLock<Served> = LazyLock::new(|| {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    let (endpoint, worker) =
-        Endpoint::new(Crop::Auto, Access { loopback_only: true, ..Access::default() });
+    let access = Access { loopback_only: true, ..Access::default() };
+    let (endpoint, worker) = Endpoint::new(About::default(), Crop::Auto, access);
     thread::spawn(move || worker.work(&letters(), |image| Ok(model(&image))));
     Served { runtime, endpoint }
 });

@@ -125,10 +125,22 @@ fn the_program_writes_a_run_and_refuses_what_is_no_model() {
     let folder = place.run_folder("a");
     let file = folder.join("a.onnx");
     let [folder, file] = [&folder, &file].map(|path| path.to_str().unwrap());
-    let output = run(&["export", folder, "--onnx", file, "--fold"]);
+    let examples = place.run_folder("a").join("examples.safetensors");
+    let examples = examples.to_str().unwrap();
+    let output = run(&["export", folder, "--onnx", file, "--fold", "--examples", examples]);
     assert!(output.status.success(), "{}", stderr(&output));
     let ops = decode(&std::fs::read(file).unwrap()).node.len();
     assert_eq!(ops, 3 * 3 + 4);
+    // What check_onnx.py compares: images, and what the model says of them.
+    let (examples, _) = signet::checkpoint::load(std::path::Path::new(examples)).unwrap();
+    let shape = |name: &str| examples.get(name).unwrap().shape.to_string();
+    assert_eq!([shape("images"), shape("logits")], ["[256, 1, 28, 28]", "[256, 24]"]);
+    if python().args(NEEDS).output().is_ok_and(|run| run.status.success()) {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/interop/check_onnx.py");
+        let path = place.run_folder("a").join("examples.safetensors");
+        let run = python().arg(script).arg(file).arg(path).output().unwrap();
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    }
     let refuse = |model: &str, onnx: &str, expected: &str| {
         let output = run(&["export", model, "--onnx", onnx]);
         assert_eq!(output.status.code(), Some(2));
@@ -138,6 +150,9 @@ fn the_program_writes_a_run_and_refuses_what_is_no_model() {
     refuse("missing.safetensors", "/dev/null", "missing.safetensors");
     refuse(folder, &format!("{folder}/none/a.onnx"), "none/a.onnx");
 }
+
+/// What `check_onnx.py` needs.
+const NEEDS: [&str; 2] = ["-c", "import onnxruntime, safetensors.numpy"];
 
 /// Python with what `scripts/fetch-onnxruntime` fetched, if it did.
 fn python() -> Command {

@@ -143,10 +143,11 @@ fn plan(output: &Output) -> Vec<(String, u64, u64)> {
         .take_while(|line| !line.is_empty())
         .map(|line| {
             let words: Vec<_> = line.split_whitespace().collect();
-            // Behind FLOP and bytes come the time and the limit; the sum has a `mostly` more.
-            let end = words.len() - if words[0] == "sum" { 4 } else { 3 };
-            let number = |i: usize| words[i].parse().unwrap_or_else(|_| panic!("{line}"));
-            (words[0].to_owned(), number(end - 1), number(end))
+            // Behind FLOP and bytes comes the time, which alone has a point.
+            let time = words.iter().position(|word| word.contains('.')).expect(line);
+            let number =
+                |i: usize| words[i].replace(',', "").parse().unwrap_or_else(|_| panic!("{line}"));
+            (words[0].to_owned(), number(time - 2), number(time - 1))
         })
         .collect()
 }
@@ -172,7 +173,18 @@ fn a_step_on_the_cpu_is_explained_and_nothing_is_trained() {
     let args = ["train", "--device", "cpu", "--threads", "2", "--batch-size", "3", "--explain"];
     let output = run(&[&args[..], &["--out", out.to_str().unwrap()]].concat());
     check_plan(&plan(&output));
-    assert!(stdout(&output).starts_with("One training step, batch 3: "), "{}", stdout(&output));
+    let text = stdout(&output);
+    assert!(text.starts_with("One training step, batch 3: "), "{text}");
+    // Each kernel has its layers, forward and backward; the optimizer belongs to none.
+    let lines = |layer: &str| text.lines().filter(|line| line.ends_with(layer)).count();
+    let layers = ["0 Conv2d to 3 MaxPool2d", "4 Conv2d to 8 MaxPool2d", "9 Conv2d to 12 MaxPool2d"];
+    for layer in [&layers[..], &["14 Linear to 16 ReLU", "17 Linear"]].concat() {
+        assert!(lines(&format!("  {layer}")) >= 2, "{layer}: {text}");
+    }
+    for outside in ["gather", "adam", "record"] {
+        let line = text.lines().find(|line| line.starts_with(outside)).expect(outside);
+        assert!(!line.contains("Conv2d") && !line.contains("Linear"), "{line}");
+    }
     assert!(!out.exists());
 }
 

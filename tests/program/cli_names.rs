@@ -111,7 +111,7 @@ fn control_characters_of_classes_reach_nobody_raw() {
     }
     let predicted = run(&["predict", text(&folder), text(&picture), "--json"]);
     let line: Value = serde_json::from_str(&stdout(&predicted)).unwrap();
-    assert!(classes.contains(&line["letter"].as_str().unwrap()), "{line}");
+    assert!(classes.contains(&line["class"].as_str().unwrap()), "{line}");
 }
 
 /// The notices of `train --explain` with these flags: it says what it would do, and trains nothing.

@@ -200,7 +200,7 @@ fn a_model_without_class_names_has_numbers_unless_they_are_24() {
         let image = folder.path().join("image.png");
         write_grey(&image, 30);
         let row = &json(&run(&["predict", text(&model), text(&image), "--json"]))[0];
-        let letter = row["letter"].as_str().unwrap();
+        let letter = row["class"].as_str().unwrap();
         assert!(letter.len() == 1 && names.unwrap_or("ABCDEFGHIKLMNOPQRSTUVWXY").contains(letter));
     }
 }
@@ -235,8 +235,8 @@ fn a_folder_of_images_trains_and_its_names_come_back() {
     let info = run(&["data", "info", "--data", text(&data), "--json"]);
     let info: Value = serde_json::from_str(&stdout(&info)).unwrap();
     let counts = |i: usize| {
-        let row = &info["letters"][i];
-        (row["letter"].as_str().unwrap(), row["train"].as_u64(), row["valid"].as_u64())
+        let row = &info["per_class"][i];
+        (row["class"].as_str().unwrap(), row["train"].as_u64(), row["valid"].as_u64())
     };
     let names = ["level", "plain", "upright stripes"];
     assert_eq!([0, 1, 2].map(counts), names.map(|name| (name, Some(24), Some(6))));
@@ -247,7 +247,18 @@ fn a_folder_of_images_trains_and_its_names_come_back() {
     let run_folder = out.join("stripes");
     let evaluated = run(&["evaluate", text(&run_folder), "--data", text(&data), "--json"]);
     let report: Value = serde_json::from_str(&stdout(&evaluated)).unwrap();
-    assert_eq!(report["letters"][2]["letter"], "upright stripes");
+    assert_eq!(report["per_class"][2]["class"], "upright stripes");
+    for (name, answer) in [("info", &info), ("evaluate", &report)] {
+        assert!(!answer.to_string().contains("letter"), "{name}: {answer}");
+    }
+    let said = stdout(&run(&["evaluate", text(&run_folder), "--data", text(&data)]));
+    assert!(said.contains("Confusion (row: the class, ") && !said.contains("etter"), "{said}");
+    let page = fs::read_to_string(run_folder.join("report.html")).unwrap();
+    let body = page.split("<main>").nth(1).unwrap();
+    assert!(
+        !body.contains("Letter") && !body.contains("a letter") && body.contains("<h2>Classes</h2>"),
+        "{body}"
+    );
     assert_eq!(report["valid_accuracy"], 1.0, "{report}");
     assert_eq!(report["confusion"], serde_json::json!([[6, 0, 0], [0, 6, 0], [0, 0, 6]]));
     assert_eq!(report["mistakes"], serde_json::json!([]));
@@ -260,8 +271,9 @@ fn a_folder_of_images_trains_and_its_names_come_back() {
             let predicted = run(&["predict", text(model), text(&data.join(name)), "--json"]);
             let rows = json(&predicted);
             assert_eq!(rows.len(), 30);
-            let right = rows.iter().filter(|row| row["letter"] == name).count();
+            let right = rows.iter().filter(|row| row["class"] == name).count();
             assert!(right >= 29, "{name}: {right} of 30");
+            assert_eq!(rows[0]["letter"], Value::Null);
             assert_eq!(rows[0]["top"].as_array().unwrap().len(), 3, "there are no five classes");
         }
     }

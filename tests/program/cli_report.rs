@@ -57,7 +57,7 @@ fn a_training_leaves_a_page_about_itself() {
     assert!(stderr(&output).contains(&format!("report: {}\n", path.display())));
     let html = read(&path);
     assert_eq!(texts(&html, "h1"), ["a"]);
-    let best = stdout(&output).lines().find(|line| line.starts_with("Best")).unwrap().to_owned();
+    let best = stdout(&output).lines().find(|line| line.starts_with("best: ")).unwrap().to_owned();
     let accuracy = &texts(&html, ".figure strong")[0];
     assert!(best.contains(&format!("accuracy {accuracy} in")), "{best}: {accuracy}");
     assert_eq!(texts(&html, ".confusion tbody tr").len(), 24);
@@ -76,7 +76,7 @@ fn a_training_leaves_a_page_about_itself() {
     let before = fs::read(&path).unwrap();
     let folder = place.run_folder("a");
     let again = report(&[folder.to_str().unwrap()]);
-    assert_eq!(stdout(&again), format!("Written to {}\n", path.display()));
+    assert_eq!(stdout(&again), format!("report: {}\n", path.display()));
     assert!(fs::read(&path).unwrap() == before, "another page: {}", stderr(&again));
 }
 

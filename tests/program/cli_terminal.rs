@@ -122,14 +122,14 @@ fn train(place: &Place, name: &str, more: &[&str]) -> Command {
 /// The first word of each line of an epoch: heading and numbers.
 fn epochs(lines: &[String]) -> Vec<&str> {
     let table = lines.iter().skip_while(|line| !line.starts_with("Epoch  "));
-    let table = table.take_while(|line| !line.starts_with("Best"));
+    let table = table.take_while(|line| !line.starts_with("best: "));
     table.map(|line| line.split_whitespace().next().unwrap_or("")).collect()
 }
 
 #[test]
 fn a_terminal_shows_a_bar_and_keeps_a_line_for_each_epoch() {
     for columns in [40, 80, 200] {
-        let place = Place::new(2048, 64);
+        let place = Place::new(2048, 768);
         let command = train(&place, "a", &["--epochs", "3"]);
         let mut terminal = Terminal::start(columns, command);
         assert!(terminal.finish().success(), "{}", terminal.text());
@@ -145,6 +145,11 @@ fn a_terminal_shows_a_bar_and_keeps_a_line_for_each_epoch() {
         assert!(bars.iter().any(|bar| bar.contains(" left")), "{columns}: {bars:#?}");
         let speed = bars.iter().any(|bar| bar.contains(" images/s"));
         assert_eq!(speed, columns >= 80, "{columns}: {bars:#?}");
+        // The validation has a bar too, which knows how many images are done.
+        let validating = |bar: &String| {
+            bar.contains("validating") && bar.contains("/768 images") && bar.contains('━')
+        };
+        assert_eq!(bars.iter().any(|bar| validating(bar)), columns >= 80, "{columns}: {bars:#?}");
         // The values are those of the run.
         let metrics = place.metrics("a");
         let accuracy = format!("{:.4}", metrics[2]["valid_accuracy"].as_f64().unwrap());
@@ -209,7 +214,15 @@ fn ctrl_c_leaves_a_tidy_terminal() {
     let status = terminal.finish();
     assert_eq!(status.code(), Some(130), "{}", terminal.text());
     terminal.check_tidy();
-    assert!(terminal.text().contains("stopped; go on with: signet train --resume "));
+    let text = terminal.text();
+    let stopped = text.split("stopped ").nth(1).unwrap();
+    // Where it was: at the start of an epoch, or after so many of its 200 steps.
+    assert!(stopped.contains(" of 50"), "{text}");
+    assert!(
+        stopped.starts_with("before epoch") || stopped.contains(" of 50, after step "),
+        "{text}"
+    );
+    assert!(stopped.contains("; go on with: signet train --resume "), "{text}");
 }
 
 #[test]
@@ -256,4 +269,86 @@ fn bytes_that_are_no_text_do_not_go_to_a_terminal() {
     let text = terminal.text();
     assert!(text.starts_with("error: --onnx: stdout is a terminal"), "{text}");
     assert!(text.len() < 300, "{text}");
+}
+
+/// What a terminal would wrap is longer than the terminal, of which no line of a table is: neither
+/// the model's summary nor the epochs nor what `evaluate` prints.
+#[test]
+fn narrow_terminals_wrap_no_table() {
+    let place = Place::new(320, 240);
+    let trained = run(&place.train("a", &["--epochs", "1", "-q"]));
+    assert!(trained.status.success(), "{}", stderr(&trained));
+    let folder = place.run_folder("a");
+    for columns in [40, 60] {
+        let mut evaluate = Command::new(env!("CARGO_BIN_EXE_signet"));
+        evaluate.args(["evaluate", folder.to_str().unwrap(), "--device", "cpu"]);
+        evaluate.env("TERM", "xterm-256color");
+        let name = columns.to_string();
+        for command in [train(&place, &name, &["--epochs", "2", "--profile"]), evaluate] {
+            let mut terminal = Terminal::start(columns, command);
+            assert!(terminal.finish().success(), "{}", terminal.text());
+            let text = terminal.text();
+            let text = console::strip_ansi_codes(&text);
+            for line in text.split(['\n', '\r']) {
+                // Sentences may wrap, and so do paths; a table has columns.
+                let is_table = line.contains("   ") || line.contains("====");
+                assert!(
+                    !is_table || line.chars().count() <= usize::from(columns),
+                    "{columns}: {line:?}"
+                );
+            }
+        }
+        let mut evaluate = Command::new(env!("CARGO_BIN_EXE_signet"));
+        evaluate.args(["evaluate", folder.to_str().unwrap(), "--device", "cpu"]);
+        let mut terminal = Terminal::start(columns, evaluate);
+        assert!(terminal.finish().success());
+        let lines = terminal.lines();
+        // All 24 columns of the matrix, in blocks.
+        let heads = lines.iter().filter(|line| {
+            let words: Vec<_> = line.split_whitespace().collect();
+            words.len() > 3
+                && words
+                    .iter()
+                    .all(|word| word.len() == 1 && word.as_bytes()[0].is_ascii_uppercase())
+        });
+        let letters: usize = heads.map(|line| line.split_whitespace().count()).sum();
+        assert_eq!(letters, 24, "{lines:#?}");
+        assert!(lines.iter().any(|line| line.contains("mean loss")), "{lines:#?}");
+    }
+}
+
+/// A resumed epoch has the speed of this process: what an earlier one did took no time here.
+#[test]
+fn a_resumed_run_claims_no_speed_that_it_does_not_have() {
+    let place = Place::new(6400, 64);
+    let mut terminal = Terminal::start(80, train(&place, "a", &["--epochs", "1"]));
+    // In the second half of the epoch.
+    while terminal.read() {
+        if terminal.bars.last().is_some_and(|bars| bars[0].contains("━━━━━━━━━"))
+        {
+            break;
+        }
+    }
+    terminal.pty.write_all(b"\x03").unwrap();
+    assert_eq!(terminal.finish().code(), Some(130), "it was too fast: {}", terminal.text());
+    let mut resume = Command::new(env!("CARGO_BIN_EXE_signet"));
+    resume.args(["train", "--resume", place.run_folder("a").to_str().unwrap(), "--device", "cpu"]);
+    resume.env("TERM", "xterm-256color");
+    let mut terminal = Terminal::start(100, resume);
+    assert!(terminal.finish().success(), "{}", terminal.text());
+    assert!(terminal.text().contains("going on in epoch 0, after step "), "{}", terminal.text());
+    let metrics = String::from_utf8(place.file("a", "metrics.jsonl")).unwrap();
+    let metrics: serde_json::Value = serde_json::from_str(metrics.trim()).unwrap();
+    let whole = metrics["images_per_second"].as_f64().unwrap();
+    for bar in terminal.bars.iter().flatten() {
+        let Some(start) = bar
+            .strip_suffix(" images/s")
+            .or_else(|| bar.split_once(" images/s").map(|(start, _)| start))
+        else {
+            continue;
+        };
+        let speed = start.rsplit("  ").next().unwrap().replace(',', "");
+        let speed: f64 = speed.trim().parse().unwrap();
+        assert!(speed < 10.0 * whole, "{speed} where the epoch had {whole}: {bar}");
+    }
 }

@@ -89,7 +89,9 @@ fn an_interrupt_in_the_middle_of_an_epoch_is_resumed_exactly() {
     if folder.join("state.safetensors").is_file() {
         if output.status.code() == Some(130) {
             let folder = folder.display();
-            assert!(stderr(&output).contains(&format!("signet train --resume {folder}")));
+            let said = stderr(&output);
+            assert!(said.contains(&format!("; go on with: signet train --resume {folder}")));
+            assert!(said.contains("stopped in epoch ") || said.contains("stopped before epoch "));
         }
         let rest = run(&["train", "--resume", folder.to_str().unwrap(), "-q"]);
         assert!(rest.status.success(), "{}", stderr(&rest));
@@ -109,6 +111,96 @@ fn results_go_to_stdout_and_talk_to_stderr() {
     assert!(stderr(&output).contains("device: "));
     let quiet = run(&place.train("b", &["--epochs", "1", "--quiet"]));
     assert_eq!(stderr(&quiet), "");
+}
+
+/// What a recipe chose, what came out, how long it took, and what to do next.
+#[test]
+fn a_run_says_what_it_does_and_where_its_results_are() {
+    let place = Place::new(200, 50);
+    let output = run(&place.train("a", &["--epochs", "2", "--recipe", "best", "--seed", "3"]));
+    assert!(output.status.success(), "{}", stderr(&output));
+    let folder = place.run_folder("a");
+    let (folder, said, result) = (folder.display(), stderr(&output), stdout(&output));
+    for line in [
+        "recipe: best",
+        "settings: 2 epochs, batch size 32, seed 3",
+        "optimizer: adam, learning rate 0.002, falling along a cosine",
+        &format!("run: {folder}"),
+        &format!("report: {folder}/report.html"),
+        "next:",
+        &format!("  signet evaluate {folder}"),
+        &format!("  signet predict {folder} hand.jpg"),
+    ] {
+        assert!(said.lines().any(|found| found == line), "{line}: {said}");
+    }
+    assert!(said.contains("\naugmentation: rotation 10, shift 0.07, "), "{said}");
+    assert!(
+        said.lines().any(|line| line.starts_with("time: ") && line.contains(" for 2 epochs ("))
+    );
+    assert!(result.contains(&format!("\nbest model: {folder}/best.safetensors\n")), "{result}");
+    // The loss of the notebook's line is a sum; all else is a mean, and called so.
+    let metrics = place.metrics("a");
+    let (accuracy, best) = (0..2)
+        .map(|epoch| (metrics[epoch]["valid_accuracy"].as_f64().unwrap(), epoch))
+        .fold((0.0, 0), |best, next| if next.0 >= best.0 { next } else { best });
+    let sum = metrics[best]["valid_loss"].as_f64().unwrap();
+    let line = format!(
+        "best: validation accuracy {accuracy:.4} in epoch {best}, mean loss {:.4}; last: ",
+        sum / 2.0
+    );
+    assert!(result.contains(&line), "{line}: {result}");
+    assert!(
+        result.contains(&format!("Valid - Loss: {sum:.4} Accuracy: {accuracy:.4}")),
+        "{result}"
+    );
+}
+
+#[test]
+fn a_finished_run_says_that_there_is_nothing_to_go_on_with() {
+    let place = Place::new(40, 10);
+    for (name, schedule) in [("a", "constant"), ("b", "cosine")] {
+        let args = ["--epochs", "1", "-q", "--schedule", schedule];
+        assert!(run(&place.train(name, &args)).status.success());
+        let folder = place.run_folder(name);
+        let folder = folder.to_str().unwrap();
+        let output = run(&["train", "--resume", folder]);
+        let said = stderr(&output);
+        assert!(output.status.success(), "{said}");
+        let nothing = format!("nothing to go on with in {folder}: its one epoch is done\n");
+        assert!(said.contains(&nothing), "{said}");
+        assert!(!said.contains("going on in epoch"), "{said}");
+        let more = format!("for more: signet train --resume {folder} --epochs 2");
+        assert_eq!(said.contains(&more), schedule == "constant", "{said}");
+    }
+}
+
+#[test]
+fn a_rate_that_is_too_large_gets_a_remark() {
+    let place = Place::new(200, 20);
+    let output = run(&place.train("a", &["--epochs", "2", "--lr", "3", "--optimizer", "sgd"]));
+    let said = stderr(&output);
+    // Either it ends in numbers that are none, which says the same, or it goes on.
+    let remark = "the learning rate 3 is too large; try --lr 0.3";
+    assert!(said.contains(remark) || said.contains("help: try a smaller --lr"), "{said}");
+    let good = run(&place.train("b", &["--epochs", "2"]));
+    assert!(!stderr(&good).contains("remark:"), "{}", stderr(&good));
+}
+
+#[test]
+fn curves_are_drawn_where_they_are_asked_for() {
+    let place = Place::new(64, 20);
+    let output = run(&place.train("a", &["--epochs", "2", "--plot", "-q"]));
+    let drawn = stdout(&output);
+    assert!(drawn.contains("Mean loss by epoch") && drawn.contains("Accuracy by epoch"), "{drawn}");
+    let metrics = place.metrics("a");
+    let mean = |epoch: usize| metrics[epoch]["train_loss"].as_f64().unwrap() / 2.0;
+    // The higher end of the axis is the highest loss of all, which is that of training.
+    let highest = [0, 1].map(mean).into_iter().fold(0.0, f64::max);
+    assert!(
+        drawn.lines().any(|line| line.ends_with(&format!(" {highest:.4}"))),
+        "{highest}: {drawn}"
+    );
+    assert!(!drawn.contains('\u{1b}'), "no colours in a pipe");
 }
 
 #[test]
@@ -146,21 +238,21 @@ fn refused(place: &Place, args: &[&str], message: &str) {
 #[test]
 fn wrong_settings_are_refused() {
     let place = Place::new(40, 10);
-    refused(&place, &["--lr", "nan"], "lr: must be a number of at least 0, got NaN");
-    refused(&place, &["--lr", "-1"], "lr");
-    refused(&place, &["--batch-size", "0"], "batch_size: must be at least 1, got 0");
-    refused(&place, &["--epochs", "0"], "epochs: must be at least 1, got 0");
-    refused(&place, &["--threads", "0"], "threads: must be at least 1, got 0");
-    refused(&place, &["--threads", "1025"], "threads: must be at most 1024, got 1025");
+    refused(&place, &["--lr", "nan"], "error: --lr: must be a number of at least 0, got NaN");
+    refused(&place, &["--lr", "-1"], "help: `signet train --help` says what --lr may be");
+    refused(&place, &["--batch-size", "0"], "error: --batch-size: must be at least 1, got 0");
+    refused(&place, &["--epochs", "0"], "error: --epochs: must be at least 1, got 0");
+    refused(&place, &["--threads", "0"], "error: --threads: must be at least 1, got 0");
+    refused(&place, &["--threads", "1025"], "error: --threads: must be at most 1024, got 1025");
     refused(&place, &["--epochs", "-1"], "invalid value '-1' for '--epochs <N>'");
     refused(&place, &["--seed", "-3"], "invalid value '-3' for '--seed <N>'");
     refused(&place, &["--device", "gpu"], "--device");
     refused(&place, &["--optimizer", "sdg"], "invalid value");
-    refused(&place, &["--schedule", "step", "--step-size", "0"], "step_size");
+    refused(&place, &["--schedule", "step", "--step-size", "0"], "error: --step-size: ");
     refused(&place, &["--schedule", "cosine", "--warmup", "20"], "warmup");
     refused(&place, &["--optimizer", "sgd", "--momentum", "-1"], "momentum");
-    refused(&place, &["--weight-decay", "inf"], "weight_decay");
-    refused(&place, &["--lr", "1e30", "--epochs", "3"], "try a smaller --lr");
+    refused(&place, &["--weight-decay", "inf"], "error: --weight-decay: ");
+    refused(&place, &["--lr", "1e30", "--epochs", "3"], "\nhelp: try a smaller --lr\n");
 }
 
 #[test]
@@ -182,7 +274,11 @@ fn a_training_that_runs_into_nan_names_the_layer_where_that_began() {
     for output in [output, again] {
         assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
         assert!(stderr(&output).contains(named), "{}", stderr(&output));
-        assert!(stderr(&output).contains("of epoch 1; try"), "{}", stderr(&output));
+        assert!(
+            stderr(&output).contains("of epoch 1\nhelp: try a smaller --lr\n"),
+            "{}",
+            stderr(&output)
+        );
     }
     assert_eq!(std::fs::read(folder.join("state.safetensors")).unwrap(), state);
 }

@@ -564,7 +564,7 @@ fn kaggles_labels_with_gaps_have_their_letters() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|guess| guess["letter"].as_str().unwrap())
+        .map(|guess| guess["class"].as_str().unwrap())
         .collect();
     letters.sort_unstable();
     assert_eq!(letters, ["paper", "rock", "scissors"]);

@@ -28,9 +28,23 @@ pub struct Serving {
 impl Serving {
     /// On a free port, with an untrained model of 24 classes.
     pub fn start(args: &[&str]) -> Self {
-        let model = with_model(24);
+        Self::start_with(24, args, &[])
+    }
+
+    /// The same, of so many classes, with these variables in its environment.
+    pub fn start_with(classes: usize, args: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::serve(with_model(classes), args, variables)
+    }
+
+    /// With the model of a run.
+    pub fn start_on(run: &Path) -> Self {
+        Self::serve((tempfile::tempdir().unwrap(), run.to_path_buf()), &[], &[])
+    }
+
+    fn serve(model: (TempDir, PathBuf), args: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = signet(&["serve", model.1.to_str().unwrap(), "--port", "0"]);
         command.args(["--device", "cpu", "--threads", "1"]).args(args);
+        command.envs(variables.iter().copied());
         let mut child =
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         let mut url = String::new();

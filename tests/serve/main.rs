@@ -26,7 +26,7 @@ use proptest::test_runner::TestRunner;
 use serde_json::Value;
 use signet::photo::{Crop, decode};
 use signet::serve::{
-    BODY_TIME, CONNECTIONS, GRACE, HEADER_TIME, MAX_BODY, QUEUE, Server, Stop, WRITE_TIME,
+    About, BODY_TIME, CONNECTIONS, GRACE, HEADER_TIME, MAX_BODY, QUEUE, Server, Stop, WRITE_TIME,
 };
 
 /// What a test may take longer than a limit, on a machine that is busy.
@@ -465,9 +465,9 @@ fn serve_here(
 ) -> (std::net::SocketAddr, Stop, std::thread::JoinHandle<signet::Result<()>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let (classes, stop) = (vec!["A".to_owned(), "B".to_owned()], Stop::default());
-    let (crop, origins) = (Crop::None, Vec::new());
-    let server = Server { listener, classes, crop, origins, stop: stop.clone() };
+    let (classes, stop) = (["A".to_owned(), "B".to_owned()], Stop::default());
+    let (about, crop, origins) = (About::new("a model", &classes), Crop::None, Vec::new());
+    let server = Server { listener, about, crop, origins, stop: stop.clone() };
     (address, stop, std::thread::spawn(move || server.run(model)))
 }
 
@@ -514,10 +514,88 @@ fn a_model_that_fails_or_panics_fails_that_request_alone() {
     let post = || ask(address, "POST", "/predict", &[], &photo_file("exact_rgb_28x28"));
     post().check_error(500, "panicked");
     post().check_error(500, "model: is away");
-    let expected = serde_json::json!({ "letter": "A", "probability": 1.0, "top": [
-        { "letter": "A", "probability": 1.0 }, { "letter": "B", "probability": 0.0 },
-    ] });
+    let guess = |letter: &str, probability: f64| serde_json::json!({ "class": letter, "letter": letter, "probability": probability });
+    let mut expected = guess("A", 1.0);
+    expected["top"] = serde_json::json!([guess("A", 1.0), guess("B", 0.0)]);
     assert_eq!(post().json(), expected);
     stop.stop();
     ended.join().unwrap().unwrap();
+}
+
+/// The page says what the model is, and draws the alphabet for who does not sign.
+#[test]
+fn the_page_is_told_what_the_model_is() {
+    let server = Serving::start(&[]);
+    let model = server.ask("GET", "/model", &[], b"").json();
+    assert_eq!(model["name"], "model.safetensors");
+    assert_eq!((&model["letters"], &model["synthetic"]), (&true.into(), &false.into()));
+    assert_eq!(model["data"], Value::Null, "a file says nothing of its data");
+    assert_eq!(model["classes"][9], "K");
+    let hand = |name: &str| server.ask("GET", &format!("/hands/{name}"), &[], b"");
+    let pictures: Vec<_> = ["A", "B", "Y"].map(|letter| hand(&format!("{letter}.png"))).into();
+    for picture in &pictures {
+        assert_eq!((picture.status, picture.header("Content-Type")), (200, Some("image/png")));
+        let image = signet::photo::decode(&picture.body).unwrap();
+        assert_eq!((image.width, image.height), (168, 168));
+        assert!(picture.header("Content-Security-Policy").is_some());
+    }
+    assert!(pictures[0].body != pictures[1].body && pictures[1].body != pictures[2].body);
+    for missing in ["J.png", "Z.png", "A", "a.png", "AB.png", "..%2fA.png", ".png"] {
+        hand(missing).check_error(404, "there is nothing here");
+    }
+    let page = String::from_utf8(server.ask("GET", "/", &[], b"").body).unwrap();
+    assert!(page.contains("id=\"alphabet\"") && page.contains("id=\"model\""), "{page}");
+}
+
+#[test]
+fn other_classes_than_letters_are_called_classes() {
+    let server = Serving::start_with(3, &[], &[]);
+    let model = server.ask("GET", "/model", &[], b"").json();
+    assert_eq!(
+        (&model["letters"], &model["classes"]),
+        (&false.into(), &serde_json::json!(["0", "1", "2"]))
+    );
+    server.ask("GET", "/hands/A.png", &[], b"").check_error(404, "there is nothing here");
+    let answer = server.predict("", &photo_file("exact_rgb_28x28")).json();
+    assert_eq!(answer["top"].as_array().unwrap().len(), 3);
+    assert_eq!(answer["class"], answer["top"][0]["class"]);
+    assert!(!answer.to_string().contains("letter"), "{answer}");
+    // Where they are letters, programs find them by both names.
+    let letters = Serving::start(&[]).predict("", &photo_file("exact_rgb_28x28")).json();
+    assert!(letters["letter"].is_string() && letters["letter"] == letters["class"], "{letters}");
+}
+
+/// A run's model says what it learned from, and not where that lies.
+#[test]
+fn a_run_is_called_by_its_name_and_its_data() {
+    let place = common::program::Place::new(40, 10);
+    let trained = run(&place.train("first", &["--epochs", "1", "-q", "--no-report"]));
+    assert!(trained.status.success(), "{}", stderr(&trained));
+    let folder = place.run_folder("first");
+    let server = Serving::start_on(&folder);
+    let model = server.ask("GET", "/model", &[], b"").json();
+    assert_eq!((&model["name"], &model["data"]), (&"first".into(), &"Sign Language MNIST".into()));
+}
+
+/// With a program in the place of the system's, which notes what it should open.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_browser_is_opened_where_that_is_asked_for() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let (opener, opened) = (folder.path().join("xdg-open"), folder.path().join("opened"));
+    let script = format!("#!/bin/sh\nprintf '%s' \"$1\" > '{}'\n", opened.display());
+    std::fs::write(&opener, script).unwrap();
+    std::fs::set_permissions(&opener, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", folder.path().display());
+    let server = Serving::start_with(24, &["--open"], &[("PATH", &path)]);
+    server.check_alive();
+    let start = Instant::now();
+    while !std::fs::read_to_string(&opened).is_ok_and(|url| url == server.url.trim()) {
+        assert!(start.elapsed() < SLACK, "{:?}", std::fs::read_to_string(&opened));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // Without a browser the page is served all the same.
+    let none = Serving::start_with(24, &["--open"], &[("PATH", "/nowhere")]);
+    none.check_alive();
 }

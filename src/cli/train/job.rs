@@ -1,17 +1,24 @@
 //! The part of a run that happens on the device: epoch after epoch, each printed and saved.
 
+use std::cell::Cell;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cli::bar::{self, EpochBar};
+use crate::cli::plot::plot;
 use crate::cli::signals::INTERRUPTED;
-use crate::cli::terminal::stdout_is_terminal;
+use crate::cli::terminal::{stdout_is_terminal, stdout_width, table_width};
 use crate::cli::{note, print};
 use crate::data::Split;
 use crate::device::{Device, OnDevice};
 use crate::nn::Sequential;
-use crate::train::{EpochMetrics, Outcome, Record, RunFolder, State, Trainer};
+use crate::report::words::{count, duration, loss};
+use crate::train::{BEST, EpochMetrics, Outcome, Record, RunFolder, ScheduleKind, State, Trainer};
+use crate::words::counted;
 use crate::{Error, Result, words};
+
+use super::remark::remark;
 
 /// The part of a run that happens on the device.
 pub struct Job<'a> {
@@ -22,6 +29,7 @@ pub struct Job<'a> {
     pub interrupted: &'a AtomicBool,
     pub quiet: bool,
     pub json: bool,
+    pub plot: bool,
     pub graphs: bool,
     pub fuse: bool,
     pub detect_anomaly: bool,
@@ -31,7 +39,9 @@ impl OnDevice for Job<'_> {
     type Result = ExitCode;
 
     fn run<D: Device<f32>>(self, device: &D) -> Result<ExitCode> {
-        let mut trainer = self.trainer(device, self.state.as_ref())?;
+        let epochs = self.record.config.epochs;
+        let bar = Rc::new(EpochBar::new(self.quiet, epochs, self.split.valid.len()));
+        let mut trainer = self.trainer(device, self.state.as_ref(), &bar)?;
         if self.detect_anomaly {
             trainer.detect_anomaly();
         }
@@ -40,17 +50,18 @@ impl OnDevice for Job<'_> {
         }
         if let Some(state) = &self.state {
             if !self.quiet {
-                note(format_args!("going on in epoch {}", trainer.epoch()));
+                note(format_args!("{}", self.where_it_goes_on(&trainer)));
             }
             // The files may be those of another moment, and the record has changed.
             self.run.save(state, self.record)?;
         }
         let lines = !self.json && stdout_is_terminal();
-        if lines && trainer.epoch() < self.record.config.epochs {
+        if lines && trainer.epoch() < epochs {
             print(bar::heading())?;
         }
-        while trainer.epoch() < self.record.config.epochs {
-            let outcome = match self.epoch(&mut trainer) {
+        let remarked = Cell::new(false);
+        while trainer.epoch() < epochs {
+            let outcome = match self.epoch(&mut trainer, &bar) {
                 Err(Error::NonFinite(loss)) => {
                     // The search needs the memory.
                     drop(trainer);
@@ -60,17 +71,19 @@ impl OnDevice for Job<'_> {
             };
             self.run.save(&trainer.state()?, self.record)?;
             match outcome {
-                Outcome::Finished(metrics) if lines => {
-                    let best = trainer.best().is_some_and(|best| best.epoch == metrics.epoch);
-                    print(bar::epoch_line(&metrics, best))?;
+                Outcome::Finished(metrics) => {
+                    if lines {
+                        let best = trainer.best().is_some_and(|best| best.epoch == metrics.epoch);
+                        print(bar::epoch_line(&metrics, self.means(&metrics), best))?;
+                    } else {
+                        self.report(&metrics)?;
+                    }
+                    self.remark_once(&metrics, &remarked);
                 }
-                Outcome::Finished(metrics) => self.report(&metrics)?,
-                Outcome::Interrupted => return self.stopped(),
+                Outcome::Interrupted => return self.stopped(&trainer),
             }
-            if self.interrupted.load(Ordering::Relaxed)
-                && trainer.epoch() < self.record.config.epochs
-            {
-                return self.stopped();
+            if self.interrupted.load(Ordering::Relaxed) && trainer.epoch() < epochs {
+                return self.stopped(&trainer);
             }
         }
         self.done(trainer.history(), trainer.best())?;
@@ -79,10 +92,17 @@ impl OnDevice for Job<'_> {
 }
 
 impl Job<'_> {
-    fn trainer<D: Device<f32>>(&self, device: &D, state: Option<&State>) -> Result<Trainer<D>> {
+    fn trainer<D: Device<f32>>(
+        &self,
+        device: &D,
+        state: Option<&State>,
+        bar: &Rc<EpochBar>,
+    ) -> Result<Trainer<D>> {
         let mut trainer = Trainer::new(device, self.record.config.clone(), self.split)?;
         trainer.use_graphs(self.graphs);
         trainer.on_notice(|line| note(format_args!("{line}")));
+        let bar = Rc::clone(bar);
+        trainer.on_validation(move |images, all| bar.show_validation(images, all));
         trainer.model().fuse(self.fuse);
         if let Some(state) = state {
             trainer.restore(state)?;
@@ -91,34 +111,89 @@ impl Job<'_> {
     }
 
     /// Trains an epoch with a bar beside it.
-    fn epoch<D: Device<f32>>(&self, trainer: &mut Trainer<D>) -> Result<Outcome> {
-        let bar = EpochBar::new(self.quiet, self.record.config.epochs);
+    fn epoch<D: Device<f32>>(&self, trainer: &mut Trainer<D>, bar: &EpochBar) -> Result<Outcome> {
+        bar.start();
         let outcome = trainer.run_epoch(|progress| {
             bar.show(&progress);
             !self.interrupted.load(Ordering::Relaxed)
         });
-        bar.clear();
+        bar.clear(match &outcome {
+            Ok(Outcome::Finished(metrics)) => Some(metrics),
+            _ => None,
+        });
         outcome
+    }
+
+    /// Where a run goes on that was begun before, or that there is nothing left to do.
+    fn where_it_goes_on<D: Device<f32>>(&self, trainer: &Trainer<D>) -> String {
+        let (epoch, (step, steps)) = (trainer.epoch(), trainer.steps());
+        let config = &self.record.config;
+        if epoch < config.epochs {
+            return match step {
+                0 => format!("going on in epoch {epoch}"),
+                _ => format!("going on in epoch {epoch}, after step {step} of {steps}"),
+            };
+        }
+        let folder = words::path(self.run.path());
+        let done = match epoch {
+            1 => "its one epoch is done".to_owned(),
+            _ => format!("all of its {epoch} epochs are done"),
+        };
+        let more = match config.schedule {
+            ScheduleKind::Cosine => {
+                "its learning rate has fallen to the end of its cosine, so a longer run is another \
+                 one: signet train --epochs N"
+                    .to_owned()
+            }
+            _ => format!(
+                "for more: signet train --resume {folder} --epochs {}",
+                epoch + epoch.div_ceil(2)
+            ),
+        };
+        format!("nothing to go on with in {folder}: {done}\n{more}")
+    }
+
+    /// The mean losses of an epoch, of training and of validation.
+    fn means(&self, metrics: &EpochMetrics) -> [f64; 2] {
+        let [train, valid] = self.batches().map(|batches| batches as f64);
+        [metrics.train_loss / train, metrics.valid_loss / valid]
+    }
+
+    fn batches(&self) -> [usize; 2] {
+        let size = self.record.config.batch_size;
+        [&self.split.train, &self.split.valid].map(|part| part.len().div_ceil(size).max(1))
+    }
+
+    /// Says once when a run does not learn.
+    fn remark_once(&self, metrics: &EpochMetrics, remarked: &Cell<bool>) {
+        if self.quiet || remarked.get() {
+            return;
+        }
+        let (mean, classes) = (self.means(metrics)[0], self.split.train.classes.len());
+        if let Some(remark) = remark(metrics.epoch, mean, classes, metrics.lr) {
+            note(format_args!("{remark}"));
+            remarked.set(true);
+        }
     }
 
     /// The error of a training that ran into `what`, with the layer where that began. Looking at
     /// every layer in every step would slow down all trainings; but a training that is repeated
     /// from its last state has the same bits, so it is enough to look then.
     fn located<D: Device<f32>>(&self, device: &D, what: String) -> Error {
-        const HELP: &str = "try a smaller --lr";
         if self.detect_anomaly {
-            return Error::NonFinite(format!("{what}; {HELP}"));
+            return Error::NonFinite(what);
         }
         note(format_args!("{what}; looking for the layer where that began"));
         let again = || {
-            let mut trainer = self.trainer(device, self.run.state().ok().as_ref())?;
+            let bar = Rc::new(EpochBar::new(self.quiet, 1, self.split.valid.len()));
+            let mut trainer = self.trainer(device, self.run.state().ok().as_ref(), &bar)?;
             trainer.detect_anomaly();
-            self.epoch(&mut trainer)
+            self.epoch(&mut trainer, &bar)
         };
         match again() {
-            Err(Error::NonFinite(first)) => Error::NonFinite(format!("{first}; {HELP}")),
+            Err(Error::NonFinite(first)) => Error::NonFinite(first),
             // The search is not what was asked for: what it runs into is not the answer.
-            _ => Error::NonFinite(format!("{what}; {HELP}")),
+            _ => Error::NonFinite(what),
         }
     }
 
@@ -131,35 +206,63 @@ impl Job<'_> {
         print(metrics)?;
         if !self.quiet {
             note(format_args!(
-                "  {:.0} images/s, {:.1} s training, {:.1} s validation",
-                metrics.images_per_second, metrics.train_seconds, metrics.valid_seconds
+                "  {} images/s, {:.1} s training, {:.1} s validation",
+                count(metrics.images_per_second as u64),
+                metrics.train_seconds,
+                metrics.valid_seconds
             ));
         }
         Ok(())
     }
 
-    fn stopped(&self) -> Result<ExitCode> {
+    fn stopped<D: Device<f32>>(&self, trainer: &Trainer<D>) -> Result<ExitCode> {
         let folder = words::path(self.run.path());
-        note(format_args!("stopped; go on with: signet train --resume {folder}"));
+        let (epoch, epochs) = (trainer.epoch(), self.record.config.epochs);
+        let place = match trainer.steps() {
+            (0, _) => format!("before epoch {epoch} of {epochs}"),
+            (step, steps) => format!("in epoch {epoch} of {epochs}, after step {step} of {steps}"),
+        };
+        note(format_args!("stopped {place}; go on with: signet train --resume {folder}"));
         Ok(ExitCode::from(INTERRUPTED))
     }
 
     fn done(&self, history: &[EpochMetrics], best: Option<&EpochMetrics>) -> Result<()> {
-        let (Some(last), Some(best), false) = (history.last(), best, self.json) else {
+        let (Some(last), Some(best)) = (history.last(), best) else {
             return Ok(());
         };
-        let drawn = if self.split.source.is_synthetic() {
-            " (on synthetic hands: not the accuracy on photographs)"
-        } else {
-            ""
-        };
-        print(format_args!(
-            "Best validation accuracy {:.4} in epoch {}, last {:.4}{drawn}\nWritten to {}",
-            best.valid_accuracy,
-            best.epoch,
-            last.valid_accuracy,
-            words::path(self.run.path())
-        ))
+        if !self.json {
+            let drawn = if self.split.source.is_synthetic() {
+                " (on synthetic hands: not the accuracy on photographs)"
+            } else {
+                ""
+            };
+            print(format_args!(
+                "best: validation accuracy {:.4} in epoch {}, mean loss {}; last: {:.4}, mean loss {}{drawn}\n\
+                 best model: {}",
+                best.valid_accuracy,
+                best.epoch,
+                loss(self.means(best)[1]),
+                last.valid_accuracy,
+                loss(self.means(last)[1]),
+                words::path(&self.run.file(BEST))
+            ))?;
+        }
+        if !self.quiet {
+            let sum = |of: fn(&EpochMetrics) -> f64| history.iter().map(of).sum::<f64>();
+            let (train, valid) = (sum(|at| at.train_seconds), sum(|at| at.valid_seconds));
+            note(format_args!(
+                "time: {} for {} ({} training, {} validation)",
+                duration(train + valid),
+                counted(history.len() as u64, "epoch"),
+                duration(train),
+                duration(valid)
+            ));
+        }
+        if self.plot {
+            let colour = stdout_is_terminal() && console::colors_enabled();
+            print(format_args!("\n{}\n", plot(history, self.batches(), stdout_width(), colour)))?;
+        }
+        Ok(())
     }
 }
 
@@ -170,5 +273,5 @@ fn summary<D: Device<f32>>(
 ) -> Result<()> {
     let images = &split.train;
     let shape = [batch_size, images.channels, images.height, images.width];
-    print(model.summary(shape)?)
+    print(model.summary(shape)?.fitting(table_width()))
 }

@@ -1,6 +1,8 @@
 //! `signet train`: the course notebook's training, from start or from where it stopped.
 
 mod job;
+mod remark;
+mod settings;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,16 +16,19 @@ use super::device::profile_table;
 use super::explain::explain;
 use super::report::after_training;
 use super::signals::on_signals;
+use super::terminal::notes_width;
 use super::{AugmentArgs, DataArgs, DeviceArgs, note, print};
-use crate::data::{Request, Split, synthetic};
+use crate::data::{Request, Split, are_letters, synthetic};
 use crate::device::{AnyDevice, Chosen};
 use crate::report::kernels::write as save_profile;
 use crate::train::{
     Config, OptimizerKind, Recipe, Record, Resumed, RunFolder, ScheduleKind, State, Trainer,
     largest_batch,
 };
+use crate::words::counted;
 use crate::{Error, Result, words};
 use job::Job;
+use settings::settings;
 
 /// Train the network of the course notebook
 ///
@@ -113,6 +118,10 @@ pub struct Args {
     #[arg(long)]
     no_fuse: bool,
 
+    /// Draw the curves of loss and accuracy at the end, in the terminal
+    #[arg(long, conflicts_with = "json")]
+    plot: bool,
+
     /// Do not write report.html at the end, which takes an evaluation
     #[arg(long)]
     no_report: bool,
@@ -151,9 +160,10 @@ impl Args {
         let Prepared { chosen, split, record, run, state } = job;
         let is_new = self.resume.is_none();
         if !self.quiet {
-            note(format_args!("device: {chosen}"));
-            note(format_args!("precision: {}", record.precisions));
-            note(format_args!("data: {}", record.data_source));
+            let Record { config, precisions, data_source, .. } = &record;
+            note(format_args!("device: {chosen}\nprecision: {precisions}\ndata: {data_source}"));
+            note(format_args!("{}", settings(config, is_new.then_some(self.recipe))));
+            note(format_args!("run: {}", words::path(run.path())));
         }
         let device = chosen.device;
         if self.no_graph && matches!(device, AnyDevice::Cpu(_)) {
@@ -187,6 +197,7 @@ impl Args {
             interrupted: &interrupted,
             quiet: self.quiet,
             json: self.json,
+            plot: self.plot,
             graphs: !self.no_graph,
             fuse: !self.no_fuse,
             detect_anomaly: self.detect_anomaly,
@@ -198,13 +209,16 @@ impl Args {
             Ok(code) => {
                 if self.profile {
                     let times = device.profile()?;
-                    note(format_args!("{}", profile_table(&times, &device)));
+                    note(format_args!("{}", profile_table(&times, &device, notes_width())));
                     if let Err(error) = save_profile(&run, &times) {
                         note(format_args!("notice: the times are not kept: {error}"));
                     }
                 }
                 if !self.no_report {
                     after_training(&run, &device, &split, self.quiet);
+                }
+                if !self.quiet && code == ExitCode::SUCCESS {
+                    note(format_args!("{}", next(&run, are_letters(&record.classes))));
                 }
                 Ok(code)
             }
@@ -296,6 +310,7 @@ impl Args {
             ("--no-graph", self.no_graph),
             ("--detect-anomaly", self.detect_anomaly),
             ("--quiet", self.quiet),
+            ("--plot", self.plot),
         ];
         for (flag, _) in of_training.iter().filter(|(_, is_given)| self.explain && *is_given) {
             says(flag, "with --explain, which does not train");
@@ -315,6 +330,7 @@ impl Args {
             data_sha256: split.digest(),
             classes: split.train.classes.clone(),
             whole_images: split.source.is_whole_images(),
+            images: Some([split.train.len(), split.valid.len()]),
             device: chosen.device.describe(),
             precisions: chosen.device.precisions(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -341,11 +357,23 @@ impl Args {
             // Where the device has the run's precision, the bits stay the same; else it has its own.
             let _ = chosen.device.set_precisions(record.precisions);
         }
+        record.images = Some([split.train.len(), split.valid.len()]);
         record.device = chosen.device.describe();
         record.precisions = chosen.device.precisions();
         run.write_record(&record)?;
         Ok(Prepared { chosen, split, record, run, state })
     }
+}
+
+/// What to do with a run that is done.
+fn next(run: &RunFolder, letters: bool) -> String {
+    let folder = words::path(run.path());
+    let image = if letters { "hand.jpg" } else { "image.jpg" };
+    let mut lines = format!("next:\n  signet evaluate {folder}\n  signet predict {folder} {image}");
+    if cfg!(feature = "serve") {
+        lines += &format!("\n  signet serve {folder} --open");
+    }
+    lines
 }
 
 /// A value as its flag takes it.
@@ -357,14 +385,15 @@ fn name(value: &impl ValueEnum) -> String {
 fn grow(record: &mut Record, epochs: u64, done: u64) -> Result<()> {
     let config = &mut record.config;
     if epochs < done {
-        let message = format!("{done} epochs are done already, got {epochs}");
+        let are = if done == 1 { "is" } else { "are" };
+        let message = format!("{} {are} done already, got {epochs}", counted(done, "epoch"));
         return Err(Error::argument("--epochs", message));
     }
     if config.schedule == ScheduleKind::Cosine && epochs != config.epochs {
         let message = format!(
-            "the cosine schedule of this run ends after {} epochs; another number would have \
-             been another run from the start",
-            config.epochs
+            "the cosine schedule of this run ends after {}; another number would have been \
+             another run from the start",
+            counted(config.epochs, "epoch")
         );
         return Err(Error::argument("--epochs", message));
     }

@@ -36,6 +36,12 @@ pub fn synthetic(seed: u64, train: usize, valid: usize) -> Split {
     }
 }
 
+/// The hand shape of class `class` of the alphabet, as [`letters`](super::letters) numbers them: a
+/// right hand, its palm to the viewer, grey, `[side, side]` row-major. `None` for no such class.
+pub fn hand_shape(class: usize, side: usize) -> Option<Vec<u8>> {
+    pose::POSES.get(class).map(|pose| render::portrait(pose, side))
+}
+
 fn draw(seed: u64, first: u64, images: usize, name: &str) -> Dataset {
     let class = |index: usize| index % CLASSES;
     let mut pixels = vec![0; images * PIXELS];
@@ -68,6 +74,19 @@ mod tests {
         assert_ne!(split.train.pixels, synthetic(1, 48, 48).train.pixels);
         assert_ne!(split.train.image(0), split.train.image(24), "two images of A");
         assert_eq!(split.train.pixels[..], synthetic(0, 96, 0).train.pixels[..48 * PIXELS]);
+    }
+
+    #[test]
+    fn each_letter_has_a_shape_of_its_own_without_chance() {
+        let shapes: Vec<_> = (0..CLASSES).map(|class| hand_shape(class, 64).unwrap()).collect();
+        assert_eq!(hand_shape(CLASSES, 64), None);
+        for (class, shape) in shapes.iter().enumerate() {
+            assert_eq!(shape.len(), 64 * 64);
+            assert_eq!(Some(shape), hand_shape(class, 64).as_ref());
+            assert!(!shapes[..class].contains(shape), "class {class} looks like another");
+            let dark = shape.iter().filter(|&&grey| grey < 200).count();
+            assert!((400..3500).contains(&dark), "class {class}: {dark} pixels of hand");
+        }
     }
 
     #[test]

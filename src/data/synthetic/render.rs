@@ -18,10 +18,13 @@ struct Capsule {
 ///
 /// Pose, proportions, light, skin, background and noise vary with `random`.
 pub(super) fn render(pose: &Pose, random: &mut Sequence, image: &mut [u8]) {
-    let mut capsules = hand(pose, random);
+    let mut capsules = hand(pose, |value, by| value + by * random.range(-1.0, 1.0) as f32);
     // The forearm comes last: it may leave the image, the hand should not.
-    let frame = Frame::around(&capsules[..capsules.len() - 1], random);
-    capsules.sort_by(|x, y| (x.a[2] + x.b[2]).total_cmp(&(y.a[2] + y.b[2])));
+    let bones = &capsules[..capsules.len() - 1];
+    let frame = Frame::around(bones, SIDE, random.range(0.78, 0.98) as f32, || {
+        random.range(-1.0, 1.0) as f32
+    });
+    far_to_near(&mut capsules);
     let between = |random: &mut Sequence, low: f32, high: f32| {
         random.range(f64::from(low), f64::from(high)) as f32
     };
@@ -52,6 +55,24 @@ pub(super) fn render(pose: &Pose, random: &mut Sequence, image: &mut [u8]) {
     }
 }
 
+/// Draws `pose` as it is meant, larger and without chance: `[side, side]` row-major.
+pub(super) fn portrait(pose: &Pose, side: usize) -> Vec<u8> {
+    const WALL: f32 = 0.93;
+    const SKIN: f32 = 0.66;
+    let mut capsules = hand(pose, |value, _| value);
+    let frame = Frame::around(&capsules[..capsules.len() - 1], side, 0.92, || 0.0);
+    far_to_near(&mut capsules);
+    let mut canvas = vec![WALL; side * side];
+    for capsule in &capsules {
+        frame.draw(capsule, SKIN, unit([-0.35, 0.5, 1.0]), &mut canvas);
+    }
+    canvas.into_iter().map(|value| (value.clamp(0.0, 1.0) * 255.0).round() as u8).collect()
+}
+
+fn far_to_near(capsules: &mut [Capsule]) {
+    capsules.sort_by(|x, y| (x.a[2] + x.b[2]).total_cmp(&(y.a[2] + y.b[2])));
+}
+
 /// About normal: the sum of four bytes, from one random word and without a logarithm.
 fn grain(random: &mut Sequence) -> f32 {
     const MEAN: f32 = 4.0 * 127.5;
@@ -60,13 +81,13 @@ fn grain(random: &mut Sequence) -> f32 {
     (sum as f32 - MEAN) / STD
 }
 
-/// The capsules of the hand, turned as posed; the last one is the forearm.
-fn hand(pose: &Pose, random: &mut Sequence) -> Vec<Capsule> {
+/// The capsules of the hand, turned as posed; the last one is the forearm. `jitter` gives a value that
+/// may differ from the one it is given by so much.
+fn hand(pose: &Pose, mut jitter: impl FnMut(f32, f32) -> f32) -> Vec<Capsule> {
     /// Where each finger leaves the palm, and the angle at which it does.
     const KNUCKLES: [[f32; 3]; 4] =
         [[0.34, 0.42, 5.0], [0.12, 0.49, 1.0], [-0.11, 0.45, -3.0], [-0.33, 0.33, -8.0]];
     const LENGTHS: [f32; 4] = [0.92, 1.0, 0.94, 0.76];
-    let mut jitter = |value: f32, by: f32| value + by * random.range(-1.0, 1.0) as f32;
 
     let thickness = jitter(0.125, 0.015);
     let stretch = jitter(1.0, 0.08);
@@ -133,11 +154,14 @@ struct Frame {
     centre: [f32; 2],
     /// Pixels per unit.
     scale: f32,
+    /// Pixels of the image across and down.
+    side: usize,
 }
 
 impl Frame {
-    /// A frame that holds all of `capsules`, with some play.
-    fn around(capsules: &[Capsule], random: &mut Sequence) -> Self {
+    /// A frame of `side` pixels that holds all of `capsules`, `zoom` as large as it could. Where the
+    /// hand lies in it is up to `play`, between -1 and 1 for each axis.
+    fn around(capsules: &[Capsule], side: usize, zoom: f32, mut play: impl FnMut() -> f32) -> Self {
         let (mut low, mut high) = ([f32::MAX; 2], [f32::MIN; 2]);
         for capsule in capsules {
             for axis in 0..2 {
@@ -148,18 +172,18 @@ impl Frame {
         }
         let size = (high[0] - low[0]).max(high[1] - low[1]);
         // Half way between one scale for all letters and filling the image with each.
-        let scale = SIDE as f32 / (0.5 * (size + 2.0)) * random.range(0.78, 0.98) as f32;
-        let play = 0.05 * SIDE as f32 / scale;
-        let centre = [0, 1].map(|axis: usize| {
-            0.5 * (low[axis] + high[axis]) + play * random.range(-1.0, 1.0) as f32
-        });
-        Self { centre, scale }
+        let scale = side as f32 / (0.5 * (size + 2.0)) * zoom;
+        let room = 0.05 * side as f32 / scale;
+        let centre = [0, 1].map(|axis: usize| 0.5 * (low[axis] + high[axis]) + room * play());
+        Self { centre, scale, side }
     }
 
     /// Lays `capsule` over the canvas: a soft dark rim that sets it off, then the lit flesh.
-    fn draw(&self, capsule: &Capsule, skin: f32, light: Vector, canvas: &mut [f32; SIDE * SIDE]) {
-        const RIM: f32 = 0.8;
-        let middle = SIDE as f32 / 2.0;
+    fn draw(&self, capsule: &Capsule, skin: f32, light: Vector, canvas: &mut [f32]) {
+        let side = self.side;
+        // As wide a rim as it has in an image of the network's size.
+        let rim_width = 0.8 * side as f32 / SIDE as f32;
+        let middle = side as f32 / 2.0;
         let place = |[x, y, _]: Vector| {
             [middle + (x - self.centre[0]) * self.scale, middle - (y - self.centre[1]) * self.scale]
         };
@@ -167,9 +191,9 @@ impl Frame {
         let line = [b[0] - a[0], b[1] - a[1]];
         let square = (line[0] * line[0] + line[1] * line[1]).max(1e-6);
         let pixels = |axis: usize| {
-            let low = (a[axis].min(b[axis]) - radius - 1.5).max(0.0) as usize;
-            let high = (a[axis].max(b[axis]) + radius + 1.5).max(0.0) as usize;
-            low..high.min(SIDE)
+            let low = (a[axis].min(b[axis]) - radius - rim_width - 0.7).max(0.0) as usize;
+            let high = (a[axis].max(b[axis]) + radius + rim_width + 0.7).max(0.0) as usize;
+            low..high.min(side)
         };
         for row in pixels(1) {
             for column in pixels(0) {
@@ -179,14 +203,14 @@ impl Frame {
                 let out = [from_a[0] - t * line[0], from_a[1] - t * line[1]];
                 let distance = (out[0] * out[0] + out[1] * out[1]).sqrt();
                 let covered = (radius - distance + 0.5).clamp(0.0, 1.0);
-                let rim = (radius + RIM - distance + 0.5).clamp(0.0, 1.0);
+                let rim = (radius + rim_width - distance + 0.5).clamp(0.0, 1.0);
                 if rim == 0.0 {
                     continue;
                 }
                 let [nx, ny] = out.map(|part| part / radius);
                 let nz = (1.0 - nx * nx - ny * ny).max(0.0).sqrt();
                 let lit = (nx * light[0] - ny * light[1] + nz * light[2]).max(0.0);
-                let value = &mut canvas[row * SIDE + column];
+                let value = &mut canvas[row * side + column];
                 *value *= 1.0 - 0.25 * (rim - covered);
                 *value += covered * (skin * (0.55 + 0.5 * lit) - *value);
             }

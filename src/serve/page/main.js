@@ -1,5 +1,6 @@
 // Joins the parts: buttons, keys, files and the camera on one side, the server on the other.
 
+import { about } from "./about.js";
 import { Camera, reason, square } from "./camera.js";
 import { Gone, predict } from "./server.js";
 import { Word } from "./word.js";
@@ -23,6 +24,11 @@ const camera = new Camera(video, () => {
 });
 const word = new Word();
 let latest = null;
+
+/// Whether the classes are letters, of which words are spelled.
+let spells = true;
+
+let invitation = "Hold your hand in the square.";
 
 /// Counts up with every change of what is looked at: an answer about something older is dropped.
 let turn = 0;
@@ -57,7 +63,7 @@ async function startCamera() {
   if (mine !== turn) return camera.stop();
   placeSquare();
   view.showStage("camera");
-  view.showState("Hold your hand in the square.");
+  view.showState(invitation);
   watch(mine);
 }
 
@@ -81,10 +87,12 @@ async function look(image, mine) {
     const prediction = await predict(image);
     if (mine !== turn) return 0;
     show(prediction);
-    const { part, added } = word.see(prediction, performance.now());
-    view.showHold(part);
-    if (added) wordChanged(`${prediction.letter} added`);
-    view.showState("Hold your hand in the square.");
+    if (spells) {
+      const { part, added } = word.see(prediction, performance.now());
+      view.showHold(part);
+      if (added) wordChanged(`${prediction.class} added`);
+    }
+    view.showState(invitation);
     return INTERVAL;
   } catch (error) {
     if (mine !== turn) return 0;
@@ -113,7 +121,7 @@ async function read(file) {
     if (mine !== turn) return;
     show(prediction);
     view.showState(file.name);
-    view.announce(`${file.name}: ${prediction.letter}, ${Math.round(100 * prediction.probability)} percent`);
+    view.announce(`${file.name}: ${prediction.class}, ${Math.round(100 * prediction.probability)} percent`);
   } catch (error) {
     if (mine !== turn) return;
     // The browser may not show it either.
@@ -158,8 +166,8 @@ function wordChanged(news) {
 const change = {
   add() {
     if (!latest) return view.announce("There is no letter yet");
-    word.add(latest.letter);
-    wordChanged(`${latest.letter} added`);
+    word.add(latest.class);
+    wordChanged(`${latest.class} added`);
   },
   space() {
     word.space();
@@ -179,7 +187,7 @@ for (const [name, act] of Object.entries(change)) at(name).addEventListener("cli
 const KEYS = { Enter: change.add, " ": change.space, Backspace: change.delete };
 document.addEventListener("keydown", (event) => {
   // A button or box that has the focus takes these keys itself.
-  const taken = event.target.closest("button, input, a") || event.ctrlKey || event.metaKey || event.altKey;
+  const taken = !spells || event.target.closest("button, input, a, summary") || event.ctrlKey || event.metaKey || event.altKey;
   if (taken || !KEYS[event.key]) return;
   event.preventDefault();
   KEYS[event.key]();
@@ -191,3 +199,7 @@ at("privacy").textContent = here
   : `Pictures go to ${location.hostname}, and nowhere else.`;
 view.showPrediction(null);
 view.showWord("");
+about().then((letters) => {
+  spells = letters;
+  if (!letters) invitation = "Hold it in the square.";
+});

@@ -1,4 +1,4 @@
-// Asks the server which letter an image shows.
+// Asks the server which letter, or other class, an image shows.
 
 /// The largest file that the server takes.
 const MAX_BYTES = 10 * 2 ** 20;
@@ -17,7 +17,7 @@ export class Refused extends Error {
 
 let before = Promise.resolve();
 
-/// `{ letter, probability, top: [{ letter, probability }, …], seen: [784 greys] }` for an image file.
+/// `{ class, probability, top: [{ class, probability }, …], seen: [784 greys] }` for an image file.
 /// Requests go one after the other, never two at a time.
 export function predict(image) {
   const answer = before.then(() => ask(image));

@@ -41,7 +41,7 @@ export function showState(text, kind = "news") {
 /// A prediction of the server, or null for none.
 export function showPrediction(prediction) {
   const letter = at("letter");
-  const { letter: best = "–", probability = 0, top = [], seen } = prediction ?? {};
+  const { class: best = "–", probability = 0, top = [], seen } = prediction ?? {};
   letter.textContent = best;
   letter.toggleAttribute("data-long", best.length > 2);
   letter.dataset.sure = !prediction ? "none" : probability >= SURE ? "yes" : "no";
@@ -59,10 +59,10 @@ function showBars(top) {
   const list = at("top");
   while (list.children.length < ROWS) list.append(row());
   [...list.children].forEach((line, i) => {
-    const { letter = "", probability = 0 } = top[i] ?? {};
-    line.querySelector(".name").textContent = letter;
+    const { class: name = "", probability = 0 } = top[i] ?? {};
+    line.querySelector(".name").textContent = name;
     line.querySelector(".bar > div").style.setProperty("--part", probability);
-    line.querySelector(".percent").textContent = letter && percent(probability);
+    line.querySelector(".percent").textContent = name && percent(probability);
   });
 }
 

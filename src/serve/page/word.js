@@ -24,7 +24,7 @@ export class Word {
 
   /// Takes the guess of the moment `now`. Returns how much of the time it has been held, 0 to 1, and
   /// whether it was added just now.
-  see({ letter, probability }, now) {
+  see({ class: letter, probability }, now) {
     const sure = probability >= SURE ? letter : null;
     if (sure !== this.#held || now - this.#last > GAP) {
       this.#held = sure;

@@ -1,0 +1,57 @@
+//! Which layers are at work, for who wants to know what each launches.
+
+use super::Sequential;
+use crate::device::Device;
+use crate::dtype::Float;
+use crate::tape::Tape;
+use crate::{Result, Tensor};
+use std::ops::Range;
+use std::rc::Rc;
+
+/// What is at work in a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// These layers, forward or backward; several where one op computes them.
+    Layers(Range<usize>),
+    /// The loss.
+    Loss,
+    /// What is no part of the model: the optimizer, say.
+    Outside,
+}
+
+/// Told of each change of place, before it.
+pub(super) type Watch = Rc<dyn Fn(Place)>;
+
+impl<D: Device<T>, T: Float> Sequential<D, T> {
+    /// Has `watch` called whenever other layers begin to work, in forward and in backward passes.
+    pub(crate) fn on_place(&self, watch: impl Fn(Place) + 'static) {
+        self.places.replace(Some(Rc::new(watch)));
+    }
+
+    /// Says that `place` is at work from here on.
+    pub(crate) fn enter(&self, place: Place) {
+        if let Some(watch) = &*self.places.borrow() {
+            watch(place);
+        }
+    }
+
+    /// `output`, which `place` made: when its gradient comes, `place` is at work again.
+    pub(super) fn left(&self, place: Place, output: Tensor<D, T>) -> Result<Tensor<D, T>> {
+        let Some(watch) = self.places.borrow().clone() else { return Ok(output) };
+        Tape::record([Some(&output)], output.detach(), move |[x], gradient, gradients| {
+            watch(place);
+            gradients.pass(x, gradient)
+        })
+    }
+
+    /// What people call a place: `0 Conv2d to 4 MaxPool2d`, `loss`; nothing outside of the model.
+    pub(crate) fn name_of(&self, place: &Place) -> String {
+        let name = |i: usize| format!("{i} {}", self.layers[i].name());
+        match place {
+            Place::Layers(layers) if layers.len() == 1 => name(layers.start),
+            Place::Layers(layers) => format!("{} to {}", name(layers.start), name(layers.end - 1)),
+            Place::Loss => "loss".to_owned(),
+            Place::Outside => String::new(),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+// What the model is: its name, its data, and whether its classes are the letters of the alphabet.
+
+const at = (id) => document.getElementById(id);
+
+const say = (id, text) => {
+  at(id).textContent = text;
+  at(id).hidden = !text;
+};
+
+/// Asks the server, and puts what it says on the page. Whether the classes are letters: then words are
+/// spelled with them. Where there is no answer, the page stays as it is.
+export async function about() {
+  let model;
+  try {
+    const response = await fetch("model");
+    if (!response.ok) return true;
+    model = await response.json();
+  } catch {
+    return true;
+  }
+  say("model", `Model ${model.name}${model.data ? `, trained on ${model.data}` : ""}.`);
+  say("caution", model.synthetic
+    ? "This model learned from drawn hands only. It never saw a photograph, so what it says of yours means little."
+    : "");
+  if (model.letters) showAlphabet(model.classes);
+  else speakOfClasses(model.classes);
+  return model.letters;
+}
+
+/// Other labels than letters: nothing is spelled, and no hand is asked for.
+function speakOfClasses(classes) {
+  document.title = "Signet: classes of a picture";
+  document.body.dataset.classes = "others";
+  const names = classes.length > 8 ? "" : `: ${classes.join(", ")}`;
+  at("purpose").textContent = `Says which of ${classes.length} classes a picture shows${names}.`;
+  at("invitation").textContent = "Show it to the camera, or drop a picture of it here.";
+  at("reading-title").textContent = "Class";
+  at("top").setAttribute("aria-label", "The most probable classes");
+  for (const id of ["spelling", "motions", "alphabet"]) at(id).hidden = true;
+}
+
+/// The hand shapes are fetched when someone wants to see them.
+function showAlphabet(classes) {
+  at("alphabet").hidden = false;
+  at("alphabet").addEventListener("toggle", () => {
+    if (at("hands").children.length) return;
+    at("hands").append(...classes.map((letter) => {
+      const [item, image, name] = ["li", "img", "span"].map((tag) => document.createElement(tag));
+      image.src = `hands/${letter}.png`;
+      image.width = image.height = 84;
+      // The letter stands below it.
+      image.alt = "";
+      name.textContent = letter;
+      item.append(image, name);
+      return item;
+    }));
+  });
+}
