@@ -42,7 +42,6 @@ def run(trainer, tool, reason, scratch, out):
         done = commands.run(command, commands.left() * 0.4, trainer.environment)
         if not done.ok:
             problem = f"signet train --profile: {done.why()}"
-            print(f"  {problem}", flush=True)
             break
         with open(os.path.join(folder, "profile.json"), encoding="utf-8") as file:
             profiles[name] = json.load(file)

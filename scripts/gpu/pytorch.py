@@ -59,8 +59,6 @@ def run(trainer, script, python, steps, rounds):
             print(f"  round {number + 1}, us a step: {told}", flush=True)
         if not done.ok or commands.left() < 1.2 * (before - commands.left()):
             break
-    if problem:
-        print(f"  {problem}", flush=True)
     if not complete:
         return {"ok": None, "skipped": problem or "there was no time for a round"}
     ratios = {

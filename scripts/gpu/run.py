@@ -139,6 +139,8 @@ def check(given, commands, scratch):
             print("  its time is up: what had not ended was stopped", flush=True)
         if result["ok"] is None:
             print(f"  skipped: {result['skipped']}", flush=True)
+        elif result.get("problem"):
+            print(f"  {result['problem']}", flush=True)
         results["parts"][part] = result
         report.write(given.out, results)
     # A part that was skipped is no failure, as what it needs is not on this machine; and no success.

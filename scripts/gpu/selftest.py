@@ -50,8 +50,23 @@ elif words[0] == "train":
                           "train_seconds": seconds, "images_per_second": 640 / seconds}))
     open(os.path.join(folder, "model.safetensors"), "w").write("weights")
     open(os.path.join(folder, "profile.json"), "w").write('[{"name": "adam", "calls": 20, "seconds": 0.001}]')
+elif words[0] == "bench":
+    row = dict(kernels=1, median_seconds=2e-6, p10_seconds=1e-6, p90_seconds=3e-6, gflops=1, gigabytes_per_second=1,
+               percent_of_roofline=50, limit="memory", ratio=None)
+    names = ["adam/32"] if "--filter" in words else ["adam/32", "adam/1"]
+    peaks = dict(bytes_per_second=1e12, flops_per_second=1e13, launch_seconds=1e-6)
+    print(json.dumps({"peaks": peaks, "reference": None, "rows": [dict(row, name=name) for name in names]}))
 else:
     sys.exit(2)
+'''
+
+# A Python whose PyTorch sees a GPU.
+PYTORCH = '''#!/bin/sh
+case "$*" in
+*is_available*) echo 2.9 True ;;
+*pytorch_modes.py*) echo '{"mode": "graph", "torch": "2.9", "step_s": 0.1}'; echo '{"mode": "eager", "torch": "2.9", "error": "no"}' ;;
+*bench-pytorch*) echo '{"reference": "PyTorch 2.9", "rows": [{"name": "adam/32", "median_seconds": 0.000005}]}' ;;
+esac
 '''
 
 TESTS = '''#!/usr/bin/env python3
@@ -250,11 +265,11 @@ class Whole(unittest.TestCase):
         with open(os.path.join(self.bundle, "bundle.json"), "w", encoding="utf-8") as file:
             json.dump(about, file)
 
-    def run_it(self, parts, minutes=1.0, **environment):
+    def run_it(self, parts, *more, minutes=1.0, **environment):
         out = os.path.join(self.folder, "out")
         # No tool of this machine's, and no PyTorch.
         environment = {**os.environ, "PATH": self.path(), "CUDA_HOME": "/nowhere", **environment}
-        command = [sys.executable, os.path.join(self.bundle, "run.py"), "--only", parts, "--minutes", str(minutes), "--out", out]
+        command = [sys.executable, os.path.join(self.bundle, "run.py"), "--only", parts, "--minutes", str(minutes), "--out", out, *more]
         start = time.monotonic()
         done = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, check=False)
         self.seconds = time.monotonic() - start
@@ -309,6 +324,22 @@ class Whole(unittest.TestCase):
         self.assertEqual([one["ok"] for one in results["parts"]["sanitizer"]["tools"]], [True, True, False, True])
         done, results = self.run_it("sanitizer", REFUSES="1")
         self.assertIn("Device not supported", results["parts"]["sanitizer"]["skipped"])
+
+    def test_pytorch_beside(self):
+        python = os.path.join(self.folder, "python")
+        program(python, PYTORCH)
+        done, results = self.run_it("pytorch,bench", "--python", python, "--rounds", "2")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        part = results["parts"]["pytorch"]
+        # 640 images are 20 steps of a second in all.
+        self.assertAlmostEqual(part["ratios"]["graph"]["median"], 2.0)
+        self.assertNotIn("eager", part["ratios"])
+        self.assertEqual(part["problem"], "PyTorch, eager: no")
+        self.assertEqual(len(part["rounds"]), 2)
+        rows = {row["name"]: row["ratio"] for row in results["parts"]["bench"]["document"]["rows"]}
+        self.assertAlmostEqual(rows["adam/32"], 2.5)
+        self.assertIsNone(rows["adam/1"])
+        self.assertIn("| adam/32 | 1 | 2.0 |", self.page)
 
     def test_failures_are_said_and_run_alone(self):
         self.set_tests(["agrees_with_the_cpu::relu", "fails", "alone"])

@@ -31,9 +31,8 @@ def run(commands, folder, binaries, environment):
             # One that found no time says nothing of the bits, those before it do.
             late = done.code is None and before
             said = tests.message(done.output, test) or done.why()
-            print(f"  {state}, {times} times: {said}", flush=True)
             return {
-                "ok": bool(late), "problem": f"{times} times: {said}", "times": before[0] if before else 0,
+                "ok": bool(late), "problem": f"{times} times: {state}: {said}", "times": before[0] if before else 0,
                 "wanted": WANTED, "said": before[2] if before else [],
             }
         said = [line for line in done.output.splitlines() if " times in " in line]
