@@ -108,7 +108,7 @@ fn a_loss_that_is_no_number_stops_the_run_soon<D: TestDevice>() {
 }
 
 /// The host of a GPU that lags does not run ahead: it shows a loss, stops at one that is no number, and
-/// stops when asked, within 64 steps; and results are the same.
+/// stops when asked, within 64 steps.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #[test]
 fn the_host_does_not_run_ahead_of_a_gpu_that_lags() {
@@ -122,7 +122,6 @@ fn the_host_does_not_run_ahead_of_a_gpu_that_lags() {
     let Some(child) = cusim::in_child(name, &[("CUSIM_LATE_EVENTS", "1")]) else {
         load_sim();
         a_loss_that_is_no_number_stops_the_run_soon::<Cuda>();
-        a_run_goes_on_with_the_same_bits_wherever_it_stopped::<Cuda>();
 
         let config = Config { batch_size: 1, epochs: 1, ..Config::default() };
         let mut trainer =
@@ -132,11 +131,11 @@ fn the_host_does_not_run_ahead_of_a_gpu_that_lags() {
             if at.loss.to_bits() != last.to_bits() {
                 (changes, last) = ([&changes[..], &[at.step]].concat(), at.loss);
             }
-            at.step < 140
+            at.step < 100
         });
         assert_eq!(outcome.unwrap(), Outcome::Interrupted);
         // After 64 steps the losses of 32 are known, after every 32 more those of as many more.
-        assert_eq!(changes, [64, 96, 128]);
+        assert_eq!(changes, [64, 96]);
         return;
     };
     assert!(child.success, "{}", child.output);

@@ -191,8 +191,38 @@ fn a_step_on_the_cpu_is_explained_and_nothing_is_trained() {
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod on_cusim {
     use super::*;
+    use common::cuda::device;
     use common::machine::Machine;
     use needs::test_on_cusim as test;
+    use signet::Cuda;
+    use signet::bench::trace_step;
+    use signet::data::synthetic;
+    use signet::train::{Config, Outcome, Trainer};
+
+    /// `bench` and `--explain` show the kernels that a training launches: compiled for their sizes.
+    #[test]
+    fn what_is_traced_is_what_a_training_launches() {
+        let config = Config { batch_size: 4, ..Config::default() };
+        let modules_of = |work: &dyn Fn(&Cuda)| {
+            let device = device().expect("these tests have a device");
+            work(&device);
+            let statistics = device.kernel_statistics();
+            statistics.compiled + statistics.cached
+        };
+        let step = |device: &Cuda| {
+            let split = synthetic(config.seed, 8, 1);
+            let mut trainer = Trainer::new(device, config.clone(), &split).unwrap();
+            assert_eq!(trainer.run_epoch(|_| false).unwrap(), Outcome::Interrupted);
+        };
+        let traced = modules_of(&|device| _ = trace_step(device, &config, true).unwrap());
+        let generic = modules_of(&step);
+        let trained = modules_of(&|device| {
+            device.set_specialise(true);
+            step(device);
+        });
+        assert_eq!(traced, trained);
+        assert!(trained > generic, "{trained} and {generic} modules");
+    }
 
     #[test]
     fn a_gpu_is_measured() {

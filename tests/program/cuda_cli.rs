@@ -77,6 +77,11 @@ fn results_go_to_stdout_and_kernels_into_the_profile() {
     for kernel in ["conv_block_conv", "conv_block_weight", "gather", "adam"] {
         assert!(stderr(&output).contains(kernel), "{}", stderr(&output));
     }
+    let said = "measured: each kernel with each grid, repeated back to back in a CUDA graph";
+    assert!(stderr(&output).contains(said), "{}", stderr(&output));
+    // What was repeated for its time has left no trace.
+    machine.run_clean(&place.train("c", &with("cuda", &SHORT)));
+    assert!(place.file("a", "model.safetensors") == place.file("c", "model.safetensors"));
     let quiet = machine.run_clean(&place.train("b", &with("cuda", &["--epochs", "1", "--quiet"])));
     assert_eq!(stderr(&quiet), "");
 }
