@@ -20,10 +20,13 @@ fn main() {
     if counts.is_empty() {
         return;
     }
+    let plural = |count: usize| if count == 1 { "test" } else { "tests" };
+    let part = |(why, count): (&String, &usize)| {
+        let why = why.trim_start_matches("needs ").trim_end_matches(')');
+        let (tool, remedy) = why.split_once(" (").unwrap_or((why, "see its documentation"));
+        format!("{tool} ({count} {}; {remedy})", plural(*count))
+    };
     let total: usize = counts.values().sum();
-    let parts: Vec<_> = counts
-        .iter()
-        .map(|(why, count)| format!("{count} {why}", why = why.replacen("needs ", "need ", 1)))
-        .collect();
-    println!("\nLEFT OUT: {total} tests that this machine cannot run: {}\n", parts.join("; "));
+    let parts: Vec<_> = counts.iter().map(part).collect();
+    println!("\nLEFT OUT: {total} {} for want of {}\n", plural(total), parts.join(", "));
 }
