@@ -68,6 +68,7 @@ fn tensors() -> Result<()> {
     assert_eq!(x.reshape(shape)?.to_vec()?, x.flatten(1)?.to_vec()?);
     let x = x.sum()?;
     assert_eq!(x.item()?, 10.0);
+    assert_eq!(x.to_vec()?, [10.0]);
     fn both<D: signet::Device<T>, T: signet::dtype::Float>(_: Option<Tensor<D, T>>) {}
     both(None::<Tensor<Cpu, f32>>);
     both(None::<Tensor<Cpu, f64>>);
