@@ -110,11 +110,11 @@ fn a_loss_that_is_no_number_stops_the_run_soon<D: TestDevice>() {
 /// The host of a GPU that lags does not run ahead: it shows a loss, stops at one that is no number, and
 /// stops when asked, within 64 steps.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-#[test]
+#[needs::test_on_cusim]
 fn the_host_does_not_run_ahead_of_a_gpu_that_lags() {
     use common::cuda::{is_sim, load_sim};
     use signet::Cuda;
-    let name = "the_host_does_not_run_ahead_of_a_gpu_that_lags";
+    let name = "train::the_host_does_not_run_ahead_of_a_gpu_that_lags";
     if !is_sim() {
         eprintln!("SKIPPED: of the stand-in alone, which can lag as far as there is");
         return;
