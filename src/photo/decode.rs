@@ -174,8 +174,9 @@ fn name(format: ImageFormat) -> &'static str {
 fn reason(error: ImageError, format: ImageFormat) -> PhotoError {
     // Decoders wrap a missing end into an error of their own, whose words are all that is left.
     let text = error.to_string();
-    let early = ["unexpected end", "unexpected EOF", "failed to fill whole buffer"];
-    if early.iter().any(|words| text.contains(words)) {
+    let early = ["unexpected end", "unexpected eof", "failed to fill whole buffer"];
+    let lower = text.to_ascii_lowercase();
+    if early.iter().any(|words| lower.contains(words)) {
         return PhotoError::Truncated(name(format));
     }
     // One line, whatever the decoder says.
