@@ -260,7 +260,8 @@ fn reason(error: &ureq::Error) -> String {
         ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
             "the connection was refused".to_owned()
         }
-        ureq::Error::Rustls(error) if error.to_string().contains("UnknownIssuer") => {
+        // It comes as an error of the connection's, or of the handshake's.
+        error if error.to_string().contains("UnknownIssuer") => {
             "its certificate is of an authority that this machine does not trust; if that is a \
              proxy that looks into connections, name the proxy's certificate in SSL_CERT_FILE"
                 .to_owned()
