@@ -114,7 +114,7 @@ fn expand(path: PathBuf) -> Result<Vec<PathBuf>> {
         return Err(DataError::new(message).in_file(path).into());
     }
     if !skipped.is_empty() {
-        note(format_args!("notice: not read in {}: {skipped}", path.display()));
+        note(format_args!("notice: not read in {}: {skipped}", words::path(&path)));
     }
     Ok(files)
 }
@@ -137,7 +137,7 @@ impl OnDevice for Job<'_> {
             let photo = read(path).and_then(|bytes| {
                 let photo = decode(&bytes);
                 if photo.is_ok() && is_animation(&bytes) {
-                    let path = path.display();
+                    let path = words::path(path);
                     note(format_args!("notice: {path} is an animation: its first frame is read"));
                 }
                 Ok(photo.map_err(|error| DataError::new(error.to_string()).in_file(path))?)

@@ -6,6 +6,7 @@
 //! | `gradcheck.rs`, `backward.rs` | gradients against finite differences, and what backward adds to |
 //! | `properties.rs` | random geometries: every op is its definition |
 //! | `tape.rs`, `optim.rs`, `network.rs`, `train.rs`, `data.rs` | the tape, optimizers, the whole network, the trainer, data |
+//! | `archives.rs` | data in archives, and under other names |
 //! | `cpu_simd.rs` | the vector kernels against plain ones |
 //! | `cuda_ops.rs`, `cuda_registry.rs`, `cuda_precision.rs`, `cuda_network.rs` | the CUDA kernels, in every order of threads and under checks |
 //! | `empty.rs` | tensors without elements, absurd shapes, numbers outside their range |
@@ -15,6 +16,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod archives;
 mod backward;
 mod compare;
 mod cpu_simd;

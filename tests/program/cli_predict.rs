@@ -41,7 +41,12 @@ fn each_image_is_a_line_with_five_letters() {
     fs::write(images.join("notes.txt"), "no image, and not looked at").unwrap();
     let output = run(&["predict", text(&model), text(&images)]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    assert_eq!(stderr(&output), "");
+    let (place, webp) = (images.display(), images.join("longer name.webp"));
+    let notices = format!(
+        "notice: not read in {place}: 1 .txt\nnotice: {} is an animation: its first frame is read\n",
+        webp.display()
+    );
+    assert_eq!(stderr(&output), notices);
     let lines: Vec<String> = stdout(&output).lines().map(str::to_owned).collect();
     let names = ["a.PNG", "b.png", "c.jpeg", "longer name.webp"];
     assert_eq!(lines.len(), names.len(), "{lines:?}");

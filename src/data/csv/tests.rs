@@ -82,7 +82,11 @@ fn wrong_values_are_named_with_line_and_column() {
     assert_eq!(with("\r\n2,1,2,", "\r\n2,1,1000,"), range("1000"));
     let whole = "that is not a whole number";
     assert_eq!(with("\r\n2,1,2,", "\r\n2,1,x,"), format!("t.csv:3:3: pixel2 is \"x\": {whole}"));
-    assert_eq!(with("\r\n2,1,2,", "\r\n2,1,.5,"), format!("t.csv:3:3: pixel2 is \".5\": {whole}"));
+    let divided = "were the pixels, 0 to 255, divided by 255?";
+    assert_eq!(
+        with("\r\n2,1,2,", "\r\n2,1,.5,"),
+        format!("t.csv:3:3: pixel2 is \".5\": {whole}; {divided}")
+    );
     assert_eq!(
         with("\r\n2,1,2,", "\r\n2,1,,"),
         "t.csv:3:3: pixel2 is \"\": there must be a number"

@@ -69,7 +69,7 @@ pub fn read_image_folder(folder: &Path) -> Result<Split, DataError> {
             divided(classes)?
         }
     };
-    let name = folder.display();
+    let name = words::path(folder);
     let (train, train_animations) = dataset(folder, &train, format!("{name}, train"))?;
     let (valid, valid_animations) = dataset(folder, &valid, format!("{name}, valid"))?;
     let source = Source::Images { path: folder.to_path_buf() };

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::scan::{class_name, has_sub_folders, sub_folders};
 use crate::data::DataError;
+use crate::words;
 
 /// How the images of a folder are divided.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,8 +74,7 @@ fn divided(
     test: Option<&PathBuf>,
 ) -> Parts {
     // One line, whatever the names are.
-    let plain = |letter: char| if letter.is_control() { '\u{fffd}' } else { letter };
-    let shown = |path: &Path| class_name(path).chars().map(plain).collect::<String>() + "/";
+    let shown = |path: &Path| words::line(&class_name(path)) + "/";
     let mut ignored = Vec::new();
     let chosen = match (valid, test) {
         (Some(valid), test) => {

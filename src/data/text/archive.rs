@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use zip::read::{ArchiveOffset, Config};
 use zip::result::ZipError;
 use zip::{CompressionMethod, ZipArchive};
 
@@ -48,7 +49,10 @@ impl<R: Read + Seek> Archive<R> {
     pub fn new(mut from: R) -> Result<Self, DataError> {
         let size = from.seek(std::io::SeekFrom::End(0));
         let size = size.map_err(|e| DataError::new(format!("cannot read it: {e}")))?;
-        let zip = ZipArchive::new(from).map_err(|error| reason(&error))?;
+        // It begins where the file does. Searching for its beginning takes the second file for the
+        // first in some archives.
+        let config = Config { archive_offset: ArchiveOffset::Known(0) };
+        let zip = ZipArchive::with_config(config, from).map_err(|error| reason(&error))?;
         let mut files = Vec::with_capacity(zip.len());
         for number in 0..zip.len() {
             let entry = zip.by_index_data(number).map_err(|error| reason(&error))?;

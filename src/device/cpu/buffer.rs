@@ -53,7 +53,10 @@ impl<E: Element> CpuBuffer<E> {
                 size_of::<E>()
             ),
         };
-        let bytes = len.checked_mul(size_of::<E>()).ok_or_else(no_room)?;
+        // No allocation is larger, and `AVec` takes that for granted.
+        let most = isize::MAX as usize - ALIGNMENT;
+        let bytes = len.checked_mul(size_of::<E>()).filter(|&bytes| bytes <= most);
+        let bytes = bytes.ok_or_else(no_room)?;
         let size = bytes.div_ceil(size_of::<u64>());
         let mut free = pool.free.lock().unwrap_or_else(PoisonError::into_inner);
         let recycled = free.get_mut(&size).and_then(Vec::pop);

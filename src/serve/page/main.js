@@ -153,7 +153,7 @@ document.addEventListener("drop", (event) => {
   at("stage").classList.remove("drop");
   const [file] = event.dataTransfer.files;
   if (file) read(file);
-  else view.showState("That is no file. Drop a PNG, JPEG or WebP picture.", "problem");
+  else view.showState("That is no file. Drop a PNG, JPEG, WebP, GIF, BMP or TIFF picture.", "problem");
 });
 
 // The word
