@@ -263,15 +263,14 @@ impl<'a> Errors<'a> {
             // A block begins below the one before.
             text += if first == 0 { "\n" } else { "\n\n" };
             text += &" ".repeat(names);
-            for guess in first..last {
-                text +=
-                    &format!(" {:>1$}", cut(&self.names[guess], columns[guess]), columns[guess]);
+            let block = || (first..last).zip(&columns[first..last]);
+            for (guess, &column) in block() {
+                text += &format!(" {:>column$}", cut(&self.names[guess], column));
             }
             for truth in classes.clone() {
                 text += &format!("\n{:<names$}", cut(&self.names[truth], names));
-                for guess in first..last {
-                    let cell = cell(self.confusion.count(truth, guess));
-                    text += &format!(" {cell:>0$}", columns[guess]);
+                for (guess, column) in block() {
+                    text += &format!(" {:>column$}", cell(self.confusion.count(truth, guess)));
                 }
             }
             first = last;
