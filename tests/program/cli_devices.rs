@@ -221,7 +221,9 @@ fn answer_everything(functions: &[String], codes: &[i32]) {
 fn answered(test: &str, functions: &[String], codes: &[i32]) {
     let folder = stub(&[]);
     let path = folder.path().to_str().unwrap();
-    let Some(child) = cusim::in_child(&format!("cli_devices::{test}"), &[("LD_LIBRARY_PATH", path)]) else {
+    let Some(child) =
+        cusim::in_child(&format!("cli_devices::{test}"), &[("LD_LIBRARY_PATH", path)])
+    else {
         answer_everything(functions, codes);
         return;
     };

@@ -336,7 +336,7 @@ fn arguments<'a>(place: &'a Place, name: &'a str, settings: &[&'a str]) -> Vec<&
 fn check_balance(fault: &Fault, calls: &[String]) {
     let mut open: BTreeMap<&str, i64> = BTreeMap::new();
     let (mut seen, mut is_lost) = (0, false);
-    for (at, call) in calls.iter().enumerate() {
+    for call in calls {
         seen += usize::from(*call == fault.function);
         let is_due = seen == fault.call || (fault.onwards && seen > fault.call);
         let fails = (*call == fault.function && is_due) || (is_lost && call.starts_with("cu"));
