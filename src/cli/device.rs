@@ -73,7 +73,7 @@ fn what_is_timed(device: &AnyDevice) -> &'static str {
         AnyDevice::Cpu(_) => "measured: each call, by the clock",
         AnyDevice::Cuda(_) => {
             "measured: each kernel with each grid, repeated back to back in a CUDA graph (the time on \
-             the GPU, without the host's), times its calls"
+             the GPU, without the host's; one of over 1 ms by itself), times its calls"
         }
     }
 }

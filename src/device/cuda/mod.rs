@@ -51,7 +51,6 @@ mod trace;
 mod tuning;
 
 pub use cache::{CacheSize, KernelCache};
-pub(crate) use event::Event;
 pub use graph::CudaGraph;
 pub(crate) use grid::{THREADS, grid, pack_grid};
 pub use kernels::KernelStatistics;

@@ -3,13 +3,14 @@
 //! A kernel of a training step takes microseconds, about as long as the host needs to launch it: two
 //! points of the stream around one launch time the host. So a kernel is timed when it is launched for
 //! the first time with a grid: captured several times in a row as a graph, whose kernels follow each
-//! other without the host, and of two such graphs queued one behind the other the second is timed.
+//! other without the host, and of two such graphs queued one behind the other the second is timed. One
+//! that takes so long that the host does not matter is timed as it is.
 //! What the kernel writes is kept before and put back, so a run that is profiled has the same results
 //! as any other. All later launches are counted, and the sum is the time of one times their number.
 
 use super::driver;
 use super::kernels::Function;
-use super::{Cuda, CudaBuffer, Event};
+use super::{Cuda, CudaBuffer};
 use crate::Result;
 use crate::device::{KernelTime, LaunchShape, Memory};
 use cudarc::driver::sys::CUdeviceptr;
@@ -23,6 +24,8 @@ const SAMPLES: usize = 2;
 const MOST_REPEATS: u32 = 20;
 /// How long a graph should take, at least.
 const GRAPH_TIME: Duration = Duration::from_micros(400);
+/// A kernel that takes so long is timed by itself: the host adds a hundredth or two.
+const LONG: Duration = Duration::from_millis(1);
 
 /// The times so far; off until [`Cuda::start_profile`].
 #[derive(Debug, Default)]
@@ -103,18 +106,18 @@ impl Cuda {
                 timed.samples.len() >= SAMPLES
             }
         };
-        if !has_enough {
-            let time = self.time_launch(written, &mut launch)?;
-            if let Some(timed) =
-                self.profile_cell().0.borrow_mut().as_mut().and_then(|times| times.get_mut(&key))
-            {
-                timed.samples.push(time);
-            }
+        if has_enough {
+            return launch();
         }
-        launch()
+        let time = self.time_launch(written, &mut launch)?;
+        let mut times = self.profile_cell().0.borrow_mut();
+        if let Some(timed) = times.as_mut().and_then(|times| times.get_mut(&key)) {
+            timed.samples.push(time);
+        }
+        Ok(())
     }
 
-    /// The time of one launch among others of the same work. Leaves what it writes as it was.
+    /// The time of one launch among others of the same work. Leaves what it writes as one launch does.
     fn time_launch(
         &self,
         written: &[(CUdeviceptr, usize)],
@@ -126,24 +129,31 @@ impl Cuda {
             self.copy_bytes(address, Self::view_mut(&mut copy).address(), bytes)?;
             kept.push((address, copy));
         }
-        let time = self.time_repeats(launch);
-        // Whatever became of it: the launch itself comes now.
-        let restored = kept.into_iter().try_for_each(|(address, copy): (_, CudaBuffer<u8>)| {
-            self.copy_bytes(Self::view(&copy).address(), address, Self::len(&copy))
-        });
-        let time = time?;
-        restored?;
-        Ok(time)
-    }
-
-    fn time_repeats(&self, launch: &mut impl FnMut() -> Result<()>) -> Result<Duration> {
-        let reading = || self.driver_error("reading kernel times");
         // By itself first: it says how many are enough, and loads what a capture could not.
         let start = self.event()?;
         launch()?;
         let end = self.event()?;
         self.synchronize()?;
-        let once = start.until(&end).map_err(reading())?;
+        let once = start.until(&end).map_err(self.driver_error("reading kernel times"))?;
+        if once >= LONG {
+            return Ok(once);
+        }
+        let time = self.time_repeats(once, launch);
+        let restored = kept.into_iter().try_for_each(|(address, copy): (_, CudaBuffer<u8>)| {
+            self.copy_bytes(Self::view(&copy).address(), address, Self::len(&copy))
+        });
+        let time = time?;
+        restored?;
+        launch()?;
+        Ok(time)
+    }
+
+    /// The time of one of several launches in a row; `once` is about what one takes.
+    fn time_repeats(
+        &self,
+        once: Duration,
+        launch: &mut impl FnMut() -> Result<()>,
+    ) -> Result<Duration> {
         let repeats = GRAPH_TIME.as_nanos() / once.as_nanos().max(1) + 1;
         let repeats = u32::try_from(repeats).unwrap_or(MOST_REPEATS).clamp(2, MOST_REPEATS);
         let mut all = || (0..repeats).try_for_each(|_| launch());
@@ -154,9 +164,10 @@ impl Cuda {
         run()?;
         let start = self.event()?;
         run()?;
-        let end: Event = self.event()?;
+        let end = self.event()?;
         self.synchronize()?;
-        Ok(start.until(&end).map_err(reading())? / repeats)
+        let time = start.until(&end).map_err(self.driver_error("reading kernel times"))?;
+        Ok(time / repeats)
     }
 
     /// Copies on the device what buffers of this context hold.
