@@ -33,7 +33,7 @@ pub(super) async fn drain(request: Request, next: Next) -> Response {
     let mut response = next.run(Request::from_parts(head, body)).await;
     // To begin would be to ask a client that waits to send.
     let is_wanted = !waits || lent.with(|reading| reading.began);
-    let is_whole = is_wanted && timeout_at(latest, lent.to_end()).await.unwrap_or(false);
+    let is_whole = is_wanted && timeout_at(latest, lent.read_on()).await.unwrap_or(false);
     if !is_whole {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -56,7 +56,7 @@ impl Lent {
     }
 
     /// Reads the rest, and says whether that was all.
-    async fn to_end(mut self) -> bool {
+    async fn read_on(mut self) -> bool {
         loop {
             let expected = self.size_hint().lower();
             let received = self.with(|reading| reading.received) as u64;
