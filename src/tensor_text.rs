@@ -50,12 +50,10 @@ enum Number {
 
 impl Number {
     fn of<E: Element>(value: &E) -> Self {
-        // Rust writes the shortest digits that mean the same number, which f64 holds for both.
-        let text = format!("{value:?}");
         if E::NAME.starts_with("float") {
             Self::Float(exact::<E>(value).unwrap_or(f64::NAN))
         } else {
-            Self::Integer(text)
+            Self::Integer(format!("{value:?}"))
         }
     }
 }
