@@ -69,7 +69,7 @@ impl<'a> Machine<'a> {
             // MARK, POP, POP_MARK, DUP
             b'(' => self.marks.push(self.stack.len()),
             b'0' => _ = self.pop()?,
-            b'1' => _ = self.to_mark()?,
+            b'1' => _ = self.pop_to_mark()?,
             b'2' => {
                 let top = *self.stack.last().ok_or(UNDERFLOW)?;
                 self.stack.push(top);
@@ -129,15 +129,15 @@ impl<'a> Machine<'a> {
                 self.push(Object::Tuple(items))?;
             }
             b't' => {
-                let items = self.to_mark()?;
+                let items = self.pop_to_mark()?;
                 self.push(Object::Tuple(items))?;
             }
             b'l' | 0x91 => {
-                let items = self.to_mark()?;
+                let items = self.pop_to_mark()?;
                 self.push(Object::List(items))?;
             }
             b'd' => {
-                let items = pairs(&self.to_mark()?)?;
+                let items = pairs(&self.pop_to_mark()?)?;
                 self.push(Object::Dict(items))?;
             }
             b'a' => {
@@ -145,7 +145,7 @@ impl<'a> Machine<'a> {
                 self.append(items)?;
             }
             b'e' | 0x90 => {
-                let items = self.to_mark()?;
+                let items = self.pop_to_mark()?;
                 self.append(items)?;
             }
             b's' => {
@@ -153,7 +153,7 @@ impl<'a> Machine<'a> {
                 self.insert(&items)?;
             }
             b'u' => {
-                let items = self.to_mark()?;
+                let items = self.pop_to_mark()?;
                 self.insert(&items)?;
             }
             // BINPUT, LONG_BINPUT, MEMOIZE, and back.
@@ -279,7 +279,7 @@ impl<'a> Machine<'a> {
     }
 
     /// What lies above the last mark, which goes.
-    fn to_mark(&mut self) -> Result<Vec<Id>, String> {
+    fn pop_to_mark(&mut self) -> Result<Vec<Id>, String> {
         let mark = self.marks.pop().ok_or("there is no mark where one is due")?;
         Ok(self.stack.split_off(mark.min(self.stack.len())))
     }
