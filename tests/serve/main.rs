@@ -172,7 +172,7 @@ fn the_page_is_whole_and_needs_no_network() {
     assert_eq!(kind("/main.js"), "text/javascript; charset=utf-8");
     assert_eq!(kind("/word.js"), "text/javascript; charset=utf-8");
     assert_eq!(kind("/icon.svg"), "image/svg+xml");
-    assert_eq!(types.len(), 8, "{types:?}");
+    assert_eq!(types.len(), 9, "{types:?}");
     // HEAD is GET without the body, whose length it says.
     let mut stream = connect(server.address);
     stream.write_all(&request(server.address, "HEAD", "/", &["Connection: close"], b"")).unwrap();
