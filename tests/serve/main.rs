@@ -575,6 +575,13 @@ fn a_run_is_called_by_its_name_and_its_data() {
     let server = Serving::start_on(&folder);
     let model = server.ask("GET", "/model", &[], b"").json();
     assert_eq!((&model["name"], &model["data"]), (&"first".into(), &"Sign Language MNIST".into()));
+    // Whatever the folder is called.
+    let path = folder.join("config.json");
+    let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    config["data_source"] = "Sign Language MNIST (/home/me/hands (old)/csv)".into();
+    std::fs::write(&path, config.to_string()).unwrap();
+    let model = Serving::start_on(&folder).ask("GET", "/model", &[], b"").json();
+    assert_eq!(model["data"], "Sign Language MNIST");
 }
 
 /// With a program in the place of the system's, which notes what it should open.
