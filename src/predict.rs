@@ -128,10 +128,11 @@ impl TrainedModel {
             let known = self.classes.iter().position(|class| class == name);
             // More than 256 classes do not fit a data set's labels.
             known.and_then(|class| u8::try_from(class).ok()).ok_or_else(|| {
+                let own: Vec<_> = self.classes.iter().map(|own| crate::words::line(own)).collect();
                 let message = format!(
                     "the model knows no class {name:?}, which the data has; it tells {} apart: {}",
-                    self.classes.len(),
-                    self.classes.join(", ")
+                    own.len(),
+                    own.join(", ")
                 );
                 invalid(&self.path, message)
             })
@@ -202,13 +203,15 @@ fn best_of(folder: &Path) -> Result<PathBuf> {
         Error::Checkpoint { path, mut message } => {
             let is_model = |path: &PathBuf| {
                 let ending = path.extension().unwrap_or_default();
-                path.is_file() && ["safetensors", "pth", "pt"].iter().any(|known| ending == *known)
+                path.is_file()
+                    && ["safetensors", "pth", "pt", "ckpt"].iter().any(|known| ending == *known)
             };
             let entries = std::fs::read_dir(&path).into_iter().flatten().flatten();
             let mut models: Vec<_> = entries.map(|entry| entry.path()).filter(is_model).collect();
             models.sort();
             if let Some(model) = models.first() {
-                message += &format!("; name the model in it, such as {}", model.display());
+                message +=
+                    &format!("; name the model in it, such as {}", crate::words::path(model));
             }
             Error::Checkpoint { path, message }
         }
@@ -262,7 +265,7 @@ fn overflow<D: Device<f32>>(
         Err(Error::NonFinite(layer)) => layer,
         _ => what.to_owned(),
     };
-    let path = path.display();
+    let path = crate::words::path(path);
     Error::NonFinite(format!(
         "{path}: {what}: its values are too large, and no answer can come of it"
     ))

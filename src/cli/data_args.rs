@@ -22,7 +22,7 @@ pub struct DataArgs {
     /// squeezed to 28x28, grey.
     /// `auto` takes Sign Language MNIST from $SIGNET_DATA, data/asl_data or the user's cache
     /// folder, else downloads it to there; without a network it draws the synthetic set.
-    #[arg(long, value_name = "auto|synthetic|DIR", default_value_t)]
+    #[arg(long, value_name = "auto|synthetic|DIR|ZIP", default_value_t)]
     pub data: Request,
 
     /// Never use the network

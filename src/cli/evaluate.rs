@@ -57,7 +57,7 @@ impl Args {
             None => self.data,
         };
         let mut split = data.load()?;
-        match run.map(|record| record.check_data(&split, &folder.display().to_string())) {
+        match run.map(|record| record.check_data(&split, &words::path(folder))) {
             // Other data that was asked for by name is measured, and called by its name.
             Some(Err(error)) if is_named => note(format_args!("notice: {error}")),
             Some(Err(Error::Argument { name, message })) => {

@@ -48,6 +48,7 @@ impl Args {
         } else {
             can_write(&self.onnx)?;
         }
+        self.examples.as_deref().map_or(Ok(()), can_write)?;
         let model = self.model.open()?;
         // Values may be finite and what comes of them is not: the least and the most there is to see.
         Predictor::new(&Cpu::new(None)?, &model)?.probabilities(&[[0; PIXELS], [255; PIXELS]])?;

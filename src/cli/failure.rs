@@ -42,7 +42,8 @@ fn flag(name: &str) -> Option<String> {
 
 /// What to do about `error` in `signet COMMAND`, where it does not say so itself.
 fn help(error: &Error, command: &str) -> Option<String> {
-    const MODEL: &str = "a model is the folder of a run, runs/asl-1 say, or a safetensors file";
+    const MODEL: &str =
+        "a model is the folder of a run, runs/asl-1 say, or a file, .safetensors or .pth";
     const RUN: &str = "a run is a folder that `signet train` made, runs/asl-1 say";
     let kind = match command {
         "evaluate" | "export" | "predict" | "serve" => Some(MODEL),
@@ -51,7 +52,8 @@ fn help(error: &Error, command: &str) -> Option<String> {
     };
     match error {
         Error::Data(error) => error.help().map(str::to_owned),
-        Error::NonFinite(_) => Some("try a smaller --lr".to_owned()),
+        // Of a model that is there already, the message says more.
+        Error::NonFinite(_) if command == "train" => Some("try a smaller --lr".to_owned()),
         Error::Argument { name, .. } => {
             let flag = flag(name)?;
             Some(format!("`signet {command} --help` says what {flag} may be"))
@@ -95,7 +97,9 @@ mod tests {
         let help = |error: Error, command| help(&error, command).unwrap_or_default();
         let zero = Error::argument("batch_size", "");
         assert_eq!(help(zero, "train"), "`signet train --help` says what --batch-size may be");
-        assert_eq!(help(Error::NonFinite("the loss is NaN".into()), "train"), "try a smaller --lr");
+        let not_finite = || Error::NonFinite("the loss is NaN".into());
+        assert_eq!(help(not_finite(), "train"), "try a smaller --lr");
+        assert_eq!(help(not_finite(), "predict"), "", "which trains nothing");
         let path = Path::new("runs/x");
         assert!(help(invalid(path, "is none"), "evaluate").starts_with("a model is "));
         assert!(help(invalid(path, "is none"), "report").starts_with("a run is "));

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::train::{EpochMetrics, Progress};
 
-/// A step without its gradients and the optimizer: a validation takes about a third a image.
+/// A step without its gradients and the optimizer: an image of a validation takes about a third.
 const VALIDATION: f64 = 1.0 / 3.0;
 
 /// From here on, steps that were begun count as done where nothing is known: a batch so large that

@@ -213,7 +213,8 @@ impl Job<'_> {
 fn line(path: &str, path_width: usize, class_width: usize, top: &[Guess], width: usize) -> String {
     let guess = |guess: &Guess| {
         let Guess { class, probability, .. } = guess;
-        format!("  {:<class_width$} {}", words::line(class), shown(*probability))
+        // As wide as 0.9800, so that what follows stands below its like.
+        format!("  {:<class_width$} {:<6}", words::line(class), shown(*probability))
     };
     let guesses: Vec<String> = top.iter().map(guess).collect();
     let taken =
@@ -228,6 +229,7 @@ fn line(path: &str, path_width: usize, class_width: usize, top: &[Guess], width:
     };
     let mut line = format!("{path:<path_width$}");
     guesses.iter().take(count).for_each(|guess| line += guess);
+    line.truncate(line.trim_end().len());
     line
 }
 
@@ -248,5 +250,7 @@ mod tests {
         assert_eq!(line(path, 20, 1, &top, 44), "photographs/hand.jpg  A 0.9800  T 0.0100");
         assert_eq!(line(path, 20, 1, &top, 39), "photographs/hand.jpg  A 0.9800");
         assert_eq!(line(path, 20, 1, &top, 19), "…hand.jpg  A 0.9800");
+        let first = [guess("A", 0.00001), guess("T", 0.98)];
+        assert_eq!(line("a.png", 5, 1, &first, 80), "a.png  A 1e-5    T 0.9800", "in columns");
     }
 }

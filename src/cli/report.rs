@@ -29,7 +29,7 @@ pub struct Args {
     out: Option<PathBuf>,
 
     /// The data that the runs were trained on, if it is no longer where it was
-    #[arg(long, value_name = "auto|synthetic|DIR")]
+    #[arg(long, value_name = "auto|synthetic|DIR|ZIP")]
     data: Option<Request>,
 
     #[command(flatten)]

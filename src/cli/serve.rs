@@ -137,7 +137,7 @@ fn about(path: &Path, model: &TrainedModel) -> About {
     let name = name.map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into());
     let data = RunFolder::open(path).and_then(|run| run.record()).ok().map(|record| {
         // Where it lies is nobody's business who may look at the page from elsewhere.
-        let place = if record.synthetic { None } else { record.data_source.rfind(" (") };
+        let place = if record.synthetic { None } else { record.data_source.find(" (") };
         if record.whole_images {
             return "a folder of images".to_owned();
         }

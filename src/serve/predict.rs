@@ -1,5 +1,5 @@
-//! `POST /predict`: the body is a PNG, JPEG, WebP, GIF, BMP or TIFF file; the answer what `signet predict --json`
-//! prints of it, without the path.
+//! `POST /predict`: the body is a PNG, JPEG, WebP, GIF, BMP or TIFF file; the answer what `signet
+//! predict --json` prints of it, without the path.
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::rejection::QueryRejection;

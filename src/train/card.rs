@@ -2,6 +2,7 @@
 //! Face hub's model cards: facts as YAML between two lines of dashes, then the same for people.
 
 use super::{EpochMetrics, Record};
+use crate::data::are_letters;
 use serde_json::json;
 
 /// The line by which a card is known that may be written anew.
@@ -58,22 +59,30 @@ pub(super) fn card(name: &str, record: &Record, history: &[EpochMetrics]) -> Str
     let figures = best.map_or_else(
         || "No epoch is done yet.".to_owned(),
         |best| {
-            let (epoch, epochs) = (best.epoch + 1, history.len());
+            let (epoch, epochs) = (best.epoch, history.len());
             format!(
                 "| | |\n|---|---|\n| validation accuracy | {:.4} |\n| validation loss, summed over \
-                 batches of {} | {:.4} |\n| epoch | {epoch} of {epochs} |",
+                 batches of {} | {:.4} |\n| epoch, counted from 0 | {epoch} of {epochs} |",
                 best.valid_accuracy, record.config.batch_size, best.valid_loss
             )
         },
     );
     let (classes, sha256, version) = (json!(record.classes), &record.data_sha256, &record.version);
     let (title, data_name, count) = (json!(name), json!(data_name), record.classes.len());
+    let (tags, others) = if are_letters(&record.classes) {
+        (
+            json!(["image-classification", "sign-language"]),
+            "hands, walls and cameras that were not among them",
+        )
+    } else {
+        (json!(["image-classification"]), "others")
+    };
     format!(
         "---
 {MARK}
 library_name: signet
 pipeline_tag: image-classification
-tags: [\"image-classification\", \"sign-language\"]
+tags: {tags}
 metrics: [\"accuracy\"]
 data_license: {license}
 data: {data_name}
@@ -92,8 +101,8 @@ Signet (`signet predict`, `serve`, `evaluate`, `export`), and in whatever reads 
 
 {figures}
 
-An accuracy is one on images that look like those of the training; hands, walls and cameras that were not
-among them are read worse.
+An accuracy is one on images that look like those of the training; {others} are read
+worse.
 
 ## Data
 
@@ -139,5 +148,12 @@ mod tests {
             assert!(has("classes: [\"a\\nb\",\"c\"]"), "{card}");
             assert!(card.contains("No epoch is done yet."), "{card}");
         }
+        let of = |classes| card("a", &Record { classes, ..record(false, true) }, &[]);
+        assert!(
+            of(crate::data::letters())
+                .contains("tags: [\"image-classification\",\"sign-language\"]")
+        );
+        let pets = of(vec!["cat".into(), "dog".into()]);
+        assert!(!pets.contains("sign-language") && !pets.contains("hands"), "{pets}");
     }
 }

@@ -179,7 +179,7 @@ fn an_edited_config_says_that_it_has_no_effect() {
     (edited["lr"], edited["batch_size"]) = (0.5.into(), 7.into());
     fs::write(&path, edited.to_string()).unwrap();
     let said = resume("3");
-    let expected = "note: config.json was changed, which has no effect: it says batch_size 7 instead \
+    let expected = "notice: config.json was changed, which has no effect: it says batch_size 7 instead \
                     of 32, lr 0.5 instead of 0.001; a run goes on with the settings that it began";
     assert!(said.contains(expected), "{said}");
     // It is the run's own again.

@@ -172,7 +172,7 @@ fn the_page_is_whole_and_needs_no_network() {
     assert_eq!(kind("/main.js"), "text/javascript; charset=utf-8");
     assert_eq!(kind("/word.js"), "text/javascript; charset=utf-8");
     assert_eq!(kind("/icon.svg"), "image/svg+xml");
-    assert_eq!(types.len(), 8, "{types:?}");
+    assert_eq!(types.len(), 9, "{types:?}");
     // HEAD is GET without the body, whose length it says.
     let mut stream = connect(server.address);
     stream.write_all(&request(server.address, "HEAD", "/", &["Connection: close"], b"")).unwrap();
@@ -575,6 +575,13 @@ fn a_run_is_called_by_its_name_and_its_data() {
     let server = Serving::start_on(&folder);
     let model = server.ask("GET", "/model", &[], b"").json();
     assert_eq!((&model["name"], &model["data"]), (&"first".into(), &"Sign Language MNIST".into()));
+    // Whatever the folder is called.
+    let path = folder.join("config.json");
+    let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    config["data_source"] = "Sign Language MNIST (/home/me/hands (old)/csv)".into();
+    std::fs::write(&path, config.to_string()).unwrap();
+    let model = Serving::start_on(&folder).ask("GET", "/model", &[], b"").json();
+    assert_eq!(model["data"], "Sign Language MNIST");
 }
 
 /// With a program in the place of the system's, which notes what it should open.

@@ -343,7 +343,7 @@ impl Args {
     fn resumed(&self, folder: &Path) -> Result<Prepared> {
         let (run, Resumed { mut record, state, notice }) = RunFolder::resume(folder)?;
         if let Some(notice) = notice {
-            note(format_args!("note: {notice}"));
+            note(format_args!("notice: {notice}"));
         }
         if let Some(epochs) = self.epochs {
             grow(&mut record, epochs, state.as_ref().map_or(0, State::epochs))?;

@@ -149,12 +149,14 @@ fn classes(folder: &Path, skipped: &mut Skipped) -> Result<Vec<Class>, DataError
 }
 
 fn same_classes(folders: &[PathBuf; 2], train: &[Class], valid: &[Class]) -> Result<(), DataError> {
-    let [first, second] = [0, 1].map(|part: usize| class_name(&folders[part]));
+    let [first, second] = [0, 1].map(|part: usize| words::line(&class_name(&folders[part])));
     for (folder, here, there) in [(&folders[1], valid, train), (&folders[0], train, valid)] {
         let is_here = |name: &str| here.iter().any(|class| class.name == name);
         if let Some(Class { name, .. }) = there.iter().find(|class| !is_here(&class.name)) {
             let alike = here.iter().find(|class| class.name.to_lowercase() == name.to_lowercase());
-            let but = alike.map_or(String::new(), |class| format!(", but {}", class.name));
+            let but =
+                alike.map_or(String::new(), |class| format!(", but {}", words::line(&class.name)));
+            let name = words::line(name);
             let message = format!(
                 "there is no class {name} in it{but}; {first}/ and {second}/ must have the same"
             );

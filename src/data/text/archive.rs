@@ -131,7 +131,7 @@ impl<R: Read + Seek> Archive<R> {
         }
         let is_image = |name: &&str| {
             let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
-            let images = ["png", "jpg", "jpeg", "jfif", "webp", "gif", "bmp", "tif", "tiff"];
+            let images = ["png", "jpg", "jpeg", "jpe", "jfif", "webp", "gif", "bmp", "tif", "tiff"];
             images.iter().any(|image| ending.eq_ignore_ascii_case(image))
         };
         let images = self.names().filter(is_image).count();

@@ -39,12 +39,14 @@ function speakOfClasses(classes) {
   for (const id of ["spelling", "motions", "alphabet"]) at(id).hidden = true;
 }
 
-/// The hand shapes are fetched when someone wants to see them.
+/// The hand shapes are fetched when someone wants to see them. J and Z have none, also where a model has
+/// outputs for them.
 function showAlphabet(classes) {
   at("alphabet").hidden = false;
   at("alphabet").addEventListener("toggle", () => {
     if (at("hands").children.length) return;
-    at("hands").append(...classes.map((letter) => {
+    const still = classes.filter((letter) => !"JZ".includes(letter));
+    at("hands").append(...still.map((letter) => {
       const [item, image, name] = ["li", "img", "span"].map((tag) => document.createElement(tag));
       image.src = `hands/${letter}.png`;
       image.width = image.height = 84;
