@@ -33,15 +33,14 @@ pub(crate) struct Fitted {
     pub matched: Vec<(String, String)>,
 }
 
-/// The order of keys in which numbers in them count as numbers: `2.bias` comes before `10.bias`.
+/// The order of keys in which numbers in them count as numbers: `2.bias` comes before `10.bias`, and
+/// any number before a name.
 pub(super) fn natural(a: &str, b: &str) -> Ordering {
-    let part = |(a, b): (&str, &str)| match (a.parse::<u64>(), b.parse::<u64>()) {
-        (Ok(x), Ok(y)) => x.cmp(&y),
-        _ => a.cmp(b),
-    };
-    let parts = a.split('.').zip(b.split('.')).map(part);
-    let first = parts.into_iter().find(|order| order.is_ne());
-    first.unwrap_or(Ordering::Equal).then_with(|| a.len().cmp(&b.len())).then_with(|| a.cmp(b))
+    // Parts by themselves have an order, so keys have one too: a sort may panic where there is none.
+    fn part(text: &str) -> (bool, u64, &str) {
+        text.parse::<u64>().map_or((true, 0, text), |number| (false, number, text))
+    }
+    a.split('.').map(part).cmp(b.split('.').map(part))
 }
 
 /// A layer of a file: what stands before the last dot, and what behind.
@@ -253,6 +252,17 @@ mod tests {
         let mut keys = ["10.bias", "2.model.11.bias", "2.model.2.bias", "2.bias", "a.1", "a"];
         keys.sort_by(|a, b| natural(a, b));
         assert_eq!(keys, ["2.bias", "2.model.2.bias", "2.model.11.bias", "10.bias", "a", "a.1"]);
+    }
+
+    #[test]
+    fn keys_have_one_order_whatever_is_in_them() {
+        let mut keys = ["2", "1a", "10", "1.9", "00001", "0000000001.5", "1", "", "a.", ".a", "+2"];
+        keys.sort_by(|a, b| natural(a, b));
+        for (i, a) in keys.iter().enumerate() {
+            for (j, b) in keys.iter().enumerate() {
+                assert_eq!(natural(a, b), i.cmp(&j), "{a:?} {b:?}");
+            }
+        }
     }
 
     #[test]
