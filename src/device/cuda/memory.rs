@@ -225,7 +225,9 @@ impl Memory for Cuda {
     }
 
     fn alloc<E: Element>(&self, len: usize) -> Result<CudaBuffer<E>> {
-        let bytes = len.checked_mul(size_of::<E>()).ok_or_else(|| {
+        // No allocation is larger, and the pool rounds sizes up.
+        let bytes = len.checked_mul(size_of::<E>()).filter(|&bytes| bytes <= isize::MAX as usize);
+        let bytes = bytes.ok_or_else(|| {
             device_error(self.ordinal(), format!("{len} elements are more than fit in memory"))
         })?;
         let (block, graph) = self.take(bytes)?;
