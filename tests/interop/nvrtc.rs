@@ -2,7 +2,8 @@
 //! of what the kernels use, `docs/kernels.md`.
 //!
 //! The NVRTC is that of `SIGNET_NVRTC_LIB=/path/to/libnvrtc.so.13`, else the one that
-//! `scripts/fetch-nvrtc` fetched, else the system's. Where there is none the tests are left out. `scripts/kernel-table` writes the table anew.
+//! `scripts/fetch-nvrtc` fetched, else the system's. Where there is none the tests are left out.
+//! `scripts/kernel-table` writes the table anew.
 //!
 //! The compiler runs in a child process: what a process loads as NVRTC is decided once, by the
 //! folders that are searched when it starts.

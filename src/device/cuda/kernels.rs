@@ -406,8 +406,8 @@ fn load_image(mut image: Vec<u8>) -> Result<CUmodule, DriverError> {
     // PTX is text and ends at a zero byte; behind a CUBIN, which knows its size, it does no harm.
     image.push(0);
     let mut module = ptr::null_mut();
-    // SAFETY: the pointer is valid for writes. The image is a CUBIN or zero-terminated PTX as NVRTC made it (a hash guards what lay
-    // on disk), and the driver has copied it when the call returns.
+    // SAFETY: the pointer is valid for writes. The image is a CUBIN or zero-terminated PTX as NVRTC
+    // made it (a hash guards what lay on disk), and the driver has copied it when the call returns.
     unsafe { driver::cuModuleLoadData(&mut module, image.as_ptr().cast()) }?;
     Ok(module)
 }

@@ -23,7 +23,7 @@ const SHARED_WITHOUT_OPT_IN: u32 = 48 * 1024;
 
 /// A kernel and the arguments gathered for it, in the order of its parameters.
 ///
-/// ```ignore
+/// ```text
 /// device
 ///     .kernel::<T>("conv2d", "conv2d_forward")?
 ///     .value(*geometry)
