@@ -58,6 +58,14 @@ pub(crate) fn path(path: &Path) -> String {
     line(&path.display().to_string())
 }
 
+/// A path as a shell takes it, where a command is shown to be copied.
+#[cfg(feature = "cli")]
+pub(crate) fn argument(path: &Path) -> String {
+    let path = self::path(path);
+    // It refuses a NUL alone, which is escaped by now.
+    shlex::try_quote(&path).map_or_else(|_| path.clone(), Into::into)
+}
+
 /// Text of several lines for a terminal: nothing but line ends and tabs is obeyed. Escapes are JSON's,
 /// whose strings may hold such characters beyond ASCII.
 #[cfg(feature = "cli")]
@@ -111,6 +119,14 @@ mod tests {
         // One character in UTF-8 that some terminals take for ESC [; and letters from right to left.
         assert_eq!(line("\u{9b}2J \u{7f} gpj.\u{202e}exe"), "\\u{9b}2J \\u{7f} gpj.\\u{202e}exe");
         assert_eq!(path(Path::new("a\u{1b}]0;x\u{7}.png")), "a\\u{1b}]0;x\\u{7}.png");
+    }
+
+    #[test]
+    #[cfg(feature = "cli")]
+    fn a_path_in_a_command_can_be_copied() {
+        assert_eq!(argument(Path::new("runs/asl-1")), "runs/asl-1");
+        assert_eq!(argument(Path::new("my runs/it's")), "\"my runs/it's\"");
+        assert_eq!(argument(Path::new("$HOME/a")), "'$HOME/a'");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Values that a network can compute with.
 
 use crate::nn::{StateDict, Value, Values, first_not_finite};
-use crate::{Error, Result};
+use crate::{Error, Result, words};
 use std::path::Path;
 
 use super::invalid;
@@ -32,7 +32,7 @@ pub(crate) fn check_sizes(path: &Path, dict: &StateDict) -> Result<()> {
 pub(crate) fn check_values(path: &Path, dict: &StateDict) -> Result<()> {
     for (name, value) in dict.iter() {
         if let Some(found) = wrong_value(name, value) {
-            let path = path.display();
+            let path = words::path(path);
             return Err(Error::NonFinite(format!("{path}: {name} is {found}: {WHY}")));
         }
     }

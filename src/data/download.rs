@@ -261,7 +261,7 @@ fn reason(error: &ureq::Error) -> String {
             "the connection was refused".to_owned()
         }
         // It comes as an error of the connection's, or of the handshake's.
-        error if error.to_string().contains("UnknownIssuer") => {
+        error if is_of_a_stranger(&error.to_string()) => {
             "its certificate is of an authority that this machine does not trust; if that is a \
              proxy that looks into connections, name the proxy's certificate in SSL_CERT_FILE"
                 .to_owned()
@@ -272,6 +272,12 @@ fn reason(error: &ureq::Error) -> String {
         }
         other => other.to_string(),
     }
+}
+
+/// Whether an error is about a certificate of an authority that is not trusted, or that only has the
+/// name of one that is.
+fn is_of_a_stranger(error: &str) -> bool {
+    error.contains("UnknownIssuer") || error.contains("BadSignature")
 }
 
 #[cfg(test)]

@@ -318,7 +318,7 @@ impl RunFolder {
     fn write_card(&self, state: &State, record: &Record) -> Result<()> {
         let path = self.file(CARD);
         let is_others = |text: &[u8]| !card::is_ours(&String::from_utf8_lossy(text));
-        if std::fs::read(&path).is_ok_and(|text| is_others(&text)) {
+        if path.is_dir() || std::fs::read(&path).is_ok_and(|text| is_others(&text)) {
             return Ok(());
         }
         let name = std::fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());

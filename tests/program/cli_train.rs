@@ -379,7 +379,7 @@ fn evaluate_refuses_what_is_no_model() {
     fs::write(&truncated, b"not safetensors").unwrap();
     refused(&truncated, "is no safetensors file");
     fs::write(&truncated, b"").unwrap();
-    refused(&truncated, "is no safetensors file");
+    refused(&truncated, "is empty");
 }
 
 /// Runs the program in `folder`, where no data lies but what the test put there.

@@ -324,8 +324,9 @@ impl Bench {
 }
 
 fn machine() -> Machine {
-    // Without a cache on disk each run compiles, which can fail too.
-    Machine::new().with("SIGNET_KERNEL_CACHE", "")
+    // Without a cache on disk each run compiles, which can fail too. Times are always the same, for a
+    // profile repeats a kernel as often as its time asks for.
+    Machine::new().with("SIGNET_KERNEL_CACHE", "").with("CUSIM_EVENT_MS", "0.5")
 }
 
 fn arguments<'a>(place: &'a Place, name: &'a str, settings: &[&'a str]) -> Vec<&'a str> {

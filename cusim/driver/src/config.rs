@@ -15,6 +15,8 @@ pub struct Config {
     pub memory: usize,
     /// `CUSIM_LATE_EVENTS`: events are not ready until somebody has waited.
     pub late_events: bool,
+    /// `CUSIM_EVENT_MS`: the time between any two events, in milliseconds.
+    pub event_ms: Option<f32>,
 }
 
 impl Config {
@@ -24,6 +26,7 @@ impl Config {
         CONFIG.get_or_init(|| Self {
             check: is_on("CUSIM_CHECK"),
             late_events: is_on("CUSIM_LATE_EVENTS"),
+            event_ms: parsed("CUSIM_EVENT_MS", |v| v.parse().ok().filter(|ms| *ms >= 0.0)),
             capability: parsed("CUSIM_CC", parse_capability).unwrap_or(86),
             multiprocessors: parsed("CUSIM_SMS", |v| v.parse().ok()).unwrap_or(46),
             memory: parsed("CUSIM_MEMORY", parse_bytes).unwrap_or(8 << 30),

@@ -4,6 +4,9 @@
 //! A GPU lags behind its host. Where events are late (`CUSIM_LATE_EVENTS`), they are as on one that
 //! lags as far as it can: not ready until somebody has waited for them, for a later event of their
 //! stream, for the stream or for the context.
+//!
+//! The time between two of them is the clock's, or always the same (`CUSIM_EVENT_MS`), for programs
+//! whose calls depend on it.
 #![allow(non_snake_case)]
 
 use std::ffi::c_uint;
@@ -93,6 +96,9 @@ fn elapsed(milliseconds: *mut f32, from: CUevent, to: CUevent) -> Outcome {
         (Recorded::At(start), Recorded::At(end)) if from.timed && to.timed => {
             if !from.is_ready() || !to.is_ready() {
                 return Err(CUDA_ERROR_NOT_READY);
+            }
+            if let Some(always) = Config::get().event_ms {
+                return put(milliseconds, if start <= end { always } else { -always });
             }
             let forward = end.saturating_duration_since(start).as_secs_f32();
             let backward = start.saturating_duration_since(end).as_secs_f32();

@@ -83,7 +83,7 @@ impl<'a> Container<'a> {
     /// and tensors may share a storage.
     pub fn most_elements(&self) -> usize {
         match self {
-            Self::Zip(zip) => zip.most,
+            Self::Zip(zip) => zip.most_elements,
             Self::Legacy(legacy) => 4 * legacy.bytes.len(),
         }
     }
@@ -103,7 +103,7 @@ pub(super) struct Zip<'a> {
     read: HashMap<String, Vec<u8>>,
     /// Bytes that may yet be unpacked.
     left: usize,
-    most: usize,
+    most_elements: usize,
 }
 
 impl<'a> Zip<'a> {
@@ -124,7 +124,10 @@ impl<'a> Zip<'a> {
         }
         let most = bytes.len().saturating_mul(MAX_RATIO).max(UNPACKED_AT_LEAST);
         let most = most.min(super::super::MAX_BYTES as usize);
-        let mut zip = Self { archive, folder, read: HashMap::new(), left: most, most };
+        // An element has a byte at least, and the bytes are packed little if at all.
+        let most_elements = bytes.len().max(UNPACKED_AT_LEAST).saturating_mul(4);
+        let read = HashMap::new();
+        let mut zip = Self { archive, folder, read, left: most, most_elements };
         if zip.entry("byteorder", 16)?.is_some_and(|order| order.trim_ascii() != b"little") {
             return Err("was written on a big-endian machine; save it again on another".into());
         }

@@ -134,7 +134,7 @@ impl Job<'_> {
                 _ => format!("going on in epoch {epoch}, after step {step} of {steps}"),
             };
         }
-        let folder = words::path(self.run.path());
+        let folder = words::argument(self.run.path());
         let done = match epoch {
             1 => "its one epoch is done".to_owned(),
             _ => format!("all of its {epoch} epochs are done"),
@@ -216,7 +216,7 @@ impl Job<'_> {
     }
 
     fn stopped<D: Device<f32>>(&self, trainer: &Trainer<D>) -> Result<ExitCode> {
-        let folder = words::path(self.run.path());
+        let folder = words::argument(self.run.path());
         let (epoch, epochs) = (trainer.epoch(), self.record.config.epochs);
         let place = match trainer.steps() {
             (0, _) => format!("before epoch {epoch} of {epochs}"),

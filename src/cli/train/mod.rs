@@ -224,7 +224,7 @@ impl Args {
             }
             Err(error) => {
                 if run.has_state() {
-                    let folder = words::path(run.path());
+                    let folder = words::argument(run.path());
                     note(format_args!(
                         "what was saved last is in {folder}; go on with: signet train --resume {folder}"
                     ));
@@ -367,7 +367,7 @@ impl Args {
 
 /// What to do with a run that is done.
 fn next(run: &RunFolder, letters: bool) -> String {
-    let folder = words::path(run.path());
+    let folder = words::argument(run.path());
     let image = if letters { "hand.jpg" } else { "image.jpg" };
     let mut lines = format!("next:\n  signet evaluate {folder}\n  signet predict {folder} {image}");
     if cfg!(feature = "serve") {

@@ -64,7 +64,9 @@ impl Event {
             // SAFETY: as above.
             unsafe { driver::cuEventElapsedTime(&mut milliseconds, self.0, end.0) }?;
         }
-        Ok(Duration::from_secs_f64(f64::from(milliseconds.max(0.0)) / 1e3))
+        // A driver that answers no time at all has measured nothing.
+        let seconds = f64::from(milliseconds.max(0.0)) / 1e3;
+        Ok(Duration::try_from_secs_f64(seconds).unwrap_or_default())
     }
 }
 
