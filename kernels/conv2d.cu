@@ -11,8 +11,8 @@
 //
 // The products are those of conv.cuh, their tiles and barriers those of gemm.cuh. Each kernel has a
 // twin for few rows, `_few`, with tiles of 32 rows instead of 64. The launch bounds ask for two
-// blocks a multiprocessor: left alone, the compiler squeezes the registers until four fit, and
-// spills.
+// blocks of 256 threads a multiprocessor, or GEMM_BLOCKS of 128: left alone, the compiler squeezes the
+// registers until more fit, and spills.
 
 #include "conv.cuh"
 
@@ -63,7 +63,7 @@ extern "C" __global__ void __launch_bounds__(256, 2)
 }
 
 // The same with tiles of 32 filters x 64 pixels, 128 threads.
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, GEMM_BLOCKS)
     conv2d_forward_few(Conv2dGeometry g,
                        const T *__restrict__ input,  // [N, C, H, W]
                        const T *__restrict__ weight, // [O, C, KH, KW]
@@ -105,7 +105,7 @@ extern "C" __global__ void __launch_bounds__(256, 2)
 }
 
 // The same with tiles of 32 channels x 64 pixels, 128 threads.
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, GEMM_BLOCKS)
     conv2d_backward_input_few(Conv2dGeometry g,
                               const T *__restrict__ grad_output, // [N, O, OH, OW]
                               const T *__restrict__ weight,      // [O, C, KH, KW]
@@ -152,7 +152,7 @@ extern "C" __global__ void __launch_bounds__(256, 2)
 }
 
 // The same with tiles of 32 filters x 64 taps, 128 threads.
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, GEMM_BLOCKS)
     conv2d_backward_weight_few(Conv2dGeometry g,
                                unsigned slice,                    // pixels of a slice
                                const T *__restrict__ input,       // [N, C, H, W]

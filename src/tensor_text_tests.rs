@@ -1,5 +1,7 @@
 //! What PyTorch 2 prints of the same values, without its `tensor(` and what follows them.
 
+#![expect(clippy::excessive_precision, reason = "the digits that PyTorch was given")]
+
 use super::values_text;
 
 /// The indent of the values behind `tensor(`.

@@ -24,6 +24,7 @@ pub(crate) fn counted(number: u64, noun: &str) -> String {
 }
 
 /// A size in bytes: `512 bytes`, `9.8 MB`, `105 MB`; units are powers of a thousand.
+#[cfg(feature = "cli")]
 pub(crate) fn bytes(number: u64) -> String {
     if number < 1000 {
         return counted(number, "byte");
@@ -102,6 +103,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "cli")]
     fn sizes_have_the_unit_that_fits() {
         let sizes = [1, 999, 1000, 9_800_000, 99_960_000, 105_000_000, 999_600_000, 6_900_000_000];
         assert_eq!(

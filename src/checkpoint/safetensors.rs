@@ -38,7 +38,7 @@ const LENGTH: usize = size_of::<u64>();
 /// Writes `dict` and `metadata` to `path`, whole or not at all.
 ///
 /// # Errors
-/// [`Error::Io`] when the file cannot be written; what was there stays then.
+/// [`Error::Io`](crate::Error::Io) when the file cannot be written; what was there stays then.
 pub fn save(path: &Path, dict: &StateDict, metadata: Option<Metadata>) -> Result<()> {
     write_atomic(path, &serialize(path, dict, metadata.unwrap_or_default())?)
 }

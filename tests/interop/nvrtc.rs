@@ -537,7 +537,10 @@ fn counts(target: u32, file: &CompiledFile) -> Option<BTreeMap<String, Counts>> 
             let of_kernel = counts.get_mut(&kernel).expect("code is in a section");
             of_kernel.ffma += usize::from(line.contains(" FFMA"));
             of_kernel.hmma += usize::from(line.contains(" HMMA"));
-        } else if let Some((_, to)) = line.split_once(" BRA ") {
+        // `BRA.U` where the whole warp takes the same way.
+        } else if let Some((_, to)) =
+            line.split_once(" BRA ").or_else(|| line.split_once(" BRA.U "))
+        {
             branches += 1;
             let label = to.split(['(', ')']).nth(1).unwrap_or_default();
             // One that was met already: the branch goes back, and ends a loop.

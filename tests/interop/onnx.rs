@@ -135,7 +135,8 @@ fn the_program_writes_a_run_and_refuses_what_is_no_model() {
     let (examples, _) = signet::checkpoint::load(std::path::Path::new(examples)).unwrap();
     let shape = |name: &str| examples.get(name).unwrap().shape.to_string();
     assert_eq!([shape("images"), shape("logits")], ["[256, 1, 28, 28]", "[256, 24]"]);
-    if python().args(NEEDS).output().is_ok_and(|run| run.status.success()) {
+    let needs = ["-c", "import onnxruntime, safetensors.numpy"];
+    if python().args(needs).output().is_ok_and(|run| run.status.success()) {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/interop/check_onnx.py");
         let path = place.run_folder("a").join("examples.safetensors");
         let run = python().arg(script).arg(file).arg(path).output().unwrap();
@@ -150,9 +151,6 @@ fn the_program_writes_a_run_and_refuses_what_is_no_model() {
     refuse("missing.safetensors", "/dev/null", "missing.safetensors");
     refuse(folder, &format!("{folder}/none/a.onnx"), "none/a.onnx");
 }
-
-/// What `check_onnx.py` needs.
-const NEEDS: [&str; 2] = ["-c", "import onnxruntime, safetensors.numpy"];
 
 /// Python with what `scripts/fetch-onnxruntime` fetched, if it did.
 fn python() -> Command {

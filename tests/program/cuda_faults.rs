@@ -325,8 +325,8 @@ impl Bench {
 
 fn machine() -> Machine {
     // Without a cache on disk each run compiles, which can fail too. Times are always the same, for a
-    // profile repeats a kernel as often as its time asks for.
-    Machine::new().with("SIGNET_KERNEL_CACHE", "").with("CUSIM_EVENT_MS", "0.5")
+    // profile repeats a kernel as often as its time asks for: one of 2 ms not at all.
+    Machine::new().with("SIGNET_KERNEL_CACHE", "").with("CUSIM_EVENT_MS", "2")
 }
 
 fn arguments<'a>(place: &'a Place, name: &'a str, settings: &[&'a str]) -> Vec<&'a str> {

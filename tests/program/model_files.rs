@@ -167,7 +167,8 @@ fn every_spelling_of_the_same_model_predicts_the_same() {
     let answers_as_the_plain_one = |model: &Path| {
         assert_eq!(place.predict(model, &[]), expected, "{}", model.display());
     };
-    let mut names: Vec<Box<dyn Fn(&str) -> String>> = vec![Box::new(course), Box::new(named)];
+    type Rename = Box<dyn Fn(&str) -> String>;
+    let mut names: Vec<Rename> = vec![Box::new(course), Box::new(named)];
     for prefix in ["_orig_mod.", "module.", "_orig_mod.module.", "model.", "features.0.net."] {
         names.push(Box::new(move |key| format!("{prefix}{key}")));
     }
@@ -360,7 +361,7 @@ fn tensors_beyond_their_storage_are_refused() {
     let floats = Storage { key: "0".into(), class: "FloatStorage", numel: 4, bytes: vec![0; 16] };
     let parse = |storage: &Storage, view: &View| {
         let pickle = Pickle::default().raw(b"}").text("w").tensor(storage, view, false).raw(b"s");
-        checkpoint::parse(Path::new("m"), &archive(&pickle.stop(), &[floats.clone()]))
+        checkpoint::parse(Path::new("m"), &archive(&pickle.stop(), std::slice::from_ref(&floats)))
     };
     let view = |offset, shape: &[usize], strides: &[usize]| View {
         offset,

@@ -168,7 +168,9 @@ fn encodings_and_line_ends_do_not_matter() {
     let units = |text: &str| text.encode_utf16().collect::<Vec<_>>();
     let little = |text: &str| units(text).iter().flat_map(|unit| unit.to_le_bytes()).collect();
     let big = |text: &str| units(text).iter().flat_map(|unit| unit.to_be_bytes()).collect();
-    let encodings: [&dyn Fn(&str) -> Vec<u8>; 3] = [&|text| text.into(), &little, &big];
+    let utf8 = |text: &str| text.as_bytes().to_vec();
+    type Encode<'a> = &'a dyn Fn(&str) -> Vec<u8>;
+    let encodings: [Encode<'_>; 3] = [&utf8, &little, &big];
     for encode in encodings {
         for mark in ["", "\u{feff}"] {
             for end in ["\n", "\r\n", "\r"] {
