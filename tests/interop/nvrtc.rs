@@ -79,8 +79,8 @@ const FFMA: usize = 256;
 #[needs::test(nvrtc, nvdisasm)]
 fn no_load_of_a_tile_is_in_a_branch() {
     // Back, around the fetch behind the last tile, around the steps of the next and their division, and
-    // around the divisions by a stride.
-    const MOST: usize = 8;
+    // around the division of each of 8 elements by a stride that is not known.
+    const MOST: usize = 12;
     let mut products = 0;
     for file in compilation().files.iter().filter(|file| file.scalar == "float") {
         let counts = file.counts.iter().flatten();
