@@ -258,7 +258,7 @@ for (const [width, height] of SIZES) {
         assert.deepEqual(await violations(page), [], state);
         assert.deepEqual(await overflow(page), { page: 0, wide: [] }, state);
       };
-      await becomes(page, "model", /^Model synthetic, trained on synthetic hands/);
+      await becomes(page, "model", /^Model \S+, trained on synthetic hands/);
       await becomes(page, "caution", /never saw a photograph/);
       await check("empty");
       // The alphabet is drawn for who wants to see it.
