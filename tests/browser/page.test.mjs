@@ -173,8 +173,9 @@ test("everything can be done by keyboard alone, and the focus can be seen", asyn
   await becomes(page, "word", new RegExp(hands[0].letter));
   // A picture stays the same, so that only keys change the word from here on.
   await drop(page, hands[1].path, "two.png", "image/png");
-  await becomes(page, "state", /two.png/);
+  await becomes(page, "state", /^two.png$/);
   const { letter } = hands[1];
+  await becomes(page, "letter", new RegExp(`^${letter}$`));
   await tab("space");
   await tab("delete");
   await tab("clear");
