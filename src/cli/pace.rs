@@ -130,6 +130,21 @@ mod tests {
         assert_eq!(later.images_per_second, Some(100.0));
     }
 
+    /// Of epoch 0, whose validation took 2 seconds.
+    fn metrics(train_seconds: f64, images_per_second: f64) -> EpochMetrics {
+        EpochMetrics {
+            epoch: 0,
+            train_loss: 1.0,
+            train_accuracy: 0.0,
+            valid_loss: 1.0,
+            valid_accuracy: 0.0,
+            train_seconds,
+            valid_seconds: 2.0,
+            images_per_second,
+            lr: 0.1,
+        }
+    }
+
     #[test]
     fn what_an_earlier_process_did_does_not_count_as_speed() {
         let mut pace = Pace::new(1, 0);
@@ -138,18 +153,7 @@ mod tests {
         let left = pace.estimate(&progress(0, 860, 860), 0.5).unwrap();
         assert_eq!((left.images_per_second, left.epoch, left.run), (Some(100.0), 1.4, None));
         // Nor do the seconds of the epoch's first part.
-        let metrics = EpochMetrics {
-            epoch: 0,
-            train_loss: 1.0,
-            train_accuracy: 0.0,
-            valid_loss: 1.0,
-            valid_accuracy: 0.0,
-            train_seconds: 500.0,
-            valid_seconds: 2.0,
-            images_per_second: 2.0,
-            lr: 0.1,
-        };
-        pace.learn(&metrics);
+        pace.learn(&metrics(500.0, 2.0));
         assert_eq!(pace.last, Some((None, 2.0)));
     }
 
@@ -157,18 +161,7 @@ mod tests {
     fn epochs_that_are_done_say_how_long_the_next_takes() {
         let mut pace = Pace::new(3, 300);
         begun(&mut pace, 0, 10);
-        let metrics = EpochMetrics {
-            epoch: 0,
-            train_loss: 1.0,
-            train_accuracy: 0.0,
-            valid_loss: 1.0,
-            valid_accuracy: 0.0,
-            train_seconds: 20.0,
-            valid_seconds: 2.0,
-            images_per_second: 50.0,
-            lr: 0.1,
-        };
-        pace.learn(&metrics);
+        pace.learn(&metrics(20.0, 50.0));
         let left = begun(&mut pace, 1, 10).unwrap();
         assert_eq!((left.images_per_second, left.epoch), (None, 20.0 * 0.99));
         assert!((left.run.unwrap() - (19.8 + 2.0 + 22.0)).abs() < 1e-9, "{left:?}");

@@ -118,9 +118,9 @@ impl Run {
     fn judge(&self, model: &TrainedModel, device: &AnyDevice, data: &Split) -> Result<Judged> {
         let mut valid = data.valid.clone();
         model.align(&mut valid)?;
-        let batch_size = self.record.config.batch_size;
-        let evaluation = model.evaluate(device, &valid, batch_size)?;
-        let batches = [&data.train, &data.valid].map(|part| part.len().div_ceil(batch_size));
+        let config = &self.record.config;
+        let evaluation = model.evaluate(device, &valid, config.batch_size)?;
+        let batches = [&data.train, &data.valid].map(|part| config.batches(part.len()));
         Judged::new(&valid, &evaluation, batches)
     }
 

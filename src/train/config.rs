@@ -112,6 +112,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// How many batches `images` images make.
+    pub fn batches(&self, images: usize) -> usize {
+        images.div_ceil(self.batch_size.max(1))
+    }
+
     /// Checks what neither an optimizer nor a schedule checks.
     ///
     /// # Errors

@@ -91,7 +91,7 @@ impl Record {
     /// Batches of an epoch, of training and of validation: a loss of [`EpochMetrics`] divided by
     /// them is the mean.
     pub fn batches(&self) -> Option<[usize; 2]> {
-        Some(self.images?.map(|images| images.div_ceil(self.config.batch_size.max(1))))
+        Some(self.images?.map(|images| self.config.batches(images)))
     }
 
     /// That `split` is what the run called `name` was trained on.

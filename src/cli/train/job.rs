@@ -160,8 +160,8 @@ impl Job<'_> {
     }
 
     fn batches(&self) -> [usize; 2] {
-        let size = self.record.config.batch_size;
-        [&self.split.train, &self.split.valid].map(|part| part.len().div_ceil(size).max(1))
+        let config = &self.record.config;
+        [&self.split.train, &self.split.valid].map(|part| config.batches(part.len()).max(1))
     }
 
     /// Says once when a run does not learn.
