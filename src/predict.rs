@@ -78,9 +78,12 @@ impl TrainedModel {
             return Err(invalid(&path, message));
         }
         usable::check_sizes(&path, &dict)?;
-        let outputs = keys::outputs(&dict, &wanted(CLASSES)?).unwrap_or(CLASSES);
+        let usual = wanted(CLASSES)?;
+        let outputs = keys::outputs(&dict, &usual).unwrap_or(CLASSES);
+        // A network that is only asked for its keys draws its parameters too.
+        let wanted = if outputs == CLASSES { usual } else { wanted(outputs)? };
         let keys::Fitted { dict, matched } =
-            keys::fit(&dict, &wanted(outputs)?).map_err(|message| invalid(&path, message))?;
+            keys::fit(&dict, &wanted).map_err(|message| invalid(&path, message))?;
         usable::check_values(&path, &dict)?;
         let mut words = match metadata.get(WORDS) {
             Some(json) => words(&path, json, outputs)?,
