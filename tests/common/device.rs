@@ -8,11 +8,16 @@ use signet::{Cpu, Device};
 
 /// A device that the tests can open by themselves, in both precisions.
 pub trait TestDevice: Device<f32> + Device<f64> {
+    /// Up to how many elements a test runs an op anew for each of them.
+    const EACH_ELEMENT: usize;
+
     /// A handle of its own: tests run side by side and share nothing.
     fn open() -> Self;
 }
 
 impl TestDevice for Cpu {
+    const EACH_ELEMENT: usize = 400;
+
     fn open() -> Self {
         Cpu::new(Some(2)).expect("two threads can be started")
     }
@@ -20,6 +25,9 @@ impl TestDevice for Cpu {
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 impl TestDevice for signet::Cuda {
+    /// On the stand-in a run takes some hundred times as long.
+    const EACH_ELEMENT: usize = 50;
+
     fn open() -> Self {
         super::cuda::device().expect("SIGNET_TEST_CUDA must be sim, real or nothing here")
     }
