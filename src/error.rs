@@ -1,7 +1,7 @@
 //! What can go wrong, as values: each says what was wrong, where, and what to do about it.
 #![forbid(unsafe_code)]
 
-use crate::words;
+use crate::support::words;
 use std::path::{Path, PathBuf};
 
 /// The result of everything in this crate that can fail.
@@ -22,7 +22,7 @@ pub enum Error {
     /// A hyper-parameter outside its range.
     #[error("{name}: {message}")]
     Argument {
-        /// The hyper-parameter, by its PyTorch name or as the flag of the command line.
+        /// The hyper-parameter, by its PyTorch name.
         name: &'static str,
         /// What is wrong with it and what it may be.
         message: String,
@@ -33,7 +33,7 @@ pub enum Error {
     /// A device that failed or is not there.
     #[error("{device}: {message}")]
     Device {
-        /// The device, as `--device` names it.
+        /// The device, as [`DeviceChoice`](crate::device::DeviceChoice) prints.
         device: String,
         /// What failed and what to do.
         message: String,

@@ -35,13 +35,14 @@
 //!
 //! ```toml
 //! [dependencies]
-//! signet = { package = "signet-nn", version = "0.1", default-features = false, features = ["avx512"] }
+//! signet = { package = "signet-nn", version = "0.1" }
 //!
 //! [profile.dev.package."*"]
 //! opt-level = 3
 //! ```
 //!
-//! The features `cli` and `serve` are those of the program.
+//! The program `signet` is a package of its own, `signet-cli`: this one brings no argument parser, no
+//! web server and no plots.
 //!
 //! # What is where
 //!
@@ -54,10 +55,7 @@
 //! | [`nn`], [`optim`] | layers, models, optimizers, schedules |
 //! | [`data`], [`train`], [`checkpoint`] | images, training runs, files, also PyTorch's |
 //! | [`onnx`] | models for inference elsewhere |
-//! | `photo` (feature `cli`), [`predict`] | from a photograph to a letter |
-//! | `serve` (feature `serve`) | the same over HTTP, with a page for the browser |
 //! | [`metrics`] | how a classifier errs |
-//! | `report` (feature `cli`) | a training run as a page |
 //! | [`rng`] | random numbers |
 //! | [`mod@bench`] | kernel throughput |
 //! | [`gradcheck()`] | gradients against finite differences |
@@ -70,13 +68,10 @@ extern crate self as signet;
 mod arena;
 pub mod bench;
 pub mod checkpoint;
-#[cfg(feature = "cli")]
-pub mod cli;
 pub mod data;
 pub mod device;
 pub mod dtype;
 mod error;
-mod files;
 mod gradcheck;
 mod gradients;
 pub mod metrics;
@@ -84,22 +79,14 @@ pub mod nn;
 pub mod onnx;
 pub mod ops;
 pub mod optim;
-#[cfg(feature = "cli")]
-pub mod photo;
-pub mod predict;
-#[cfg(feature = "cli")]
-pub mod report;
 pub mod rng;
-#[cfg(feature = "serve")]
-pub mod serve;
 mod shape;
-mod spread;
+#[doc(hidden)]
+pub mod support;
 mod tape;
 mod tensor;
 mod tensor_text;
 pub mod train;
-mod unoptimised;
-mod words;
 
 pub use arena::{Arena, Parameter};
 pub use device::{Cpu, Cuda, Device};

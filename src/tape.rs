@@ -170,7 +170,7 @@ impl<D: Device<T>, T: Float> Tensor<D, T> {
     /// # Errors
     /// [`Error::Autograd`] when it is no scalar, is on no tape, or the tape was already used.
     pub fn backward(&self) -> Result<Watched<D, T>> {
-        crate::unoptimised::notice();
+        crate::support::unoptimised::notice();
         if self.numel() != 1 {
             let message = format!(
                 "backward starts from a scalar, this is {}; reduce it with `sum` or `mean`, or use `backward_with`",

@@ -52,7 +52,7 @@ def main():
     parser.add_argument("--data")
     given = parser.parse_args()
     bundle = os.path.abspath(given.bundle)
-    tests, ignored, without = choose_tests(os.path.join(bundle, "tests"), excluded_modules(os.path.join(ROOT, "tests")))
+    tests, ignored, without = choose_tests(os.path.join(bundle, "tests"), excluded_modules(ROOT))
     copy_files(bundle)
     make_variants(bundle)
     if given.data:
@@ -72,10 +72,11 @@ def main():
     print(f"On the machine with the GPU: python3 -m tarfile -e {name} && python3 {os.path.basename(bundle)}/run.py")
 
 
-def excluded_modules(folder):
+def excluded_modules(root):
     """Modules of tests, by name, whose source drives the program."""
     found = set()
-    for path in glob.glob(os.path.join(folder, "**", "*.rs"), recursive=True):
+    folders = [os.path.join(root, *package, "tests", "**", "*.rs") for package in ([], ["program"])]
+    for path in (path for folder in folders for path in glob.glob(folder, recursive=True)):
         with open(path, encoding="utf-8") as file:
             if DRIVES_THE_PROGRAM.search(file.read()):
                 name = os.path.splitext(os.path.basename(path))[0]

@@ -98,7 +98,7 @@ fn plans<D: Measured>(options: &Options) -> Result<Vec<Plan<D>>> {
         if plans.is_empty() {
             let known = known.join("\n  ");
             let message = format!("no row is called {filter:?}; there are\n  {known}");
-            return Err(crate::Error::argument("--filter", message));
+            return Err(crate::Error::argument("filter", message));
         }
     }
     Ok(plans)

@@ -29,7 +29,7 @@ impl Reference {
     /// # Errors
     /// [`Error::Argument`] when it is not that, a time is not positive, or a row is there twice.
     pub fn from_json(text: &str) -> Result<Self> {
-        let wrong = |what: String| Error::argument("--vs", what);
+        let wrong = |what: String| Error::argument("vs", what);
         let reference: Self = serde_json::from_str(text).map_err(|error| {
             wrong(format!("expected {{\"reference\": …, \"rows\": [{{\"name\": …, \"median_seconds\": …}}]}}: {error}"))
         })?;

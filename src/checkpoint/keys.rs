@@ -18,8 +18,10 @@ const MAX_KEYS: usize = 10_000;
 
 /// What a network has under a key.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Wanted {
+pub struct Wanted {
+    /// The key.
     pub name: String,
+    /// The shape of its value.
     pub shape: Shape,
     /// Whether it is a counter, which a file may lack.
     pub counts: bool,
@@ -27,7 +29,8 @@ pub(crate) struct Wanted {
 
 /// The values of a file under the network's keys.
 #[derive(Debug)]
-pub(crate) struct Fitted {
+pub struct Fitted {
+    /// All values that are wanted.
     pub dict: StateDict,
     /// The network's keys, each with the one of the file; no keys where they are the same.
     pub matched: Vec<(String, String)>,
@@ -68,7 +71,7 @@ fn layers(dict: &StateDict) -> Vec<Layer<'_>> {
 
 /// How many outputs a file's network has, if its last layer reads as many numbers as that of
 /// `wanted`; `None` where no layer does.
-pub(crate) fn outputs(dict: &StateDict, wanted: &[Wanted]) -> Option<usize> {
+pub fn outputs(dict: &StateDict, wanted: &[Wanted]) -> Option<usize> {
     let weight = wanted.iter().rfind(|wanted| wanted.shape.rank() == 2)?;
     let inputs = weight.shape.dims()[1];
     let (_, name) = split(&weight.name);
@@ -85,7 +88,7 @@ pub(crate) fn outputs(dict: &StateDict, wanted: &[Wanted]) -> Option<usize> {
 ///
 /// # Errors
 /// What does not fit, with the first keys of both sides and how to rename.
-pub(crate) fn fit(dict: &StateDict, wanted: &[Wanted]) -> Result<Fitted, String> {
+pub fn fit(dict: &StateDict, wanted: &[Wanted]) -> Result<Fitted, String> {
     let keys = dict.iter().count();
     if keys > MAX_KEYS {
         return Err(format!("has {keys} tensors, and the network {}", wanted.len()));

@@ -28,11 +28,11 @@
 //! ```
 #![forbid(unsafe_code)]
 
-pub(crate) mod keys;
+pub mod keys;
 mod other;
 mod safetensors;
 mod torch;
-pub(crate) mod usable;
+pub mod usable;
 
 pub(crate) use safetensors::save_keeping;
 pub use safetensors::{Metadata, save};
@@ -90,6 +90,6 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<(StateDict, Metadata)> {
 }
 
 /// A [`Error::Checkpoint`].
-pub(crate) fn invalid(path: &Path, message: impl Into<String>) -> Error {
+pub fn invalid(path: &Path, message: impl Into<String>) -> Error {
     Error::Checkpoint { path: path.to_path_buf(), message: message.into() }
 }

@@ -11,9 +11,9 @@
 //! make the file look like one that never had a checksum.
 
 use super::{invalid, keys};
-use crate::files::{write_atomic, write_keeping};
 use crate::nn::{StateDict, Value, Values};
-use crate::words::hex;
+use crate::support::files::{write_atomic, write_keeping};
+use crate::support::words::hex;
 use crate::{Result, Shape};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};

@@ -1,7 +1,8 @@
 //! Values that a network can compute with.
 
 use crate::nn::{StateDict, Value, Values, first_not_finite};
-use crate::{Error, Result, words};
+use crate::support::words;
+use crate::{Error, Result};
 use std::path::Path;
 
 use super::invalid;
@@ -9,13 +10,14 @@ use super::invalid;
 /// The last part of the key of a batch normalisation's variance.
 const VARIANCE: &str = "running_var";
 
-const WHY: &str = "no answer can come of it. Take an earlier model, or train with a smaller --lr";
+const WHY: &str =
+    "no answer can come of it. Take an earlier model, or train with a smaller learning rate";
 
 /// That no size of a tensor is 0.
 ///
 /// # Errors
 /// [`Error::Checkpoint`] that names the first tensor with one.
-pub(crate) fn check_sizes(path: &Path, dict: &StateDict) -> Result<()> {
+pub fn check_sizes(path: &Path, dict: &StateDict) -> Result<()> {
     match dict.iter().find(|(_, value)| value.shape.dims().contains(&0)) {
         Some((name, value)) => {
             let shape = &value.shape;
@@ -29,7 +31,7 @@ pub(crate) fn check_sizes(path: &Path, dict: &StateDict) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::NonFinite`] that names the first tensor of which that is not so, and where.
-pub(crate) fn check_values(path: &Path, dict: &StateDict) -> Result<()> {
+pub fn check_values(path: &Path, dict: &StateDict) -> Result<()> {
     for (name, value) in dict.iter() {
         if let Some(found) = wrong_value(name, value) {
             let path = words::path(path);

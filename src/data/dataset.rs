@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use sha2::{Digest, Sha256};
 
 use super::{CLASSES, Convention, SIDE};
-use crate::words::{self, hex};
+use crate::support::words::{self, hex};
 
 /// Labelled images of one size, as bytes, of at most 256 classes. Any other numbers and labels are for
 /// [`DataLoader::from_values`](super::DataLoader::from_values).
@@ -123,7 +123,7 @@ pub struct Split {
 
 impl Split {
     /// Adds a line to the notice.
-    pub(super) fn add_notice(&mut self, line: Option<String>) {
+    pub fn add_notice(&mut self, line: Option<String>) {
         self.notice = match (self.notice.take(), line) {
             (Some(first), Some(second)) => Some(format!("{first}\n{second}")),
             (first, second) => first.or(second),

@@ -1,6 +1,6 @@
 //! What can be wrong with a data set, said the way compilers say it: `file:line:column: message`.
 
-use crate::words;
+use crate::support::words;
 use std::fmt;
 use std::path::{Path, PathBuf};
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::text::{base, is_zip_file, names_in, without_csv};
 use super::{DataError, Split, read_csv, split_from_tables};
-use crate::words;
+use crate::support::words;
 
 const TRAIN_NAMES: [&str; 1] = ["sign_mnist_train.csv"];
 
@@ -56,6 +56,12 @@ impl FolderFiles {
         }
     }
 
+    /// Whether one of the files lies in `folder`, outside of archives.
+    pub fn has_one(folder: impl AsRef<Path>) -> bool {
+        let Looked { train, valid, .. } = Looked::at(folder.as_ref());
+        train.is_some() || valid.is_some()
+    }
+
     /// Both files in the archive at `path`; none if it lacks one.
     fn in_archive(path: &Path) -> Result<Option<Self>, DataError> {
         let names = names_in(path)?;
@@ -93,9 +99,7 @@ impl FolderFiles {
             _ => {
                 let names: Vec<String> = found.iter().map(|(path, _)| words::path(path)).collect();
                 let message = format!("several archives hold the files: {}", names.join(", "));
-                Err(DataError::new(message)
-                    .in_file(folder)
-                    .with_help("name one of them with --data"))
+                Err(DataError::new(message).in_file(folder).with_help("name one of them"))
             }
         }
     }
@@ -168,8 +172,7 @@ fn no_folder(folder: &Path) -> DataError {
     };
     DataError::new(what).in_file(folder).with_help(
         "give the folder or the zip archive that holds sign_mnist_train.csv and \
-         sign_mnist_valid.csv (or sign_mnist_test.csv), or a folder with a sub-folder of images per \
-         class, or use --data synthetic",
+         sign_mnist_valid.csv (or sign_mnist_test.csv)",
     )
 }
 
@@ -181,9 +184,8 @@ fn missing(folder: &Path, names: &[&str]) -> DataError {
         .filter(|name| !TRAIN_NAMES.iter().chain(&VALID_NAMES).any(|known| name.contains(known)))
         .collect();
     let mut message = format!("there is no {} in it", names.join(" or "));
-    let mut help = "the names are Kaggle's or the course's, plain or with .gz or .zip at the end; \
-                    images lie in a sub-folder per class"
-        .to_owned();
+    let mut help =
+        "the names are Kaggle's or the course's, plain or with .gz or .zip at the end".to_owned();
     if !others.is_empty() {
         let more = if others.len() > 4 { ", …" } else { "" };
         message += &format!(", but {}{more}", others[..others.len().min(4)].join(", "));
@@ -192,25 +194,14 @@ fn missing(folder: &Path, names: &[&str]) -> DataError {
     DataError::new(message).in_file(folder).with_help(help)
 }
 
-/// Reads both files of `folder`, or of the zip archive at `folder`, at the same time; with the
-/// feature `cli`, a folder that has none of them but sub-folders is read as images, one sub-folder
-/// per class.
+/// Reads both files of `folder`, or of the zip archive at `folder`, at the same time.
 ///
 /// # Errors
 /// If a file is missing or is not what [`parse_csv`](super::parse_csv) expects, or the labels of
-/// the two contradict each other; for images, as `read_image_folder`.
+/// the two contradict each other.
 pub fn read_folder(folder: impl AsRef<Path>) -> Result<Split, DataError> {
     let folder = folder.as_ref();
-    let found = FolderFiles::find(folder);
-    #[cfg(feature = "cli")]
-    if found.is_err() && folder.is_dir() {
-        let Looked { train, valid, .. } = Looked::at(folder);
-        let has_file = train.is_some() || valid.is_some();
-        if !has_file && super::image_folder::has_sub_folders(folder) {
-            return super::read_image_folder(folder);
-        }
-    }
-    let files = found?;
+    let files = FolderFiles::find(folder)?;
     let (train, valid) = rayon::join(|| read_csv(&files.train), || read_csv(&files.valid));
     let mut split = split_from_tables(train?, valid?, folder)?;
     split.add_notice(files.notice(folder));

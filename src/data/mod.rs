@@ -7,12 +7,8 @@
 //! | `text/` | the text of a file, unpacked, whatever its encoding and line ends |
 //! | `labels.rs` | the two numberings of the letters that are in use |
 //! | `folder.rs` | a folder or a zip archive with both files to a [`Split`] |
-//! | `image_folder/` | a folder with one sub-folder of images per class to a [`Split`] (feature `cli`) |
 //! | `synthetic/` | the built-in set: hand shapes as capsules, and the pose of each letter |
 //! | `loader.rs` | [`DataLoader`]: batches on a device |
-//! | `locate.rs` | what `--data` says, and where the files may lie |
-//! | `published.rs` | the published files: sizes, checksums, addresses |
-//! | `download.rs` | fetches them into the cache (feature `cli`) |
 //! | `error.rs` | [`DataError`]: file, line, column, what is wrong, what to do |
 //!
 //! Pixels stay `u8` until a device gathers a batch: the whole set is 27 MB that way and fits any
@@ -21,31 +17,19 @@
 
 mod csv;
 mod dataset;
-#[cfg(feature = "cli")]
-mod download;
 mod error;
 mod folder;
-#[cfg(feature = "cli")]
-mod image_folder;
 mod labels;
 mod loader;
-mod locate;
-mod published;
 mod synthetic;
 mod text;
 
 pub use csv::{Table, parse_csv, read_csv};
 pub use dataset::{Dataset, Source, Split, are_letters, letters};
-#[cfg(feature = "cli")]
-pub use download::{Progress, download, mirrors};
 pub use error::DataError;
 pub use folder::{FolderFiles, read_folder};
-#[cfg(feature = "cli")]
-pub use image_folder::{ImageFiles, Skipped, image_files, read_image_folder};
 pub use labels::{Convention, split_from_tables};
 pub use loader::{Batch, Batches, DataLoader};
-pub use locate::{Request, cache_folder, find_local};
-pub use published::{MIRRORS, PUBLISHED, PublishedFile};
 pub use synthetic::{TRAIN_IMAGES, VALID_IMAGES, hand_shape, synthetic};
 pub use text::text_sha256;
 
@@ -54,6 +38,9 @@ pub const SIDE: usize = 28;
 
 /// Pixels of an image.
 pub const PIXELS: usize = SIDE * SIDE;
+
+/// One grey image of [`SIDE`] x [`SIDE`], row-major; 0 is black.
+pub type Image = [u8; PIXELS];
 
 /// Classes: the letters of the alphabet without J and Z, which are drawn in the air.
 pub const CLASSES: usize = 24;

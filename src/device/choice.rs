@@ -3,12 +3,12 @@
 
 use super::cuda::{KernelCache, NoGpu};
 use super::{Cpu, Cuda, Device, KernelTime, Memory, Precision, Precisions};
-use crate::words::counted;
+use crate::support::words::counted;
 use crate::{Error, Result};
 use std::fmt;
 use std::str::FromStr;
 
-/// What `--device` asks for.
+/// Which device is asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum DeviceChoice {
     /// `auto`: the first GPU where it works, else the CPU.
@@ -35,7 +35,7 @@ impl FromStr for DeviceChoice {
     fn from_str(text: &str) -> Result<Self> {
         let wrong = |what: &str| {
             let message = format!("{text:?} {what}; choose auto, cpu, cuda or cuda:N (cuda:0)");
-            Err(Error::argument("--device", message))
+            Err(Error::argument("device", message))
         };
         match text.split_once(':') {
             None if text == "auto" => Ok(Self::Auto),
@@ -131,7 +131,7 @@ impl AnyDevice {
             Self::Cpu(_) if precisions == Precision::F32.into() => Ok(()),
             Self::Cpu(_) => {
                 let message = format!("the CPU computes in f32, not in {precisions}");
-                Err(Error::argument("--precision", message))
+                Err(Error::argument("precision", message))
             }
         }
     }

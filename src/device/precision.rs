@@ -11,7 +11,6 @@ pub const TENSOR_CORES_SINCE: (u32, u32) = (8, 0);
 /// What the operands of a product are rounded to before they are multiplied. Products are summed,
 /// and everything is stored, in float32; float64 is never rounded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// Nothing is rounded
@@ -84,7 +83,7 @@ impl Precisions {
                      use f32",
                     since.0, since.1
                 );
-                Err(Error::argument("--precision", message))
+                Err(Error::argument("precision", message))
             }
             None => Ok(()),
         }
@@ -126,7 +125,7 @@ mod tests {
         for precision in [Precision::Tf32, Precision::Bf16] {
             let error = Precisions::from(precision).check("Tesla T4", (7, 5)).unwrap_err();
             let expected = format!(
-                "--precision: {precision} needs compute capability 8.0, and Tesla T4 has 7.5; \
+                "precision: {precision} needs compute capability 8.0, and Tesla T4 has 7.5; \
                  use f32"
             );
             assert_eq!(error.to_string(), expected);

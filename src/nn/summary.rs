@@ -1,5 +1,5 @@
 use crate::Shape;
-use crate::words::count;
+use crate::support::words::count;
 use std::fmt;
 
 /// A printed table like `torchinfo`'s: layer, output shape, parameters.

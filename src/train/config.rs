@@ -3,7 +3,7 @@ use crate::device::Device;
 use crate::dtype::Float;
 use crate::ops::augment::AugmentOptions;
 use crate::optim::{Adam, AdamOptions, Optimizer, Schedule, Sgd, SgdOptions};
-use crate::words::counted;
+use crate::support::words::counted;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -39,13 +39,11 @@ pub struct Config {
 
 /// An optimizer by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum OptimizerKind {
     /// `torch.optim.Adam`
     Adam,
     /// `torch.optim.AdamW`
-    #[cfg_attr(feature = "cli", value(name = "adamw"))]
     AdamW,
     /// `torch.optim.SGD`
     Sgd,
@@ -53,7 +51,6 @@ pub enum OptimizerKind {
 
 /// A schedule by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum ScheduleKind {
     /// The same rate all along
@@ -62,33 +59,6 @@ pub enum ScheduleKind {
     Step,
     /// Up to the full rate in `warmup` epochs, then down to 0 along half a cosine
     Cosine,
-}
-
-/// Settings by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
-pub enum Recipe {
-    /// The course notebook's
-    Notebook,
-    /// The best that is known within the same 20 epochs: images changed at random, mirrored ones
-    /// among them (`--flip 0` where a mirrored image is of another class), and a learning rate that
-    /// falls
-    Best,
-}
-
-impl Recipe {
-    /// Its settings.
-    pub fn config(self) -> Config {
-        match self {
-            Self::Notebook => Config::default(),
-            Self::Best => Config {
-                lr: 2e-3,
-                schedule: ScheduleKind::Cosine,
-                augment: Some(AugmentOptions::photo()),
-                ..Config::default()
-            },
-        }
-    }
 }
 
 impl Default for Config {

@@ -9,25 +9,19 @@
 //! | `fits.rs` | the largest batch that a GPU has memory for |
 //! | `repeated.rs` | a step, or a whole validation, as one graph |
 //! | `state.rs` | everything a run needs to go on, as one file |
-//! | `run.rs` | the run's folder |
-//! | `card.rs` | what the folder's `README.md` says of its models |
 #![forbid(unsafe_code)]
 
-mod card;
 mod config;
 mod evaluate;
 mod fits;
 mod metrics;
 mod repeated;
-mod run;
 mod state;
 mod trainer;
 
-pub use config::{Config, OptimizerKind, Recipe, ScheduleKind};
+pub use config::{Config, OptimizerKind, ScheduleKind};
 pub use evaluate::{Evaluation, evaluate};
 pub use fits::largest_batch;
 pub use metrics::{EpochMetrics, Measured};
-pub use run::{BEST, MODEL, Record, Resumed, RunFolder};
 pub use state::State;
-pub(crate) use state::WORDS as STATE_WORDS;
 pub use trainer::{Outcome, Progress, Trainer};

@@ -1,12 +1,13 @@
 //! Everything a run needs to go on with the same bits, as one safetensors file: so it is whole or
 //! absent.
 
+use super::EpochMetrics;
 use super::trainer::Partial;
-use super::{EpochMetrics, Record};
 use crate::checkpoint::{self, Metadata, invalid};
 use crate::nn::{StateDict, Value, Values};
 use crate::optim::OptimizerState;
 use crate::{Result, Shape};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -27,8 +28,8 @@ pub struct State {
 
 /// What is no tensor, as JSON in the file's metadata.
 #[derive(Serialize, Deserialize)]
-struct Words {
-    record: Record,
+struct Words<R> {
+    record: R,
     optimizer_step: u64,
     moments: Vec<String>,
     history: Vec<EpochMetrics>,
@@ -37,18 +38,20 @@ struct Words {
 }
 
 /// The key of [`Words`] in a file's metadata; no model has it.
-pub(crate) const WORDS: &str = "signet.state";
+const WORDS: &str = "signet.state";
 const LOSSES: &str = "epoch.losses";
 
 impl State {
-    /// Writes the state, and with it the `record` of its run, whole or not at all. What was in the
-    /// file before becomes `previous`: at every moment one of both is there and whole.
+    /// Writes the state, and with it the `record` of its run, whatever is to be known of it, whole or
+    /// not at all. What was in the file before becomes `previous`: at every moment one of both is there
+    /// and whole.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) when the file cannot be written.
-    pub fn save(&self, path: &Path, previous: &Path, record: &Record) -> Result<()> {
+    /// [`Error::Io`](crate::Error::Io) when the file cannot be written, and
+    /// [`Error::Checkpoint`](crate::Error::Checkpoint) when the record cannot be written as JSON.
+    pub fn save<R: Serialize>(&self, path: &Path, previous: &Path, record: &R) -> Result<()> {
         let words = Words {
-            record: record.clone(),
+            record,
             optimizer_step: self.optimizer.step,
             moments: self.optimizer.moments.iter().map(|(name, _)| name.clone()).collect(),
             history: self.history.clone(),
@@ -70,6 +73,11 @@ impl State {
         checkpoint::save_keeping(path, previous, &tensors.into_iter().collect(), metadata)
     }
 
+    /// Whether a file with such words is one of [`State::save`], and no model.
+    pub fn is_in(metadata: &Metadata) -> bool {
+        metadata.contains_key(WORDS)
+    }
+
     /// How many epochs are done.
     pub fn epochs(&self) -> u64 {
         self.history.len() as u64
@@ -80,11 +88,11 @@ impl State {
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) when the file cannot be read, and
     /// [`Error::Checkpoint`](crate::Error::Checkpoint) when it is damaged or no state.
-    pub fn load(path: &Path) -> Result<(Self, Record)> {
+    pub fn load<R: DeserializeOwned>(path: &Path) -> Result<(Self, R)> {
         let (tensors, metadata) = checkpoint::load(path)?;
         let words =
             metadata.get(WORDS).ok_or_else(|| invalid(path, "is no state of a training run"))?;
-        let words: Words = serde_json::from_str(words)
+        let words: Words<R> = serde_json::from_str(words)
             .map_err(|e| invalid(path, format!("its words are damaged: {e}")))?;
         let tensor = |name: &str| {
             let value = tensors.get(name).map(|value| value.values.to_float());

@@ -1,4 +1,5 @@
-//! What the tests share.
+//! What the tests share. Those of the program share some of it, with files of their own beside:
+//! `program/tests/common`.
 //!
 //! | file | subject |
 //! |---|---|
@@ -10,10 +11,8 @@
 //! | `registry/` | the ops, each with cases that cover its geometry |
 //! | `models.rs` | the network in its full and its narrow size, and training it |
 //! | `orders.rs` | running in every order of threads, and under checks |
-//! | `photos.rs` | image files, and what PIL makes of them |
 //! | `pth.rs` | files as `torch.save` writes them, made by hand |
-//! | `program.rs` | driving the program as a user does |
-//! | `machine.rs` | the program on a machine with cusim for a GPU, or with parts missing |
+//! | `root.rs` | the repository, and Python with what was fetched for it |
 
 // Every test binary compiles all of this and uses a part.
 #![allow(dead_code)]
@@ -23,14 +22,9 @@ pub mod cuda;
 pub mod device;
 pub mod fixture;
 pub mod host;
-#[cfg(all(feature = "cli", target_os = "linux", target_arch = "x86_64"))]
-pub mod machine;
 pub mod models;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod orders;
-#[cfg(feature = "cli")]
-pub mod photos;
-#[cfg(feature = "cli")]
-pub mod program;
 pub mod pth;
 pub mod registry;
+pub mod root;

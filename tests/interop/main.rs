@@ -1,8 +1,7 @@
-//! Against other people's programs: NVIDIA's compiler, onnxruntime, PIL.
+//! Against other people's programs: NVIDIA's compiler, onnxruntime.
 
 #[path = "../common/mod.rs"]
 mod common;
 
 mod nvrtc;
 mod onnx;
-mod photo;

@@ -141,7 +141,7 @@ fn the_table_is_current() {
     let table = compilation.table(&pinned);
     let path = Path::new(ROOT).join(TABLE);
     let written = fs::read_to_string(&path).unwrap_or_default();
-    // Behind it comes the plan of a step, which tests/program/bench.rs knows.
+    // Behind it comes the plan of a step, which program/tests/program/bench.rs knows.
     let (written, plan) = written.split_at(written.find(PLAN).unwrap_or(written.len()));
     if env::var_os("UPDATE_KERNEL_TABLE").is_some() {
         fs::create_dir_all(path.parent().expect("it is in a folder")).unwrap();

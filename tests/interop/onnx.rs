@@ -4,12 +4,11 @@ use crate::common;
 
 use common::host::{Fill, values};
 use common::models::{Batch, Training, named_state};
+use common::root::{python, root};
 use prost::Message;
 use signet::nn::{BatchNorm2d, Conv2d, Layer, Module, ReLU, Sequential, asl};
 use signet::onnx::{export, fold_batch_norms, proto};
 use signet::{Cpu, Tensor, layers};
-use std::path::Path;
-use std::process::Command;
 
 const IMAGE: [usize; 3] = [1, 28, 28];
 
@@ -116,53 +115,6 @@ fn what_cannot_be_expressed_is_an_error() {
     refuse(&[Conv2d::new(3, 4, 3).into()], false, "channels");
 }
 
-#[test]
-#[cfg(feature = "cli")]
-fn the_program_writes_a_run_and_refuses_what_is_no_model() {
-    use common::program::{Place, run, stderr};
-    let place = Place::new(40, 30);
-    assert!(run(&place.train("a", &["--epochs", "1", "-q"])).status.success());
-    let folder = place.run_folder("a");
-    let file = folder.join("a.onnx");
-    let [folder, file] = [&folder, &file].map(|path| path.to_str().unwrap());
-    let examples = place.run_folder("a").join("examples.safetensors");
-    let examples = examples.to_str().unwrap();
-    let output = run(&["export", folder, "--onnx", file, "--fold", "--examples", examples]);
-    assert!(output.status.success(), "{}", stderr(&output));
-    let ops = decode(&std::fs::read(file).unwrap()).node.len();
-    assert_eq!(ops, 3 * 3 + 4);
-    // What check_onnx.py compares: images, and what the model says of them.
-    let (examples, _) = signet::checkpoint::load(std::path::Path::new(examples)).unwrap();
-    let shape = |name: &str| examples.get(name).unwrap().shape.to_string();
-    assert_eq!([shape("images"), shape("logits")], ["[256, 1, 28, 28]", "[256, 24]"]);
-    let needs = ["-c", "import onnxruntime, safetensors.numpy"];
-    if python().args(needs).output().is_ok_and(|run| run.status.success()) {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/interop/check_onnx.py");
-        let path = place.run_folder("a").join("examples.safetensors");
-        let run = python().arg(script).arg(file).arg(path).output().unwrap();
-        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
-    }
-    let refuse = |model: &str, onnx: &str, expected: &str| {
-        let output = run(&["export", model, "--onnx", onnx]);
-        assert_eq!(output.status.code(), Some(2));
-        assert!(stderr(&output).contains(expected), "{}", stderr(&output));
-    };
-    refuse(file, "/dev/null", "is no safetensors file");
-    refuse("missing.safetensors", "/dev/null", "missing.safetensors");
-    refuse(folder, &format!("{folder}/none/a.onnx"), "none/a.onnx");
-}
-
-/// Python with what `scripts/fetch-onnxruntime` fetched, if it did.
-fn python() -> Command {
-    let mut python = Command::new("python3");
-    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
-    let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join(target).join("onnxruntime");
-    if fetched.exists() {
-        python.env("PYTHONPATH", fetched);
-    }
-    python
-}
-
 /// 256 images through onnxruntime, folded or not, to 1e-5 of the largest logit.
 #[needs::test(onnxruntime)]
 fn onnxruntime_computes_the_same() {
@@ -184,7 +136,7 @@ fn onnxruntime_computes_the_same() {
         let file = folder.path().join(format!("model-{fold}.onnx"));
         let dict = model.state_dict().unwrap();
         std::fs::write(&file, export(&asl(24), &dict, IMAGE, &names(24), fold).unwrap()).unwrap();
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/interop/check_onnx.py");
+        let script = root().join("docs/interop/check_onnx.py");
         let run = python().arg(script).arg(&file).arg(&examples).output().unwrap();
         let output = String::from_utf8_lossy(&run.stdout);
         assert!(run.status.success(), "{output}{}", String::from_utf8_lossy(&run.stderr));

@@ -137,7 +137,7 @@ impl<R: Read + Seek> Archive<R> {
         let images = self.names().filter(is_image).count();
         if images > 0 {
             return DataError::new(format!("the archive holds {images} images, not CSV files"))
-                .with_help("unpack it and name the folder: `unzip FILE -d DIR`, then --data DIR");
+                .with_help("unpack it and name the folder: `unzip FILE -d DIR`");
         }
         let names: Vec<&str> = self.names().collect();
         let what = match names.len() {

@@ -69,7 +69,7 @@ const MAGIC: [(usize, &[u8], Kind); 18] = [
 ];
 
 const DOWNLOAD: &str = "download the CSV file again: `signet data fetch` does";
-const IMAGES: &str = "images lie in a sub-folder per class, and --data names the folder of these";
+const IMAGES: &str = "what is read is the CSV files of the images";
 
 /// The error for a file that begins with `head` and is no text in rows; none where it may be.
 pub(super) fn refuse(head: &[u8]) -> Option<DataError> {

@@ -25,7 +25,7 @@ use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
 use super::DataError;
-use crate::words::hex;
+use crate::support::words::hex;
 use archive::Archive;
 pub(super) use archive::{base, is_zip_file, names_in, without_csv};
 use bounded::{Bounded, Counted};

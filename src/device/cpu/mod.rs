@@ -71,7 +71,7 @@ impl Cpu {
             .build()
             .map_err(|e| Error::Device {
                 device: "cpu".into(),
-                message: format!("cannot start the worker threads: {e}; try fewer with --threads"),
+                message: format!("cannot start the worker threads: {e}; try fewer"),
             })?;
         Ok(Self {
             memory: Arc::default(),

@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use super::sources::{Header, Source};
-use crate::words::hex;
+use crate::support::words::hex;
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::fs;

@@ -39,7 +39,7 @@ fn advice(error: DriverError) -> &'static str {
         }
         DriverError::CUDA_ERROR_LAUNCH_TIMEOUT => {
             "the display's watchdog stopped a kernel: use a GPU that drives no display, or a \
-             smaller --batch-size"
+             smaller batch"
         }
         DriverError::CUDA_ERROR_ECC_UNCORRECTABLE | DriverError::CUDA_ERROR_DEVICE_UNAVAILABLE => {
             "the GPU itself reports a fault or is taken: look at `nvidia-smi`"
@@ -49,9 +49,9 @@ fn advice(error: DriverError) -> &'static str {
         | DriverError::CUDA_ERROR_INVALID_PTX
         | DriverError::CUDA_ERROR_UNSUPPORTED_PTX_VERSION => {
             "the driver does not accept what NVRTC compiled: update the driver, or install an \
-             NVRTC no newer than it (see `signet devices`)"
+             NVRTC no newer than it"
         }
-        DriverError::CUDA_ERROR_OUT_OF_MEMORY => "try a smaller --batch-size",
+        DriverError::CUDA_ERROR_OUT_OF_MEMORY => "try a smaller batch",
         _ => "",
     }
 }

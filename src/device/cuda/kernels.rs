@@ -389,10 +389,10 @@ pub(super) fn compile_error(
     CompileError { code, log }: &CompileError,
 ) -> String {
     let advice = if log.is_empty() {
-        "install another NVRTC (see `signet devices`) or use --device cpu"
+        "install another NVRTC, or use the CPU"
     } else {
         "this is a mistake in the kernel, or an NVRTC that does not know its language: please \
-         report it; --device cpu works meanwhile"
+         report it; the CPU works meanwhile"
     };
     format!(
         "cannot compile {} for {target} with {variant}: NVRTC {major}.{minor} says \

@@ -3,7 +3,7 @@ use crate::Result;
 use crate::device::Cpu;
 use crate::dtype::Float;
 use crate::ops::SomeImages;
-use crate::spread::spread;
+use crate::support::flood_fill;
 
 impl<T: Float> BackgroundKernels<T> for Cpu {
     fn background(
@@ -55,6 +55,6 @@ impl Search {
             let mut channels = image.chunks_exact(height * width);
             channels.all(|channel| (channel[at] - channel[near]).abs() <= step)
         };
-        spread([0, width - 1], &mut self.found, &mut self.is_found, width, alike);
+        flood_fill([0, width - 1], &mut self.found, &mut self.is_found, width, alike);
     }
 }

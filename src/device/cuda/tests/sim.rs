@@ -178,7 +178,7 @@ fn an_older_device_has_no_tensor_cores() {
     for precision in [Precision::Tf32, Precision::Bf16] {
         let text = message(device.set_precisions(precision));
         let name = precision.to_string();
-        assert_says(&text, &["--precision", &name, "cusim", "7.5", "8.0", "f32"]);
+        assert_says(&text, &["precision", &name, "cusim", "7.5", "8.0", "f32"]);
         let matmul = Precisions { convolution: Precision::F32, matmul: precision };
         assert!(device.set_precisions(matmul).is_err());
     }
@@ -226,7 +226,7 @@ fn too_little_memory_says_what_to_do() {
     let kept = device.upload(&vec![1_u8; 300 * 1024]).unwrap();
     let text = message(device.alloc::<f32>(256 * 1024));
     let in_use = device.memory_use().in_use.to_string();
-    assert_says(&text, &["1048576 bytes", &in_use, "--batch-size", "out of memory"]);
+    assert_says(&text, &["1048576 bytes", &in_use, "smaller batch", "out of memory"]);
     assert_says(&message(device.alloc::<f64>(usize::MAX)), &["more than fit"]);
     // What lies in the pool is given back before the device counts as full.
     drop(device.alloc::<u8>(500 * 1024).unwrap());

@@ -1,6 +1,0 @@
-//! The program `signet`; everything is in the library.
-#![forbid(unsafe_code)]
-
-fn main() -> std::process::ExitCode {
-    signet::cli::run()
-}
