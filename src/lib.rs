@@ -46,6 +46,9 @@
 //!
 //! # What is where
 //!
+//! Each folder of `src` is a floor: it uses what is below it. From the top: `bench`; `train`; `data` and
+//! `io`; `nn`; `optim`; `ops`; `autograd`; `tensor`; `device`; `dtype`, `rng`, `error` and what all may use.
+//!
 //! | module | subject |
 //! |---|---|
 //! | [`Tensor`], [`Shape`], [`dtype`] | values on a device |
@@ -65,34 +68,31 @@
 #[cfg(test)]
 extern crate self as signet;
 
-mod arena;
+mod autograd;
 pub mod bench;
-pub mod checkpoint;
 pub mod data;
 pub mod device;
 pub mod dtype;
 mod error;
-mod gradcheck;
-mod gradients;
+#[doc(hidden)]
+pub mod files;
+mod io;
 pub mod metrics;
 pub mod nn;
-pub mod onnx;
 pub mod ops;
 pub mod optim;
 pub mod rng;
-mod shape;
 #[doc(hidden)]
 pub mod support;
-mod tape;
 mod tensor;
-mod tensor_text;
 pub mod train;
 
-pub use arena::{Arena, Parameter};
+pub use autograd::{
+    Arena, GradcheckOptions, Gradients, NodeId, Parameter, Tape, Watched, Worst, gradcheck,
+};
 pub use device::{Cpu, Cuda, Device};
 pub use error::{Error, Result};
-pub use gradcheck::{GradcheckOptions, Worst, gradcheck};
-pub use gradients::Gradients;
-pub use shape::Shape;
-pub use tape::{NodeId, Tape, Watched};
-pub use tensor::Tensor;
+pub use io::{checkpoint, onnx};
+pub use tensor::{Shape, Tensor};
+
+use autograd::{arena, tape};

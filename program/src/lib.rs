@@ -10,11 +10,15 @@
 //! | [`runs`], [`recipes`] | the folder of a run; settings by name |
 //! | [`photo`] | from the bytes of a photograph to the network's images |
 //! | [`data`] | the images of a run: where they are found, fetched, and read |
+//!
+//! As in the engine, each is a floor that uses what is below it: `cli`; `serve` and `report`; `predict`;
+//! `runs`; `data`; `photo`; `recipes` and what all may use.
 #![warn(missing_docs)]
 
 pub mod cli;
 pub mod data;
 pub mod photo;
+mod picture;
 pub mod predict;
 pub mod recipes;
 pub mod report;

@@ -4,29 +4,16 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::runs::{BEST, Record, RunFolder};
+use crate::runs::{BEST, ModelWords, RunFolder};
 use signet::checkpoint::keys::{self, Wanted};
-use signet::checkpoint::{self, Metadata, invalid, usable};
+use signet::checkpoint::{self, invalid, usable};
 use signet::data::{CLASSES, DataLoader, Dataset, Image, SIDE, are_letters, letters};
 use signet::device::{AnyDevice, Device, OnDevice};
 use signet::nn::{Module, Sequential, State, StateDict, asl};
 use signet::train::{self, Evaluation, evaluate};
 use signet::{Cpu, Error, Result};
-
-/// The key of [`Words`] in a file's metadata.
-const WORDS: &str = "signet.model";
-
-/// What a model's file says beside its values, as JSON.
-#[derive(Debug, Default, Deserialize)]
-struct Words {
-    classes: Vec<String>,
-    #[serde(default)]
-    whole_images: bool,
-    #[serde(default)]
-    synthetic: bool,
-}
 
 /// A trained ASL network, not yet on a device. All its values are finite.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,25 +70,17 @@ impl TrainedModel {
         let keys::Fitted { dict, matched } =
             keys::fit(&dict, &wanted).map_err(|message| invalid(&path, message))?;
         usable::check_values(&path, &dict)?;
-        let mut words = match metadata.get(WORDS) {
-            Some(json) => words(&path, json, outputs)?,
-            None => Words { classes: usual_names(outputs), ..Words::default() },
+        let mut words = match ModelWords::of(&metadata).map(|words| checked(&path, words, outputs))
+        {
+            Some(words) => words?,
+            None => ModelWords { classes: usual_names(outputs), ..ModelWords::default() },
         };
         if let Some(classes) = classes {
             check_names(classes, outputs).map_err(|why| Error::argument("--classes", why))?;
             words.classes = classes.to_vec();
         }
-        let Words { classes, whole_images, synthetic } = words;
+        let ModelWords { classes, whole_images, synthetic } = words;
         Ok(Self { path, dict, renamed: matched, classes, whole_images, synthetic })
-    }
-
-    /// The words to write beside the values into a model's file.
-    pub(crate) fn metadata(record: &Record) -> Metadata {
-        let Record { classes, whole_images, synthetic, .. } = record;
-        let words = serde_json::json!({
-            "classes": classes, "whole_images": whole_images, "synthetic": synthetic,
-        });
-        Metadata::from([(WORDS.to_owned(), words.to_string())])
     }
 
     /// The model on `device`.
@@ -272,11 +251,14 @@ fn overflow<D: Device<f32>>(
     ))
 }
 
-fn words(path: &Path, json: &str, outputs: usize) -> Result<Words> {
-    let words: Words = serde_json::from_str(json)
-        .map_err(|e| invalid(path, format!("its class names are damaged: {e}")))?;
-    check_names(&words.classes, outputs)
-        .map_err(|why| invalid(path, format!("its class names are damaged: {why}")))?;
+fn checked(
+    path: &Path,
+    words: Result<ModelWords, serde_json::Error>,
+    outputs: usize,
+) -> Result<ModelWords> {
+    let damaged = |why: String| invalid(path, format!("its class names are damaged: {why}"));
+    let words = words.map_err(|e| damaged(e.to_string()))?;
+    check_names(&words.classes, outputs).map_err(damaged)?;
     Ok(words)
 }
 

@@ -9,7 +9,6 @@
 //! | `folder.rs` | a folder or a zip archive with both files to a [`Split`] |
 //! | `synthetic/` | the built-in set: hand shapes as capsules, and the pose of each letter |
 //! | `loader.rs` | [`DataLoader`]: batches on a device |
-//! | `error.rs` | [`DataError`]: file, line, column, what is wrong, what to do |
 //!
 //! Pixels stay `u8` until a device gathers a batch: the whole set is 27 MB that way and fits any
 //! memory, and turning bytes into floats costs nothing beside the first convolution.
@@ -17,16 +16,15 @@
 
 mod csv;
 mod dataset;
-mod error;
 mod folder;
 mod labels;
 mod loader;
 mod synthetic;
 mod text;
 
+pub use crate::error::DataError;
 pub use csv::{Table, parse_csv, read_csv};
 pub use dataset::{Dataset, Source, Split, are_letters, letters};
-pub use error::DataError;
 pub use folder::{FolderFiles, read_folder};
 pub use labels::{Convention, split_from_tables};
 pub use loader::{Batch, Batches, DataLoader};

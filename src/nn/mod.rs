@@ -6,7 +6,9 @@
 //! | file | subject |
 //! |---|---|
 //! | `module.rs` | [`Module`], and the parameters and buffers it is made of |
-//! | `init.rs` | where parameters are drawn, and the context that layers share |
+//! | `context.rs` | what layers share: the seed, the step, and whether they train |
+//! | `init.rs` | where parameters are drawn |
+//! | `layers/` | one file a layer |
 //! | `sequential.rs` | [`Sequential`] |
 //! | `fuse.rs` | runs of layers that one op computes |
 //! | `anomaly.rs` | where numbers cease to be finite |
@@ -18,24 +20,22 @@
 
 mod anomaly;
 mod asl;
+mod context;
 mod fuse;
 mod init;
+mod layers;
 mod module;
 mod places;
 mod sequential;
 mod state_dict;
 mod summary;
 
-pub use crate::ops::batch_norm2d::{BatchNorm2d, BatchNorm2dModule};
-pub use crate::ops::conv2d::{Conv2d, Conv2dModule};
-pub use crate::ops::dropout::{Dropout, DropoutModule};
-pub use crate::ops::flatten::Flatten;
-pub use crate::ops::linear::{Linear, LinearModule};
 pub use crate::ops::max_pool2d::MaxPool2d;
-pub use crate::ops::relu::ReLU;
 pub(crate) use anomaly::first_not_finite;
 pub use asl::asl;
-pub use init::{Context, Init};
+pub use context::Context;
+pub use init::Init;
+pub use layers::*;
 pub use module::{Module, State};
 pub(crate) use places::Place;
 pub use sequential::Sequential;
@@ -44,7 +44,6 @@ pub use summary::{Summary, SummaryRow};
 
 use crate::device::Device;
 use crate::dtype::Float;
-use crate::onnx::Nodes;
 use crate::{Result, Shape, Tensor};
 
 /// Makes [`Layer`] and [`LayerModule`] from the names of the layers and of their modules.
@@ -72,13 +71,6 @@ macro_rules! table_of_layers {
             pub fn output_shape(&self, input: &Shape) -> Result<Shape> {
                 match self {
                     $(Self::$layer(layer) => layer.output_shape(input),)*
-                }
-            }
-
-            /// Adds its nodes to an ONNX graph.
-            pub(crate) fn onnx(&self, nodes: &mut Nodes<'_>) -> Result<()> {
-                match self {
-                    $(Self::$layer(layer) => layer.onnx(nodes),)*
                 }
             }
 

@@ -5,13 +5,13 @@
 //! | `mod.rs` | the geometry, checked once and passed by value; the kernels it asks of a device, as a small trait; the op itself and its place on the tape |
 //! | `cpu.rs` | those kernels on the CPU |
 //! | `cuda.rs` | and on a GPU: launches of `kernels/<op>.cu` |
-//! | `layer.rs` | the layer of PyTorch's name, where there is one |
 //!
 //! Adding an op adds a folder here and a file in `kernels/`, one line to
-//! [`Device`](crate::device::Device), one entry in the table of layers ([`crate::nn`]) and one
-//! gradient-check case.
+//! [`Device`](crate::device::Device) and one gradient-check case; the layer of PyTorch's name, where there
+//! is one, is a file in `nn/layers`.
 #![forbid(unsafe_code)]
 
+mod size2;
 mod some_images;
 
 pub mod adam;
@@ -41,6 +41,7 @@ pub mod sum;
 use crate::device::Memory;
 use crate::{Error, Result, Shape};
 
+pub use size2::Size2;
 pub use some_images::SomeImages;
 
 /// What an optimizer's update finds in device memory, where it changes from step to step: a step

@@ -1,15 +1,13 @@
-//! What needs neither numbers nor devices, shared with the program `signet`; no part of the library's
+//! What needs nothing of the library, shared with the program `signet`; no part of the library's
 //! interface.
 //!
 //! | file | subject |
 //! |---|---|
 //! | `words.rs` | numbers, names and paths as people write them |
-//! | `files.rs` | files that are whole or absent, and folders with one owner |
 //! | `flood_fill.rs` | what hangs together in an image |
 //! | `unoptimised.rs` | a word to who forgot `--release` |
 #![forbid(unsafe_code)]
 
-pub mod files;
 mod flood_fill;
 pub(crate) mod unoptimised;
 pub mod words;

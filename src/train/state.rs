@@ -3,7 +3,7 @@
 
 use super::EpochMetrics;
 use super::trainer::Partial;
-use crate::checkpoint::{self, Metadata, invalid};
+use crate::io::checkpoint::{self, Metadata, invalid};
 use crate::nn::{StateDict, Value, Values};
 use crate::optim::OptimizerState;
 use crate::{Result, Shape};

@@ -9,7 +9,7 @@ use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_wid
 
 use super::columns::cut;
 use super::output::{can_write, write_file};
-use crate::report::picture::png;
+use crate::picture::png;
 use signet::data::DataError;
 use signet::{Error, Result};
 

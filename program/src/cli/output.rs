@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::terminal::stdout_is_terminal;
 use crate::words::lines;
-use signet::support::files::{temporary_beside, write_atomic};
+use signet::files::{temporary_beside, write_atomic};
 use signet::{Error, Result};
 
 /// Writes a result to stdout, with a line end. Control characters that came with a name are escaped.

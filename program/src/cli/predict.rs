@@ -66,7 +66,7 @@ impl Args {
         let show = self.show.as_deref().map(PictureFile::new).transpose()?;
         let model = self.model.open()?;
         caution(&model);
-        let crop = self.crop.unwrap_or_else(|| Crop::fitting(&model));
+        let crop = self.crop.unwrap_or_else(|| Crop::fitting(model.whole_images));
         let (mut images, mut failed) = (Vec::new(), false);
         for path in self.images {
             match expand(path) {

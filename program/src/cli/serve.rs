@@ -77,7 +77,7 @@ impl Args {
             on_signal.stop();
         };
         on_signals(first, || {})?;
-        let crop = self.crop.unwrap_or_else(|| Crop::fitting(&model));
+        let crop = self.crop.unwrap_or_else(|| Crop::fitting(model.whole_images));
         let about = about(self.model.path(), &model);
         let (origins, open) = (self.origins, self.open);
         chosen.device.run(Job { model, about, crop, listener, origins, open, stop })?;

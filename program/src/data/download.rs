@@ -19,7 +19,7 @@ use ureq::{Agent, Body};
 use super::{MIRRORS, PublishedFile};
 use crate::words::hex;
 use signet::data::DataError;
-use signet::support::files::{remove_abandoned, sync_folder, temporary_file};
+use signet::files::{remove_abandoned, sync_folder, temporary_file};
 
 /// How long to wait for other machines.
 #[derive(Debug, Clone, Copy)]

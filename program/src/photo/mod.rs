@@ -25,7 +25,6 @@ pub use decode::{decode, is_animation};
 pub use error::PhotoError;
 pub use grey::{Grey, Photo};
 
-use crate::predict::TrainedModel;
 use signet::data::Image;
 use signet::data::SIDE;
 
@@ -48,10 +47,10 @@ pub enum Crop {
 }
 
 impl Crop {
-    /// What fits `model`, unless the user says otherwise: [`Crop::Auto`], and [`Crop::None`] for
-    /// one that learned from whole images.
-    pub fn fitting(model: &TrainedModel) -> Self {
-        if model.whole_images { Self::None } else { Self::Auto }
+    /// What fits a model, unless the user says otherwise: [`Crop::Auto`], and [`Crop::None`] for one
+    /// that learned from `whole_images`.
+    pub fn fitting(whole_images: bool) -> Self {
+        if whole_images { Self::None } else { Self::Auto }
     }
 
     /// What the network sees of `photo`.

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::picture::data_uri;
+use crate::picture::data_uri;
 use signet::Result;
 use signet::nn::StateDict;
 
@@ -84,7 +84,7 @@ fn colour(weight: f32) -> [u8; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::picture::decode;
+    use crate::picture::decode;
     use signet::Shape;
     use signet::nn::{Value, Values};
 

@@ -3,8 +3,8 @@
 use maud::{Markup, html};
 
 use super::collect::Judged;
-use super::picture::data_uri;
 use super::words;
+use crate::picture::data_uri;
 use signet::Result;
 use signet::data::Dataset;
 use signet::metrics::Mistake;

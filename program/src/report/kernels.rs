@@ -10,7 +10,7 @@ use super::words;
 use crate::runs::RunFolder;
 use signet::checkpoint::invalid;
 use signet::device::KernelTime;
-use signet::support::files::write_atomic;
+use signet::files::write_atomic;
 use signet::{Error, Result};
 
 /// The file's name in a run's folder.

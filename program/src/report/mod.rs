@@ -14,7 +14,7 @@
 //! | `filters.rs` | what the first convolution learned |
 //! | `kernels.rs` | the time of each kernel |
 //! | `settings.rs` | the settings, and where the runs differ |
-//! | `table.rs`, `picture.rs`, `words.rs` | tables; pictures as part of the page; numbers as people write them |
+//! | `table.rs`, `words.rs` | tables; numbers as people write them |
 #![forbid(unsafe_code)]
 
 mod axis;
@@ -27,7 +27,6 @@ mod gallery;
 pub(crate) mod kernels;
 mod letters;
 mod page;
-pub(crate) mod picture;
 mod settings;
 mod summary;
 mod table;

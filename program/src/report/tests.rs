@@ -3,8 +3,8 @@
 use scraper::{ElementRef, Html, Selector};
 
 use super::collect::{Judged, Run};
-use super::picture::decode;
 use super::{kernels, page};
+use crate::picture::decode;
 use crate::runs::{Record, RunFolder};
 use signet::data::{Dataset, synthetic};
 use signet::device::{KernelTime, Precision};

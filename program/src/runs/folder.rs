@@ -5,14 +5,13 @@
 //! before it kept until it is whole. A process that is killed at any moment leaves one whole state,
 //! and whoever goes on with the run makes the other files from it.
 
-use super::card;
+use super::{ModelWords, card};
 use crate::data::Request;
-use crate::predict::TrainedModel;
 use crate::words::{self, counted};
 use serde::{Deserialize, Serialize};
 use signet::data::Split;
 use signet::device::Precisions;
-use signet::support::files::{FolderLock, is_part, remove_abandoned, write_atomic};
+use signet::files::{FolderLock, is_part, remove_abandoned, write_atomic};
 use signet::train::{Config, EpochMetrics, State};
 use signet::{Error, Result, checkpoint};
 use std::path::{Path, PathBuf};
@@ -308,7 +307,7 @@ impl RunFolder {
     pub fn save(&self, state: &State, record: &Record) -> Result<()> {
         state.save(&self.file(STATE), &self.file(PREVIOUS), record)?;
         self.write_metrics(state)?;
-        let words = || Some(TrainedModel::metadata(record));
+        let words = || Some(ModelWords::to_write(record));
         checkpoint::save(&self.file(MODEL), &state.model, words())?;
         if let Some(best) = &state.best_model {
             checkpoint::save(&self.file(BEST), best, words())?;

@@ -10,7 +10,7 @@ use axum::{Json, Router};
 use serde::Serialize;
 
 use super::failure::Failure;
-use crate::report::picture::png;
+use crate::picture::png;
 use signet::data::{are_letters, hand_shape, letters};
 
 /// Pixels of a drawn hand across and down.

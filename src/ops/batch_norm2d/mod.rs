@@ -5,10 +5,8 @@
 
 mod cpu;
 mod cuda;
-mod layer;
 
 pub(crate) use cpu::track;
-pub use layer::{BatchNorm2d, BatchNorm2dModule};
 
 use crate::device::{Cost, Device, Memory, Output};
 use crate::dtype::Float;

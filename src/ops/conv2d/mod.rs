@@ -2,9 +2,6 @@
 
 mod cpu;
 pub(crate) mod cuda;
-mod layer;
-
-pub use layer::{Conv2d, Conv2dModule, Size2};
 
 use crate::device::{Cost, Device, Memory, Output};
 use crate::dtype::Float;

@@ -9,13 +9,12 @@ mod cuda;
 
 use crate::device::{Cost, Device, Memory, Output};
 use crate::dtype::Float;
-use crate::nn::MaxPool2d;
 use crate::ops::batch_norm2d::{
     Affine, Running, Statistics, Tracked, batch_norm2d, check_count, check_eps,
 };
 use crate::ops::conv2d::{Conv2dGeometry, Conv2dOptions, conv2d};
 use crate::ops::dropout::{DropoutMask, DropoutView};
-use crate::ops::max_pool2d::{MaxPool2dGeometry, max_pool2d};
+use crate::ops::max_pool2d::{MaxPool2d, MaxPool2dGeometry, max_pool2d};
 use crate::ops::sum::ChannelGeometry;
 use crate::tape::Tape;
 use crate::tensor::Reading;

@@ -2,10 +2,8 @@
 
 mod cpu;
 mod cuda;
-mod layer;
 
 pub(crate) use cpu::scaled;
-pub use layer::{Dropout, DropoutModule};
 
 use crate::device::{Device, Memory, Output};
 use crate::dtype::Float;

@@ -1,9 +1,5 @@
 //! Other shapes over the same memory; no kernel runs.
 
-mod layer;
-
-pub use layer::Flatten;
-
 use crate::device::Device;
 use crate::dtype::Float;
 use crate::tape::Tape;
@@ -58,7 +54,7 @@ impl<D: Device<T>, T: Float> Tensor<D, T> {
 }
 
 /// The shape after [`Tensor::flatten`].
-fn flattened(shape: &Shape, start_dim: usize) -> Result<Shape> {
+pub(crate) fn flattened(shape: &Shape, start_dim: usize) -> Result<Shape> {
     if start_dim >= shape.rank() {
         return Err(Error::shape("flatten", format!("{shape} has no dimension {start_dim}")));
     }

@@ -1,9 +1,6 @@
 //! The fully connected layer: a matrix product and a bias.
 
 pub(crate) mod cuda;
-mod layer;
-
-pub use layer::{Linear, LinearModule};
 
 use crate::device::{Cost, Device, Memory, Output};
 use crate::dtype::Float;

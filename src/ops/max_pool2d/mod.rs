@@ -2,9 +2,9 @@
 
 mod cpu;
 mod cuda;
-mod layer;
+mod options;
 
-pub use layer::MaxPool2d;
+pub use options::MaxPool2d;
 
 use crate::device::{Cost, Device, Memory, Output};
 use crate::dtype::Float;

@@ -2,9 +2,6 @@
 
 mod cpu;
 mod cuda;
-mod layer;
-
-pub use layer::ReLU;
 
 use crate::device::{Device, Memory, Output};
 use crate::dtype::Float;

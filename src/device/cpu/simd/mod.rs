@@ -6,16 +6,14 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `lanes.rs` | what a vector of `f32` or `f64` can do |
 //! | `philox.rs` | random words in vectors |
 //! | `tiles.rs` | the two inner loops of convolution |
 #![forbid(unsafe_code)]
 
-mod lanes;
 mod philox;
 mod tiles;
 
-pub(crate) use lanes::{Lanes, lanes};
+pub(crate) use crate::dtype::{Lanes, lanes};
 pub(crate) use philox::PhiloxFactors;
 pub(crate) use tiles::{BLOCK_COLUMNS, Correlate, ImplicitGemm, PackedRows, Patches};
 

@@ -1,6 +1,10 @@
 //! What can go wrong, as values: each says what was wrong, where, and what to do about it.
 #![forbid(unsafe_code)]
 
+mod data;
+
+pub use data::DataError;
+
 use crate::support::words;
 use std::path::{Path, PathBuf};
 
@@ -40,7 +44,7 @@ pub enum Error {
     },
     /// Reading or making the data set.
     #[error(transparent)]
-    Data(#[from] crate::data::DataError),
+    Data(#[from] DataError),
     /// A model or state file that cannot be used.
     #[error("{}: {message}", words::path(path))]
     Checkpoint {

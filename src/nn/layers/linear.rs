@@ -1,8 +1,7 @@
-use super::linear;
 use crate::device::Device;
 use crate::dtype::Float;
 use crate::nn::{Init, Module, State};
-use crate::onnx::{Nodes, int};
+use crate::ops::linear::linear;
 use crate::{Error, Result, Shape, Tensor};
 
 /// `torch.nn.Linear`: `y = x W^T + b`, weight and bias from U(-1/sqrt(in), 1/sqrt(in)).
@@ -61,14 +60,6 @@ impl Linear {
                 Err(Error::shape("linear", message))
             }
         }
-    }
-
-    /// Its node in an ONNX graph.
-    pub(crate) fn onnx(&self, nodes: &mut Nodes<'_>) -> Result<()> {
-        let mut values = vec![nodes.required("weight")?];
-        values.extend(nodes.value("bias")?);
-        nodes.push("Gemm", values, [int("transB", 1)]);
-        Ok(())
     }
 }
 

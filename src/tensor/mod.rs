@@ -1,15 +1,26 @@
 //! Tensors: a shape over memory of a device, and where a gradient for it would go.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `mod.rs` | [`Tensor`] |
+//! | `shape.rs` | [`Shape`] |
+//! | `text.rs` | values as PyTorch prints them |
 #![forbid(unsafe_code)]
+
+mod shape;
+mod text;
+
+pub use shape::Shape;
 
 use crate::arena::Parameter;
 use crate::device::Memory;
 use crate::dtype::Element;
 use crate::tape::{NodeId, Tape};
-use crate::tensor_text::values_text;
-use crate::{Error, Result, Shape};
+use crate::{Error, Result};
 use std::cell::{Ref, RefCell, RefMut};
 use std::fmt;
 use std::rc::Rc;
+use text::values_text;
 
 /// Memory that tensors share. Only optimizers, running statistics and loaders write to it, and
 /// never while a kernel reads: the cell checks that.

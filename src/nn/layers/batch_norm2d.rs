@@ -1,8 +1,7 @@
-use super::{Statistics, Tracked, batch_norm2d, check_eps};
 use crate::device::Device;
 use crate::dtype::Float;
 use crate::nn::{Context, Init, Module, State};
-use crate::onnx::{Nodes, float, unsupported};
+use crate::ops::batch_norm2d::{Statistics, Tracked, batch_norm2d, check_eps};
 use crate::ops::index32;
 use crate::{Error, Result, Shape, Tensor};
 use std::cell::Cell;
@@ -118,24 +117,6 @@ impl BatchNorm2d {
                 Err(Error::shape("batch_norm2d", message))
             }
         }
-    }
-
-    /// Its node in an ONNX graph.
-    pub(crate) fn onnx(&self, nodes: &mut Nodes<'_>) -> Result<()> {
-        if !self.track_running_stats {
-            let message = "a BatchNorm2d without running statistics normalises by each batch";
-            return Err(unsupported(message));
-        }
-        let mut values = Vec::new();
-        for (name, otherwise) in [("weight", 1.0), ("bias", 0.0)] {
-            let known = nodes.value(name)?;
-            let constant =
-                |nodes: &mut Nodes<'_>| nodes.constant(name, otherwise, self.num_features);
-            values.push(known.unwrap_or_else(|| constant(nodes)));
-        }
-        values.extend([nodes.required("running_mean")?, nodes.required("running_var")?]);
-        nodes.push("BatchNormalization", values, [float("epsilon", self.eps)]);
-        Ok(())
     }
 }
 

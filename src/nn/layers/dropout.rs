@@ -1,8 +1,7 @@
-use super::{DropoutGeometry, DropoutMask};
 use crate::device::{Device, Memory};
 use crate::dtype::Float;
 use crate::nn::{Context, Init, Module};
-use crate::onnx::Nodes;
+use crate::ops::dropout::{DropoutGeometry, DropoutMask};
 use crate::{Result, Shape, Tensor};
 use std::cell::Cell;
 
@@ -44,11 +43,6 @@ impl Dropout {
 
     pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
         Ok(input.clone())
-    }
-
-    /// No node in an ONNX graph, which is for inference.
-    pub(crate) fn onnx(&self, _: &mut Nodes<'_>) -> Result<()> {
-        Ok(())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Pictures that are part of the page.
+//! Pictures as PNG files, and as part of a page.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +10,7 @@ use signet::{Error, Result};
 ///
 /// # Errors
 /// When `pixels` holds too few or too many bytes.
-pub(crate) fn png(
+pub fn png(
     [width, height]: [usize; 2],
     color: png::ColorType,
     pixels: &[u8],
@@ -26,7 +26,7 @@ pub(crate) fn png(
 }
 
 /// The same as the address of a picture that holds the picture itself.
-pub(super) fn data_uri(size: [usize; 2], color: png::ColorType, pixels: &[u8]) -> Result<String> {
+pub fn data_uri(size: [usize; 2], color: png::ColorType, pixels: &[u8]) -> Result<String> {
     let bytes = png(size, color, pixels)
         .map_err(|e| Error::argument("report", format!("a picture cannot be written: {e}")))?;
     Ok(format!("data:image/png;base64,{}", STANDARD.encode(bytes)))
@@ -34,7 +34,7 @@ pub(super) fn data_uri(size: [usize; 2], color: png::ColorType, pixels: &[u8]) -
 
 /// The pixels of the PNG in a page's `data:` address.
 #[cfg(test)]
-pub(super) fn decode(uri: &str) -> (png::OutputInfo, Vec<u8>) {
+pub fn decode(uri: &str) -> (png::OutputInfo, Vec<u8>) {
     let bytes = STANDARD.decode(uri.strip_prefix("data:image/png;base64,").unwrap()).unwrap();
     let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
     let mut pixels = vec![0; reader.output_buffer_size().unwrap()];

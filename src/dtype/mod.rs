@@ -1,5 +1,9 @@
-//! What a tensor may hold.
+//! What a tensor may hold, and what vectors of it can do (`lanes.rs`).
 #![forbid(unsafe_code)]
+
+mod lanes;
+
+pub(crate) use lanes::{Lanes, lanes};
 
 use std::fmt::{Debug, Display};
 use std::iter::Sum;
@@ -26,7 +30,7 @@ pub trait Float:
 
 mod sealed {
     /// Kernels exist for `f32` and `f64` alone, and vectors of them.
-    pub trait Sealed: crate::device::cpu::Lanes {}
+    pub trait Sealed: crate::dtype::Lanes {}
     impl Sealed for f32 {}
     impl Sealed for f64 {}
 }

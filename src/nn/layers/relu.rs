@@ -1,27 +1,25 @@
-use super::flattened;
 use crate::device::Device;
 use crate::dtype::Float;
 use crate::nn::{Init, Module};
-use crate::onnx::{Nodes, int};
 use crate::{Result, Shape, Tensor};
 
-/// `torch.nn.Flatten`: `[N, ..]` becomes `[N, features]`.
+/// `torch.nn.ReLU`: `max(x, 0)`.
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
 /// use signet::{Cpu, Tensor, layers};
-/// use signet::nn::{Flatten, Module, Sequential};
+/// use signet::nn::{ReLU, Module, Sequential};
 ///
 /// let device = Cpu::new(None)?;
-/// let model = Sequential::<Cpu, f32>::new(&device, 0, layers![Flatten])?;
-/// let x = Tensor::zeros(&device, [8, 75, 3, 3])?;
-/// assert_eq!(model.forward(&x)?.dims(), [8, 675]);
+/// let model = Sequential::<Cpu, f32>::new(&device, 0, layers![ReLU])?;
+/// let x = Tensor::zeros(&device, [8, 512])?;
+/// assert_eq!(model.forward(&x)?.dims(), [8, 512]);
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Flatten;
+pub struct ReLU;
 
-impl Flatten {
+impl ReLU {
     /// Has no parameters to draw.
     ///
     /// # Errors
@@ -31,18 +29,12 @@ impl Flatten {
     }
 
     pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
-        flattened(input, 1)
-    }
-
-    /// Its node in an ONNX graph.
-    pub(crate) fn onnx(&self, nodes: &mut Nodes<'_>) -> Result<()> {
-        nodes.push("Flatten", [], [int("axis", 1)]);
-        Ok(())
+        Ok(input.clone())
     }
 }
 
-impl<D: Device<T>, T: Float> Module<D, T> for Flatten {
+impl<D: Device<T>, T: Float> Module<D, T> for ReLU {
     fn forward(&self, input: &Tensor<D, T>) -> Result<Tensor<D, T>> {
-        input.flatten(1)
+        input.relu()
     }
 }

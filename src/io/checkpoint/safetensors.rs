@@ -11,8 +11,8 @@
 //! make the file look like one that never had a checksum.
 
 use super::{invalid, keys};
+use crate::files::{write_atomic, write_keeping};
 use crate::nn::{StateDict, Value, Values};
-use crate::support::files::{write_atomic, write_keeping};
 use crate::support::words::hex;
 use crate::{Result, Shape};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};

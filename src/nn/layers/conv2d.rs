@@ -1,25 +1,9 @@
-use super::{Conv2dGeometry, Conv2dOptions, conv2d};
 use crate::device::Device;
 use crate::dtype::Float;
 use crate::nn::{Init, Module, State};
-use crate::onnx::{Nodes, ints};
+use crate::ops::Size2;
+use crate::ops::conv2d::{Conv2dGeometry, Conv2dOptions, conv2d};
 use crate::{Result, Shape, Tensor};
-
-/// A size for rows and columns: one number for both, or `[rows, columns]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Size2(pub [usize; 2]);
-
-impl From<usize> for Size2 {
-    fn from(size: usize) -> Self {
-        Self([size, size])
-    }
-}
-
-impl From<[usize; 2]> for Size2 {
-    fn from(sizes: [usize; 2]) -> Self {
-        Self(sizes)
-    }
-}
 
 /// `torch.nn.Conv2d`: weight and bias from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), fan_in being
 /// `in_channels * KH * KW` (kaiming_uniform with a = sqrt 5).
@@ -105,21 +89,6 @@ impl Conv2d {
 
     pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
         Ok(Conv2dGeometry::new(input, &self.weight_shape(), &self.options)?.output_shape())
-    }
-
-    /// Its node in an ONNX graph.
-    pub(crate) fn onnx(&self, nodes: &mut Nodes<'_>) -> Result<()> {
-        let mut values = vec![nodes.required("weight")?];
-        values.extend(nodes.value("bias")?);
-        let Conv2dOptions { stride, padding, dilation } = self.options;
-        let attributes = [
-            ints("kernel_shape", self.kernel_size),
-            ints("strides", stride),
-            ints("pads", [padding, padding].concat()),
-            ints("dilations", dilation),
-        ];
-        nodes.push("Conv", values, attributes);
-        Ok(())
     }
 }
 

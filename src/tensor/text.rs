@@ -189,5 +189,5 @@ impl<E: Element> Text<'_, E> {
 }
 
 #[cfg(test)]
-#[path = "tensor_text_tests.rs"]
+#[path = "text_tests.rs"]
 mod tests;

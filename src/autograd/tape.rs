@@ -22,9 +22,9 @@
 #![forbid(unsafe_code)]
 
 use crate::arena::Parameter;
+use crate::autograd::gradients::{Gradients, borrow_arenas};
 use crate::device::{Device, Memory};
 use crate::dtype::{Element, Float};
-use crate::gradients::{Gradients, borrow_arenas};
 use crate::tensor::{Origin, Tensor};
 use crate::{Error, Result};
 use std::cell::{Cell, RefCell};

@@ -1,16 +1,17 @@
 //! Models as ONNX files, for inference elsewhere.
 //!
-//! Each layer says in its `layer.rs` which nodes it becomes (`onnx`); here is what they add them to
-//! ([`Nodes`]), and what makes a file of it ([`export`]). Dropout becomes nothing, batch
+//! `layers.rs` says which nodes each layer becomes; here is what they are added to (`nodes.rs`), and what
+//! makes a file of it ([`export`]). Dropout becomes nothing, batch
 //! normalisation uses its running statistics and can be folded into the convolution before it.
 #![forbid(unsafe_code)]
 
 mod fold;
+mod layers;
 mod nodes;
 pub mod proto;
 
 pub use fold::fold_batch_norms;
-pub use nodes::{Nodes, float, int, ints};
+use nodes::Nodes;
 
 use crate::nn::{Layer, StateDict};
 use crate::{Error, Result, Shape};
@@ -44,7 +45,7 @@ pub fn export(
     let mut nodes = Nodes::new(&dict, "images");
     for (index, layer) in &named {
         nodes.start_layer(*index, layer.name());
-        layer.onnx(&mut nodes)?;
+        layers::push(layer, &mut nodes)?;
         shape = layer.output_shape(&shape)?;
     }
     let (node, initializer) = nodes.finish("logits");

@@ -1,4 +1,5 @@
 //! Writing files so that nobody ever sees half of one, and folders that one process owns at a time.
+//! Shared with the program `signet`; no part of the library's interface.
 #![forbid(unsafe_code)]
 
 use crate::{Error, Result};

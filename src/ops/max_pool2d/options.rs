@@ -1,10 +1,4 @@
-use super::{MaxPool2dGeometry, max_pool2d};
-use crate::device::Device;
-use crate::dtype::Float;
-use crate::nn::{Init, Module};
-use crate::onnx::{Nodes, int, ints};
-use crate::ops::conv2d::Size2;
-use crate::{Result, Shape, Tensor};
+use crate::ops::Size2;
 
 /// `torch.nn.MaxPool2d`; the stride is the kernel size unless it is set.
 ///
@@ -51,35 +45,5 @@ impl MaxPool2d {
     /// Whether a last window that sticks out counts.
     pub fn ceil_mode(self, ceil_mode: bool) -> Self {
         Self { ceil_mode, ..self }
-    }
-
-    /// Has no parameters to draw.
-    ///
-    /// # Errors
-    /// Never.
-    pub fn build<D: Device<T>, T: Float>(&self, _: &Init<D, T>) -> Result<Self> {
-        Ok(*self)
-    }
-
-    pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
-        Ok(MaxPool2dGeometry::new(self, input)?.1)
-    }
-
-    /// Its node in an ONNX graph.
-    pub(crate) fn onnx(&self, nodes: &mut Nodes<'_>) -> Result<()> {
-        let attributes = [
-            ints("kernel_shape", self.kernel_size),
-            ints("strides", self.stride),
-            ints("pads", [self.padding, self.padding].concat()),
-            int("ceil_mode", usize::from(self.ceil_mode)),
-        ];
-        nodes.push("MaxPool", [], attributes);
-        Ok(())
-    }
-}
-
-impl<D: Device<T>, T: Float> Module<D, T> for MaxPool2d {
-    fn forward(&self, input: &Tensor<D, T>) -> Result<Tensor<D, T>> {
-        Ok(max_pool2d(input, self)?.0)
     }
 }

@@ -1,26 +1,26 @@
 use crate::device::Device;
 use crate::dtype::Float;
 use crate::nn::{Init, Module};
-use crate::onnx::Nodes;
+use crate::ops::flatten::flattened;
 use crate::{Result, Shape, Tensor};
 
-/// `torch.nn.ReLU`: `max(x, 0)`.
+/// `torch.nn.Flatten`: `[N, ..]` becomes `[N, features]`.
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
 /// use signet::{Cpu, Tensor, layers};
-/// use signet::nn::{ReLU, Module, Sequential};
+/// use signet::nn::{Flatten, Module, Sequential};
 ///
 /// let device = Cpu::new(None)?;
-/// let model = Sequential::<Cpu, f32>::new(&device, 0, layers![ReLU])?;
-/// let x = Tensor::zeros(&device, [8, 512])?;
-/// assert_eq!(model.forward(&x)?.dims(), [8, 512]);
+/// let model = Sequential::<Cpu, f32>::new(&device, 0, layers![Flatten])?;
+/// let x = Tensor::zeros(&device, [8, 75, 3, 3])?;
+/// assert_eq!(model.forward(&x)?.dims(), [8, 675]);
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ReLU;
+pub struct Flatten;
 
-impl ReLU {
+impl Flatten {
     /// Has no parameters to draw.
     ///
     /// # Errors
@@ -30,18 +30,12 @@ impl ReLU {
     }
 
     pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
-        Ok(input.clone())
-    }
-
-    /// Its node in an ONNX graph.
-    pub(crate) fn onnx(&self, nodes: &mut Nodes<'_>) -> Result<()> {
-        nodes.push("Relu", [], []);
-        Ok(())
+        flattened(input, 1)
     }
 }
 
-impl<D: Device<T>, T: Float> Module<D, T> for ReLU {
+impl<D: Device<T>, T: Float> Module<D, T> for Flatten {
     fn forward(&self, input: &Tensor<D, T>) -> Result<Tensor<D, T>> {
-        input.relu()
+        input.flatten(1)
     }
 }

@@ -58,7 +58,7 @@ impl DataError {
     }
 
     /// Moves an error found in a piece of a file to its place in the file.
-    pub(super) fn lines_further(mut self, lines: u64) -> Self {
+    pub(crate) fn lines_further(mut self, lines: u64) -> Self {
         self.line = self.line.map(|line| line + lines);
         self
     }

@@ -1,0 +1,25 @@
+use crate::device::Device;
+use crate::dtype::Float;
+use crate::nn::{Init, Module};
+use crate::ops::max_pool2d::{MaxPool2d, MaxPool2dGeometry, max_pool2d};
+use crate::{Result, Shape, Tensor};
+
+impl MaxPool2d {
+    /// Has no parameters to draw.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn build<D: Device<T>, T: Float>(&self, _: &Init<D, T>) -> Result<Self> {
+        Ok(*self)
+    }
+
+    pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
+        Ok(MaxPool2dGeometry::new(self, input)?.1)
+    }
+}
+
+impl<D: Device<T>, T: Float> Module<D, T> for MaxPool2d {
+    fn forward(&self, input: &Tensor<D, T>) -> Result<Tensor<D, T>> {
+        Ok(max_pool2d(input, self)?.0)
+    }
+}
