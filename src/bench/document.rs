@@ -15,7 +15,7 @@ pub struct Document {
     /// The device.
     #[serde(flatten)]
     pub about: About,
-    /// Whether these are figures of `--quick`: that something runs, not how fast.
+    /// Whether these are figures of [`Effort::Quick`](super::Effort::Quick): that something runs, not how fast.
     pub quick: bool,
     /// What the device can do at best.
     pub peaks: Peaks,

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use std::collections::HashMap;
 use std::path::Path;
 
-/// What `--vs` reads. A document of `signet bench --json` has these fields too, so two versions, or
+/// Times to compare with, as JSON. A [`Document`](super::Document) has these fields too, so two versions, or
 /// two devices, can be compared.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Reference {

@@ -23,7 +23,7 @@ pub trait Memory: Clone + Debug + 'static {
     /// A copy of device memory that is on its way to the host.
     type Pending<E: Element>: Pending<E>;
 
-    /// The device as `--device` names it: `cpu`, `cuda:0`.
+    /// The device by its name: `cpu`, `cuda:0`.
     fn name(&self) -> String;
 
     /// A buffer of `len` elements whose contents are unspecified.

@@ -50,7 +50,7 @@ const MAGIC: [(usize, &[u8], Kind); 18] = [
         b"\0\0\x08",
         Kind {
             name: "an IDX file as of the digits of MNIST",
-            help: "Sign Language MNIST is published as CSV: `signet data fetch` downloads it",
+            help: "Sign Language MNIST is published as CSV: download that",
         },
     ),
     (0, b"\x80\x04\x95", Kind { name: "a Python pickle", help: pandas!("read_pickle") }),
@@ -68,7 +68,7 @@ const MAGIC: [(usize, &[u8], Kind); 18] = [
     (0, b"\xff\xd8\xff", Kind { name: "a JPEG image", help: IMAGES }),
 ];
 
-const DOWNLOAD: &str = "download the CSV file again: `signet data fetch` does";
+const DOWNLOAD: &str = "download the CSV file again";
 const IMAGES: &str = "what is read is the CSV files of the images";
 
 /// The error for a file that begins with `head` and is no text in rows; none where it may be.

@@ -1,4 +1,4 @@
-//! Time per kernel, for `--profile`, and a record of those that ran, for `--explain`.
+//! Time per kernel, and a record of those that ran, for the plan of a step.
 #![forbid(unsafe_code)]
 
 use crate::device::KernelRun;

@@ -157,7 +157,7 @@ impl<'a> Launch<'a> {
         self
     }
 
-    /// What the kernel has to do, for the benchmarks and `--explain`.
+    /// What the kernel has to do, for the benchmarks and the plan of a step.
     pub fn cost(mut self, cost: Cost) -> Self {
         self.cost = cost;
         self

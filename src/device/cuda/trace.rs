@@ -1,4 +1,4 @@
-//! A record of the launches, for `--explain` and the benchmarks.
+//! A record of the launches, for a plan of a step and the benchmarks.
 #![forbid(unsafe_code)]
 
 use super::Cuda;
