@@ -28,6 +28,8 @@ import select_tests
 import variants
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
+# Of the engine, and of the program.
+TESTS = [os.path.join(ROOT, *package, "tests") for package in ([], ["program"])]
 MEGABYTE = 1_000_000
 # The packed bundle, and what a machine on loan takes: the bundle with the repository beside it.
 MOST = 45 * MEGABYTE
@@ -52,7 +54,8 @@ def main():
     parser.add_argument("--data")
     given = parser.parse_args()
     bundle = os.path.abspath(given.bundle)
-    tests, ignored, without = choose_tests(os.path.join(bundle, "tests"), excluded_modules(ROOT))
+    excluded = set().union(*map(excluded_modules, TESTS))
+    tests, ignored, without = choose_tests(os.path.join(bundle, "tests"), excluded)
     copy_files(bundle)
     make_variants(bundle)
     if given.data:
@@ -72,11 +75,10 @@ def main():
     print(f"On the machine with the GPU: python3 -m tarfile -e {name} && python3 {os.path.basename(bundle)}/run.py")
 
 
-def excluded_modules(root):
+def excluded_modules(folder):
     """Modules of tests, by name, whose source drives the program."""
     found = set()
-    folders = [os.path.join(root, *package, "tests", "**", "*.rs") for package in ([], ["program"])]
-    for path in (path for folder in folders for path in glob.glob(folder, recursive=True)):
+    for path in glob.glob(os.path.join(folder, "**", "*.rs"), recursive=True):
         with open(path, encoding="utf-8") as file:
             if DRIVES_THE_PROGRAM.search(file.read()):
                 name = os.path.splitext(os.path.basename(path))[0]
