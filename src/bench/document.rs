@@ -1,9 +1,8 @@
-//! The results: one JSON document, or a table.
+//! The results: one document, as JSON too.
 
 use super::{About, Effort, Limit, Peaks, Reference, Roofline, Spread};
 use crate::device::Cost;
 use serde::Serialize;
-use std::fmt;
 
 /// Everything that was measured, and on what.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -136,55 +135,6 @@ impl Machine {
     }
 }
 
-/// As a table, times in microseconds.
-impl fmt::Display for Document {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Peaks { bytes_per_second, flops_per_second, launch_seconds } = self.peaks;
-        let cpu = self.machine.cpu.as_deref().unwrap_or(self.machine.architecture);
-        writeln!(f, "{} on {cpu}", self.about.device)?;
-        writeln!(
-            f,
-            "peaks: {:.1} GB/s, {:.1} GFLOP/s, {:.3} us a launch",
-            bytes_per_second / 1e9,
-            flops_per_second / 1e9,
-            launch_seconds * 1e6
-        )?;
-        if let Some(reference) = &self.reference {
-            writeln!(f, "reference: {reference}; a ratio above 1 means that it took longer")?;
-        }
-        if self.quick {
-            writeln!(f, "quick: this shows that it runs, not how fast")?;
-        }
-        let width = self.rows.iter().map(|row| row.name.len()).max().unwrap_or(0);
-        write!(
-            f,
-            "\n{:<width$} {:>7} {:>12} {:>12} {:>12} {:>9} {:>8} {:>9} {:<10}",
-            "row", "kernels", "median us", "p10", "p90", "GFLOP/s", "GB/s", "roofline", "limit"
-        )?;
-        if self.reference.is_some() {
-            write!(f, " {:>12} {:>6}", "reference us", "ratio")?;
-        }
-        for row in &self.rows {
-            let Spread { median_seconds, p10_seconds, p90_seconds, .. } = row.time;
-            let [median, p10, p90] = [median_seconds, p10_seconds, p90_seconds].map(|s| s * 1e6);
-            write!(
-                f,
-                "\n{:<width$} {:>7} {median:>12.1} {p10:>12.1} {p90:>12.1} {:>9.1} {:>8.1} {:>8.1}% {:<10}",
-                row.name,
-                row.kernels,
-                row.gflops,
-                row.gigabytes_per_second,
-                row.percent_of_roofline,
-                row.limit
-            )?;
-            if let (Some(seconds), Some(ratio)) = (row.reference_seconds, row.ratio) {
-                write!(f, " {:>12.1} {ratio:>6.2}", seconds * 1e6)?;
-            }
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,20 +176,6 @@ mod tests {
         document.compare(&Reference::from_json(json).unwrap());
         assert!((document.rows[0].ratio.unwrap() - 3.0).abs() < 1e-9);
         assert_eq!((document.rows[1].ratio, document.rows[1].reference_seconds), (None, None));
-        let table = document.to_string();
-        assert!(table.contains("reference: another"), "{table}");
-        let line = table.lines().find(|line| line.starts_with("relu_forward")).unwrap();
-        assert!(line.trim_end().ends_with("3000.0   3.00"), "{line}");
-    }
-
-    #[test]
-    fn the_table_is_aligned() {
-        let table = document().to_string();
-        let lines: Vec<_> = table.lines().skip_while(|line| !line.starts_with("row")).collect();
-        let ends = lines.iter().map(|line| line.find(['%', 'l'].as_ref()).is_some());
-        assert_eq!((lines.len(), ends.filter(|&end| end).count()), (3, 3), "{table}");
-        let column = lines[0].find("limit").unwrap();
-        assert!(lines[1..].iter().all(|line| &line[column..column + 6] == "memory"), "{table}");
     }
 
     #[test]

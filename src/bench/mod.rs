@@ -11,7 +11,7 @@
 //! | `kernels.rs`, `fused.rs`, `training.rs` | what is measured: single kernels, ops on a tape, steps and epochs |
 //! | `spread.rs` | medians and percentiles |
 //! | `roofline.rs` | the least time that a device's peaks allow, and which of them binds |
-//! | `document.rs` | the results, as JSON and as a table |
+//! | `document.rs` | the results, as JSON too |
 //! | `reference.rs` | another program's results, to compare with |
 #![forbid(unsafe_code)]
 

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::columns::Table;
+use super::terminal::table_width;
 use super::{DeviceArgs, note, print};
-use signet::bench::{Document, Effort, Options, Reference, run};
+use signet::bench::{Document, Effort, Options, Peaks, Reference, Row, Spread, run};
 use signet::device::AnyDevice;
 use signet::{Error, Result};
 
@@ -73,8 +75,129 @@ impl Args {
                 .map_err(|e| Error::argument("--json", format!("cannot be written: {e}")))?;
             print(json)?;
         } else {
-            print(document)?;
+            print(table(&document, table_width()))?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The results as a table no wider than `width`, times in microseconds.
+fn table(document: &Document, width: usize) -> String {
+    let Peaks { bytes_per_second, flops_per_second, launch_seconds } = document.peaks;
+    let cpu = document.machine.cpu.as_deref().unwrap_or(document.machine.architecture);
+    let mut text = format!(
+        "{} on {cpu}\npeaks: {:.1} GB/s, {:.1} GFLOP/s, {:.3} us a launch\n",
+        document.about.device,
+        bytes_per_second / 1e9,
+        flops_per_second / 1e9,
+        launch_seconds * 1e6
+    );
+    if let Some(reference) = &document.reference {
+        text += &format!("reference: {reference}; a ratio above 1 means that it took longer\n");
+    }
+    if document.quick {
+        text += "quick: this shows that it runs, not how fast\n";
+    }
+    let numbers =
+        [("kernels", 7), ("median us", 0), ("p10", 5), ("p90", 5), ("GFLOP/s", 4), ("GB/s", 4)];
+    let mut table = Table::default().names("row", 0).numbers(numbers);
+    table = table.numbers([("roofline", 2)]).names("limit", 3);
+    if document.reference.is_some() {
+        table = table.numbers([("reference us", 6), ("ratio", 1)]);
+    }
+    for row in &document.rows {
+        table.row(cells(row));
+    }
+    text + "\n" + &table.text(width)
+}
+
+/// Those of the reference last: a table without one has no columns for them.
+fn cells(row: &Row) -> Vec<String> {
+    let Spread { median_seconds, p10_seconds, p90_seconds, .. } = row.time;
+    let us = |seconds: f64| format!("{:.1}", seconds * 1e6);
+    vec![
+        row.name.clone(),
+        row.kernels.to_string(),
+        us(median_seconds),
+        us(p10_seconds),
+        us(p90_seconds),
+        format!("{:.1}", row.gflops),
+        format!("{:.1}", row.gigabytes_per_second),
+        format!("{:.1}%", row.percent_of_roofline),
+        row.limit.to_string(),
+        row.reference_seconds.map(us).unwrap_or_default(),
+        row.ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use signet::bench::{About, Limit, Machine};
+
+    fn document() -> Document {
+        let row = |name: &str, ratio: Option<f64>| Row {
+            name: name.into(),
+            kernels: 1,
+            flops: 2e6,
+            bytes: 4e6,
+            time: Spread { samples: 9, median_seconds: 1e-3, p10_seconds: 9e-4, p90_seconds: 2e-3 },
+            gflops: 2.0,
+            gigabytes_per_second: 4.0,
+            roofline_seconds: 2e-4,
+            percent_of_roofline: 20.0,
+            limit: Limit::Memory,
+            reference_seconds: ratio.map(|ratio| ratio * 1e-3),
+            ratio,
+        };
+        Document {
+            signet: "0",
+            machine: Machine { os: "linux", architecture: "x86_64", cpu: None, cores: 2 },
+            about: About {
+                device: "cpu (2 threads)".into(),
+                threads: Some(2),
+                cuda_driver: None,
+                nvrtc: None,
+            },
+            quick: false,
+            peaks: Peaks { bytes_per_second: 2e10, flops_per_second: 4e11, launch_seconds: 1e-6 },
+            reference: None,
+            rows: vec![row("relu_forward/conv1/32", Some(3.0)), row("epoch/32", None)],
+        }
+    }
+
+    fn lines(document: &Document, width: usize) -> Vec<String> {
+        let text = table(document, width);
+        text.lines().skip_while(|line| !line.starts_with("row")).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn every_row_has_a_line() {
+        let lines = lines(&document(), usize::MAX);
+        let words: Vec<&str> = lines[1].split_whitespace().collect();
+        let expected = "relu_forward/conv1/32 1 1000.0 900.0 2000.0 2.0 4.0 20.0% memory";
+        assert_eq!(words, expected.split(' ').collect::<Vec<_>>());
+        let column = lines[0].find("limit").unwrap();
+        assert_eq!(lines.len(), 3);
+        assert!(lines[1..].iter().all(|line| &line[column..] == "memory"), "{lines:#?}");
+    }
+
+    #[test]
+    fn a_reference_has_columns_of_its_own() {
+        let document = Document { reference: Some("another".into()), ..document() };
+        assert!(table(&document, usize::MAX).contains("reference: another"));
+        let lines = lines(&document, usize::MAX);
+        assert!(lines[1].ends_with("  3000.0   3.00"), "{lines:#?}");
+        assert!(lines[2].ends_with("memory"), "{lines:#?}");
+    }
+
+    #[test]
+    fn a_narrow_terminal_keeps_name_time_and_ratio() {
+        let document = Document { reference: Some("another".into()), ..document() };
+        for width in [40, 60, 80] {
+            let lines = lines(&document, width);
+            assert!(lines.iter().all(|line| line.chars().count() <= width), "{lines:#?}");
+            assert!(lines[1].contains("1000.0") && lines[1].contains("3.00"), "{lines:#?}");
+        }
     }
 }
