@@ -187,7 +187,7 @@ impl Cuda {
         };
         self.error(format!(
             "{OUT_OF_MEMORY}: asked for {bytes} bytes while {in_use} are in use and {free}; try a \
-             smaller --batch-size"
+             smaller batch"
         ))
     }
 }
