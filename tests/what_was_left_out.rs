@@ -9,10 +9,9 @@ use std::collections::BTreeMap;
 use std::{env, fs};
 
 fn main() {
-    let arguments: Vec<_> = env::args().skip(1).collect();
-    let asks_for_skips = arguments == ["--skips"];
+    let asks_for_skips = env::args().any(|argument| argument == "--skips");
     // Not where some were asked for, or only their names.
-    if !arguments.is_empty() && !asks_for_skips {
+    if env::args().count() > 1 && !asks_for_skips {
         return;
     }
     let mut counts = BTreeMap::<String, usize>::new();

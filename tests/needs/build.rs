@@ -96,10 +96,11 @@ fn nvrtc(target: &Path) -> Missing {
     if files.flatten().any(is_nvrtc) || NVRTC_NAMES.iter().any(|name| is_real_nvrtc(name)) {
         return None;
     }
-    // Where one would appear.
+    // Where one would appear. Cargo adds folders of its own, which change with every build.
     if let Some(search) = has("LD_LIBRARY_PATH") {
-        env::split_paths(&search)
-            .filter(|folder| folder.is_dir())
+        let folders = env::split_paths(&search);
+        folders
+            .filter(|folder| folder.is_dir() && !folder.starts_with(target))
             .for_each(|folder| watch(&folder));
     }
     let cache = Path::new("/etc/ld.so.cache");
@@ -151,9 +152,13 @@ fn onnxruntime(target: &Path) -> Missing {
 
 /// Whether a user may mount a file system that only its own processes see.
 fn mount(out: &Path) -> Missing {
+    let remedy = "needs mounts in a namespace of one's own (unshare, of util-linux, and leave to \
+                  make namespaces)";
+    if let Some(missing) = on_path("unshare", remedy) {
+        return Some(missing);
+    }
     let mut unshare = Command::new("unshare");
     unshare.args(["--mount", "--map-root-user", "mount", "-t", "tmpfs", "tmpfs"]).arg(out);
     let found = unshare.output().is_ok_and(|run| run.status.success());
-    let remedy = "needs unshare, and leave to mount a file system in a namespace of one's own";
     (!found).then(|| remedy.to_owned())
 }
