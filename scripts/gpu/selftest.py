@@ -385,6 +385,16 @@ class Whole(unittest.TestCase):
 
 
 class Page(unittest.TestCase):
+    def test_kernels_of_two_runs_stand_side_by_side(self):
+        kernel = lambda name, calls, seconds: {"name": name, "calls": calls, "seconds": seconds}
+        one = [kernel("adam", 4, 3e-6), kernel("gather", 2, 1e-6)]
+        lines = report.profile_table({"tf32": one, "f32": [kernel("adam", 4, 8e-6)]})
+        self.assertEqual(lines[0], "| kernel | calls | us a call, tf32 | share | us a call, f32 | share |")
+        self.assertEqual(lines[2:], [
+            "| adam | 4 | 0.75 | 75.0% | 2.00 | 100.0% |", "| gather | 2 | 0.50 | 25.0% |  |  |",
+            "| all |  | 4 us in all |  | 8 us in all |  |", "",
+        ])
+
     def test_tables_survive_any_text(self):
         lines = report.table(("a", "b"), [("x|y", "one\ntwo")])
         self.assertEqual(lines[2], "| x/y | one two |")
