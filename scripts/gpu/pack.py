@@ -76,14 +76,14 @@ def main():
 
 
 def excluded_modules(folder):
-    """Modules of tests, by name, whose source drives the program."""
+    """Modules whose source drives the program, by binary and path: `program::cli_train`."""
     found = set()
-    for path in glob.glob(os.path.join(folder, "**", "*.rs"), recursive=True):
+    for path in glob.glob(os.path.join(folder, "*", "**", "*.rs"), recursive=True):
         with open(path, encoding="utf-8") as file:
             if DRIVES_THE_PROGRAM.search(file.read()):
-                name = os.path.splitext(os.path.basename(path))[0]
-                found.add(os.path.basename(os.path.dirname(path)) if name in ("mod", "main") else name)
-    return found - {"common"}
+                words = os.path.splitext(os.path.relpath(path, folder))[0].split(os.sep)
+                found.add("::".join(words[:-1] if words[-1] in ("mod", "main") else words))
+    return found
 
 
 def choose_tests(folder, excluded):

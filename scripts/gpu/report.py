@@ -160,8 +160,8 @@ def kernels(part):
         lines += table(("kernel", "grid", "block", "launches", "us", "registers", "occupancy %", "stalls"), rows)
     else:
         lines += [f"No figures by `ncu`: {part['no_ncu']}", ""]
-    for precision, profile in part["profiles"].items():
-        lines += [f"By `signet train --profile`, {precision}:", "", *profile_table({precision: profile})]
+    if part["profiles"]:
+        lines += ["By `signet train --profile`, an epoch and its validation:", "", *profile_table(part["profiles"])]
     if part["plan"]:
         lines += ["The plan of a step:", ""]
         shape = lambda launch, key: " x ".join(map(str, (launch or {}).get(key, [])))
@@ -174,16 +174,20 @@ def kernels(part):
 
 
 def profile_table(profiles):
-    """The time of each kernel in one or more runs."""
+    """The time of each kernel in one or more runs, and its share of all of them."""
     by_name = {run: {kernel["name"]: kernel for kernel in profile} for run, profile in profiles.items()}
     names = list(dict.fromkeys(name for one in by_name.values() for name in one))
-    each = lambda kernel: f"{kernel['seconds'] / kernel['calls'] * 1e6:.2f}" if kernel else ""
+    everything = {run: sum(kernel["seconds"] for kernel in profile) for run, profile in profiles.items()}
     rows = []
     for name in names:
-        kernels = [one.get(name) for one in by_name.values()]
-        calls = next(kernel["calls"] for kernel in kernels if kernel)
-        rows.append((name, calls, *map(each, kernels)))
-    return table(("kernel", "calls", *(f"us a call, {run}" for run in by_name)), rows)
+        calls = next(one[name]["calls"] for one in by_name.values() if name in one)
+        cells = [name, calls]
+        for run, one in by_name.items():
+            kernel = one.get(name)
+            cells += [f"{kernel['seconds'] / kernel['calls'] * 1e6:.2f}", f"{kernel['seconds'] / everything[run]:.1%}"] if kernel else ["", ""]
+        rows.append(cells)
+    rows.append(["all", "", *(cell for seconds in everything.values() for cell in (f"{seconds * 1e6:.0f} us in all", ""))])
+    return table(("kernel", "calls", *(head for run in by_name for head in (f"us a call, {run}", "share"))), rows)
 
 
 def variants(part):

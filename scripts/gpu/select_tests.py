@@ -17,11 +17,13 @@ def listed(listing):
 def belongs(binary, test, excluded):
     """Whether a test uses the device and can do so away from where it was compiled.
 
-    `excluded` are modules whose tests drive the program, which they look for where it was built.
+    `excluded` are modules, each with its binary and path, whose tests drive the program, which they
+    look for where it was built.
     """
     modules = [binary, *test.split("::")[:-1]]
+    paths = ("::".join(modules[:i + 1]) for i in range(len(modules)))
     # Tests of the stand-in itself have nothing to do on a GPU.
-    if "sim" in modules or any(module in excluded for module in modules):
+    if "sim" in modules or any(path in excluded for path in paths):
         return False
     return any(module == "cuda" or module.startswith("cuda_") for module in modules)
 

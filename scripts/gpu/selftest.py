@@ -114,15 +114,20 @@ sys.exit(99 if found else done.returncode)
 
 class Chosen(unittest.TestCase):
     def test_by_what_binaries_list(self):
-        belongs = lambda binary, test: select_tests.belongs(binary, test, {"cuda_cli", "program"})
+        excluded = {"program::cuda_cli", "reliability::cache", "cuda_serve"}
+        belongs = lambda binary, test: select_tests.belongs(binary, test, excluded)
         self.assertTrue(belongs("cuda_ops", "agrees_with_the_cpu::relu"))
         self.assertTrue(belongs("gradcheck", "cuda::every_op"))
         self.assertTrue(belongs("device", "cuda_ops::agrees_with_the_cpu::relu"))
         self.assertTrue(belongs("signet", "device::cuda::tests::events"))
         self.assertFalse(belongs("signet", "device::cuda::tests::sim::faults"))
         self.assertFalse(belongs("gradcheck", "cpu::every_op"))
-        self.assertFalse(belongs("cuda_cli", "a_run_on_a_gpu"))
-        self.assertFalse(belongs("all", "cuda_cli::a_run_on_a_gpu"))
+        self.assertFalse(belongs("program", "cuda_cli::a_run_on_a_gpu"))
+        self.assertFalse(belongs("program", "cuda_cli::deeper::a_run_on_a_gpu"))
+        self.assertFalse(belongs("cuda_serve", "answers"))
+        # What has its name elsewhere is another module.
+        self.assertTrue(belongs("signet", "device::cuda::cache::tests::one_file"))
+        self.assertTrue(belongs("engine", "cuda_cli::kernels"))
         # What has its own simulated device and no CUDA test.
         self.assertFalse(belongs("book_kernels", "every_step_is_the_product"))
 
@@ -138,8 +143,10 @@ class Chosen(unittest.TestCase):
 
     def test_those_that_drive_the_program_are_known(self):
         found = set().union(*map(pack.excluded_modules, pack.TESTS))
-        self.assertIn("cuda_cli", found)
-        self.assertNotIn("cuda_ops", found)
+        for module in ("program::cuda_cli", "reliability::cache", "serve"):
+            self.assertIn(module, found)
+        for module in ("engine::cuda_ops", "engine", "program", "cache"):
+            self.assertNotIn(module, found)
 
 
 class Packed(unittest.TestCase):
@@ -378,6 +385,16 @@ class Whole(unittest.TestCase):
 
 
 class Page(unittest.TestCase):
+    def test_kernels_of_two_runs_stand_side_by_side(self):
+        kernel = lambda name, calls, seconds: {"name": name, "calls": calls, "seconds": seconds}
+        one = [kernel("adam", 4, 3e-6), kernel("gather", 2, 1e-6)]
+        lines = report.profile_table({"tf32": one, "f32": [kernel("adam", 4, 8e-6)]})
+        self.assertEqual(lines[0], "| kernel | calls | us a call, tf32 | share | us a call, f32 | share |")
+        self.assertEqual(lines[2:], [
+            "| adam | 4 | 0.75 | 75.0% | 2.00 | 100.0% |", "| gather | 2 | 0.50 | 25.0% |  |  |",
+            "| all |  | 4 us in all |  | 8 us in all |  |", "",
+        ])
+
     def test_tables_survive_any_text(self):
         lines = report.table(("a", "b"), [("x|y", "one\ntwo")])
         self.assertEqual(lines[2], "| x/y | one two |")

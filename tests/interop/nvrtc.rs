@@ -304,6 +304,16 @@ fn name(path: &Path) -> &str {
     path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }
 
+/// Whether these tests are left out is decided (tests/needs) by the names that the library looks for.
+#[test]
+fn the_names_of_nvrtc_are_those_of_the_loader() {
+    let names: &[&str] = &include!("../needs/nvrtc_names.rs");
+    let mut looked_for = cudarc::get_lib_name_candidates("nvrtc");
+    let mut seen = BTreeSet::new();
+    looked_for.retain(|name| seen.insert(name.clone()));
+    assert_eq!(names, looked_for);
+}
+
 /// The version that `scripts/fetch-nvrtc` fetches, which is the one of the table.
 fn pinned_version() -> String {
     let script = fs::read_to_string(Path::new(ROOT).join("scripts/fetch-nvrtc")).unwrap();

@@ -8,6 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
+use libloading::Library;
+
+/// The names by which Signet looks for NVRTC.
+const NVRTC_NAMES: &[&str] = &include!("nvrtc_names.rs");
+
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets this"));
@@ -20,6 +25,7 @@ fn main() {
     let target = out.ancestors().nth(4).expect("OUT_DIR is in the target folder");
 
     let missing = [
+        ("cc", on_path("cc", "needs a C compiler (Debian, Ubuntu: apt-get install gcc)")),
         ("cxx", cxx()),
         ("git", on_path("git", "needs git (Debian, Ubuntu: apt-get install git)")),
         ("nvrtc", nvrtc(target)),
@@ -76,22 +82,44 @@ fn fetched(target: &Path, name: &str) -> PathBuf {
     folder
 }
 
+/// Found where the test looks for it (tests/interop/nvrtc.rs): the one that is named, the one that was
+/// fetched, or what the dynamic linker finds.
 fn nvrtc(target: &Path) -> Missing {
     if has("SIGNET_NVRTC_LIB").is_some() {
         return None;
     }
-    let name = "libnvrtc.so.13";
     let folders = fs::read_dir(fetched(target, "nvrtc").join("nvidia"));
     let folders = folders.into_iter().flatten().filter_map(|folder| Some(folder.ok()?.path()));
-    let mut candidates: Vec<_> = folders.map(|folder| folder.join("lib").join(name)).collect();
-    if let Some(search) = has("LD_LIBRARY_PATH") {
-        candidates.extend(env::split_paths(&search).map(|folder| folder.join(name)));
+    let files = folders.filter_map(|folder| fs::read_dir(folder.join("lib")).ok()).flatten();
+    let is_nvrtc =
+        |file: fs::DirEntry| file.file_name().to_string_lossy().starts_with("libnvrtc.so");
+    if files.flatten().any(is_nvrtc) || NVRTC_NAMES.iter().any(|name| is_real_nvrtc(name)) {
+        return None;
     }
-    let known = Command::new("ldconfig").arg("-p").output();
-    let known = known.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-    let found = candidates.iter().any(|path| path.is_file())
-        || known.is_ok_and(|libraries| libraries.contains(name));
-    (!found).then(|| "needs NVRTC (run scripts/fetch-nvrtc)".to_owned())
+    // Where one would appear. Cargo adds folders of its own, which change with every build.
+    if let Some(search) = has("LD_LIBRARY_PATH") {
+        let folders = env::split_paths(&search);
+        folders
+            .filter(|folder| folder.is_dir() && !folder.starts_with(target))
+            .for_each(|folder| watch(&folder));
+    }
+    let cache = Path::new("/etc/ld.so.cache");
+    if cache.is_file() {
+        watch(cache);
+    }
+    Some("needs NVRTC (run scripts/fetch-nvrtc)".to_owned())
+}
+
+/// Whether the dynamic linker finds NVIDIA's library, not cusim's, under this name.
+fn is_real_nvrtc(name: &str) -> bool {
+    // SAFETY: it is the library that every program here loads under this name, and loading NVRTC does
+    // nothing else. The functions are not called.
+    unsafe {
+        Library::new(name).is_ok_and(|library| {
+            let has = |function: &[u8]| library.get::<unsafe extern "C" fn()>(function).is_ok();
+            has(b"nvrtcVersion") && !has(b"cusim_nvrtc_calls")
+        })
+    }
 }
 
 /// The version that docs/kernels.md was made with.
@@ -124,9 +152,13 @@ fn onnxruntime(target: &Path) -> Missing {
 
 /// Whether a user may mount a file system that only its own processes see.
 fn mount(out: &Path) -> Missing {
+    let remedy = "needs mounts in a namespace of one's own (unshare, of util-linux, and leave to \
+                  make namespaces)";
+    if let Some(missing) = on_path("unshare", remedy) {
+        return Some(missing);
+    }
     let mut unshare = Command::new("unshare");
     unshare.args(["--mount", "--map-root-user", "mount", "-t", "tmpfs", "tmpfs"]).arg(out);
     let found = unshare.output().is_ok_and(|run| run.status.success());
-    let remedy = "needs unshare, and leave to mount a file system in a namespace of one's own";
     (!found).then(|| remedy.to_owned())
 }

@@ -232,19 +232,19 @@ fn answered(test: &str, functions: &[String], codes: &[i32]) {
 }
 
 /// Every number is an error with that number, whichever function answers it: no signal, no panic.
-#[test]
+#[needs::test(cc)]
 fn any_answer_of_the_libraries_is_no_more_than_an_error() {
     let test = "any_answer_of_the_libraries_is_no_more_than_an_error";
     answered(test, &all_functions(), &SOME);
 }
 
-#[test]
+#[needs::test(cc)]
 fn any_first_answer_is_no_more_than_an_error() {
     let codes: Vec<i32> = (1..=1000).chain([12345, i32::MAX, i32::MIN, -1]).collect();
     answered("any_first_answer_is_no_more_than_an_error", &FIRST.map(str::to_owned), &codes);
 }
 
-#[test]
+#[needs::test(cc)]
 #[ignore = "long: run by scripts/full"]
 fn every_answer_of_the_libraries_is_no_more_than_an_error() {
     let codes: Vec<i32> = (1..=1000).chain([12345, i32::MAX, i32::MIN, -1]).collect();
@@ -253,7 +253,7 @@ fn every_answer_of_the_libraries_is_no_more_than_an_error() {
 }
 
 /// The program says why it takes the CPU.
-#[test]
+#[needs::test(cc)]
 fn a_number_that_no_header_lists_is_a_reason_to_take_the_cpu() {
     let (cache, folder) = (tempfile::tempdir().unwrap(), stub(&[]));
     for function in [&FIRST[..], &["nvrtcVersion", "nvrtcCompileProgram"]].concat() {
@@ -272,7 +272,7 @@ fn a_number_that_no_header_lists_is_a_reason_to_take_the_cpu() {
 }
 
 /// A driver that lacks any one function that is called, however late, is named before it is.
-#[test]
+#[needs::test(cc)]
 fn a_driver_or_compiler_that_lacks_a_function_is_no_panic() {
     let cache = tempfile::tempdir().unwrap();
     for missing in

@@ -6,7 +6,9 @@
 //! other without the host, and of two such graphs queued one behind the other the second is timed. One
 //! that takes so long that the host does not matter is timed as it is.
 //! What the kernel writes is kept before and put back, so a run that is profiled has the same results
-//! as any other. All later launches are counted, and the sum is the time of one times their number.
+//! as any other. What would not fit beside it, or is so much that the kernel is slow, is not kept: such
+//! a kernel is timed as it is too, and a run fits into memory with a profile where it does without.
+//! All later launches are counted, and the sum is the time of one times their number.
 
 use super::driver;
 use super::kernels::Function;
@@ -26,6 +28,12 @@ const MOST_REPEATS: u32 = 20;
 const GRAPH_TIME: Duration = Duration::from_micros(400);
 /// A kernel that takes so long is timed by itself: the host adds a hundredth or two.
 const LONG: Duration = Duration::from_millis(1);
+/// The most bytes that are kept of what a kernel writes. Writing as much takes a fast GPU a fifth of
+/// a millisecond, beside which the host's few microseconds are a hundredth or two as well.
+const MOST_KEPT: usize = 1 << 30;
+
+/// What a launch is about to write: where it is, and a copy of it.
+type Kept = Vec<(CUdeviceptr, CudaBuffer<u8>)>;
 
 /// The times so far; off until [`Cuda::start_profile`].
 #[derive(Debug, Default)]
@@ -123,29 +131,40 @@ impl Cuda {
         written: &[(CUdeviceptr, usize)],
         launch: &mut impl FnMut() -> Result<()>,
     ) -> Result<Duration> {
-        let mut kept = Vec::with_capacity(written.len());
-        for &(address, bytes) in written.iter().filter(|(_, bytes)| *bytes > 0) {
-            let mut copy = self.alloc::<u8>(bytes)?;
-            self.copy_bytes(address, Self::view_mut(&mut copy).address(), bytes)?;
-            kept.push((address, copy));
-        }
+        let kept = self.keep(written)?;
         // By itself first: it says how many are enough, and loads what a capture could not.
         let start = self.event()?;
         launch()?;
         let end = self.event()?;
         self.synchronize()?;
         let once = start.until(&end).map_err(self.driver_error("reading kernel times"))?;
-        if once >= LONG {
-            return Ok(once);
-        }
+        let Some(kept) = kept.filter(|_| once < LONG) else { return Ok(once) };
         let time = self.time_repeats(once, launch);
-        let restored = kept.into_iter().try_for_each(|(address, copy): (_, CudaBuffer<u8>)| {
+        let restored = kept.into_iter().try_for_each(|(address, copy)| {
             self.copy_bytes(Self::view(&copy).address(), address, Self::len(&copy))
         });
         let time = time?;
         restored?;
         launch()?;
         Ok(time)
+    }
+
+    /// Copies what a launch is about to write; nothing where that is much, or there is no room for it.
+    fn keep(&self, written: &[(CUdeviceptr, usize)]) -> Result<Option<Kept>> {
+        if written.iter().map(|(_, bytes)| bytes).sum::<usize>() > MOST_KEPT {
+            return Ok(None);
+        }
+        let mut kept = Vec::with_capacity(written.len());
+        for &(address, bytes) in written.iter().filter(|(_, bytes)| *bytes > 0) {
+            let mut copy = match self.alloc::<u8>(bytes) {
+                Ok(copy) => copy,
+                Err(error) if error.is_out_of_memory() => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            self.copy_bytes(address, Self::view_mut(&mut copy).address(), bytes)?;
+            kept.push((address, copy));
+        }
+        Ok(Some(kept))
     }
 
     /// The time of one of several launches in a row; `once` is about what one takes.
@@ -173,7 +192,7 @@ impl Cuda {
     /// Copies on the device what buffers of this context hold.
     fn copy_bytes(&self, source: CUdeviceptr, target: CUdeviceptr, bytes: usize) -> Result<()> {
         // SAFETY: one run of `bytes` bytes is what a launch writes, which it has borrowed; the other
-        // is the copy of it that `time_launch` made. They do not overlap.
+        // is the copy of it that `keep` made. They do not overlap.
         unsafe { driver::cuMemcpyDtoDAsync_v2(target, source, bytes, self.stream()) }
             .map_err(self.driver_error("copying on the device"))
     }

@@ -9,11 +9,13 @@
 //! ```
 //!
 //! Where the tool is missing the test is `ignored`, with what to do about it, and
-//! `tests/what_was_left_out.rs` counts it at the end of a run. Which tools there are is decided when
+//! `tests/what_was_left_out.rs` counts it at the end of a run. One that is `#[ignore]` for being long
+//! stays so, and `scripts/full`, which runs these, leaves it out with a line of its own. Which tools there are is decided when
 //! the tests are built, by `build.rs`; installing one has them built anew.
 //!
 //! | tool | what needs it |
 //! |---|---|
+//! | `cc` | libraries in C that stand in for NVIDIA's |
 //! | `cxx` | cusim, which compiles kernels with g++; not the tests on a GPU |
 //! | `nvrtc`, `pinned_nvrtc`, `nvdisasm` | NVIDIA's compiler, the version of docs/kernels.md, the disassembler |
 //! | `onnxruntime` | exported models elsewhere |
@@ -26,7 +28,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 /// Why a tool is missing; empty where it is there.
-const TOOLS: [(&str, &str); 8] = [
+const TOOLS: [(&str, &str); 9] = [
+    ("cc", env!("NEEDS_cc")),
     ("cxx", env!("NEEDS_cxx")),
     ("git", env!("NEEDS_git")),
     ("nvrtc", env!("NEEDS_nvrtc")),
@@ -56,7 +59,7 @@ pub fn test(tools: TokenStream, item: TokenStream) -> TokenStream {
 /// imports as `test`.
 #[proc_macro_attribute]
 pub fn test_on_cusim(_: TokenStream, item: TokenStream) -> TokenStream {
-    let (_, why) = TOOLS[0];
+    let why = env!("NEEDS_cxx");
     let missing = (!why.is_empty()).then_some(why);
     let mut test = test_item(missing, item);
     if missing.is_none() {
@@ -70,7 +73,8 @@ pub fn test_on_cusim(_: TokenStream, item: TokenStream) -> TokenStream {
     test
 }
 
-/// The folder with a file per crate whose lines say why tests were left out, one for each test.
+/// The folder with a file per crate whose lines say why tests are left out, one for each test: why, its
+/// function, whether it is `long` or `short`, and where it is.
 #[proc_macro]
 pub fn list(_: TokenStream) -> TokenStream {
     parsed(&format!("{:?}", env!("NEEDS_LIST")))
@@ -78,10 +82,12 @@ pub fn list(_: TokenStream) -> TokenStream {
 
 fn test_item(missing: Option<&str>, item: TokenStream) -> TokenStream {
     let mut test = parsed("#[::core::prelude::v1::test]");
-    // One that is long as well is left out for that.
-    if let Some(why) = missing.filter(|_| !is_ignored(&item)) {
-        note(why);
-        test.extend(parsed(&format!("#[ignore = {why:?}]")));
+    if let Some(why) = missing {
+        let is_long = is_ignored(&item);
+        note(why, &function(&item), is_long);
+        if !is_long {
+            test.extend(parsed(&format!("#[ignore = {why:?}]")));
+        }
     }
     test.extend(item);
     test
@@ -102,8 +108,15 @@ fn is_ignored(item: &TokenStream) -> bool {
     })
 }
 
+/// The name of a function: what follows the word `fn`.
+fn function(item: &TokenStream) -> String {
+    let mut words = item.clone().into_iter().map(|token| token.to_string());
+    words.find(|word| word == "fn");
+    words.next().unwrap_or_default()
+}
+
 /// Adds a line to the list of this crate, which begins anew with each build.
-fn note(why: &str) {
+fn note(why: &str, function: &str, is_long: bool) {
     static BEGIN: Once = Once::new();
     let name = |variable| std::env::var(variable).unwrap_or_default();
     let file: PathBuf = Path::new(env!("NEEDS_LIST")).join(format!(
@@ -115,5 +128,7 @@ fn note(why: &str) {
     let place = Span::call_site();
     let list = OpenOptions::new().create(true).append(true).open(file);
     // Without a list the tests are left out as well, and are `ignored` in what each binary says.
-    let _ = list.and_then(|mut list| writeln!(list, "{why}\t{}:{}", place.file(), place.line()));
+    let (at, line) = (place.file(), place.line());
+    let kind = if is_long { "long" } else { "short" };
+    let _ = list.and_then(|mut list| writeln!(list, "{why}\t{function}\t{kind}\t{at}:{line}"));
 }

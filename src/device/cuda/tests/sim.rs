@@ -235,6 +235,26 @@ fn too_little_memory_says_what_to_do() {
     assert_eq!(device.read(Cuda::view(&kept)).unwrap(), vec![1; 300 * 1024]);
 }
 
+/// What repeats would spoil is copied, and a run that just fits has no room for copies.
+#[test]
+fn a_profile_needs_no_memory() {
+    if is_parent("a_profile_needs_no_memory", &[("CUSIM_MEMORY", "1M")]) {
+        return;
+    }
+    let device = open().unwrap();
+    // 400 KiB of results out of 400 KiB: as much again is not there.
+    let count = 100 * 1024;
+    device.start_profile();
+    for _ in 0..2 {
+        let (input, start) = (vec![1_f32; count], vec![10.0; count]);
+        let out = halve(&device, [count as u32, 1], &input, None, &start, true).unwrap();
+        assert_eq!(out, vec![10.5; count]);
+    }
+    let [time] = &device.profile().unwrap()[..] else { panic!("one kernel ran") };
+    assert_eq!((time.name, time.calls), ("halve", 2));
+    assert!(!time.total.is_zero());
+}
+
 #[test]
 fn a_driver_that_does_not_start_is_no_gpu() {
     if is_parent(

@@ -1,0 +1,17 @@
+[
+    "libnvrtc.so",
+    "libnvrtc64.so",
+    "libnvrtc64_13.so",
+    "libnvrtc64_130.so",
+    "libnvrtc64_130_0.so",
+    "libnvrtc64_10.so",
+    "libnvrtc64_11.so",
+    "libnvrtc64_12.so",
+    "libnvrtc64_9.so",
+    "libnvrtc.so.13",
+    "libnvrtc.so.12",
+    "libnvrtc.so.11",
+    "libnvrtc.so.10",
+    "libnvrtc.so.9",
+    "libnvrtc.so.1",
+]
