@@ -6,22 +6,22 @@
 //! | `metrics.rs` | what an epoch achieved, and the notebook's three lines |
 //! | `trainer.rs` | the loop: epochs of steps, interrupted and continued with the same bits |
 //! | `evaluate.rs` | a model on a data set, also per class |
-//! | `fits.rs` | the largest batch that a GPU has memory for |
+//! | `prepare.rs` | what a GPU needs before a run, and the largest batch that it has memory for |
 //! | `repeated.rs` | a step, or a whole validation, as one graph |
 //! | `state.rs` | everything a run needs to go on, as one file |
 #![forbid(unsafe_code)]
 
 mod config;
 mod evaluate;
-mod fits;
 mod metrics;
+mod prepare;
 mod repeated;
 mod state;
 mod trainer;
 
 pub use config::{Config, OptimizerKind, ScheduleKind};
 pub use evaluate::{Evaluation, evaluate};
-pub use fits::largest_batch;
 pub use metrics::{EpochMetrics, Measured};
+pub use prepare::{prepare, with_batch_that_fits};
 pub use state::State;
 pub use trainer::{Outcome, Progress, Trainer};

@@ -286,11 +286,11 @@ impl<D: Device<f32>> Trainer<D> {
     }
 
     /// Runs a step and a validation without a look at what they give: all that a run needs of a device
-    /// has then been asked of it once (see [`Cuda::rehearse`](crate::device::Cuda::rehearse)).
+    /// has then been asked of it once.
     ///
     /// # Errors
     /// [`Error::Device`] when the device fails.
-    pub fn rehearse(mut self) -> Result<()> {
+    pub(super) fn rehearse(mut self) -> Result<()> {
         self.model.train();
         self.step(0, self.train.rows_of(0))?;
         self.model.eval();

@@ -333,7 +333,8 @@ fn a_gpu_with_too_little_memory_says_what_would_help() {
     let (machine, place) = (Machine::new().with("CUSIM_MEMORY", "2M"), place());
     let output = machine.run(&place.train("refused", &with("cuda", &SHORT)));
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
-    for part in ["error: ", "out of memory", "bytes", "smaller --batch-size"] {
+    for part in ["error: ", "out of memory", "bytes", "smaller batch", "not even a batch size of 1"]
+    {
         assert!(stderr(&output).contains(part), "{}", stderr(&output));
     }
     assert!(!place.run_folder("refused").exists());

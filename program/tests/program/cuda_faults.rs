@@ -460,7 +460,7 @@ fn too_little_memory_names_the_largest_batch_that_fits() {
     let output = run("large", 8);
     let text = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{text}");
-    let size = text.split("the largest that fits is --batch-size ").nth(1);
+    let size = text.split("the largest batch size that fits is ").nth(1);
     let size: String = size.expect(&text).chars().take_while(char::is_ascii_digit).collect();
     let size: usize = size.parse().unwrap();
     assert!((1..8).contains(&size), "{text}");

@@ -24,9 +24,9 @@ use crate::runs::{Record, Resumed, RunFolder};
 use crate::words::{self, counted};
 use job::Job;
 use settings::settings;
-use signet::data::{Split, are_letters, synthetic};
+use signet::data::{Split, are_letters};
 use signet::device::{AnyDevice, Chosen};
-use signet::train::{Config, OptimizerKind, ScheduleKind, State, Trainer, largest_batch};
+use signet::train::{Config, OptimizerKind, ScheduleKind, State, prepare, with_batch_that_fits};
 use signet::{Error, Result};
 
 /// Train the network of the course notebook
@@ -175,19 +175,6 @@ impl Args {
         if self.profile {
             device.start_profile();
         }
-        let prepared = match &device {
-            AnyDevice::Cuda(cuda) => {
-                cuda.set_specialise(true);
-                cuda.rehearse(|| {
-                    // Which kernels are needed depends on the images' size alone.
-                    let batch = synthetic(record.config.seed, record.config.batch_size, 1);
-                    let trainer = Trainer::new(cuda, record.config.clone(), &batch)?;
-                    trainer.model().fuse(!self.no_fuse);
-                    trainer.rehearse()
-                })
-            }
-            AnyDevice::Cpu(_) => Ok(()),
-        };
         let work = Job {
             record: &record,
             split: &split,
@@ -201,9 +188,13 @@ impl Args {
             fuse: !self.no_fuse,
             detect_anomaly: self.detect_anomaly,
         };
-        let result = prepared
+        let fuse = !self.no_fuse;
+        let result = prepare(&device, &record.config, fuse)
             .and_then(|()| device.run(work))
-            .map_err(|error| self.with_batch_that_fits(error, &device, &record.config, &split));
+            .map_err(|error| {
+                let graphs = !self.no_graph;
+                with_batch_that_fits(error, &device, &record.config, &split, fuse, graphs)
+            });
         match result {
             Ok(code) => {
                 if self.profile {
@@ -232,28 +223,6 @@ impl Args {
                 }
                 Err(error)
             }
-        }
-    }
-
-    /// Where a GPU has too little memory, also says how large a batch may be.
-    fn with_batch_that_fits(
-        &self,
-        error: Error,
-        device: &AnyDevice,
-        config: &Config,
-        split: &Split,
-    ) -> Error {
-        let is_out_of_memory = error.is_out_of_memory();
-        match (device, error) {
-            (AnyDevice::Cuda(cuda), Error::Device { device, message }) if is_out_of_memory => {
-                let found = largest_batch(cuda, config, split, !self.no_fuse, !self.no_graph);
-                let found = found.map_or_else(
-                    || "not even --batch-size 1 fits: use another GPU, or --device cpu".into(),
-                    |size| format!("the largest that fits is --batch-size {size}"),
-                );
-                Error::Device { device, message: format!("{message}; {found}") }
-            }
-            (_, error) => error,
         }
     }
 
