@@ -102,20 +102,19 @@ __device__ inline void tile_statistics(const T (&tile)[ROWS][GEMM_STRIDE], unsig
 // and 64 pixels.
 GEMM_KERNEL(conv_block_conv,
             (Conv2dGeometry any, GemmSplit split,
-             T *partials,                      // as `gemm_split` has it
-             unsigned *counters,               // as `gemm_split` has it
-             const T *__restrict__ input,      // [N, C, H, W]
-             const T *__restrict__ weight,     // [O, C, KH, KW]
-             const T *__restrict__ bias,       // [O] or null
-             T *__restrict__ convolved,        // [N, O, OH, OW]
-             double *__restrict__ parts), {    // [O, tiles, 2] as Part, or null
+             T *partials,                  // as `gemm_split` has it
+             unsigned *counters,           // as `gemm_split` has it
+             const T *__restrict__ input,  // [N, C, H, W]
+             const T *__restrict__ weight, // [O, C, KH, KW]
+             const T *__restrict__ bias,   // [O] or null
+             T *__restrict__ convolved,    // [N, O, OH, OW]
+             Part *__restrict__ parts), {  // [O, tiles] or null
   __shared__ GemmTileShared<ROWS, ForwardProduct> shared;
   const Conv2dGeometry g = specialise(any);
   unsigned row, col;
   if (convolve(shared, g, split, input, weight, bias, partials, counters, convolved, row, col) &&
       parts) {
-    tile_statistics(shared.tile, g.out_channels, g.batch * g.out_pixels(), row, col, bias,
-                    (Part *)parts);
+    tile_statistics(shared.tile, g.out_channels, g.batch * g.out_pixels(), row, col, bias, parts);
   }
 })
 
@@ -188,7 +187,7 @@ __device__ inline T window_maximum(const MaxPool2dGeometry &g, const T *convolve
 extern "C" __global__ void __launch_bounds__(THREADS, 4)
     conv_block_pool(ConvBlockGeometry any, DropoutGeometry drop, unsigned chunks, T eps, T momentum,
                     const T *__restrict__ convolved,             // [N, O, OH, OW]
-                    const double *__restrict__ parts,            // [O, tiles, 2] as Part, or null
+                    const Part *__restrict__ parts,              // [O, tiles] or null
                     const T *__restrict__ scale,                 // [O] or null
                     const T *__restrict__ shift,                 // [O] or null
                     const unsigned long long *__restrict__ step, // [1] or null
@@ -204,7 +203,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 4)
   T around, variance;
   if (parts) {
     const unsigned tiles = (count + GEMM_COLS - 1) / GEMM_COLS;
-    merge_parts((const Part *)parts + (size_t)channel * tiles, count, &around, &variance);
+    merge_parts(parts + (size_t)channel * tiles, count, &around, &variance);
   } else {
     around = running_mean[channel];
     variance = running_var[channel];
@@ -266,8 +265,8 @@ struct Pooling {
 // maxima.
 //
 // Blocks as those of conv_block_pool, a thread owns a pooled element at a time; the last block of a
-// channel adds the sums of all (`sum_of_blocks`). Reads output, grad_output and argmax once, and of the
-// convolution's output the maxima. 4 FLOP a pooled element.
+// channel adds the sums of all (`sum_of_blocks`). Reads output, grad_output and argmax once, and of
+// the convolution's output the maxima. 4 FLOP a pooled element.
 extern "C" __global__ void __launch_bounds__(THREADS)
     conv_block_sums(ConvBlockGeometry any, unsigned chunks,
                     T factor,                                 // dropout's, or 1
