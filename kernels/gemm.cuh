@@ -385,14 +385,16 @@ __device__ inline bool gemm_split(const Product &product, GemmTileShared<ROWS, P
       *(Quad *)(level + part * size + i * 4 * threads) = *mine(i);
     }
     if (!is_last_block(counters + group, end - first)) return false;
-    // As many parts at a time as 64 registers take: their loads are all on their way before the first
-    // sum. A part that the group does not have is 0.
+    // As many parts at a time as registers have room for, beside the sums: their loads are all on their
+    // way before the first sum, and where sums take more than T the next wait until these are added. A
+    // part that the group does not have is 0.
+    constexpr unsigned AT_ONCE = 16 / sizeof(Sum), UNROLLED = sizeof(Sum) > sizeof(T) ? 1 : GEMM_GROUP;
     Sum sums[4][4] = {};
+#pragma unroll UNROLLED
+    for (unsigned some = first; some < first + GEMM_GROUP; some += AT_ONCE) {
+      Quad quads[AT_ONCE][4];
 #pragma unroll
-    for (unsigned some = first; some < first + GEMM_GROUP; some += WIDTH) {
-      Quad quads[WIDTH][4];
-#pragma unroll
-      for (unsigned other = 0; other < WIDTH; ++other) {
+      for (unsigned other = 0; other < AT_ONCE; ++other) {
 #pragma unroll
         for (unsigned i = 0; i < 4; ++i) {
           const Quad *quad = (const Quad *)(level + (some + other) * size + i * 4 * threads);
@@ -400,7 +402,7 @@ __device__ inline bool gemm_split(const Product &product, GemmTileShared<ROWS, P
         }
       }
 #pragma unroll
-      for (unsigned other = 0; other < WIDTH; ++other) {
+      for (unsigned other = 0; other < AT_ONCE; ++other) {
 #pragma unroll
         for (unsigned i = 0; i < 4; ++i) {
 #pragma unroll
