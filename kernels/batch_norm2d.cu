@@ -1,8 +1,8 @@
 // Batch normalisation over [N, C, H, W], per channel: ChannelGeometry {N, C, H * W}.
 //
 // A channel's M = N * H * W elements are cut into chunks as in sum.cu: `tiles` tiles of REDUCE_TILE
-// a chunk, block (channel c, chunk h) numbered c * chunks + h. A single chunk finishes its channel
-// itself; of several, a second kernel combines what they found, in order.
+// a chunk, block (channel c, chunk h) numbered c * chunks + h. The last block of a channel combines
+// what all of them found, in order (`sum_of_blocks`).
 
 #include "batch_norm.cuh"
 
@@ -11,16 +11,24 @@ struct Moments {
   double count;
   double mean;
   double squares; // sum of (x - mean)^2
+
+  // The moments of both sets together: Chan, Golub, LeVeque, "Updating formulae and a pairwise
+  // algorithm for computing sample variances", 1979. Nothing cancels, unlike in E[x^2] - mean^2.
+  __device__ Moments &operator+=(const Moments &other) {
+    if (other.count == 0) return *this;
+    if (count == 0) return *this = other;
+    const double all = count + other.count, distance = other.mean - mean;
+    const double share = other.count / all;
+    mean += distance * share;
+    squares += other.squares + distance * distance * count * share;
+    count = all;
+    return *this;
+  }
 };
 
-// The moments of both sets together: Chan, Golub, LeVeque, "Updating formulae and a pairwise
-// algorithm for computing sample variances", 1979. Nothing cancels, unlike in E[x^2] - mean^2.
-__device__ inline Moments merge(const Moments &a, const Moments &b) {
-  if (a.count == 0) return b;
-  if (b.count == 0) return a;
-  const double count = a.count + b.count, distance = b.mean - a.mean, share = b.count / count;
-  return {count, a.mean + distance * share,
-          a.squares + b.squares + distance * distance * a.count * share};
+__device__ inline Moments shuffle(const Moments &moments, int distance) {
+  return {shuffle(moments.count, distance), shuffle(moments.mean, distance),
+          shuffle(moments.squares, distance)};
 }
 
 // Writes one channel's statistics, and moves the running ones towards them. The batch is normalised
@@ -46,7 +54,8 @@ __device__ inline void finish_statistics(const Moments &all, T eps, T momentum, 
 extern "C" __global__ void __launch_bounds__(THREADS)
     batch_norm2d_statistics(ChannelGeometry g, unsigned chunks, unsigned tiles, T eps, T momentum,
                             const T *__restrict__ input,   // [N, C, H, W]
-                            double *__restrict__ partials, // [C, chunks, 3] as Moments
+                            Moments *partials,             // [C, chunks]
+                            unsigned *counters,            // [C]
                             T *__restrict__ mean,          // [C]
                             T *__restrict__ invstd,        // [C]
                             T *__restrict__ running_mean,  // [C] or null
@@ -79,41 +88,11 @@ extern "C" __global__ void __launch_bounds__(THREADS)
       squares += difference * difference;
     }
     const double left = block_sum((double)differences), total = block_sum((double)squares);
-    all = merge(all, {size, around + left / size, total - left * left / size});
+    all += {size, around + left / size, total - left * left / size};
   }
-  if (threadIdx.x > 0) return;
-  if (chunks == 1) {
+  if (sum_of_blocks(all, partials + channel * chunks, chunk, chunks, counters + channel)) {
     finish_statistics(all, eps, momentum, channel, mean, invstd, running_mean, running_var);
-  } else {
-    ((Moments *)partials)[blockIdx.x] = all;
   }
-}
-
-// Merges the chunks' moments. A warp owns one channel: lane l merges chunks l, l + 32, ..., then
-// the lanes are merged pairwise.
-extern "C" __global__ void batch_norm2d_statistics_reduce(
-    unsigned channels, unsigned chunks, T eps, T momentum,
-    const double *__restrict__ partials, // [C, chunks, 3] as Moments
-    T *__restrict__ mean,                // [C]
-    T *__restrict__ invstd,              // [C]
-    T *__restrict__ running_mean,        // [C] or null
-    T *__restrict__ running_var) {       // [C] or null
-  const unsigned channel = (blockIdx.x * blockDim.x + threadIdx.x) / 32, lane = threadIdx.x % 32;
-  if (channel >= channels) return;
-  Moments all = {0, 0, 0};
-  for (unsigned chunk = lane; chunk < chunks; chunk += 32) {
-    all = merge(all, ((const Moments *)partials)[channel * chunks + chunk]);
-  }
-#pragma unroll
-  for (int distance = 16; distance > 0; distance /= 2) {
-    Moments other;
-    other.count = __shfl_down_sync(0xffffffffu, all.count, distance);
-    other.mean = __shfl_down_sync(0xffffffffu, all.mean, distance);
-    other.squares = __shfl_down_sync(0xffffffffu, all.squares, distance);
-    all = merge(all, other);
-  }
-  if (lane > 0) return;
-  finish_statistics(all, eps, momentum, channel, mean, invstd, running_mean, running_var);
 }
 
 // invstd = 1 / sqrt(var + eps). A thread owns one channel.
@@ -152,23 +131,6 @@ extern "C" __global__ void batch_norm2d_normalize(ChannelGeometry g,
   store_pack(output, i, n, pack);
 }
 
-// The two sums of one channel that its gradients are made of.
-struct Sums {
-  double gradient; // of grad_output
-  double product;  // of grad_output * (input - mean)
-};
-
-// Writes one channel's sums, as gradients where they are wanted, and for the input's gradient.
-__device__ inline void finish_sums(const Sums &all, unsigned channel, const T *invstd, T *sums,
-                                   T *grad_weight, int accumulate_weight, T *grad_bias,
-                                   int accumulate_bias) {
-  const T gradient = (T)all.gradient, product = (T)all.product * invstd[channel];
-  sums[2 * channel] = gradient;
-  sums[2 * channel + 1] = product;
-  if (grad_bias) put(grad_bias + channel, gradient, accumulate_bias);
-  if (grad_weight) put(grad_weight + channel, product, accumulate_weight);
-}
-
 // With xhat = (input - mean) * invstd: grad_bias = sum of grad_output, grad_weight = sum of
 // grad_output * xhat, and both as `sums` for batch_norm2d_backward_input.
 //
@@ -179,7 +141,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
                                const T *__restrict__ mean,        // [C]
                                const T *__restrict__ invstd,      // [C]
                                const T *__restrict__ grad_output, // [N, C, H, W]
-                               double *__restrict__ partials,     // [C, chunks, 2] as Sums
+                               Sums *partials,                    // [C, chunks]
+                               unsigned *counters,                // [C]
                                T *__restrict__ sums,              // [C, 2]
                                T *__restrict__ grad_weight,       // [C] or null
                                int accumulate_weight,
@@ -206,41 +169,11 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     all.gradient += gradient;
     all.product += product;
   }
-  all.gradient = block_sum(all.gradient);
-  all.product = block_sum(all.product);
-  if (threadIdx.x > 0) return;
-  if (chunks == 1) {
+  all = block_sum(all);
+  if (sum_of_blocks(all, partials + channel * chunks, chunk, chunks, counters + channel)) {
     finish_sums(all, channel, invstd, sums, grad_weight, accumulate_weight, grad_bias,
                 accumulate_bias);
-  } else {
-    ((Sums *)partials)[blockIdx.x] = all;
   }
-}
-
-// Adds the chunks' sums. A warp owns one channel: lane l adds chunks l, l + 32, ..., then the lanes
-// are added.
-extern "C" __global__ void batch_norm2d_backward_reduce(
-    unsigned channels, unsigned chunks,
-    const T *__restrict__ invstd,        // [C]
-    const double *__restrict__ partials, // [C, chunks, 2] as Sums
-    T *__restrict__ sums,                // [C, 2]
-    T *__restrict__ grad_weight,         // [C] or null
-    int accumulate_weight,
-    T *__restrict__ grad_bias,           // [C] or null
-    int accumulate_bias) {
-  const unsigned channel = (blockIdx.x * blockDim.x + threadIdx.x) / 32, lane = threadIdx.x % 32;
-  if (channel >= channels) return;
-  Sums all = {0, 0};
-  for (unsigned chunk = lane; chunk < chunks; chunk += 32) {
-    const Sums part = ((const Sums *)partials)[channel * chunks + chunk];
-    all.gradient += part.gradient;
-    all.product += part.product;
-  }
-  all.gradient = warp_sum(all.gradient);
-  all.product = warp_sum(all.product);
-  if (lane > 0) return;
-  finish_sums(all, channel, invstd, sums, grad_weight, accumulate_weight, grad_bias,
-              accumulate_bias);
 }
 
 // grad_input = weight * invstd * (grad_output - grad_bias / M - xhat * grad_weight / M); without

@@ -149,11 +149,17 @@ struct ChannelOf {
 // Sums in a fixed order. All threads of the warp, or of a one-dimensional block of whole warps,
 // must call them.
 
-// The sum over the warp, in every lane: a + b = b + a makes the lanes agree to the last bit.
+// The value of the lane `distance` away. What is summed and is no number has a `shuffle` of its own.
+template <class S> __device__ inline S shuffle(S value, int distance) {
+  return __shfl_xor_sync(0xffffffffu, value, distance);
+}
+
+// The sum over the warp, in every lane: a + b = b + a makes the lanes of a sum of numbers agree to the
+// last bit.
 template <class S> __device__ inline S warp_sum(S value) {
 #pragma unroll
   for (int distance = 16; distance > 0; distance /= 2) {
-    value += __shfl_xor_sync(0xffffffffu, value, distance);
+    value += shuffle(value, distance);
   }
   return value;
 }
@@ -164,42 +170,9 @@ template <class S> __device__ inline S block_sum(S value) {
   value = warp_sum(value);
   if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = value;
   __syncthreads();
-  S total = 0;
+  S total = {};
   for (unsigned warp = 0; warp < blockDim.x / 32; ++warp) total += warps[warp];
   __syncthreads(); // the next call writes `warps` again
-  return total;
-}
-
-// The sum of column `column` of x [rows, columns], in the threads with threadIdx.y 0. The block is
-// COLUMN_THREADS columns wide and ROW_THREADS high: thread (x, y) adds rows y, y + ROW_THREADS, ...
-// of the rows begin .. end, in tiles of REDUCE_ITEMS rows in T, then the y are added in order.
-// Reads are coalesced along a row.
-#define COLUMN_THREADS 32u
-#define ROW_THREADS 8u
-
-__device__ inline double column_sum(const T *x, unsigned columns, unsigned column, unsigned begin,
-                                    unsigned end) {
-  __shared__ double sums[ROW_THREADS][COLUMN_THREADS];
-  double total = 0;
-  if (column < columns) {
-    const T *next = x + (size_t)(begin + threadIdx.y) * columns + column;
-    const size_t step = (size_t)ROW_THREADS * columns;
-    for (unsigned row = begin + threadIdx.y; row < end; row += ROW_THREADS * REDUCE_ITEMS) {
-      T sum = 0;
-#pragma unroll
-      for (unsigned item = 0; item < REDUCE_ITEMS; ++item) {
-        if (row + item * ROW_THREADS < end) sum += *next;
-        next += step;
-      }
-      total += sum;
-    }
-  }
-  sums[threadIdx.y][threadIdx.x] = total;
-  __syncthreads();
-  if (threadIdx.y > 0) return 0;
-  total = 0;
-#pragma unroll
-  for (unsigned y = 0; y < ROW_THREADS; ++y) total += sums[y][threadIdx.x];
   return total;
 }
 
@@ -222,6 +195,23 @@ __device__ inline bool is_last_block(unsigned *counter, unsigned blocks) {
   }
   __syncthreads();
   return last;
+}
+
+// Whether this thread has the sum over the blocks `block` = 0 .. blocks of what their first threads
+// give as `sum`, which is then in `sum`: true for the first thread of the last block to come. Thread l
+// of its first warp adds parts l, l + 32, ..., then the lanes are added. All threads must call.
+template <class S>
+__device__ inline bool sum_of_blocks(S &sum, S *parts, // [blocks]; not used by a single block
+                                     unsigned block, unsigned blocks, unsigned *counter) {
+  if (blocks > 1) {
+    if (threadIdx.x == 0) parts[block] = sum;
+    if (!is_last_block(counter, blocks) || threadIdx.x >= 32) return false;
+    sum = {};
+#pragma unroll 4
+    for (unsigned i = threadIdx.x; i < blocks; i += 32) sum += parts[i];
+    sum = warp_sum(sum);
+  }
+  return threadIdx.x == 0;
 }
 
 // ---------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
-// What kernels with a convolution share: where things lie in the tensors, and the matrix products
-// that it is made of, as rules for gemm.cuh.
+// What kernels with a convolution share: where things lie in the tensors, the matrix products that it
+// is made of, as rules for gemm.cuh, and what a block does of each.
 
 #pragma once
 
@@ -55,14 +55,6 @@ __device__ inline T patch(const Conv2dGeometry &g, const T *input, const Place &
   const unsigned y = (unsigned)(pixel.y + tap.y), x = (unsigned)(pixel.x + tap.x);
   return load_if(input + (pixel.offset + tap.offset), wanted & (y < g.height) & (x < g.width),
                  otherwise);
-}
-
-// This block's tile: neighbouring blocks share their columns, so patches come from the cache.
-__device__ inline unsigned tile_row(unsigned m, unsigned rows) {
-  return blockIdx.x % ((m + rows - 1) / rows) * rows;
-}
-__device__ inline unsigned tile_col(unsigned m, unsigned rows) {
-  return blockIdx.x / ((m + rows - 1) / rows) * GEMM_COLS;
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -143,10 +135,14 @@ struct BackwardInputProduct {
   }
 };
 
-// grad_w[o, (c,t)] = grad_y[o, (n,p)] * patches[(n,p), (c,t)].
+// grad_w[o, (c,t)] = grad_y[o, (n,p)] * patches[(n,p), (c,t)], and behind it a column of ones, which
+// makes the bias's gradient.
 struct BackwardWeightProduct {
   typedef unsigned Row; // where the output channel starts inside an image
-  typedef Place Col;    // of the tap
+  struct Col {
+    Place tap;     // of the ones, a row where all is padding
+    float padding; // 1 for the ones, else 0; in double it takes half the registers
+  };
   struct Step {
     Place pixel;
     unsigned output; // the pixel in the first channel of grad_output
@@ -155,9 +151,13 @@ struct BackwardWeightProduct {
 
   const Conv2dGeometry &g;
   const T *input, *grad_output;
+  unsigned weights; // columns of the weight's gradient
 
   __device__ Row row(unsigned o) const { return o * g.out_pixels(); }
-  __device__ Col col(unsigned tap) const { return tap_place(g, tap); }
+  __device__ Col col(unsigned tap) const {
+    if (tap < weights) return {tap_place(g, tap), 0};
+    return {{0, 1 << 30, 0}, 1};
+  }
   __device__ Step step(unsigned pixel) const {
     const unsigned image = pixel / g.out_pixels(), inside = pixel % g.out_pixels();
     return {pixel_place(g, pixel), image * g.out_channels * g.out_pixels() + inside};
@@ -165,7 +165,60 @@ struct BackwardWeightProduct {
   __device__ T a(Row channel, const Step &step, bool inside) const {
     return load_if(grad_output + (step.output + channel), inside);
   }
-  __device__ T b(const Col &tap, const Step &step, bool inside) const {
-    return patch(g, input, step.pixel, tap, inside);
+  __device__ T b(const Col &col, const Step &step, bool inside) const {
+    return patch(g, input, step.pixel, col.tap, inside, col.padding);
   }
 };
+
+// ---------------------------------------------------------------------------------------------
+// What block blockIdx.x of split.blocks() does of a product: a slice of the sum for a tile of ROWS x
+// 64 elements, a thread 4 x 4 of them; the last block of a tile adds its slices in order
+// (`gemm_split`).
+
+// output = conv2d(input, weight) + bias. Whether this block has a whole tile in the end: it is in
+// shared memory then, without the bias, and begins at (row, col).
+template <int ROWS>
+__device__ inline bool convolve(GemmTileShared<ROWS, ForwardProduct> &shared,
+                                const Conv2dGeometry &g, const GemmSplit &split, const T *input,
+                                const T *weight, const T *bias, T *partials, unsigned *counters,
+                                T *output, unsigned &row, unsigned &col) {
+  const unsigned m = g.out_channels, n = g.batch * g.out_pixels();
+  if (!gemm_split(ForwardProduct{g, input, weight}, shared, split, blockIdx.x, m, n,
+                  g.in_channels * g.taps(), row, col, partials, counters)) {
+    return false;
+  }
+  gemm_tile_store(shared.tile, m, n, row, col, g.out_pixels(), bias, output, 0);
+  return true;
+}
+
+// The gradient of the input.
+template <int ROWS>
+__device__ inline void
+convolve_backward_input(GemmTileShared<ROWS, BackwardInputProduct> &shared, const Conv2dGeometry &g,
+                        const GemmSplit &split, const T *grad_output, const T *weight, T *partials,
+                        unsigned *counters, T *grad_input, int accumulate) {
+  const unsigned m = g.in_channels, n = g.batch * g.in_pixels();
+  unsigned row, col;
+  if (gemm_split(BackwardInputProduct{g, grad_output, weight}, shared, split, blockIdx.x, m, n,
+                 g.out_channels * g.taps(), row, col, partials, counters)) {
+    gemm_tile_store(shared.tile, m, n, row, col, g.in_pixels(), (const T *)nullptr, grad_input,
+                    accumulate);
+  }
+}
+
+// The gradients of weight and bias, of which one may be null.
+template <class Sum, int ROWS>
+__device__ inline void
+convolve_backward_parameters(GemmTileShared<ROWS, BackwardWeightProduct> &shared,
+                             const Conv2dGeometry &g, const GemmSplit &split, const T *input,
+                             const T *grad_output, T *partials, unsigned *counters, T *grad_weight,
+                             int accumulate_weight, T *grad_bias, int accumulate_bias) {
+  const unsigned m = g.out_channels, weights = grad_weight ? g.in_channels * g.taps() : 0;
+  const BackwardWeightProduct product = {g, input, grad_output, weights};
+  unsigned row, col;
+  if (gemm_split<Sum>(product, shared, split, blockIdx.x, m, grad_bias ? weights + 1 : weights,
+                      g.batch * g.out_pixels(), row, col, partials, counters)) {
+    gemm_tile_store_parameters(shared.tile, m, weights, row, col, grad_weight, accumulate_weight,
+                               grad_bias, accumulate_bias);
+  }
+}

@@ -11,10 +11,9 @@
 // conv_block_unpool writes the gradient of the convolution's output; conv_block_weight and
 // conv_block_input take it from there.
 //
-// The products of a small batch have few tiles and long sums: `gemm_split` cuts these into slices
-// for more blocks, and one of them has the whole tile in the end. The launch bounds ask for two
-// blocks of 256 threads a multiprocessor, or GEMM_BLOCKS of 128: left alone, the compiler aims at
-// more, and spills.
+// The products, and what a block does of them, are those of conv.cuh, each in two tile sizes
+// (GEMM_KERNEL). Those of a small batch have few tiles and long sums: `gemm_split` cuts these into
+// slices for more blocks, and one of them has the whole tile in the end.
 
 #include "batch_norm.cuh"
 #include "conv.cuh"
@@ -58,20 +57,10 @@ struct __align__(16) Part {
 // ---------------------------------------------------------------------------------------------
 // Forward
 
+// Of each channel of a tile, the mean of its pixels and their squares around it.
 template <int ROWS>
-__device__ inline void convolve(GemmTileShared<ROWS, ForwardProduct> &shared,
-                                const Conv2dGeometry &g, const GemmSplit &split, const T *input,
-                                const T *weight, const T *bias, T *partials, unsigned *counters,
-                                T *convolved, Part *parts) {
-  const unsigned m = g.out_channels, n = g.batch * g.out_pixels();
-  unsigned row, col;
-  if (!gemm_split(ForwardProduct{g, input, weight}, shared, split, blockIdx.x, m, n,
-                  g.in_channels * g.taps(), row, col, partials, counters)) {
-    return;
-  }
-  gemm_tile_store(shared.tile, m, n, row, col, g.out_pixels(), bias, convolved, 0);
-  if (!parts) return;
-
+__device__ inline void tile_statistics(const T (&tile)[ROWS][GEMM_STRIDE], unsigned m, unsigned n,
+                                       unsigned row, unsigned col, const T *bias, Part *parts) {
   // Four lanes to a channel, each with every fourth pixel.
   const unsigned size = min((unsigned)GEMM_COLS, n - col), quarter = threadIdx.x % 4;
   for (unsigned i = threadIdx.x / 4; i < ROWS; i += blockDim.x / 4) {
@@ -79,7 +68,7 @@ __device__ inline void convolve(GemmTileShared<ROWS, ForwardProduct> &shared,
     T sum = 0;
 #pragma unroll
     for (unsigned j = 0; j < GEMM_COLS / 4; ++j) {
-      sum += 4 * j + quarter < size ? shared.tile[i][4 * j + quarter] + shift : T(0);
+      sum += 4 * j + quarter < size ? tile[i][4 * j + quarter] + shift : T(0);
     }
     sum += __shfl_xor_sync(0xffffffffu, sum, 1);
     sum += __shfl_xor_sync(0xffffffffu, sum, 2);
@@ -90,7 +79,7 @@ __device__ inline void convolve(GemmTileShared<ROWS, ForwardProduct> &shared,
 #pragma unroll
     for (unsigned j = 0; j < GEMM_COLS / 4; ++j) {
       const T difference =
-          4 * j + quarter < size ? shared.tile[i][4 * j + quarter] + shift - around : T(0);
+          4 * j + quarter < size ? tile[i][4 * j + quarter] + shift - around : T(0);
       differences += difference;
       squares += difference * difference;
     }
@@ -108,40 +97,26 @@ __device__ inline void convolve(GemmTileShared<ROWS, ForwardProduct> &shared,
 // convolved = conv2d(input, weight) + bias, and of each channel the mean and the squares around it
 // in every tile of 64 pixels.
 //
-// Block b of split.blocks() computes a slice of the taps for a tile of 64 filters x 64 output
-// pixels, its thread 4 x 4 of them; the last block of a tile adds the slices in order, then four
-// lanes have a filter's pixels each. 2 * N * O * OH * OW * C * KH * KW FLOP, and 5 a pixel and
-// filter. Reads the input about ceil(O / 64) * KH * KW times, mostly from cache, and the weight
-// once per 64 pixels; writes and reads each partial sum once, and writes the output once, and 16
-// bytes per filter and 64 pixels.
-extern "C" __global__ void __launch_bounds__(256, 2)
-    conv_block_conv(Conv2dGeometry g, GemmSplit split,
-                    const T *__restrict__ input,  // [N, C, H, W]
-                    const T *__restrict__ weight, // [O, C, KH, KW]
-                    const T *__restrict__ bias,   // [O] or null
-                    T *partials,                  // as `gemm_split` has it
-                    unsigned *counters,           // as `gemm_split` has it
-                    T *__restrict__ convolved,    // [N, O, OH, OW]
-                    double *__restrict__ parts) { // [O, tiles, 2] as Part, or null
-  __shared__ GemmTileShared<64, ForwardProduct> shared;
-  convolve(shared, specialise(g), split, input, weight, bias, partials, counters, convolved,
-           (Part *)parts);
-}
-
-// The same with tiles of 32 filters x 64 pixels, 128 threads.
-extern "C" __global__ void __launch_bounds__(128, GEMM_BLOCKS)
-    conv_block_conv_few(Conv2dGeometry g, GemmSplit split,
-                        const T *__restrict__ input,  // [N, C, H, W]
-                        const T *__restrict__ weight, // [O, C, KH, KW]
-                        const T *__restrict__ bias,   // [O] or null
-                        T *partials,                  // as `gemm_split` has it
-                        unsigned *counters,           // as `gemm_split` has it
-                        T *__restrict__ convolved,    // [N, O, OH, OW]
-                        double *__restrict__ parts) { // [O, tiles, 2] as Part, or null
-  __shared__ GemmTileShared<32, ForwardProduct> shared;
-  convolve(shared, specialise(g), split, input, weight, bias, partials, counters, convolved,
-           (Part *)parts);
-}
+// Blocks as those of conv2d_forward in conv2d.cu; when a tile is whole, four lanes have a filter's
+// pixels each. 5 FLOP a pixel and filter beside that kernel's, and 16 bytes more written per filter
+// and 64 pixels.
+GEMM_KERNEL(conv_block_conv,
+            (Conv2dGeometry any, GemmSplit split,
+             T *partials,                  // as `gemm_split` has it
+             unsigned *counters,           // as `gemm_split` has it
+             const T *__restrict__ input,  // [N, C, H, W]
+             const T *__restrict__ weight, // [O, C, KH, KW]
+             const T *__restrict__ bias,   // [O] or null
+             T *__restrict__ convolved,    // [N, O, OH, OW]
+             Part *__restrict__ parts), {  // [O, tiles] or null
+  __shared__ GemmTileShared<ROWS, ForwardProduct> shared;
+  const Conv2dGeometry g = specialise(any);
+  unsigned row, col;
+  if (convolve(shared, g, split, input, weight, bias, partials, counters, convolved, row, col) &&
+      parts) {
+    tile_statistics(shared.tile, g.out_channels, g.batch * g.out_pixels(), row, col, bias, parts);
+  }
+})
 
 // The mean and the biased variance of `count` elements in tiles of GEMM_COLS, in every thread of
 // the block. The mean first, then the squares around it: nothing cancels.
@@ -212,7 +187,7 @@ __device__ inline T window_maximum(const MaxPool2dGeometry &g, const T *convolve
 extern "C" __global__ void __launch_bounds__(THREADS, 4)
     conv_block_pool(ConvBlockGeometry any, DropoutGeometry drop, unsigned chunks, T eps, T momentum,
                     const T *__restrict__ convolved,             // [N, O, OH, OW]
-                    const double *__restrict__ parts,            // [O, tiles, 2] as Part, or null
+                    const Part *__restrict__ parts,              // [O, tiles] or null
                     const T *__restrict__ scale,                 // [O] or null
                     const T *__restrict__ shift,                 // [O] or null
                     const unsigned long long *__restrict__ step, // [1] or null
@@ -228,7 +203,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 4)
   T around, variance;
   if (parts) {
     const unsigned tiles = (count + GEMM_COLS - 1) / GEMM_COLS;
-    merge_parts((const Part *)parts + (size_t)channel * tiles, count, &around, &variance);
+    merge_parts(parts + (size_t)channel * tiles, count, &around, &variance);
   } else {
     around = running_mean[channel];
     variance = running_var[channel];
@@ -290,8 +265,8 @@ struct Pooling {
 // maxima.
 //
 // Blocks as those of conv_block_pool, a thread owns a pooled element at a time; the last block of a
-// channel adds the sums of all, in order. Reads output, grad_output and argmax once, and of the
-// convolution's output the maxima. 4 FLOP a pooled element.
+// channel adds the sums of all (`sum_of_blocks`). Reads output, grad_output and argmax once, and of
+// the convolution's output the maxima. 4 FLOP a pooled element.
 extern "C" __global__ void __launch_bounds__(THREADS)
     conv_block_sums(ConvBlockGeometry any, unsigned chunks,
                     T factor,                                 // dropout's, or 1
@@ -301,7 +276,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
                     const T *__restrict__ output,             // [N, O, PH, PW]
                     const T *__restrict__ grad_output,        // [N, O, PH, PW]
                     const unsigned char *__restrict__ argmax, // [N, O, PH, PW]
-                    double *partials,                         // [O, chunks, 2]
+                    Sums *partials,                           // [O, chunks]
                     unsigned *counters,                       // [O]
                     T *__restrict__ sums,                     // [O, 2]
                     T *__restrict__ grad_scale,               // [O] or null
@@ -313,39 +288,20 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   const Pooling pooling = {output, grad_output, argmax, factor, g.in_bytes()};
   const T around = mean[channel];
   const unsigned elements = g.conv.batch * g.pooled_pixels(), width = g.pool.kernel_size[1];
-  double gradient = 0, product = 0;
+  Sums all = {};
   for (unsigned i = chunk * THREADS + threadIdx.x; i < elements; i += chunks * THREADS) {
     const Pooled pooled(g, channel, i);
     const T passed = pooling.gradient(pooled.at);
     const unsigned place = pooling.place(pooled.at);
     const T x = convolved[pooled.window + place / width * g.pool.width + place % width];
-    gradient += passed;
-    product += passed * (x - around);
+    all.gradient += passed;
+    all.product += passed * (x - around);
   }
-  gradient = block_sum(gradient);
-  product = block_sum(product);
-  if (chunks > 1) {
-    double *slot = partials + 2 * (size_t)channel * chunks;
-    if (threadIdx.x == 0) {
-      slot[2 * chunk] = gradient;
-      slot[2 * chunk + 1] = product;
-    }
-    if (!is_last_block(counters + channel, chunks)) return;
-    gradient = 0;
-    product = 0;
-    for (unsigned i = threadIdx.x; i < chunks; i += THREADS) {
-      gradient += slot[2 * i];
-      product += slot[2 * i + 1];
-    }
-    gradient = block_sum(gradient);
-    product = block_sum(product);
+  all = block_sum(all);
+  if (sum_of_blocks(all, partials + channel * chunks, chunk, chunks, counters + channel)) {
+    finish_sums(all, channel, invstd, sums, grad_scale, accumulate_scale, grad_shift,
+                accumulate_shift);
   }
-  if (threadIdx.x > 0) return;
-  const T of_shift = (T)gradient, of_scale = (T)product * invstd[channel];
-  sums[2 * channel] = of_shift;
-  sums[2 * channel + 1] = of_scale;
-  if (grad_shift) put(grad_shift + channel, of_shift, accumulate_shift);
-  if (grad_scale) put(grad_scale + channel, of_scale, accumulate_scale);
 }
 
 // The gradient of the convolution's output: scale * invstd * (g - grad_shift / M - xhat *
@@ -412,126 +368,37 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   store_pack(grad_convolved, i, n, gradient);
 }
 
-// grad_w[o, (c,t)] as in conv.cuh, and behind it a column of ones, which makes the bias's gradient.
-struct ParametersProduct : BackwardWeightProduct {
-  struct Col {
-    Place tap;     // of the ones, a row where all is padding
-    float padding; // 1 for the ones, else 0; in double it takes half the registers
-  };
-  unsigned weights; // columns of the weight's gradient
-
-  __device__ ParametersProduct(const Conv2dGeometry &g, const T *input, const T *grad_output,
-                               unsigned weights)
-      : BackwardWeightProduct{g, input, grad_output}, weights(weights) {}
-
-  __device__ Col col(unsigned tap) const {
-    if (tap < weights) return {tap_place(g, tap), 0};
-    return {{0, 1 << 30, 0}, 1};
-  }
-  __device__ T b(const Col &col, const Step &step, bool inside) const {
-    return patch(g, input, step.pixel, col.tap, inside, col.padding);
-  }
-};
-
-template <int ROWS>
-__device__ inline void backward_parameters(GemmTileShared<ROWS, ParametersProduct> &shared,
-                                           const Conv2dGeometry &g, const GemmSplit &split,
-                                           const T *input, const T *grad_convolved, T *partials,
-                                           unsigned *counters, T *grad_weight,
-                                           int accumulate_weight, T *grad_bias,
-                                           int accumulate_bias) {
-  const unsigned m = g.out_channels, weights = grad_weight ? g.in_channels * g.taps() : 0;
-  const ParametersProduct product(g, input, grad_convolved, weights);
-  unsigned row, col;
-  if (gemm_split(product, shared, split, blockIdx.x, m, grad_bias ? weights + 1 : weights,
-                 g.batch * g.out_pixels(), row, col, partials, counters)) {
-    gemm_tile_store_parameters(shared.tile, m, weights, row, col, grad_weight, accumulate_weight,
-                               grad_bias, accumulate_bias);
-  }
-}
-
 // grad_weight[o, c, tap] = sum over the batch's output pixels of grad_convolved * the input under
 // the tap, grad_bias[o] = sum of grad_convolved; a null one is not computed.
 //
-// Block b of split.blocks() computes a slice of the pixels for a tile of 64 filters x 64 taps, its
-// thread 4 x 4 of them; the last block of a tile adds the slices in order (`gemm_split`). 2 * N *
-// O * OH * OW * (C * KH * KW + 1) FLOP; reads grad_convolved once per 64 taps and the input about
-// KH * KW times per 64 filters, mostly from cache; writes and reads each partial sum once.
-extern "C" __global__ void __launch_bounds__(256, 2)
-    conv_block_weight(Conv2dGeometry g, GemmSplit split,
-                      const T *__restrict__ input,          // [N, C, H, W]
-                      const T *__restrict__ grad_convolved, // [N, O, OH, OW]
-                      T *partials,                          // as `gemm_split` has it
-                      unsigned *counters,                   // as `gemm_split` has it
-                      T *__restrict__ grad_weight,          // [O, C, KH, KW] or null
-                      int accumulate_weight,
-                      T *__restrict__ grad_bias,            // [O] or null
-                      int accumulate_bias) {
-  __shared__ GemmTileShared<64, ParametersProduct> shared;
-  backward_parameters(shared, specialise(g), split, input, grad_convolved, partials, counters,
-                      grad_weight, accumulate_weight, grad_bias, accumulate_bias);
-}
+// Blocks as those of conv2d_backward_weight in conv2d.cu, where the bias is one more tap, whose inputs
+// are 1; they add slices in T.
+GEMM_KERNEL(conv_block_weight,
+            (Conv2dGeometry g, GemmSplit split,
+             T *partials,                          // as `gemm_split` has it
+             unsigned *counters,                   // as `gemm_split` has it
+             const T *__restrict__ input,          // [N, C, H, W]
+             const T *__restrict__ grad_convolved, // [N, O, OH, OW]
+             T *__restrict__ grad_weight,          // [O, C, KH, KW] or null
+             int accumulate_weight,
+             T *__restrict__ grad_bias,            // [O] or null
+             int accumulate_bias), {
+  __shared__ GemmTileShared<ROWS, BackwardWeightProduct> shared;
+  convolve_backward_parameters<T>(shared, specialise(g), split, input, grad_convolved, partials,
+                                  counters, grad_weight, accumulate_weight, grad_bias,
+                                  accumulate_bias);
+})
 
-// The same with tiles of 32 filters x 64 taps, 128 threads.
-extern "C" __global__ void __launch_bounds__(128, GEMM_BLOCKS)
-    conv_block_weight_few(Conv2dGeometry g, GemmSplit split,
-                          const T *__restrict__ input,          // [N, C, H, W]
-                          const T *__restrict__ grad_convolved, // [N, O, OH, OW]
-                          T *partials,                          // as `gemm_split` has it
-                          unsigned *counters,                   // as `gemm_split` has it
-                          T *__restrict__ grad_weight,          // [O, C, KH, KW] or null
-                          int accumulate_weight,
-                          T *__restrict__ grad_bias,            // [O] or null
-                          int accumulate_bias) {
-  __shared__ GemmTileShared<32, ParametersProduct> shared;
-  backward_parameters(shared, specialise(g), split, input, grad_convolved, partials, counters,
-                      grad_weight, accumulate_weight, grad_bias, accumulate_bias);
-}
-
-template <int ROWS>
-__device__ inline void
-backward_input(GemmTileShared<ROWS, BackwardInputProduct> &shared, const Conv2dGeometry &g,
-               const GemmSplit &split, const T *grad_convolved, const T *weight, T *partials,
-               unsigned *counters, T *grad_input, int accumulate) {
-  const unsigned m = g.in_channels, n = g.batch * g.in_pixels();
-  unsigned row, col;
-  if (gemm_split(BackwardInputProduct{g, grad_convolved, weight}, shared, split, blockIdx.x, m, n,
-                 g.out_channels * g.taps(), row, col, partials, counters)) {
-    gemm_tile_store(shared.tile, m, n, row, col, g.in_pixels(), (const T *)nullptr, grad_input,
-                    accumulate);
-  }
-}
-
-// grad_input as conv2d_backward_input in conv2d.cu has it.
-//
-// Block b of split.blocks() computes a slice of the sum for a tile of 64 channels x 64 input
-// pixels, its thread 4 x 4 of them; the last block of a tile adds the slices in order
-// (`gemm_split`). 2 * N * C * H * W * O * KH * KW FLOP; reads grad_convolved about KH * KW times
-// per 64 channels, mostly from cache, and the weight once per 64 pixels; writes and reads each
-// partial sum once.
-extern "C" __global__ void __launch_bounds__(256, 2)
-    conv_block_input(Conv2dGeometry g, GemmSplit split,
-                     const T *__restrict__ grad_convolved, // [N, O, OH, OW]
-                     const T *__restrict__ weight,         // [O, C, KH, KW]
-                     T *partials,                          // as `gemm_split` has it
-                     unsigned *counters,                   // as `gemm_split` has it
-                     T *__restrict__ grad_input,           // [N, C, H, W]
-                     int accumulate) {
-  __shared__ GemmTileShared<64, BackwardInputProduct> shared;
-  backward_input(shared, specialise(g), split, grad_convolved, weight, partials, counters,
-                 grad_input, accumulate);
-}
-
-// The same with tiles of 32 channels x 64 pixels, 128 threads.
-extern "C" __global__ void __launch_bounds__(128, GEMM_BLOCKS)
-    conv_block_input_few(Conv2dGeometry g, GemmSplit split,
-                         const T *__restrict__ grad_convolved, // [N, O, OH, OW]
-                         const T *__restrict__ weight,         // [O, C, KH, KW]
-                         T *partials,                          // as `gemm_split` has it
-                         unsigned *counters,                   // as `gemm_split` has it
-                         T *__restrict__ grad_input,           // [N, C, H, W]
-                         int accumulate) {
-  __shared__ GemmTileShared<32, BackwardInputProduct> shared;
-  backward_input(shared, specialise(g), split, grad_convolved, weight, partials, counters,
-                 grad_input, accumulate);
-}
+// grad_input as conv2d_backward_input in conv2d.cu has it, with its blocks.
+GEMM_KERNEL(conv_block_input,
+            (Conv2dGeometry g, GemmSplit split,
+             T *partials,                          // as `gemm_split` has it
+             unsigned *counters,                   // as `gemm_split` has it
+             const T *__restrict__ grad_convolved, // [N, O, OH, OW]
+             const T *__restrict__ weight,         // [O, C, KH, KW]
+             T *__restrict__ grad_input,           // [N, C, H, W]
+             int accumulate), {
+  __shared__ GemmTileShared<ROWS, BackwardInputProduct> shared;
+  convolve_backward_input(shared, specialise(g), split, grad_convolved, weight, partials, counters,
+                          grad_input, accumulate);
+})

@@ -7,19 +7,18 @@
 // that is no class makes the loss and its row's gradient NaN.
 //
 // A warp owns a row at a time: warp w of all W takes rows w, w + W, ... and adds their losses in
-// double, then the block adds its warps in order. A single block is the result; of several,
-// cross_entropy_reduce adds the partial sums in order. Each block counts for itself the rows that a
-// mean is divided by. Moves 4 batch * classes elements, most reads from cache; 2 exponentials an
-// element.
+// double, then the block adds its warps in order, and the last block adds the blocks
+// (`sum_of_blocks`). Each block counts for itself the rows that a mean is divided by. Moves 4 batch *
+// classes elements, most reads from cache; 2 exponentials an element.
 extern "C" __global__ void __launch_bounds__(THREADS)
     cross_entropy_forward(CrossEntropyGeometry g,
-                          const T *__restrict__ logits,       // [batch, classes]
-                          const int *__restrict__ target,     // [batch]
-                          double *__restrict__ partial_loss,  // [blocks]
-                          int *__restrict__ partial_correct,  // [blocks]
-                          T *__restrict__ loss,               // [1]
-                          T *__restrict__ grad_logits,        // [batch, classes]
-                          int *__restrict__ correct) {        // [1]
+                          const T *__restrict__ logits,   // [batch, classes]
+                          const int *__restrict__ target, // [batch]
+                          Loss *partials,                 // [blocks]
+                          unsigned *counter,              // [1]
+                          T *__restrict__ loss,           // [1]
+                          T *__restrict__ grad_logits,    // [batch, classes]
+                          int *__restrict__ correct) {    // [1]
   int counted = 0;
   for (unsigned row = threadIdx.x; row < g.batch; row += THREADS) {
     counted += target[row] != g.ignore_index;
@@ -28,59 +27,26 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   const T scale = g.mean ? T(1) / (T)counted : T(1);
 
   const unsigned lane = threadIdx.x % 32, warps = gridDim.x * (THREADS / 32);
-  double total = 0;
-  int hits = 0;
+  Loss all = {};
   for (unsigned row = (blockIdx.x * THREADS + threadIdx.x) / 32; row < g.batch; row += warps) {
     T *gradient = grad_logits + row * g.classes;
     const int class_of_row = target[row];
     if (class_of_row == g.ignore_index || (unsigned)class_of_row >= g.classes) {
       const bool ignored = class_of_row == g.ignore_index;
       for (unsigned i = lane; i < g.classes; i += 32) gradient[i] = ignored ? T(0) : NOT_A_NUMBER;
-      if (!ignored) total = NOT_A_NUMBER;
+      if (!ignored) all.loss = NOT_A_NUMBER;
       continue;
     }
     bool hit;
-    total += row_loss(g, logits + row * g.classes, class_of_row, scale, gradient, &hit);
-    hits += hit;
+    all.loss += row_loss(g, logits + row * g.classes, class_of_row, scale, gradient, &hit);
+    all.correct += hit;
   }
   // Every lane of a warp holds the warp's sums; one of them enters the block's.
-  total = block_sum(lane == 0 ? total : 0.0);
-  hits = block_sum(lane == 0 ? hits : 0);
-  if (threadIdx.x > 0) return;
-  if (gridDim.x == 1) {
-    *loss = (T)total * scale;
-    *correct = hits;
-  } else {
-    partial_loss[blockIdx.x] = total;
-    partial_correct[blockIdx.x] = hits;
+  all = block_sum(lane == 0 ? all : Loss{});
+  if (sum_of_blocks(all, partials, blockIdx.x, gridDim.x, counter)) {
+    *loss = (T)all.loss * scale;
+    *correct = (int)all.correct;
   }
-}
-
-// Adds the partial sums of cross_entropy_forward, in one block: thread t adds t, t + THREADS,
-// ..., then the threads are added.
-extern "C" __global__ void __launch_bounds__(THREADS)
-    cross_entropy_reduce(CrossEntropyGeometry g, unsigned blocks,
-                         const int *__restrict__ target,           // [batch]
-                         const double *__restrict__ partial_loss,  // [blocks]
-                         const int *__restrict__ partial_correct,  // [blocks]
-                         T *__restrict__ loss,                     // [1]
-                         int *__restrict__ correct) {              // [1]
-  int counted = 0;
-  for (unsigned row = threadIdx.x; row < g.batch; row += THREADS) {
-    counted += target[row] != g.ignore_index;
-  }
-  counted = block_sum(counted);
-  double total = 0;
-  int hits = 0;
-  for (unsigned block = threadIdx.x; block < blocks; block += THREADS) {
-    total += partial_loss[block];
-    hits += partial_correct[block];
-  }
-  total = block_sum(total);
-  hits = block_sum(hits);
-  if (threadIdx.x > 0) return;
-  *loss = (T)total * (g.mean ? T(1) / (T)counted : T(1));
-  *correct = hits;
 }
 
 // grad_logits = gradient[0] * saved.

@@ -14,6 +14,22 @@ struct CrossEntropyGeometry {
   double label_smoothing;
 };
 
+// What some rows contribute.
+struct Loss {
+  double loss;
+  long long correct; // rows whose largest logit is the target's
+
+  __device__ Loss &operator+=(const Loss &other) {
+    loss += other.loss;
+    correct += other.correct;
+    return *this;
+  }
+};
+
+__device__ inline Loss shuffle(const Loss &loss, int distance) {
+  return {shuffle(loss.loss, distance), shuffle(loss.correct, distance)};
+}
+
 // Writes scale * (softmax - q) of one row of logits; returns its loss, and whether its largest
 // logit is the target's, in every lane. A warp's work; the gradient may take the place of the
 // logits.

@@ -24,9 +24,9 @@
 // Elements are fetched by `load_if`, with no branch around a load: all loads of a tile are on their
 // way at once, where branches would have each wait for the one before.
 //
-// `gemm` leaves a tile in registers, `gemm_tile` in shared memory, where what a kernel does with it
-// is free to choose its threads. `gemm_split` cuts long sums into slices for several blocks, and
-// adds them up in the same launch.
+// `gemm_tile` leaves a tile in shared memory, where what a kernel does with it is free to choose its
+// threads. `gemm_split` cuts long sums into slices for several blocks, and adds them up in the same
+// launch.
 
 #pragma once
 
@@ -44,6 +44,19 @@
 #else
 #define GEMM_BLOCKS 4
 #endif
+
+// Two kernels of one definition, which calls the rows of its tiles ROWS: `name` has 64, in blocks of
+// 256 threads, two to a multiprocessor; `name`_few has 32, in blocks of 128, GEMM_BLOCKS to one, for
+// results of which tiles of 64 would leave more empty.
+#define GEMM_KERNEL(name, parameters, ...)                                                         \
+  extern "C" __global__ void __launch_bounds__(256, 2) name parameters {                           \
+    constexpr int ROWS = 64;                                                                       \
+    __VA_ARGS__                                                                                    \
+  }                                                                                                \
+  extern "C" __global__ void __launch_bounds__(128, GEMM_BLOCKS) name##_few parameters {           \
+    constexpr int ROWS = 32;                                                                       \
+    __VA_ARGS__                                                                                    \
+  }
 
 // Four neighbouring elements of a tile: one or two loads of 16 bytes.
 struct __align__(16) Quad {
@@ -76,8 +89,8 @@ __device__ inline unsigned gemm_thread_col() { return threadIdx.x % (GEMM_COLS /
 
 // ---------------------------------------------------------------------------------------------
 // Tiles of operands in shared memory, and their product: `store` puts into one what a thread
-// fetched, `multiply` adds the product of two to a thread's sums, `store_result` writes those to
-// the block's tile of c, and `finish` makes them the 4 x 4 elements that the thread owns.
+// fetched, `multiply` adds the product of two to a thread's sums, and `store_result` writes those to
+// the block's tile of c.
 
 #define GEMM_STRIDE (GEMM_COLS + 4) // of c's tile: 4 keeps a Quad aligned and moves the banks
 
@@ -120,8 +133,6 @@ __device__ inline void store_result(const T (&sum)[4][4], T (*result)[GEMM_STRID
   }
 }
 
-template <int ROWS> __device__ inline void finish(GemmTiles<ROWS> &, T (&)[4][4]) {}
-
 #else
 
 #if PRECISION == PRECISION_TF32
@@ -155,12 +166,9 @@ template <int LENGTH> struct OperandTile {
   }
 };
 
-template <int ROWS> union GemmTiles {
-  struct {
-    OperandTile<ROWS> a[2];
-    OperandTile<GEMM_COLS> b[2];
-  };
-  __align__(16) T result[ROWS][GEMM_STRIDE]; // in the end
+template <int ROWS> struct GemmTiles {
+  OperandTile<ROWS> a[2];
+  OperandTile<GEMM_COLS> b[2];
 };
 
 template <class Share, int LENGTH>
@@ -223,18 +231,6 @@ __device__ inline void store_result(const T (&sum)[4][4], T (*result)[GEMM_STRID
       const unsigned col = gemm_warp_col() + i % 2 * 8 + 2 * t;
       *(float2 *)&result[row][col] = make_float2(sum[i][j], sum[i][j + 1]);
     }
-  }
-}
-
-template <int ROWS> __device__ inline void finish(GemmTiles<ROWS> &tiles, T (&sum)[4][4]) {
-  __syncthreads(); // the result takes the operands' place
-  store_result(sum, tiles.result);
-  __syncthreads();
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const Quad quad = *(const Quad *)&tiles.result[gemm_thread_row() + i][gemm_thread_col()];
-#pragma unroll
-    for (int j = 0; j < 4; ++j) sum[i][j] = quad.v[j];
   }
 }
 
@@ -317,24 +313,16 @@ __device__ inline void gemm_sums(const Product &product, GemmShared<ROWS, Produc
   }
 }
 
-// sum = the thread's elements of the tile at (row, col), summed over begin .. end of k.
-template <int ROWS, class Product>
-__device__ inline void gemm(const Product &product, GemmShared<ROWS, Product> &shared, unsigned m,
-                            unsigned n, unsigned row, unsigned col, unsigned begin, unsigned end,
-                            T (&sum)[4][4]) {
-  gemm_sums(product, shared, m, n, row, col, begin, end, sum);
-  finish(shared.tiles, sum);
-}
-
 // The operands of a product on their way through shared memory, and after them its tile.
 template <int ROWS, class Product> union GemmTileShared {
   GemmShared<ROWS, Product> operands;
   __align__(16) T tile[ROWS][GEMM_STRIDE];
 };
 
-// As `gemm`, but leaves the tile in shared memory: an epilogue there reads it by row and column in
-// whatever order it likes, and need not know which thread computed what. Elements behind m and n
-// mean nothing. Tiles are of ROWS x GEMM_COLS; all threads of the block must call it.
+// The tile at (row, col), summed over begin .. end of k, in shared memory: an epilogue reads it there
+// by row and column in whatever order it likes, and need not know which thread computed what.
+// Elements behind m and n mean nothing. Tiles are of ROWS x GEMM_COLS; all threads of the block must
+// call it.
 template <int ROWS, class Product>
 __device__ inline void gemm_tile(const Product &product, GemmTileShared<ROWS, Product> &shared,
                                  unsigned m, unsigned n, unsigned row, unsigned col, unsigned begin,
@@ -368,8 +356,9 @@ struct GemmSplit {
 //
 // Block `block` of split.blocks() computes a slice. Of every GEMM_GROUP slices the last block to
 // come adds up all, in order; of every GEMM_GROUP such sums the last adds up those, and so on, so
-// that no block waits and none adds many. Row and column of the tile are left in `row` and `col`.
-template <int ROWS, class Product>
+// that no block waits and none adds many. Each adds in Sum and leaves a T. Row and column of the tile
+// are left in `row` and `col`.
+template <class Sum = T, int ROWS, class Product>
 __device__ inline bool gemm_split(const Product &product, GemmTileShared<ROWS, Product> &shared,
                                   const GemmSplit &split, unsigned block, unsigned m, unsigned n,
                                   unsigned k, unsigned &row, unsigned &col,
@@ -396,14 +385,16 @@ __device__ inline bool gemm_split(const Product &product, GemmTileShared<ROWS, P
       *(Quad *)(level + part * size + i * 4 * threads) = *mine(i);
     }
     if (!is_last_block(counters + group, end - first)) return false;
-    // As many parts at a time as 64 registers take: their loads are all on their way before the first
-    // sum. A part that the group does not have is 0.
-    Quad sums[4] = {};
+    // As many parts at a time as registers have room for, beside the sums: their loads are all on their
+    // way before the first sum, and where sums take more than T the next wait until these are added. A
+    // part that the group does not have is 0.
+    constexpr unsigned AT_ONCE = 16 / sizeof(Sum), UNROLLED = sizeof(Sum) > sizeof(T) ? 1 : GEMM_GROUP;
+    Sum sums[4][4] = {};
+#pragma unroll UNROLLED
+    for (unsigned some = first; some < first + GEMM_GROUP; some += AT_ONCE) {
+      Quad quads[AT_ONCE][4];
 #pragma unroll
-    for (unsigned some = first; some < first + GEMM_GROUP; some += WIDTH) {
-      Quad quads[WIDTH][4];
-#pragma unroll
-      for (unsigned other = 0; other < WIDTH; ++other) {
+      for (unsigned other = 0; other < AT_ONCE; ++other) {
 #pragma unroll
         for (unsigned i = 0; i < 4; ++i) {
           const Quad *quad = (const Quad *)(level + (some + other) * size + i * 4 * threads);
@@ -411,16 +402,21 @@ __device__ inline bool gemm_split(const Product &product, GemmTileShared<ROWS, P
         }
       }
 #pragma unroll
-      for (unsigned other = 0; other < WIDTH; ++other) {
+      for (unsigned other = 0; other < AT_ONCE; ++other) {
 #pragma unroll
         for (unsigned i = 0; i < 4; ++i) {
 #pragma unroll
-          for (unsigned j = 0; j < 4; ++j) sums[i].v[j] += quads[other][i].v[j];
+          for (unsigned j = 0; j < 4; ++j) sums[i][j] += quads[other][i].v[j];
         }
       }
     }
 #pragma unroll
-    for (unsigned i = 0; i < 4; ++i) *mine(i) = sums[i];
+    for (unsigned i = 0; i < 4; ++i) {
+      Quad quad;
+#pragma unroll
+      for (unsigned j = 0; j < 4; ++j) quad.v[j] = (T)sums[i][j];
+      *mine(i) = quad;
+    }
     level += parts * size;
     counters += groups;
     part = group;
@@ -430,8 +426,10 @@ __device__ inline bool gemm_split(const Product &product, GemmTileShared<ROWS, P
   return true;
 }
 
-// Writes a tile of c [m, n], one element after the other along a row: n is pixels of images one
-// after the other, `pixels` each, as in `gemm_store`. A `bias` [m] or null is added.
+// Writes a tile of c [m, n], one element after the other along a row. Columns are pixels of images one
+// after the other, `pixels` each: element (row, col) belongs at [col / pixels, row, col % pixels] of
+// the output [n / pixels, m, pixels]. A plain matrix is one image of n pixels. A `bias` [m] or null is
+// added.
 template <int ROWS>
 __device__ inline void gemm_tile_store(const T (&tile)[ROWS][GEMM_STRIDE], unsigned m, unsigned n,
                                        unsigned row, unsigned col, unsigned pixels, const T *bias,
@@ -459,41 +457,6 @@ __device__ inline void gemm_tile_store_parameters(const T (&tile)[ROWS][GEMM_STR
       put(grad_weight + (row + i) * weights + column, value, accumulate_weight);
     } else if (column == weights && grad_bias) {
       put(grad_bias + row + i, value, accumulate_bias);
-    }
-  }
-}
-
-// Writes 4 x 4 elements of c [m, n] from (row, col) on. Columns are pixels of images one after the
-// other, `pixels` each: element (row, col) belongs at [col / pixels, row, col % pixels] of the
-// output [n / pixels, m, pixels]. A plain matrix is one image of n pixels.
-__device__ inline void gemm_store(const T (&sum)[4][4], unsigned m, unsigned n, unsigned row,
-                                  unsigned col, unsigned pixels, T *output, int accumulate) {
-  if (col >= n) return;
-  unsigned image = col / pixels, pixel = col % pixels;
-  if (pixels % 4 == 0 && is_pack(output)) {
-    // The four columns lie in one image, and a Quad takes them.
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      if (row + i >= m) return;
-      Quad *slot = (Quad *)(output + (image * m + row + i) * pixels + pixel);
-      Quad quad;
-      if (accumulate) quad = *slot;
-#pragma unroll
-      for (int j = 0; j < 4; ++j) put(&quad.v[j], sum[i][j], accumulate);
-      *slot = quad;
-    }
-    return;
-  }
-#pragma unroll
-  for (int j = 0; j < 4; ++j) {
-    if (col + j >= n) return;
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      if (row + i < m) put(output + (image * m + row + i) * pixels + pixel, sum[i][j], accumulate);
-    }
-    if (++pixel == pixels) {
-      pixel = 0;
-      ++image;
     }
   }
 }

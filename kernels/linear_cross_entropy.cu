@@ -28,8 +28,8 @@ __device__ inline T warp_dot(const T *x, const T *y, unsigned n) {
 //
 // A block owns a row at a time, b, b + gridDim.x, ...: its warps take the classes in turn, a lane
 // every 32nd pack of the features; then one warp has the row's softmax, loss and gradient, which
-// takes the logits' place. The last block adds the blocks' sums, in order. Every block counts for
-// itself the rows that a mean is divided by. 2 * batch * in_features * classes FLOP; reads the
+// takes the logits' place. The last block adds the blocks' sums (`sum_of_blocks`). Every block counts
+// for itself the rows that a mean is divided by. 2 * batch * in_features * classes FLOP; reads the
 // weight once per row, mostly from cache, and the input once.
 extern "C" __global__ void __launch_bounds__(THREADS)
     linear_cross_entropy_forward(LinearCrossEntropyGeometry g,
@@ -37,8 +37,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
                                  const T *__restrict__ weight,   // [classes, in_features]
                                  const T *__restrict__ bias,     // [classes] or null
                                  const int *__restrict__ target, // [batch]
-                                 double *partial_loss,           // [blocks]
-                                 int *partial_correct,           // [blocks]
+                                 Loss *partials,                 // [blocks]
                                  unsigned *counter,              // [1]
                                  T *__restrict__ loss,           // [1]
                                  T *grad_logits,                 // [batch, classes]
@@ -51,8 +50,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   const T scale = g.loss.mean ? T(1) / (T)counted : T(1);
 
   const unsigned lane = threadIdx.x % 32, classes = g.loss.classes;
-  double total = 0; // both in the first warp alone
-  int hits = 0;
+  Loss all = {}; // in the first warp alone
   for (unsigned row = blockIdx.x; row < g.loss.batch; row += gridDim.x) {
     T *logits = grad_logits + row * classes;
     const int class_of_row = target[row];
@@ -61,7 +59,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
       for (unsigned i = threadIdx.x; i < classes; i += THREADS) {
         logits[i] = ignored ? T(0) : NOT_A_NUMBER;
       }
-      if (!ignored) total = NOT_A_NUMBER;
+      if (!ignored) all.loss = NOT_A_NUMBER;
       continue;
     }
     for (unsigned i = threadIdx.x / 32; i < classes; i += THREADS / 32) {
@@ -72,26 +70,14 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     __syncthreads();
     if (threadIdx.x < 32) {
       bool hit;
-      total += row_loss(g.loss, logits, class_of_row, scale, logits, &hit);
-      hits += hit;
+      all.loss += row_loss(g.loss, logits, class_of_row, scale, logits, &hit);
+      all.correct += hit;
     }
   }
-  if (threadIdx.x == 0) {
-    partial_loss[blockIdx.x] = total;
-    partial_correct[blockIdx.x] = hits;
+  if (sum_of_blocks(all, partials, blockIdx.x, gridDim.x, counter)) {
+    *loss = (T)all.loss * scale;
+    *correct = (int)all.correct;
   }
-  if (!is_last_block(counter, gridDim.x)) return;
-  total = 0;
-  hits = 0;
-  for (unsigned block = threadIdx.x; block < gridDim.x; block += THREADS) {
-    total += partial_loss[block];
-    hits += partial_correct[block];
-  }
-  total = block_sum(total);
-  hits = block_sum(hits);
-  if (threadIdx.x > 0) return;
-  *loss = (T)total * scale;
-  *correct = hits;
 }
 
 // The gradient of the logits: the loss's own times what comes from above.

@@ -7,13 +7,13 @@
 //
 // A channel's outer * inner elements are cut into chunks of `tiles` tiles of REDUCE_TILE. Block
 // (channel c, chunk h), numbered c * chunks + h, adds one chunk: neighbouring threads read
-// neighbouring elements. A single chunk is the result; of several, channel_sum_reduce adds the
-// partial sums in order. Reads x once.
+// neighbouring elements. The last block of a channel adds its chunks (`sum_of_blocks`). Reads x once.
 extern "C" __global__ void __launch_bounds__(THREADS)
     channel_sum(ChannelGeometry g, unsigned chunks, unsigned tiles, T scale,
-                const T *__restrict__ x,         // [outer, channels, inner]
-                double *__restrict__ partials,   // [channels, chunks]
-                T *__restrict__ sums,            // [channels]
+                const T *__restrict__ x, // [outer, channels, inner]
+                double *partials,        // [channels, chunks]
+                unsigned *counters,      // [channels]
+                T *__restrict__ sums,    // [channels]
                 int accumulate) {
   const unsigned channel = blockIdx.x / chunks, chunk = blockIdx.x % chunks;
   const unsigned count = g.outer * g.inner;
@@ -31,52 +31,68 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     total += sum;
   }
   total = block_sum(total);
-  if (threadIdx.x > 0) return;
-  if (chunks == 1) {
+  if (sum_of_blocks(total, partials + channel * chunks, chunk, chunks, counters + channel)) {
     put(sums + channel, scale * (T)total, accumulate);
-  } else {
-    partials[blockIdx.x] = total;
   }
+}
+
+// The sum of column `column` of x [rows, columns], in the threads with threadIdx.y 0. The block is
+// COLUMN_THREADS columns wide and ROW_THREADS high: thread (x, y) adds rows y, y + ROW_THREADS, ...
+// of the rows begin .. end, in tiles of REDUCE_ITEMS rows in X, then the y are added in order.
+// Reads are coalesced along a row.
+#define COLUMN_THREADS 32u
+#define ROW_THREADS 8u
+
+template <class X>
+__device__ inline double column_sum(const X *x, unsigned columns, unsigned column, unsigned begin,
+                                    unsigned end) {
+  __shared__ double sums[ROW_THREADS][COLUMN_THREADS];
+  double total = 0;
+  if (column < columns) {
+    const X *next = x + (size_t)(begin + threadIdx.y) * columns + column;
+    const size_t step = (size_t)ROW_THREADS * columns;
+    for (unsigned row = begin + threadIdx.y; row < end; row += ROW_THREADS * REDUCE_ITEMS) {
+      X sum = 0;
+#pragma unroll
+      for (unsigned item = 0; item < REDUCE_ITEMS; ++item) {
+        if (row + item * ROW_THREADS < end) sum += *next;
+        next += step;
+      }
+      total += sum;
+    }
+  }
+  sums[threadIdx.y][threadIdx.x] = total;
+  __syncthreads();
+  if (threadIdx.y > 0) return 0;
+  total = 0;
+#pragma unroll
+  for (unsigned y = 0; y < ROW_THREADS; ++y) total += sums[y][threadIdx.x];
+  return total;
 }
 
 // The same for inner == 1, where a channel is a column of x [outer, channels] and neighbouring
 // elements belong to neighbouring channels.
 //
 // Block (columns b, chunk h), numbered b * chunks + h, adds `rows` rows of 32 columns
-// (`column_sum`). Reads x once.
+// (`column_sum`); the last block of these columns adds their chunks in the same way. Reads x once.
 extern "C" __global__ void __launch_bounds__(256)
     channel_sum_columns(ChannelGeometry g, unsigned chunks, unsigned rows, T scale,
-                        const T *__restrict__ x,       // [outer, channels]
-                        double *__restrict__ partials, // [channels, chunks]
-                        T *__restrict__ sums,          // [channels]
+                        const T *__restrict__ x, // [outer, channels]
+                        double *partials,        // [chunks, channels]
+                        unsigned *counters,      // [ceil(channels / 32)]
+                        T *__restrict__ sums,    // [channels]
                         int accumulate) {
-  const unsigned channel = blockIdx.x / chunks * COLUMN_THREADS + threadIdx.x;
-  const unsigned chunk = blockIdx.x % chunks;
+  const unsigned columns = blockIdx.x / chunks, chunk = blockIdx.x % chunks;
+  const unsigned channel = columns * COLUMN_THREADS + threadIdx.x;
+  const bool is_mine = threadIdx.y == 0 && channel < g.channels;
   const unsigned begin = chunk * rows, end = min(begin + rows, g.outer);
-  const double total = column_sum(x, g.channels, channel, begin, end);
-  if (threadIdx.y > 0 || channel >= g.channels) return;
-  if (chunks == 1) {
-    put(sums + channel, scale * (T)total, accumulate);
-  } else {
-    partials[channel * chunks + chunk] = total;
+  double total = column_sum(x, g.channels, channel, begin, end);
+  if (chunks > 1) {
+    if (is_mine) partials[chunk * g.channels + channel] = total;
+    if (!is_last_block(counters + columns, chunks)) return;
+    total = column_sum(partials, g.channels, channel, 0, chunks);
   }
-}
-
-// sums[c] = scale * sum over h of partials[c, h].
-//
-// A warp owns one channel: lane l adds partial sums l, l + 32, ..., then the lanes are added.
-extern "C" __global__ void channel_sum_reduce(unsigned channels, unsigned chunks, T scale,
-                                              const double *__restrict__ partials, // [channels, chunks]
-                                              T *__restrict__ sums,                // [channels]
-                                              int accumulate) {
-  const unsigned channel = (blockIdx.x * blockDim.x + threadIdx.x) / 32;
-  if (channel >= channels) return;
-  double total = 0;
-  for (unsigned chunk = threadIdx.x % 32; chunk < chunks; chunk += 32) {
-    total += partials[channel * chunks + chunk];
-  }
-  total = warp_sum(total);
-  if (threadIdx.x % 32 == 0) put(sums + channel, scale * (T)total, accumulate);
+  if (is_mine) put(sums + channel, scale * (T)total, accumulate);
 }
 
 // x[o, c, i] = scale * values[c].

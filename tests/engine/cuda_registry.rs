@@ -151,6 +151,11 @@ fn shared_sums() -> Vec<(Case, &'static [usize])> {
         let inputs = inputs.map(|shape| (shape.to_vec(), Fill::Normal(1.0))).to_vec();
         Case { op: Op::LinearRelu { drop: None }, inputs }
     };
+    let plain = |op: Op, shapes: &[&[usize]]| {
+        let normal = |shape: &&[usize]| (shape.to_vec(), Fill::Normal(1.0));
+        Case { op, inputs: shapes.iter().map(normal).collect() }
+    };
+    let targets = (0..300).map(|row| row % 7).collect();
     vec![
         // The first convolution of the network: sums in three levels, for 25 filters.
         (block([8, 1, 28, 28], 25), &[1, 2, 3, 4]),
@@ -159,6 +164,20 @@ fn shared_sums() -> Vec<(Case, &'static [usize])> {
         (hidden(33, 1500, 24), &[]),
         // Two products in one launch.
         (hidden(300, 130, 24), &[0, 1]),
+        (plain(Op::Matmul, &[&[40, 3000], &[3000, 70]]), &[]),
+        (
+            plain(Op::Conv2d(Conv2dOptions::default()), &[&[9, 5, 28, 28], &[40, 5, 3, 3], &[40]]),
+            &[1],
+        ),
+        (plain(Op::Sum, &[&[300_001]]), &[]),
+        // Sums of columns: what is added to every row.
+        (plain(Op::Add, &[&[5000, 70], &[70]]), &[1]),
+        // The statistics and the sums of the backward pass.
+        (plain(Op::BatchNorm2dTrain { eps: 1e-5 }, &[&[33, 5, 28, 28], &[5], &[5]]), &[1, 2]),
+        (
+            plain(Op::CrossEntropy { target: targets, options: Default::default() }, &[&[300, 7]]),
+            &[],
+        ),
     ]
 }
 

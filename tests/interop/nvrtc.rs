@@ -52,7 +52,7 @@ fn kernels_compile_without_a_warning_or_spill() {
             .find(|line| !line.starts_with("ptxas") || line.to_lowercase().contains("warning"));
         assert_eq!(complaint, None, "{what}:\n{}", file.log);
         let uses = file.uses();
-        let kernels: Vec<_> = uses.keys().copied().collect();
+        let kernels: Vec<_> = uses.keys().map(|&name| name.to_owned()).collect();
         let text = fs::read_to_string(Path::new(ROOT).join(&file.file)).unwrap();
         let mut expected: Vec<_> = kernels_of(&text).into_iter().map(|(name, _)| name).collect();
         expected.sort();
@@ -181,9 +181,15 @@ ptxas info    : Used 14 registers, used 0 barriers, 400 bytes cmem[0]";
 fn a_kernel_is_described_by_the_comment_above_it() {
     let text = "// y = x,\n// or y += x; slowly. More.\n//\n// Who owns what.\n\
                 extern \"C\" __global__ void __launch_bounds__(256)\n    first(unsigned n) {}\n\n\
-                // Of a helper.\nint helper();\n\nextern \"C\" __global__ void second() {}\n";
-    let expected = [("first", "y = x, or y += x".to_owned()), ("second", String::new())];
-    assert_eq!(kernels_of(text), expected);
+                // Of a helper.\nint helper();\n\nextern \"C\" __global__ void second() {}\n\
+                // z = a b. Tiles.\nGEMM_KERNEL(third,\n            (unsigned n), { n = 0; })\n";
+    let expected = [
+        ("first", "y = x, or y += x"),
+        ("second", ""),
+        ("third", "z = a b"),
+        ("third_few", "The same with tiles of 32 rows"),
+    ];
+    assert_eq!(kernels_of(text), expected.map(|(name, computes)| (name.into(), computes.into())));
 }
 
 /// What NVRTC made of all kernels.
@@ -413,9 +419,9 @@ impl Compilation {
             let kernels = kernels_of(&source).into_iter().filter(|(kernel, _)| is_listed(kernel));
             rows.extend(kernels.map(|(kernel, computes)| Row {
                 file: name,
-                kernel: kernel.to_owned(),
+                uses: uses.iter().map(|uses| uses[&*kernel]).collect(),
+                kernel,
                 computes,
-                uses: uses.iter().map(|uses| uses[kernel]).collect(),
             }));
         }
         rows
@@ -602,13 +608,24 @@ fn before(line: &str, what: &str) -> Option<u32> {
 }
 
 /// The kernels of a file, and how the comment above each begins: its first sentence, or half.
-fn kernels_of(text: &str) -> Vec<(&str, String)> {
+fn kernels_of(text: &str) -> Vec<(String, String)> {
     let mut kernels = Vec::new();
     let mut comment = Vec::new();
     let mut rest = text;
     for line in text.lines() {
         if let Some(words) = line.strip_prefix("//") {
             comment.push(words.trim());
+            continue;
+        }
+        let computes = comment.join(" ");
+        comment.clear();
+        let computes = computes.split(". ").next().unwrap_or_default();
+        let computes = computes.split("; ").next().unwrap_or_default().trim_end_matches('.');
+        if let Some(parameters) = line.strip_prefix("GEMM_KERNEL(") {
+            // Of `gemm.cuh`: two kernels.
+            let name = parameters.split(',').next().expect("it has a name");
+            kernels.push((name.to_owned(), computes.to_owned()));
+            kernels.push((format!("{name}_few"), "The same with tiles of 32 rows".to_owned()));
         } else if line.starts_with("extern \"C\" __global__") {
             rest = &rest[rest.find("__global__ void").expect("it returns nothing")..];
             let open = rest.find("(").expect("it has parameters");
@@ -619,13 +636,7 @@ fn kernels_of(text: &str) -> Vec<(&str, String)> {
             };
             let name = rest[..open].rsplit(|c: char| c.is_whitespace() || c == ')').next();
             rest = &rest[open..];
-            let computes = comment.join(" ");
-            let computes = computes.split(". ").next().unwrap_or_default();
-            let computes = computes.split("; ").next().unwrap_or_default().trim_end_matches('.');
-            kernels.push((name.expect("it has a name"), computes.to_owned()));
-            comment.clear();
-        } else {
-            comment.clear();
+            kernels.push((name.expect("it has a name").to_owned(), computes.to_owned()));
         }
     }
     kernels

@@ -232,7 +232,7 @@ impl Cuda {
     }
 
     /// As [`Cuda::kernel`], from a module of its own whose `GEOMETRY` is `constants`, where the device
-    /// was asked to specialise.
+    /// was asked to specialise and the file reads them.
     ///
     /// # Errors
     /// As [`Cuda::kernel`].
@@ -279,7 +279,8 @@ impl Cuda {
             (Scalar::Float, Some(Product::Convolution)) => self.precisions().convolution,
             (Scalar::Float, Some(Product::Matmul)) => self.precisions().matmul,
         };
-        let constants = if self.0.specialise.get() { constants } else { &[] };
+        let specialises = self.0.specialise.get() && sources::reads_geometry(file);
+        let constants = if specialises { constants } else { &[] };
         let constants = Constants::new(constants).ok_or_else(|| {
             self.error(format!("kernels/{file}.cu: too many constants: {}", constants.len()))
         })?;

@@ -62,6 +62,7 @@ pub use precompile::{CompiledFile, compile_all};
 pub use probe::{
     GpuInfo, MINIMUM_CAPABILITY, NoGpu, NvrtcInfo, driver_version, gpus, nvrtc_info, probe,
 };
+pub(crate) use stream::COUNTERS;
 pub(crate) use tuning::Tuning;
 
 use super::{Device, Memory, Precisions};

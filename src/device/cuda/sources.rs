@@ -129,6 +129,15 @@ pub(super) fn product(name: &str) -> Option<Product> {
     with_products.contains(&name).then_some(product)
 }
 
+/// Whether the file called `name` has something to gain from constants: it reads `GEOMETRY`.
+pub(super) fn reads_geometry(name: &str) -> bool {
+    static READING: OnceLock<Vec<&str>> = OnceLock::new();
+    let reading = READING.get_or_init(|| {
+        sources().iter().filter(|s| s.text.contains("GEOMETRY")).map(|s| s.name).collect()
+    });
+    reading.contains(&name)
+}
+
 /// Whether a text includes `mma.cuh`, itself or through other headers.
 fn includes_mma(text: &str) -> bool {
     let names = text.lines().filter_map(|line| line.strip_prefix("#include \"")?.split('"').next());
@@ -160,6 +169,31 @@ mod tests {
             ("nothing", None),
         ] {
             assert_eq!(product(name), expected, "{name}");
+        }
+    }
+
+    /// The kernels of a file by the text from their name on, that of helpers behind them included.
+    fn kernels(text: &'static str) -> impl Iterator<Item = &'static str> {
+        let starts = ["\nextern \"C\" __global__", "\nGEMM_KERNEL("];
+        let mut at: Vec<_> = starts.iter().flat_map(|s| text.match_indices(s)).collect();
+        at.sort_unstable();
+        let ends: Vec<_> = at.iter().skip(1).map(|&(end, _)| end).chain([text.len()]).collect();
+        at.into_iter().zip(ends).map(|((start, _), end)| &text[start..end])
+    }
+
+    #[test]
+    fn every_kernel_of_a_file_that_is_specialised_reads_its_constants() {
+        let files: Vec<_> = sources().iter().filter(|s| reads_geometry(s.name)).collect();
+        let names: Vec<_> = files.iter().map(|source| source.name).collect();
+        assert_eq!(names, ["conv2d", "conv_block"]);
+        for source in files {
+            let kernels: Vec<_> = kernels(source.text).collect();
+            assert!(kernels.len() >= 3, "{}: {}", source.file, kernels.len());
+            for kernel in kernels {
+                // Its body alone: up to the first line that ends it.
+                let body = kernel.split_inclusive("\n}").next().unwrap_or_default();
+                assert!(body.contains("specialise("), "{}:{body}", source.file);
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::device::cuda::{CudaView, CudaViewMut, THREADS, grid, pack_grid};
 use crate::device::{Cost, Cuda, Memory};
 use crate::dtype::Float;
 use crate::ops::sum::ChannelGeometry;
-use crate::ops::sum::cuda::{Chunks, warp_grid};
+use crate::ops::sum::cuda::Chunks;
 
 const FILE: &str = "batch_norm2d";
 
@@ -21,44 +21,26 @@ impl<T: Float> BatchNorm2dKernels<T> for Cuda {
         invstd: CudaViewMut<'_, T>,
         running: Option<Running<'_, Self, T>>,
     ) -> Result<()> {
-        let channels = geometry.channels;
-        let chunks = Chunks::of_channel(geometry);
-        let mut partials = self.alloc::<f64>(chunks.partials(geometry, 3))?;
+        let geometry = geometry.summed();
+        let chunks = Chunks::of_channels(&geometry);
+        let mut partials = self.alloc::<f64>(chunks.partials(geometry.channels, 3))?;
         let momentum = running.as_ref().map_or(T::zero(), |running| running.momentum);
         let (running_mean, running_var) = running.map(|r| (r.mean, r.var)).unzip();
-        let (mean, later_mean) = chunks.split(Some(mean));
-        let (invstd, later_invstd) = chunks.split(Some(invstd));
-        let (running_mean, later_running_mean) = chunks.split(running_mean);
-        let (running_var, later_running_var) = chunks.split(running_var);
         self.kernel::<T>(FILE, "batch_norm2d_statistics")?
-            .cost(statistics_cost::<T>(geometry).moving::<f64>(chunks.partials(geometry, 3) as u64))
-            .value(*geometry)
+            .cost(statistics_cost::<T>(&geometry) + chunks.cost(geometry.channels, 3))
+            .value(geometry)
             .value(chunks.count)
             .value(chunks.units)
             .value(eps)
             .value(momentum)
             .input(input)
             .output(Self::view_mut(&mut partials))
-            .optional_output(mean)
-            .optional_output(invstd)
+            .counters(chunks.counters())
+            .output(mean)
+            .output(invstd)
             .optional_output(running_mean)
             .optional_output(running_var)
-            .launch([channels * chunks.count, 1, 1], [THREADS, 1, 1])?;
-        if chunks.count == 1 {
-            return Ok(());
-        }
-        self.kernel::<T>(FILE, "batch_norm2d_statistics_reduce")?
-            .cost(chunks.reduce_cost(geometry, 3))
-            .value(channels)
-            .value(chunks.count)
-            .value(eps)
-            .value(momentum)
-            .input(Self::view(&partials))
-            .optional_output(later_mean)
-            .optional_output(later_invstd)
-            .optional_output(later_running_mean)
-            .optional_output(later_running_var)
-            .launch(warp_grid(channels), [THREADS, 1, 1])
+            .launch(chunks.grid(), [THREADS, 1, 1])
     }
 
     fn batch_norm2d_invstd(
@@ -109,18 +91,13 @@ impl<T: Float> BatchNorm2dKernels<T> for Cuda {
         grad_output: CudaView<'_, T>,
         gradients: BatchNorm2dGradients<'_, Self, T>,
     ) -> Result<()> {
-        let channels = geometry.channels;
-        let chunks = Chunks::of_channel(geometry);
-        let mut partials = self.alloc::<f64>(chunks.partials(geometry, 2))?;
-        let mut sums = self.alloc::<T>(2 * channels as usize)?;
-        let (grad_weight, later_grad_weight) = chunks.split(gradients.weight);
-        let (grad_bias, later_grad_bias) = chunks.split(gradients.bias);
+        let geometry = geometry.summed();
+        let chunks = Chunks::of_channels(&geometry);
+        let mut partials = self.alloc::<f64>(chunks.partials(geometry.channels, 2))?;
+        let mut sums = self.alloc::<T>(2 * geometry.channels as usize)?;
         self.kernel::<T>(FILE, "batch_norm2d_backward_sums")?
-            .cost(
-                backward_sums_cost::<T>(geometry)
-                    .moving::<f64>(chunks.partials(geometry, 2) as u64),
-            )
-            .value(*geometry)
+            .cost(backward_sums_cost::<T>(&geometry) + chunks.cost(geometry.channels, 2))
+            .value(geometry)
             .value(chunks.count)
             .value(chunks.units)
             .input(input)
@@ -128,26 +105,15 @@ impl<T: Float> BatchNorm2dKernels<T> for Cuda {
             .input(invstd)
             .input(grad_output)
             .output(Self::view_mut(&mut partials))
+            .counters(chunks.counters())
             .output(Self::view_mut(&mut sums))
-            .optional_gradient(grad_weight)
-            .optional_gradient(grad_bias)
-            .launch([channels * chunks.count, 1, 1], [THREADS, 1, 1])?;
-        if chunks.count != 1 {
-            self.kernel::<T>(FILE, "batch_norm2d_backward_reduce")?
-                .cost(chunks.reduce_cost(geometry, 2))
-                .value(channels)
-                .value(chunks.count)
-                .input(invstd)
-                .input(Self::view(&partials))
-                .output(Self::view_mut(&mut sums))
-                .optional_gradient(later_grad_weight)
-                .optional_gradient(later_grad_bias)
-                .launch(warp_grid(channels), [THREADS, 1, 1])?;
-        }
+            .optional_gradient(gradients.weight)
+            .optional_gradient(gradients.bias)
+            .launch(chunks.grid(), [THREADS, 1, 1])?;
         let Some(grad_input) = gradients.input else { return Ok(()) };
         self.kernel::<T>(FILE, "batch_norm2d_backward_input")?
-            .cost(backward_input_cost::<T>(geometry))
-            .value(*geometry)
+            .cost(backward_input_cost::<T>(&geometry))
+            .value(geometry)
             .value(i32::from(batch_statistics))
             .input(input)
             .input(mean)

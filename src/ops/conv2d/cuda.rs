@@ -1,25 +1,86 @@
 use super::{Conv2dGeometry, Conv2dKernels};
 use crate::Result;
-use crate::device::cuda::{CudaView, CudaViewMut};
+use crate::device::cuda::{CudaBuffer, CudaView, CudaViewMut, Launch};
 use crate::device::{Cuda, Memory, Output};
 use crate::dtype::Float;
-use crate::ops::matmul::cuda::{Tiling, reduce_cost, reduce_grid};
-use crate::ops::sum::cuda::COLUMN_BLOCK;
+use crate::ops::matmul::cuda::{Split, Tiling};
 
 const FILE: &str = "conv2d";
 
-/// The tiling of an `[m, n]` result, and the name of the kernel with such tiles: of 64 rows, or of
-/// 32 where those leave less of the last tile empty.
-pub(crate) fn tiling(
-    m: u32,
-    n: u32,
-    many: &'static str,
-    few: &'static str,
-) -> (Tiling, &'static str) {
-    if m.next_multiple_of(32) < m.next_multiple_of(64) {
-        (Tiling::new(32, m, n), few)
-    } else {
-        (Tiling::new(64, m, n), many)
+/// One of a convolution's products, cut into tiles and slices, for the kernels that `GEMM_KERNEL` of
+/// `gemm.cuh` defines.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Product {
+    /// The kernel's.
+    pub(crate) name: &'static str,
+    pub(crate) block: [u32; 3],
+    split: Split,
+}
+
+impl Product {
+    /// An `[m, n]` result whose sums have `k` elements. `names` are those of the kernel with tiles of 64
+    /// rows, and of that with 32 for where 64 leave more of the last tile empty.
+    pub(crate) fn new([many, few]: [&'static str; 2], [m, n, k]: [u32; 3]) -> Self {
+        let is_few = m.next_multiple_of(32) < m.next_multiple_of(64);
+        let (rows, name) = if is_few { (32, few) } else { (64, many) };
+        let tiling = Tiling::new(rows, m, n).sliced(k);
+        Self { name, block: tiling.block(), split: Split::from(tiling) }
+    }
+
+    pub(crate) fn grid(&self) -> [u32; 3] {
+        [self.split.blocks(), 1, 1]
+    }
+
+    /// Room for the sums of slices.
+    pub(crate) fn partials<T: Float>(&self, device: &Cuda) -> Result<CudaBuffer<T>> {
+        device.alloc(self.split.partials(self.block[0]))
+    }
+
+    /// Gives `launch` what all these kernels take first.
+    pub(crate) fn begin<'a, T: Float>(
+        &self,
+        launch: Launch<'a>,
+        conv: &Conv2dGeometry,
+        partials: &'a mut CudaBuffer<T>,
+        [a, b]: [CudaView<'a, T>; 2],
+    ) -> Launch<'a> {
+        launch
+            .cost(conv.cost::<T>() + self.split.cost::<T>(self.block[0]))
+            .value(*conv)
+            .value(self.split)
+            .output(Cuda::view_mut(partials))
+            .counters(self.split.counters())
+            .input(a)
+            .input(b)
+    }
+}
+
+impl Conv2dGeometry {
+    /// Taps of a filter, over all channels.
+    pub(crate) fn taps(&self) -> u32 {
+        self.in_channels * self.kernel_size[0] * self.kernel_size[1]
+    }
+
+    /// Output pixels of the batch.
+    pub(crate) fn out_pixels(&self) -> u32 {
+        self.batch * self.out_height * self.out_width
+    }
+
+    /// The product that is the output, by kernels of these names.
+    pub(crate) fn forward_product(&self, names: [&'static str; 2]) -> Product {
+        Product::new(names, [self.out_channels, self.out_pixels(), self.taps()])
+    }
+
+    /// The product that is the gradient of the input.
+    pub(crate) fn input_product(&self, names: [&'static str; 2]) -> Product {
+        let pixels = self.batch * self.height * self.width;
+        let summed = self.out_channels * self.kernel_size[0] * self.kernel_size[1];
+        Product::new(names, [self.in_channels, pixels, summed])
+    }
+
+    /// The product that is the gradient of `columns` taps of each filter.
+    pub(crate) fn weight_product(&self, names: [&'static str; 2], columns: u32) -> Product {
+        Product::new(names, [self.out_channels, columns, self.out_pixels()])
     }
 }
 
@@ -32,17 +93,14 @@ impl<T: Float> Conv2dKernels<T> for Cuda {
         bias: Option<CudaView<'_, T>>,
         output: CudaViewMut<'_, T>,
     ) -> Result<()> {
-        let pixels = geometry.batch * geometry.out_height * geometry.out_width;
-        let (tiling, name) =
-            tiling(geometry.out_channels, pixels, "conv2d_forward", "conv2d_forward_few");
-        self.kernel_for::<T>(FILE, name, geometry.constants())?
-            .cost(geometry.cost::<T>())
-            .value(*geometry)
-            .input(input)
-            .input(weight)
+        let product = geometry.forward_product(["conv2d_forward", "conv2d_forward_few"]);
+        let mut partials = product.partials(self)?;
+        let launch = self.kernel_for::<T>(FILE, product.name, geometry.constants())?;
+        product
+            .begin(launch, geometry, &mut partials, [input, weight])
             .optional(bias)
             .output(output)
-            .launch(tiling.grid(), tiling.block())
+            .launch(product.grid(), product.block)
     }
 
     fn conv2d_backward_input(
@@ -52,20 +110,14 @@ impl<T: Float> Conv2dKernels<T> for Cuda {
         weight: CudaView<'_, T>,
         grad_input: Output<'_, Self, T>,
     ) -> Result<()> {
-        let pixels = geometry.batch * geometry.height * geometry.width;
-        let (tiling, name) = tiling(
-            geometry.in_channels,
-            pixels,
-            "conv2d_backward_input",
-            "conv2d_backward_input_few",
-        );
-        self.kernel_for::<T>(FILE, name, geometry.constants())?
-            .cost(geometry.cost::<T>())
-            .value(*geometry)
-            .input(grad_output)
-            .input(weight)
+        let names = ["conv2d_backward_input", "conv2d_backward_input_few"];
+        let product = geometry.input_product(names);
+        let mut partials = product.partials(self)?;
+        let launch = self.kernel_for::<T>(FILE, product.name, geometry.constants())?;
+        product
+            .begin(launch, geometry, &mut partials, [grad_output, weight])
             .gradient(grad_input)
-            .launch(tiling.grid(), tiling.block())
+            .launch(product.grid(), product.block)
     }
 
     fn conv2d_backward_weight(
@@ -75,34 +127,13 @@ impl<T: Float> Conv2dKernels<T> for Cuda {
         grad_output: CudaView<'_, T>,
         grad_weight: Output<'_, Self, T>,
     ) -> Result<()> {
-        let taps = geometry.in_channels * geometry.kernel_size[0] * geometry.kernel_size[1];
-        let (tiling, name) = tiling(
-            geometry.out_channels,
-            taps,
-            "conv2d_backward_weight",
-            "conv2d_backward_weight_few",
-        );
-        let tiling = tiling.sliced(geometry.batch * geometry.out_height * geometry.out_width);
-        let product = self
-            .kernel_for::<T>(FILE, name, geometry.constants())?
-            .value(*geometry)
-            .value(tiling.slice);
-        let product = product.input(input).input(grad_output);
-        let weights = geometry.out_channels * taps;
-        let more = u64::from(tiling.slices - 1) * u64::from(weights);
-        let product = product.cost(geometry.cost::<T>().moving::<T>(more));
-        if tiling.slices == 1 {
-            return product.gradient(grad_weight).launch(tiling.grid(), tiling.block());
-        }
-        let mut partials = self.alloc::<T>(tiling.slices as usize * weights as usize)?;
-        let output = Output { view: Self::view_mut(&mut partials), accumulate: false };
-        product.gradient(output).launch(tiling.grid(), tiling.block())?;
-        self.kernel_for::<T>(FILE, "conv2d_backward_weight_reduce", geometry.constants())?
-            .cost(reduce_cost::<T>(tiling.slices, weights))
-            .value(tiling.slices)
-            .value(weights)
-            .input(Self::view(&partials))
+        let names = ["conv2d_backward_weight", "conv2d_backward_weight_few"];
+        let product = geometry.weight_product(names, geometry.taps());
+        let mut partials = product.partials(self)?;
+        let launch = self.kernel_for::<T>(FILE, product.name, geometry.constants())?;
+        product
+            .begin(launch, geometry, &mut partials, [input, grad_output])
             .gradient(grad_weight)
-            .launch(reduce_grid(weights), COLUMN_BLOCK)
+            .launch(product.grid(), product.block)
     }
 }

@@ -1,13 +1,10 @@
 use super::{ConvBlockGeometry, ConvBlockGradients, ConvBlockInputs, ConvBlockKernels, Normaliser};
 use crate::Result;
-use crate::device::cuda::{CudaBuffer, CudaView, CudaViewMut, Launch, THREADS, Tuning, pack_grid};
+use crate::device::cuda::{CudaBuffer, CudaView, CudaViewMut, THREADS, Tuning, pack_grid};
 use crate::device::{Cuda, Memory, Output};
 use crate::dtype::Float;
 use crate::ops::batch_norm2d::Running;
-use crate::ops::conv2d::Conv2dGeometry;
-use crate::ops::conv2d::cuda::tiling;
 use crate::ops::dropout::DropoutView;
-use crate::ops::matmul::cuda::Split;
 
 const FILE: &str = "conv_block";
 
@@ -39,11 +36,6 @@ fn chunks(geometry: &ConvBlockGeometry) -> u32 {
         .clamp(1, (ENOUGH_BLOCKS / geometry.conv.out_channels).max(1))
 }
 
-/// Taps of a filter in one channel.
-fn taps(conv: &Conv2dGeometry) -> u32 {
-    conv.kernel_size[0] * conv.kernel_size[1]
-}
-
 impl<T: Float> ConvBlockKernels<T> for Cuda {
     type ConvBlockSaved = CudaSaved<T>;
 
@@ -60,23 +52,21 @@ impl<T: Float> ConvBlockKernels<T> for Cuda {
         let ConvBlockGeometry { conv, pool } = geometry;
         let ConvBlockInputs { input, weight, bias, affine } = inputs;
         let channels = conv.out_channels;
-        let pixels = conv.batch * conv.out_height * conv.out_width;
+        let pixels = conv.out_pixels();
         let batch_statistics = matches!(normaliser, Normaliser::Batch(_));
 
         let mut convolved = self.alloc::<T>(geometry.channels().numel())?;
         let parts = 2 * channels as usize * pixels.div_ceil(TILE) as usize;
         let mut parts = self.alloc::<f64>(if batch_statistics { parts } else { 0 })?;
-        let (tiling, name) = tiling(channels, pixels, "conv_block_conv", "conv_block_conv_few");
-        let block = tiling.block();
-        let split = Split::from(tiling.sliced(taps(conv) * conv.in_channels));
-        let mut partials = self.alloc::<T>(split.partials(block[0]))?;
-        product(self, name, geometry, split, block, [input, weight])?
+        let product = conv.forward_product(["conv_block_conv", "conv_block_conv_few"]);
+        let mut partials = product.partials(self)?;
+        let launch = self.kernel_for::<T>(FILE, product.name, &geometry.constants())?;
+        product
+            .begin(launch, conv, &mut partials, [input, weight])
             .optional(bias)
-            .output(Self::view_mut(&mut partials))
-            .counters(split.counters())
             .output(Self::view_mut(&mut convolved))
             .optional_output(batch_statistics.then(|| Self::view_mut(&mut parts)))
-            .launch([split.blocks(), 1, 1], block)?;
+            .launch(product.grid(), product.block)?;
 
         let windows = geometry.windows() as usize;
         let place = if pool.kernel_size[0] * pool.kernel_size[1] <= 256 { 1 } else { 4 };
@@ -186,21 +176,6 @@ impl<T: Float> ConvBlockKernels<T> for Cuda {
     }
 }
 
-/// Begins the launch of one of the convolution's three products, up to its operands.
-fn product<'a, T: Float>(
-    device: &'a Cuda,
-    name: &'static str,
-    geometry: &ConvBlockGeometry,
-    split: Split,
-    block: [u32; 3],
-    [a, b]: [CudaView<'a, T>; 2],
-) -> Result<Launch<'a>> {
-    let conv = &geometry.conv;
-    let launch = device.kernel_for::<T>(FILE, name, &geometry.constants())?;
-    let launch = launch.cost(conv.cost::<T>() + split.cost::<T>(block[0]));
-    Ok(launch.value(*conv).value(split).input(a).input(b))
-}
-
 /// The gradients of the convolution's weight and bias.
 fn backward_parameters<T: Float>(
     device: &Cuda,
@@ -212,20 +187,15 @@ fn backward_parameters<T: Float>(
 ) -> Result<()> {
     let conv = &geometry.conv;
     // The bias is one more column of the weight, whose inputs are 1.
-    let columns = weight.as_ref().map_or(0, |_| conv.in_channels * taps(conv));
-    let columns = columns + u32::from(bias.is_some());
-    let (many, few) = ("conv_block_weight", "conv_block_weight_few");
-    let (tiling, name) = tiling(conv.out_channels, columns, many, few);
-    let tiling = tiling.sliced(conv.batch * conv.out_height * conv.out_width);
-    let block = tiling.block();
-    let split = Split::from(tiling);
-    let mut partials = device.alloc::<T>(split.partials(block[0]))?;
-    product(device, name, geometry, split, block, [input, grad_convolved])?
-        .output(Cuda::view_mut(&mut partials))
-        .counters(split.counters())
+    let columns = weight.as_ref().map_or(0, |_| conv.taps()) + u32::from(bias.is_some());
+    let product = conv.weight_product(["conv_block_weight", "conv_block_weight_few"], columns);
+    let mut partials = product.partials(device)?;
+    let launch = device.kernel_for::<T>(FILE, product.name, &geometry.constants())?;
+    product
+        .begin(launch, conv, &mut partials, [input, grad_convolved])
         .optional_gradient(weight)
         .optional_gradient(bias)
-        .launch([split.blocks(), 1, 1], block)
+        .launch(product.grid(), product.block)
 }
 
 /// The gradient of the convolution's input.
@@ -237,15 +207,11 @@ fn backward_input<T: Float>(
     grad_input: Output<'_, Cuda, T>,
 ) -> Result<()> {
     let conv = &geometry.conv;
-    let pixels = conv.batch * conv.height * conv.width;
-    let (many, few) = ("conv_block_input", "conv_block_input_few");
-    let (tiling, name) = tiling(conv.in_channels, pixels, many, few);
-    let block = tiling.block();
-    let split = Split::from(tiling.sliced(conv.out_channels * taps(conv)));
-    let mut partials = device.alloc::<T>(split.partials(block[0]))?;
-    product(device, name, geometry, split, block, [grad_convolved, weight])?
-        .output(Cuda::view_mut(&mut partials))
-        .counters(split.counters())
+    let product = conv.input_product(["conv_block_input", "conv_block_input_few"]);
+    let mut partials = product.partials(device)?;
+    let launch = device.kernel_for::<T>(FILE, product.name, &geometry.constants())?;
+    product
+        .begin(launch, conv, &mut partials, [grad_convolved, weight])
         .gradient(grad_input)
-        .launch([split.blocks(), 1, 1], block)
+        .launch(product.grid(), product.block)
 }

@@ -6,8 +6,10 @@ use crate::dtype::Float;
 
 const FILE: &str = "cross_entropy";
 
-/// Rows that one block takes: four to a warp. A training batch is one block, and needs no second
-/// kernel.
+/// What a `Loss` of `cross_entropy.cuh` is as long as, in `f64`s.
+pub(crate) const LOSS: usize = 2;
+
+/// Rows that one block takes: four to a warp. A training batch is one block, or a few.
 const ROWS_PER_BLOCK: u32 = 32;
 /// The most blocks, each of which counts all targets for itself.
 const MAX_BLOCKS: u32 = 128;
@@ -24,34 +26,19 @@ impl<T: Float> CrossEntropyKernels<T> for Cuda {
     ) -> Result<()> {
         // One block at least: the loss of no rows is written too.
         let blocks = geometry.batch.div_ceil(ROWS_PER_BLOCK).clamp(1, MAX_BLOCKS);
-        let partials = if blocks == 1 { 0 } else { blocks as usize };
-        let mut partial_loss = self.alloc::<f64>(partials)?;
-        let mut partial_correct = self.alloc::<i32>(partials)?;
-        let (mut loss, mut correct) = (loss, correct);
+        let partials = if blocks == 1 { 0 } else { LOSS * blocks as usize };
+        let mut partials = self.alloc::<f64>(partials)?;
         self.kernel::<T>(FILE, "cross_entropy_forward")?
             .cost(geometry.cost::<T>())
             .value(*geometry)
             .input(logits)
             .input(target)
-            .output(Self::view_mut(&mut partial_loss))
-            .output(Self::view_mut(&mut partial_correct))
-            .output(Self::reborrow(&mut loss))
-            .output(grad_logits)
-            .output(Self::reborrow(&mut correct))
-            .launch([blocks, 1, 1], [THREADS, 1, 1])?;
-        if blocks == 1 {
-            return Ok(());
-        }
-        self.kernel::<T>(FILE, "cross_entropy_reduce")?
-            .cost(Cost::elementwise::<f64>(partials, 1, 1).moving::<i32>(partials as u64))
-            .value(*geometry)
-            .value(blocks)
-            .input(target)
-            .input(Self::view(&partial_loss))
-            .input(Self::view(&partial_correct))
+            .output(Self::view_mut(&mut partials))
+            .counters(1)
             .output(loss)
+            .output(grad_logits)
             .output(correct)
-            .launch([1, 1, 1], [THREADS, 1, 1])
+            .launch([blocks, 1, 1], [THREADS, 1, 1])
     }
 
     fn cross_entropy_backward(

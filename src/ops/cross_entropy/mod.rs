@@ -1,7 +1,7 @@
 //! Softmax and cross-entropy in one pass, from logits.
 
 mod cpu;
-mod cuda;
+pub(crate) mod cuda;
 
 pub(crate) use cpu::{argmax, sum_of_exponentials};
 

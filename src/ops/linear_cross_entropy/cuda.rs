@@ -3,6 +3,7 @@ use crate::Result;
 use crate::device::cuda::{CudaView, CudaViewMut, THREADS};
 use crate::device::{Cuda, Memory};
 use crate::dtype::Float;
+use crate::ops::cross_entropy::cuda::LOSS;
 use crate::ops::linear::LinearGradients;
 use crate::ops::linear::cuda::backward;
 
@@ -25,8 +26,7 @@ impl<T: Float> LinearCrossEntropyKernels<T> for Cuda {
     ) -> Result<()> {
         // One block at least: the loss of no rows is written too.
         let blocks = geometry.loss.batch.clamp(1, MAX_BLOCKS);
-        let mut partial_loss = self.alloc::<f64>(blocks as usize)?;
-        let mut partial_correct = self.alloc::<i32>(blocks as usize)?;
+        let mut partials = self.alloc::<f64>(LOSS * blocks as usize)?;
         self.kernel::<T>(FILE, "linear_cross_entropy_forward")?
             .cost(geometry.linear().cost::<T>() + geometry.loss.cost::<T>())
             .value(*geometry)
@@ -34,8 +34,7 @@ impl<T: Float> LinearCrossEntropyKernels<T> for Cuda {
             .input(weight)
             .optional(bias)
             .input(target)
-            .output(Self::view_mut(&mut partial_loss))
-            .output(Self::view_mut(&mut partial_correct))
+            .output(Self::view_mut(&mut partials))
             .counters(1)
             .output(loss)
             .output(grad_logits)

@@ -3,7 +3,6 @@ use crate::Result;
 use crate::device::cuda::{CudaView, Tuning};
 use crate::device::{Cost, Cuda, Memory, Output};
 use crate::dtype::Float;
-use crate::ops::sum::cuda::COLUMN_BLOCK;
 
 const FILE: &str = "matmul";
 
@@ -15,8 +14,8 @@ const DEPTH: u32 = 16;
 /// Threads of a warp.
 const WARP: u32 = 32;
 
-/// How a product is cut for `gemm` of `gemm.cuh`: into tiles of the result, and where these are few
-/// and the sum is long, the sum into slices.
+/// How a product is cut for `gemm.cuh`: into tiles of the result, and where these are few and the sum
+/// is long, the sum into slices.
 pub(crate) struct Tiling {
     /// Tiles of the result, one block each.
     pub(crate) tiles: u32,
@@ -44,17 +43,13 @@ impl Tiling {
         Self { slices: k.div_ceil(slice).max(1), slice, ..self }
     }
 
-    pub(crate) fn grid(&self) -> [u32; 3] {
-        [self.tiles, self.slices, 1]
-    }
-
     pub(crate) fn block(&self) -> [u32; 3] {
         [self.threads, 1, 1]
     }
 }
 
-/// A [`Tiling`] whose slices the same kernel adds up, `GemmSplit` of `gemm.cuh`. The default is a
-/// product that is not wanted: it has no blocks.
+/// A [`Tiling`] as kernels take it, `GemmSplit` of `gemm.cuh`. The default is a product that is not
+/// wanted: it has no blocks.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
 pub(crate) struct Split {
@@ -101,17 +96,6 @@ impl From<Tiling> for Split {
     }
 }
 
-/// The grid that adds the slices of a result of `elements` with blocks of [`COLUMN_BLOCK`].
-pub(crate) fn reduce_grid(elements: u32) -> [u32; 3] {
-    [elements.div_ceil(COLUMN_BLOCK[0]), 1, 1]
-}
-
-/// Of adding the slices of a result of `elements`.
-pub(crate) fn reduce_cost<T>(slices: u32, elements: u32) -> Cost {
-    let slices = u64::from(slices);
-    Cost::elementwise::<T>(elements as usize, slices + 1, slices)
-}
-
 impl<T: Float> MatmulKernels<T> for Cuda {
     fn matmul(
         &self,
@@ -129,26 +113,19 @@ impl<T: Float> MatmulKernels<T> for Cuda {
             (true, true) => "matmul_tt",
         };
         let tiling = Tiling::new(ROWS, m, n).sliced(k);
-        let product = self.kernel::<T>(FILE, name)?.value(*geometry).value(tiling.slice);
-        let elements = m * n;
-        let more = u64::from(tiling.slices - 1) * u64::from(elements);
-        let cost = geometry.cost::<T>().moving::<T>(more);
-        let product = product.input(a).input(b).cost(cost);
-        if tiling.slices == 1 {
-            let product = product.optional(bias).gradient(c);
-            return product.launch(tiling.grid(), tiling.block());
-        }
-        let mut partials = self.alloc::<T>(tiling.slices as usize * elements as usize)?;
-        let output = Output { view: Self::view_mut(&mut partials), accumulate: false };
-        product.optional::<T>(None).gradient(output).launch(tiling.grid(), tiling.block())?;
-        self.kernel::<T>(FILE, "matmul_reduce")?
-            .cost(reduce_cost::<T>(tiling.slices, elements))
-            .value(tiling.slices)
-            .value(elements)
-            .value(n)
-            .input(Self::view(&partials))
+        let block = tiling.block();
+        let split = Split::from(tiling);
+        let mut partials = self.alloc::<T>(split.partials(block[0]))?;
+        self.kernel::<T>(FILE, name)?
+            .cost(geometry.cost::<T>() + split.cost::<T>(block[0]))
+            .value(*geometry)
+            .value(split)
+            .input(a)
+            .input(b)
             .optional(bias)
+            .output(Self::view_mut(&mut partials))
+            .counters(split.counters())
             .gradient(c)
-            .launch(reduce_grid(elements), COLUMN_BLOCK)
+            .launch([split.blocks(), 1, 1], block)
     }
 }
