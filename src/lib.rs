@@ -1,7 +1,7 @@
 //! A deep-learning engine from scratch: tensors, a tape, and devices whose kernels are our own.
 //!
 //! ```
-//! use signet::{Cpu, Tape, Tensor, layers};
+//! use signet::{Cpu, Tensor, layers};
 //! use signet::nn::{Linear, Module, ReLU, Sequential};
 //! use signet::ops::cross_entropy::cross_entropy;
 //! use signet::optim::{Adam, AdamOptions, Optimizer};
@@ -16,8 +16,7 @@
 //! let y = Tensor::from_slice(&device, &[0, 1, 1, 0], [4])?;
 //! let mut last = f32::INFINITY;
 //! for _ in 0..100 {
-//!     let tape = Tape::new();
-//!     let output = model.forward(&tape.input(&x))?;
+//!     let output = model.forward(&x)?;
 //!     let (loss, _correct) = cross_entropy(&output, &y, &Default::default())?;
 //!     optimizer.zero_grad();
 //!     loss.backward()?;
@@ -48,7 +47,7 @@
 //! | module | subject |
 //! |---|---|
 //! | [`Tensor`], [`Shape`], [`dtype`] | values on a device |
-//! | [`Tape`] | what was computed, and its gradients |
+//! | [`Tensor::backward`], [`no_grad`], [`Arena`] | what was computed, and its gradients |
 //! | [`ops`] | the operations, one folder each |
 //! | [`device`] | what a device is, and the two there are |
 //! | [`nn`], [`optim`] | layers, models, optimizers, schedules |
@@ -67,7 +66,7 @@
 #[cfg(test)]
 extern crate self as signet;
 
-mod arena;
+mod autograd;
 pub mod bench;
 pub mod checkpoint;
 #[cfg(feature = "cli")]
@@ -77,8 +76,6 @@ pub mod device;
 pub mod dtype;
 mod error;
 mod files;
-mod gradcheck;
-mod gradients;
 pub mod metrics;
 pub mod nn;
 pub mod onnx;
@@ -94,18 +91,16 @@ pub mod rng;
 pub mod serve;
 mod shape;
 mod spread;
-mod tape;
 mod tensor;
 mod tensor_text;
 pub mod train;
 mod unoptimised;
 mod words;
 
-pub use arena::{Arena, Parameter};
+pub use autograd::{
+    Arena, GradcheckOptions, Gradients, NodeId, SavedTensor, Worst, gradcheck, no_grad,
+};
 pub use device::{Cpu, Cuda, Device};
 pub use error::{Error, Result};
-pub use gradcheck::{GradcheckOptions, Worst, gradcheck};
-pub use gradients::Gradients;
 pub use shape::Shape;
-pub use tape::{NodeId, Tape, Watched};
 pub use tensor::Tensor;

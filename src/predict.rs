@@ -12,7 +12,7 @@ use crate::data::{CLASSES, DataLoader, Dataset, PIXELS, SIDE, are_letters, lette
 use crate::device::{AnyDevice, Device, OnDevice};
 use crate::nn::{Module, Sequential, State, StateDict, asl};
 use crate::train::{BEST, Evaluation, Record, RunFolder, STATE_WORDS, evaluate};
-use crate::{Cpu, Error, Result};
+use crate::{Cpu, Error, Result, no_grad};
 
 /// One grey image of the network's size, 28x28 row-major; 0 is black.
 pub type Image = [u8; PIXELS];
@@ -258,7 +258,8 @@ fn overflow<D: Device<f32>>(
     model.detect_anomaly(true);
     let look = || -> Result<()> {
         for batch in loader.epoch(0, 0)? {
-            model.forward(&batch?.0)?;
+            let images = batch?.0;
+            no_grad(|| model.forward(&images))?;
         }
         Ok(())
     };
@@ -323,7 +324,8 @@ impl<D: Device<f32>> Predictor<D> {
         let mut probabilities = Vec::with_capacity(images.len());
         let loader = DataLoader::new(&self.device, &dataset, images.len(), None)?;
         for batch in loader.epoch(0, 0)? {
-            let logits = self.model.forward(&batch?.0)?.to_vec()?;
+            let images = batch?.0;
+            let logits = no_grad(|| self.model.forward(&images))?.to_vec()?;
             if let Some(logit) = logits.iter().find(|logit| !logit.is_finite()) {
                 let what = format!("a logit is {logit}");
                 return Err(overflow(&self.path, &self.model, &loader, &what));

@@ -1,6 +1,6 @@
 //! Where parameters are drawn, and the context that layers share.
 
-use crate::arena::Arena;
+use crate::autograd::Arena;
 use crate::device::{Device, Memory};
 use crate::dtype::Float;
 use crate::ops::numel32;
