@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod some_images;
+mod update;
 
 pub mod adam;
 pub mod add;
@@ -37,7 +38,6 @@ pub mod record;
 pub mod relu;
 pub mod sgd;
 pub mod sum;
-mod update;
 
 use crate::{Error, Result, Shape};
 

@@ -6,12 +6,14 @@ use crate::on_every_device;
 use common::compare::{Tolerance, assert_close};
 use common::device::TestDevice;
 use common::models::narrow;
+use signet::checkpoint::{self, Metadata};
 use signet::data::{DataLoader, synthetic};
 use signet::dtype::Float;
-use signet::nn::{Linear, Module, Sequential, asl};
+use signet::nn::{Linear, Module, Sequential, Value, Values, asl};
 use signet::ops::cross_entropy::cross_entropy;
+use signet::optim::OptimizerState;
 use signet::train::{Config, OptimizerKind, Outcome, State, Trainer, evaluate};
-use signet::{Device, Error, Tensor, layers};
+use signet::{Device, Error, Shape, Tensor, layers};
 
 on_every_device! {
     graphs_change_no_bit,
@@ -93,6 +95,29 @@ fn a_run_goes_on_with_the_same_bits_wherever_it_stopped<D: TestDevice>() {
         run(&mut first, None);
         assert_same(&format!("paused at {stop:?}"), &first.state().unwrap(), &whole);
     }
+}
+
+/// It has one number of steps for all parameters, and says nothing of groups.
+#[test]
+fn a_state_of_an_older_version_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.safetensors");
+    let flat = |name: &str, values: Vec<f32>| {
+        let shape = Shape::from([values.len()]);
+        (name.to_owned(), Value { shape, values: Values::F32(values) })
+    };
+    let tensors = [
+        flat("optimizer.exp_avg", vec![0.5, 0.25]),
+        flat("epoch.losses", vec![]),
+        flat("model.w", vec![1.0]),
+    ];
+    let words = include_str!("../fuzz/state-words.json").to_owned();
+    let metadata = Metadata::from([("signet.state".to_owned(), words)]);
+    checkpoint::save(&path, &tensors.into_iter().collect(), Some(metadata)).unwrap();
+    let (state, _) = State::load(&path).unwrap();
+    let moments = vec![("exp_avg".to_owned(), vec![0.5, 0.25])];
+    let expected = OptimizerState { steps: vec![27], moments, param_groups: vec![] };
+    assert_eq!(state.optimizer, expected);
 }
 
 fn a_loss_that_is_no_number_stops_the_run_soon<D: TestDevice>() {
