@@ -32,10 +32,14 @@ extern "C" __global__ void sgd(const UpdateTile *__restrict__ tiles, // [blocks]
   const bool is_first = steps[tile.parameter] == 0, has_velocity = velocity && group.momentum != 0;
   const T rate = (T)group.lr, momentum = (T)group.momentum, decay = (T)group.weight_decay;
   const T share = (T)(1.0 - group.dampening);
-  const unsigned i = tile.start + WIDTH * threadIdx.x;
-  if (i < tile.end) {
-    Pack p = load_pack(parameters, i, tile.end), g = load_pack(gradients, i, tile.end), b = Pack();
-    if (has_velocity && !is_first) b = load_pack(velocity, i, tile.end);
+  // From the tile's first element on: packs are aligned alike there, and take fewer registers.
+  parameters += tile.start;
+  gradients += tile.start;
+  if (has_velocity) velocity += tile.start;
+  const unsigned i = WIDTH * threadIdx.x, n = tile.end - tile.start;
+  if (i < n) {
+    Pack p = load_pack(parameters, i, n), g = load_pack(gradients, i, n), b = Pack();
+    if (has_velocity && !is_first) b = load_pack(velocity, i, n);
 #pragma unroll
     for (unsigned j = 0; j < WIDTH; ++j) {
       g.v[j] += decay * p.v[j];
@@ -46,8 +50,8 @@ extern "C" __global__ void sgd(const UpdateTile *__restrict__ tiles, // [blocks]
       b.v[j] = is_first ? g.v[j] : momentum * b.v[j] + share * g.v[j];
       p.v[j] -= rate * (group.nesterov != 0 ? g.v[j] + momentum * b.v[j] : b.v[j]);
     }
-    store_pack(parameters, i, tile.end, p);
-    if (has_velocity) store_pack(velocity, i, tile.end, b);
+    store_pack(parameters, i, n, p);
+    if (has_velocity) store_pack(velocity, i, n, b);
   }
   count_steps(steps, first, end, counter);
 }
