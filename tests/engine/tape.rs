@@ -536,10 +536,11 @@ fn a_long_chain_is_walked_and_dropped() {
     let x = leaf(&device, &[1.0]);
     let chain = || {
         let mut y = x.add(&x).unwrap();
-        (0..100_000).for_each(|_| y = y.add(&x).unwrap());
+        // No kernel runs for these, forward or backward.
+        (0..100_000).for_each(|_| y = y.reshape([1]).unwrap());
         y
     };
     drop(chain());
     chain().backward().unwrap();
-    assert_eq!(grad(&x).unwrap(), [100_002.0]);
+    assert_eq!(grad(&x).unwrap(), [2.0]);
 }
