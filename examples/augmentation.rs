@@ -12,7 +12,7 @@ use signet::nn::{Module, Sequential, asl};
 use signet::ops::augment::{AugmentOptions, augment};
 use signet::ops::cross_entropy::cross_entropy;
 use signet::optim::{Adam, AdamOptions, Optimizer};
-use signet::{Cpu, Result, Tape, Tensor};
+use signet::{Cpu, Result, Tensor, no_grad};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -55,8 +55,7 @@ fn run() -> Result<()> {
             let step = Tensor::from_slice(&device, &[step], [1])?;
             let x = augment(&x, &random_transforms, 0, &step)?;
 
-            let tape = Tape::new();
-            let output = model.forward(&tape.input(&x))?;
+            let output = model.forward(&x)?;
             optimizer.zero_grad();
             let (loss, hits) = cross_entropy(&output, &y, &Default::default())?;
             loss.backward()?;
@@ -70,7 +69,8 @@ fn run() -> Result<()> {
         let mut correct = 0;
         for batch in valid_loader.epoch(0, 0)? {
             let (x, y) = batch?;
-            correct += cross_entropy(&model.forward(&x)?, &y, &Default::default())?.1.item()?;
+            let output = no_grad(|| model.forward(&x))?;
+            correct += cross_entropy(&output, &y, &Default::default())?.1.item()?;
         }
         let valid = f64::from(correct) / valid_loader.rows() as f64;
         println!("Epoch: {epoch}\nTrain - Accuracy: {train:.4}\nValid - Accuracy: {valid:.4}");

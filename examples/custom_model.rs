@@ -13,7 +13,7 @@ use signet::nn::{
 use signet::ops::cross_entropy::cross_entropy;
 use signet::ops::max_pool2d::max_pool2d;
 use signet::optim::{Adam, AdamOptions, Optimizer};
-use signet::{Cpu, Device, Result, Tape, Tensor};
+use signet::{Cpu, Device, Result, Tensor, no_grad};
 
 /// `relu(x + bn(conv(x)))`
 struct Residual<D: Device<f32>> {
@@ -92,9 +92,7 @@ fn main() -> Result<()> {
         init.context().train(true);
         for batch in train.epoch(epoch, 0)? {
             let (x, y) = batch?;
-            let tape = Tape::new();
-            let (loss, _) =
-                cross_entropy(&model.forward(&tape.input(&x))?, &y, &Default::default())?;
+            let (loss, _) = cross_entropy(&model.forward(&x)?, &y, &Default::default())?;
             optimizer.zero_grad();
             loss.backward()?;
             optimizer.step()?;
@@ -103,7 +101,8 @@ fn main() -> Result<()> {
         let mut correct = 0;
         for batch in valid.epoch(0, 0)? {
             let (x, y) = batch?;
-            correct += cross_entropy(&model.forward(&x)?, &y, &Default::default())?.1.item()?;
+            let output = no_grad(|| model.forward(&x))?;
+            correct += cross_entropy(&output, &y, &Default::default())?.1.item()?;
         }
         println!("epoch {epoch}: accuracy {:.4}", f64::from(correct) / valid.rows() as f64);
     }

@@ -13,7 +13,7 @@ use signet::nn::{
 };
 use signet::ops::cross_entropy::cross_entropy;
 use signet::optim::{Adam, AdamOptions, Optimizer};
-use signet::{Cpu, Error, Result, Tape, layers};
+use signet::{Cpu, Error, Result, layers, no_grad};
 use std::process::ExitCode;
 
 // ANCHOR: load
@@ -79,8 +79,7 @@ fn train(
     model.train();
     for batch in loader.epoch(epoch, 0)? {
         let (x, y) = batch?;
-        let tape = Tape::new();
-        let output = model.forward(&tape.input(&x))?;
+        let output = model.forward(&x)?;
         optimizer.zero_grad();
         let (batch_loss, hits) = cross_entropy(&output, &y, &Default::default())?;
         batch_loss.backward()?;
@@ -100,10 +99,10 @@ fn train(
 fn validate(model: &Sequential<Cpu, f32>, loader: &DataLoader<Cpu, f32>) -> Result<()> {
     let (mut loss, mut correct) = (0.0, 0);
     model.eval();
-    // with torch.no_grad(): an input that is on no tape records nothing.
     for batch in loader.epoch(0, 0)? {
         let (x, y) = batch?;
-        let output = model.forward(&x)?;
+        // with torch.no_grad():
+        let output = no_grad(|| model.forward(&x))?;
         let (batch_loss, hits) = cross_entropy(&output, &y, &Default::default())?;
 
         loss += f64::from(batch_loss.item()?);

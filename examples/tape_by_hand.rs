@@ -5,9 +5,9 @@
 //! ```
 #![forbid(unsafe_code)]
 
-use signet::{Arena, Cpu, Result, Tape, Tensor};
+use signet::{Arena, Cpu, Result, Tensor, no_grad};
 
-/// `loss = mean((relu(x w1 + b1) w2 - y)^2)`: everything recorded on the tape of `x`.
+/// `loss = mean((relu(x w1 + b1) w2 - y)^2)`: recorded, as parameters take part.
 fn loss(
     parameters: &[Tensor<Cpu, f64>],
     x: &Tensor<Cpu, f64>,
@@ -32,9 +32,8 @@ fn main() -> Result<()> {
         arena.parameter(&[0.7, -0.4, 0.6], [3, 1])?,
     ];
 
-    // Forward: ops leave entries on the tape. Backward: they are walked once, in reverse.
-    let tape = Tape::new();
-    let value = loss(&parameters, &tape.input(&x), &minus_y)?;
+    // Forward: ops leave nodes behind. Backward: they are walked once, in reverse.
+    let value = loss(&parameters, &x, &minus_y)?;
     value.backward()?;
     println!("loss {:.6}\n", value.item()?);
 
@@ -47,8 +46,7 @@ fn main() -> Result<()> {
                 let mut moved = values.clone();
                 moved[i] += step;
                 parameter.set(&moved)?;
-                // Not on a tape: nothing is recorded.
-                loss(&parameters, &x, &minus_y)?.item()
+                no_grad(|| loss(&parameters, &x, &minus_y))?.item()
             };
             let differences = (at(1e-6)? - at(-1e-6)?) / 2e-6;
             parameter.set(&values)?;

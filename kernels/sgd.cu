@@ -1,49 +1,57 @@
-// Stochastic gradient descent over a flat buffer.
+// Stochastic gradient descent over flat buffers: all parameters of a network in one launch.
 
 #include "common.cuh"
+#include "update.cuh"
 
 // src/ops/sgd/mod.rs.
-struct SgdStep {
+struct SgdGroup {
+  double lr;
   double momentum;
   double dampening;
   double weight_decay;
-  unsigned long long nesterov;
+  double nesterov;
 };
 
-// With g = gradient + weight_decay * p: without a velocity p -= lr g; with one
-// b = momentum b + (1 - dampening) g, or b = g on the first step, where *steps is 0, and p -= lr b,
-// or p -= lr (g + momentum b) for nesterov. Then, if is_last, *steps grows by 1.
+// By the options of the tile's group, with g = gradient + weight_decay * p: without momentum
+// p -= lr g; with it b = momentum b + (1 - dampening) g, or b = g in the parameter's first step, where
+// it has made none, and p -= lr b, or p -= lr (g + momentum b) for nesterov. Then the parameters
+// first .. end have made one step more.
 //
-// A thread owns WIDTH neighbouring elements. Moves 3 n elements, 5 n with a velocity. The last block
-// to end writes the step, when all have read it.
-extern "C" __global__ void sgd(SgdStep step, unsigned n,
-                               const double *__restrict__ lr,   // [1]
-                               unsigned long long *steps,       // [1]
-                               int is_last,
-                               unsigned *counter,               // [1]
-                               T *__restrict__ parameters,      // [n]
-                               const T *__restrict__ gradients, // [n]
-                               T *__restrict__ velocity) {      // [n] or null
-  const unsigned long long made = *steps;
-  const bool is_first = made == 0;
-  const T rate = (T)*lr, momentum = (T)step.momentum, decay = (T)step.weight_decay;
-  const T share = (T)(1.0 - step.dampening);
-  const unsigned i = first_of_pack();
+// A block owns a tile, a thread of it WIDTH neighbouring elements. Moves 3 n elements, 5 n with a
+// velocity. The last block to end counts the steps, when all have read them.
+extern "C" __global__ void sgd(const UpdateTile *__restrict__ tiles, // [blocks]
+                               const SgdGroup *__restrict__ groups,  // [groups]
+                               unsigned long long *steps,            // [parameters]
+                               unsigned first, unsigned end,
+                               unsigned *counter,                    // [1]
+                               T *__restrict__ parameters,           // [n]
+                               const T *__restrict__ gradients,      // [n]
+                               T *__restrict__ velocity) {           // [n] or null
+  const UpdateTile tile = tiles[blockIdx.x];
+  const SgdGroup group = groups[tile.group];
+  const bool is_first = steps[tile.parameter] == 0, has_velocity = velocity && group.momentum != 0;
+  const T rate = (T)group.lr, momentum = (T)group.momentum, decay = (T)group.weight_decay;
+  const T share = (T)(1.0 - group.dampening);
+  // From the tile's first element on: packs are aligned alike there, and take fewer registers.
+  parameters += tile.start;
+  gradients += tile.start;
+  if (has_velocity) velocity += tile.start;
+  const unsigned i = WIDTH * threadIdx.x, n = tile.end - tile.start;
   if (i < n) {
     Pack p = load_pack(parameters, i, n), g = load_pack(gradients, i, n), b = Pack();
-    if (velocity && !is_first) b = load_pack(velocity, i, n);
+    if (has_velocity && !is_first) b = load_pack(velocity, i, n);
 #pragma unroll
     for (unsigned j = 0; j < WIDTH; ++j) {
       g.v[j] += decay * p.v[j];
-      if (!velocity) {
+      if (!has_velocity) {
         p.v[j] -= rate * g.v[j];
         continue;
       }
       b.v[j] = is_first ? g.v[j] : momentum * b.v[j] + share * g.v[j];
-      p.v[j] -= rate * (step.nesterov ? g.v[j] + momentum * b.v[j] : b.v[j]);
+      p.v[j] -= rate * (group.nesterov != 0 ? g.v[j] + momentum * b.v[j] : b.v[j]);
     }
     store_pack(parameters, i, n, p);
-    if (velocity) store_pack(velocity, i, n, b);
+    if (has_velocity) store_pack(velocity, i, n, b);
   }
-  if (is_last && is_last_block(counter, gridDim.x) && threadIdx.x == 0) *steps = made + 1;
+  count_steps(steps, first, end, counter);
 }

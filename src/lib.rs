@@ -1,7 +1,7 @@
 //! A deep-learning engine from scratch: tensors, a tape, and devices whose kernels are our own.
 //!
 //! ```
-//! use signet::{Cpu, Tape, Tensor, layers};
+//! use signet::{Cpu, Tensor, layers};
 //! use signet::nn::{Linear, Module, ReLU, Sequential};
 //! use signet::ops::cross_entropy::cross_entropy;
 //! use signet::optim::{Adam, AdamOptions, Optimizer};
@@ -16,8 +16,7 @@
 //! let y = Tensor::from_slice(&device, &[0, 1, 1, 0], [4])?;
 //! let mut last = f32::INFINITY;
 //! for _ in 0..100 {
-//!     let tape = Tape::new();
-//!     let output = model.forward(&tape.input(&x))?;
+//!     let output = model.forward(&x)?;
 //!     let (loss, _correct) = cross_entropy(&output, &y, &Default::default())?;
 //!     optimizer.zero_grad();
 //!     loss.backward()?;
@@ -52,7 +51,7 @@
 //! | module | subject |
 //! |---|---|
 //! | [`Tensor`], [`Shape`], [`dtype`] | values on a device |
-//! | [`Tape`] | what was computed, and its gradients |
+//! | [`Tensor::backward`], [`no_grad`], [`Arena`] | what was computed, and its gradients |
 //! | [`ops`] | the operations, one folder each |
 //! | [`device`] | what a device is, and the two there are |
 //! | [`nn`], [`optim`] | layers, models, optimizers, schedules |
@@ -88,11 +87,9 @@ mod tensor;
 pub mod train;
 
 pub use autograd::{
-    Arena, GradcheckOptions, Gradients, NodeId, Parameter, Tape, Watched, Worst, gradcheck,
+    Arena, GradcheckOptions, Gradients, NodeId, SavedTensor, Worst, gradcheck, no_grad,
 };
 pub use device::{Cpu, Cuda, Device};
 pub use error::{Error, Result};
 pub use io::{checkpoint, onnx};
 pub use tensor::{Shape, Tensor};
-
-use autograd::{arena, tape};

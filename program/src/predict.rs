@@ -13,7 +13,7 @@ use signet::data::{CLASSES, DataLoader, Dataset, Image, SIDE, are_letters, lette
 use signet::device::{AnyDevice, Device, OnDevice};
 use signet::nn::{Module, Sequential, State, StateDict, asl};
 use signet::train::{self, Evaluation, evaluate};
-use signet::{Cpu, Error, Result};
+use signet::{Cpu, Error, Result, no_grad};
 
 /// A trained ASL network, not yet on a device. All its values are finite.
 #[derive(Debug, Clone, PartialEq)]
@@ -235,7 +235,8 @@ fn overflow<D: Device<f32>>(
     model.detect_anomaly(true);
     let look = || -> Result<()> {
         for batch in loader.epoch(0, 0)? {
-            model.forward(&batch?.0)?;
+            let images = batch?.0;
+            no_grad(|| model.forward(&images))?;
         }
         Ok(())
     };
@@ -303,7 +304,8 @@ impl<D: Device<f32>> Predictor<D> {
         let mut probabilities = Vec::with_capacity(images.len());
         let loader = DataLoader::new(&self.device, &dataset, images.len(), None)?;
         for batch in loader.epoch(0, 0)? {
-            let logits = self.model.forward(&batch?.0)?.to_vec()?;
+            let images = batch?.0;
+            let logits = no_grad(|| self.model.forward(&images))?.to_vec()?;
             if let Some(logit) = logits.iter().find(|logit| !logit.is_finite()) {
                 let what = format!("a logit is {logit}");
                 return Err(overflow(&self.path, &self.model, &loader, &what));

@@ -2,12 +2,12 @@
 //!
 //! An optimizer then updates a whole model in one pass (one launch on a GPU), and a checkpoint of
 //! its moments is one tensor.
-#![forbid(unsafe_code)]
 
+use super::graph::{Leaf, Origin};
 use crate::device::Memory;
 use crate::dtype::Element;
-use crate::tensor::{Origin, Shared, Tensor};
-use crate::{Result, Shape};
+use crate::tensor::{Identity, Shared, Tensor};
+use crate::{Error, Result, Shape};
 use std::cell::{Ref, RefCell, RefMut};
 use std::fmt;
 use std::ops::Range;
@@ -26,16 +26,16 @@ struct Inner<D: Memory, E: Element> {
     slots: RefCell<Vec<ArenaSlot>>,
 }
 
-#[derive(Debug, Clone)]
 struct ArenaSlot {
     range: Range<usize>,
     /// Whether the gradient holds something: `zero_grad` clears this and no memory, and the next
     /// writer overwrites.
     has_grad: bool,
+    identity: Rc<Identity>,
 }
 
 /// A parameter's place in its arena.
-pub struct Parameter<D: Memory, E: Element> {
+pub(crate) struct Parameter<D: Memory, E: Element> {
     pub(crate) arena: Arena<D, E>,
     pub(crate) index: usize,
 }
@@ -82,12 +82,15 @@ impl<D: Memory, E: Element> Arena<D, E> {
                 *before = gradients;
             }
         }
-        let tensor = Tensor::from_shared(&inner.device, Rc::clone(&inner.values), start, shape);
-        tensor.set(values)?;
         let mut slots = inner.slots.borrow_mut();
-        slots.push(ArenaSlot { range: start..end, has_grad: false });
-        let parameter = Parameter { arena: self.clone(), index: slots.len() - 1 };
-        Ok(tensor.with_origin(Origin::Parameter(parameter)))
+        let index = slots.len();
+        let identity = Identity::named(format!("parameter {index}"));
+        let tensor = Tensor::from_shared(&inner.device, Rc::clone(&inner.values), start, shape);
+        let tensor = tensor.with_identity(Rc::clone(&identity));
+        tensor.set(values)?;
+        slots.push(ArenaSlot { range: start..end, has_grad: false, identity });
+        let parameter = Parameter { arena: self.clone(), index };
+        Ok(tensor.with_origin(Origin::Leaf(Leaf::parameter(parameter))))
     }
 
     /// The device that holds it.
@@ -112,31 +115,51 @@ impl<D: Memory, E: Element> Arena<D, E> {
         self.0.slots.borrow_mut().iter_mut().for_each(|slot| slot.has_grad = false);
     }
 
-    /// The runs of the flat buffers whose parameters have a gradient: what an optimizer updates.
-    /// One run for a whole model, as a rule.
+    /// How many parameters it holds.
+    pub(crate) fn parameters(&self) -> usize {
+        self.0.slots.borrow().len()
+    }
+
+    /// The number of `tensor` among them, if it is one of them.
+    pub(crate) fn index_of(&self, tensor: &Tensor<D, E>) -> Option<usize> {
+        let Origin::Leaf(leaf) = tensor.origin() else { return None };
+        leaf.as_parameter().filter(|parameter| parameter.arena.is(self)).map(|p| p.index)
+    }
+
+    /// The elements of a parameter in the flat buffers.
+    pub(crate) fn range_of(&self, parameter: usize) -> Range<usize> {
+        self.0.slots.borrow()[parameter].range.clone()
+    }
+
+    /// The runs of neighbouring parameters that have a gradient: what an optimizer updates. One run for
+    /// a whole model, as a rule.
     pub(crate) fn runs_with_grad(&self) -> Vec<Range<usize>> {
         let mut runs: Vec<Range<usize>> = Vec::new();
         let slots = self.0.slots.borrow();
-        for (i, slot) in slots.iter().enumerate().filter(|(_, slot)| slot.has_grad) {
-            let end = slots.get(i + 1).map_or_else(|| self.len(), |next| next.range.start);
+        for (i, _) in slots.iter().enumerate().filter(|(_, slot)| slot.has_grad) {
             match runs.last_mut() {
-                Some(run) if run.end == slot.range.start => run.end = end,
-                _ => runs.push(slot.range.start..end),
+                Some(run) if run.end == i => run.end = i + 1,
+                _ => runs.push(i..i + 1),
             }
         }
         runs
+    }
+
+    /// Says that these parameters were written.
+    pub(crate) fn changed(&self, parameters: Range<usize>) {
+        self.0.slots.borrow()[parameters].iter().for_each(|slot| slot.identity.changed());
     }
 
     pub(crate) fn values_mut(&self) -> RefMut<'_, D::Buffer<E>> {
         self.0.values.borrow_mut()
     }
 
-    pub(crate) fn gradients(&self) -> Ref<'_, D::Buffer<E>> {
-        self.0.gradients.borrow()
+    pub(crate) fn gradients(&self) -> Result<Ref<'_, D::Buffer<E>>> {
+        self.0.gradients.try_borrow().map_err(|_| in_use())
     }
 
-    pub(crate) fn gradients_mut(&self) -> RefMut<'_, D::Buffer<E>> {
-        self.0.gradients.borrow_mut()
+    pub(super) fn gradients_mut(&self) -> Result<RefMut<'_, D::Buffer<E>>> {
+        self.0.gradients.try_borrow_mut().map_err(|_| in_use())
     }
 
     /// Whether two handles are the same arena.
@@ -147,39 +170,24 @@ impl<D: Memory, E: Element> Arena<D, E> {
 
 impl<D: Memory, E: Element> Parameter<D, E> {
     /// Its elements in the flat buffers.
-    pub(crate) fn range(&self) -> Range<usize> {
+    pub(super) fn range(&self) -> Range<usize> {
         self.arena.0.slots.borrow()[self.index].range.clone()
     }
 
-    pub(crate) fn has_grad(&self) -> bool {
+    pub(super) fn has_grad(&self) -> bool {
         self.arena.0.slots.borrow()[self.index].has_grad
     }
 
-    pub(crate) fn set_has_grad(&self) {
-        self.arena.0.slots.borrow_mut()[self.index].has_grad = true;
-    }
-
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        self.index == other.index && self.arena.is(&other.arena)
+    pub(super) fn set_has_grad(&self, has_grad: bool) {
+        self.arena.0.slots.borrow_mut()[self.index].has_grad = has_grad;
     }
 }
 
-impl<D: Memory, E: Element> Tensor<D, E> {
-    /// A copy of a parameter's accumulated gradient; `None` after `zero_grad` and for other tensors.
-    ///
-    /// # Errors
-    /// [`Error::Device`](crate::Error::Device) when the device fails.
-    pub fn grad(&self) -> Result<Option<Tensor<D, E>>> {
-        let Origin::Parameter(parameter) = self.origin() else { return Ok(None) };
-        if !parameter.has_grad() {
-            return Ok(None);
-        }
-        let mut copy = self.device().alloc(self.numel())?;
-        let gradients = parameter.arena.gradients();
-        let source = D::slice(D::view(&gradients), parameter.range());
-        self.device().copy(source, D::view_mut(&mut copy))?;
-        Ok(Some(Tensor::from_buffer(self.device(), copy, self.shape().clone())))
-    }
+/// A backward pass writes the gradients, and has something done that wants them.
+fn in_use() -> Error {
+    Error::Autograd(
+        "gradients are being computed; look at them when `backward` has returned".into(),
+    )
 }
 
 impl<D: Memory, E: Element> fmt::Debug for Arena<D, E> {
@@ -191,11 +199,5 @@ impl<D: Memory, E: Element> fmt::Debug for Arena<D, E> {
 impl<D: Memory, E: Element> Clone for Arena<D, E> {
     fn clone(&self) -> Self {
         Self(Rc::clone(&self.0))
-    }
-}
-
-impl<D: Memory, E: Element> Clone for Parameter<D, E> {
-    fn clone(&self) -> Self {
-        Self { arena: self.arena.clone(), index: self.index }
     }
 }

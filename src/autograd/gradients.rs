@@ -1,28 +1,42 @@
-//! The gradients of a backward pass: one slot for each node of the tape.
-#![forbid(unsafe_code)]
+//! The gradients of a backward pass: one slot for each node that it goes through.
 
-use crate::arena::{Arena, Parameter};
+use super::arena::{Arena, Parameter};
+use super::backward::Reachable;
+use super::graph::{Leaf, LeafGradient, Origin};
 use crate::device::{Device, Memory, Output};
 use crate::dtype::{Element, Float};
-use crate::tape::NodeId;
 use crate::tensor::Tensor;
-use crate::{Error, Result, Shape};
+use crate::{Error, Result};
 use std::cell::RefMut;
+use std::rc::Rc;
+
+/// Where a backward pass keeps the gradient of an op's input, if somebody wants it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NodeId(pub(super) usize);
 
 /// An arena and its gradients, to write.
-type BorrowedArena<'a, D, E> = (&'a Arena<D, E>, RefMut<'a, <D as Memory>::Buffer<E>>);
+pub(super) type BorrowedArena<'a, D, E> = (&'a Arena<D, E>, RefMut<'a, <D as Memory>::Buffer<E>>);
 
-/// The arenas of some parameters, each borrowed once.
-pub(crate) fn borrow_arenas<D: Memory, E: Element>(
-    parameters: &[(Parameter<D, E>, NodeId)],
-) -> Vec<BorrowedArena<'_, D, E>> {
-    let mut arenas: Vec<BorrowedArena<'_, D, E>> = Vec::new();
-    for (parameter, _) in parameters {
-        if !arenas.iter().any(|(arena, _)| parameter.arena.is(arena)) {
-            arenas.push((&parameter.arena, parameter.arena.gradients_mut()));
+impl<D: Memory, E: Element> Leaf<D, E> {
+    pub(super) fn as_parameter(&self) -> Option<&Parameter<D, E>> {
+        match &self.gradient {
+            LeafGradient::Parameter(parameter) => Some(parameter),
+            LeafGradient::Own(_) => None,
         }
     }
-    arenas
+}
+
+impl<D: Memory, E: Element> Reachable<D, E> {
+    /// The arenas of the parameters, each borrowed once.
+    pub(super) fn borrow_arenas(&self) -> Result<Vec<BorrowedArena<'_, D, E>>> {
+        let mut arenas: Vec<BorrowedArena<'_, D, E>> = Vec::new();
+        for parameter in self.leaves.iter().filter_map(|leaf| leaf.as_parameter()) {
+            if !arenas.iter().any(|(arena, _)| parameter.arena.is(arena)) {
+                arenas.push((&parameter.arena, parameter.arena.gradients_mut()?));
+            }
+        }
+        Ok(arenas)
+    }
 }
 
 /// The gradients of a backward pass under way. An op's backward closure writes its inputs'
@@ -63,61 +77,60 @@ impl<D: Memory, E: Element> Slot<'_, D, E> {
 
 impl<'a, D: Memory, E: Element> Gradients<'a, D, E> {
     /// Empty slots for `nodes` nodes.
-    pub(crate) fn new(device: &D, nodes: usize) -> Self {
+    pub(super) fn new(device: &D, nodes: usize) -> Self {
         Self { device: device.clone(), slots: (0..nodes).map(|_| Slot::Empty).collect() }
     }
 
-    /// Gives each parameter its slice of its arena.
-    pub(crate) fn add_parameters(
+    /// Gives each leaf a slot with what has accumulated so far: a parameter its slice of its arena.
+    pub(super) fn add_leaves(
         &mut self,
-        parameters: &[(Parameter<D, E>, NodeId)],
+        leaves: &[Rc<Leaf<D, E>>],
         arenas: &'a mut [BorrowedArena<'_, D, E>],
     ) {
+        let first = self.slots.len();
+        self.slots.extend(leaves.iter().map(|leaf| match &leaf.gradient {
+            LeafGradient::Own(gradient) => gradient.take().map_or(Slot::Empty, Slot::Owned),
+            LeafGradient::Parameter(_) => Slot::Empty,
+        }));
         for (arena, buffer) in arenas {
-            let mut own: Vec<_> = parameters.iter().filter(|(p, _)| p.arena.is(arena)).collect();
-            own.sort_by_key(|(parameter, _)| parameter.index);
+            let parameters = leaves.iter().enumerate().filter_map(|(i, leaf)| {
+                leaf.as_parameter().filter(|p| p.arena.is(arena)).map(|p| (first + i, p))
+            });
+            let mut own: Vec<_> = parameters.collect();
+            own.sort_by_key(|(_, parameter)| parameter.index);
             let (mut rest, mut start) = (D::view_mut(&mut **buffer), 0);
-            for (parameter, node) in own {
+            for (slot, parameter) in own {
                 let range = parameter.range();
                 let (head, tail) = D::split_at(rest, range.end - start);
                 let view = D::slice_mut(head, range.start - start..range.end - start);
-                self.slots[node.0] = Slot::Parameter { view, written: parameter.has_grad() };
+                self.slots[slot] = Slot::Parameter { view, written: parameter.has_grad() };
                 (rest, start) = (tail, range.end);
             }
         }
     }
 
-    /// Sets the gradient that the pass starts from.
-    pub(crate) fn start(&mut self, root: NodeId, gradient: D::Buffer<E>) {
-        self.slots[root.0] = Slot::Owned(gradient);
-    }
-
     /// Takes the gradient of a node that an op made, if anything wrote it.
-    pub(crate) fn take(&mut self, node: NodeId) -> Option<D::Buffer<E>> {
+    pub(super) fn take(&mut self, node: NodeId) -> Option<D::Buffer<E>> {
         match std::mem::replace(&mut self.slots[node.0], Slot::Empty) {
             Slot::Owned(gradient) => Some(gradient),
             Slot::Empty | Slot::Parameter { .. } => None,
         }
     }
 
-    /// Tells the arenas which gradients they hold now; what is left are those of watched tensors.
-    pub(crate) fn finish(
-        self,
-        parameters: &[(Parameter<D, E>, NodeId)],
-    ) -> Vec<(NodeId, Tensor<D, E>)> {
-        for (parameter, node) in parameters {
-            if let Slot::Parameter { written: true, .. } = self.slots[node.0] {
-                parameter.set_has_grad();
+    /// Hands the leaves, whose slots are the last ones, what they have now.
+    pub(super) fn finish(mut self, leaves: &[Rc<Leaf<D, E>>]) {
+        let slots = self.slots.split_off(self.slots.len() - leaves.len());
+        for (leaf, slot) in leaves.iter().zip(slots) {
+            match (&leaf.gradient, slot) {
+                (LeafGradient::Own(gradient), Slot::Owned(buffer)) => {
+                    gradient.replace(Some(buffer));
+                }
+                (LeafGradient::Parameter(parameter), Slot::Parameter { written: true, .. }) => {
+                    parameter.set_has_grad(true);
+                }
+                _ => {}
             }
         }
-        let slots = self.slots.into_iter().enumerate();
-        slots
-            .filter_map(|(node, slot)| {
-                let Slot::Owned(buffer) = slot else { return None };
-                let shape = Shape::from([D::len(&buffer)]);
-                Some((NodeId(node), Tensor::from_buffer(&self.device, buffer, shape)))
-            })
-            .collect()
     }
 
     /// Where an op writes the gradient of its input `node`, of `len` elements; `None` when nobody
@@ -170,5 +183,40 @@ impl<D: Device<T>, T: Float> Gradients<'_, D, T> {
         }
         let output = self.slots[node.0].output(&self.device, D::len(&gradient))?;
         self.device.accumulate(D::view(&gradient), output)
+    }
+}
+
+impl<D: Memory, E: Element> Tensor<D, E> {
+    /// A copy of its gradient, the sum of all backward passes since [`Tensor::zero_grad`]; `None`
+    /// where there was none, and for what an op made.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the device fails, [`Error::Autograd`] in the middle of a backward pass.
+    pub fn grad(&self) -> Result<Option<Self>> {
+        let Origin::Leaf(leaf) = self.origin() else { return Ok(None) };
+        let copy_of = |gradient: D::View<'_, E>| {
+            let mut copy = self.device().alloc(self.numel())?;
+            self.device().copy(gradient, D::view_mut(&mut copy))?;
+            Ok(Self::from_buffer(self.device(), copy, self.shape().clone()))
+        };
+        match &leaf.gradient {
+            LeafGradient::Own(gradient) => {
+                gradient.borrow().as_ref().map(|gradient| copy_of(D::view(gradient))).transpose()
+            }
+            LeafGradient::Parameter(parameter) if parameter.has_grad() => {
+                let gradients = parameter.arena.gradients()?;
+                copy_of(D::slice(D::view(&gradients), parameter.range())).map(Some)
+            }
+            LeafGradient::Parameter(_) => Ok(None),
+        }
+    }
+
+    /// Forgets its gradient: the next backward pass starts anew.
+    pub fn zero_grad(&self) {
+        let Origin::Leaf(leaf) = self.origin() else { return };
+        match &leaf.gradient {
+            LeafGradient::Own(gradient) => drop(gradient.take()),
+            LeafGradient::Parameter(parameter) => parameter.set_has_grad(false),
+        }
     }
 }

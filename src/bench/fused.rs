@@ -5,7 +5,7 @@ use super::training::CLASSES;
 use super::{Case, Effort, Measured, Plan, plan};
 use crate::nn::{Module, Sequential, asl};
 use crate::ops::cross_entropy::CrossEntropyOptions;
-use crate::{Result, Shape, Tape, Tensor};
+use crate::{Result, Shape, Tensor};
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -60,13 +60,12 @@ fn case<D: Measured>(device: &D, part: &Part, batch: usize, backward: bool) -> R
     let forward = {
         let model = Rc::clone(&model);
         Rc::new(move || {
-            let tape = Tape::new();
-            let x = if first { tape.input(&input) } else { tape.watch(&input) };
+            let input = input.detach().requires_grad(!first)?;
             if !loss {
-                return model.forward(&x);
+                return model.forward(&input);
             }
             let options = CrossEntropyOptions::default();
-            model.cross_entropy(&x, &target, &options).map(|(loss, _correct)| loss)
+            model.cross_entropy(&input, &target, &options).map(|(loss, _correct)| loss)
         })
     };
     if !backward {
@@ -79,6 +78,6 @@ fn case<D: Measured>(device: &D, part: &Part, batch: usize, backward: bool) -> R
     Ok(Box::new(move || {
         model.arena().zero_grad();
         let (output, gradient) = (forward()?, gradient.clone());
-        Ok(Box::new(move || output.backward_with(&gradient).map(drop)))
+        Ok(Box::new(move || output.backward_with(&gradient)))
     }))
 }

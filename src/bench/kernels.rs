@@ -6,8 +6,7 @@ use crate::data::{Dataset, synthetic};
 use crate::device::{Device, Output};
 use crate::nn::MaxPool2d;
 use crate::ops;
-use crate::ops::UpdateState;
-use crate::ops::adam::AdamStep;
+use crate::ops::adam::AdamGroup;
 use crate::ops::batch_norm2d::{Affine, BatchNorm2dGradients};
 use crate::ops::conv2d::{Conv2dGeometry, Conv2dOptions};
 use crate::ops::dropout::{DropoutGeometry, DropoutMask};
@@ -16,6 +15,8 @@ use crate::ops::linear::LinearGeometry;
 use crate::ops::matmul::MatmulGeometry;
 use crate::ops::max_pool2d::{MaxPool2dGeometry, max_pool2d};
 use crate::ops::sum::ChannelGeometry;
+use crate::ops::{Update, UpdateTile};
+use crate::optim::AdamOptions;
 use crate::rng::{Philox, stream};
 use crate::{Result, Shape, Tensor};
 use std::rc::Rc;
@@ -276,14 +277,25 @@ fn adam<D: Measured>(device: &D) -> Result<Case> {
     let [p, g, m, v] = four(|| random(device, Shape::from([PARAMETERS])))?;
     // Second moments are squares.
     v.set(&vec![1e-3; PARAMETERS])?;
-    let lr = Tensor::from_slice(device, &[1e-3], [1])?;
+    let group: AdamGroup = AdamOptions::adam(1e-3).into();
+    let groups: [f64; 7] = bytemuck::cast(group);
+    let groups = Tensor::from_slice(device, &groups, [groups.len()])?;
+    let tiles: Vec<UpdateTile> = UpdateTile::of::<f32>(0..PARAMETERS as u32, 0, 0).collect();
+    let count = tiles.len();
+    let tiles = Tensor::from_slice(device, bytemuck::cast_slice(&tiles), [4 * count])?;
     let steps = Tensor::from_slice(device, &[1], [1])?;
-    let step = AdamStep { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, decoupled: 0 };
     repeat(move || {
-        let (lr, mut steps) = (lr.read(), steps.write());
-        let state = UpdateState { lr: lr.view(), steps: steps.view_mut(), is_last: false };
+        let (tiles, groups, mut steps) = (tiles.read(), groups.read(), steps.write());
+        let update = Update {
+            tiles: tiles.view(),
+            groups: groups.view(),
+            steps: steps.view_mut(),
+            parameters: 0..1,
+            count,
+            elements: PARAMETERS,
+        };
         let (mut p, mut m, mut v) = (p.write(), m.write(), v.write());
-        d.adam(&step, state, p.view_mut(), g.read().view(), m.view_mut(), v.view_mut(), None)
+        d.adam(update, p.view_mut(), g.read().view(), m.view_mut(), v.view_mut(), None)
     })
 }
 

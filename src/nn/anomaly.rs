@@ -3,8 +3,7 @@
 use super::{Module, Sequential, State};
 use crate::device::{Device, Memory};
 use crate::dtype::Float;
-use crate::tape::Tape;
-use crate::{Error, Result, Shape, Tensor};
+use crate::{Error, Result, Shape, Tensor, no_grad};
 use std::ops::Range;
 
 impl<D: Device<T>, T: Float> Sequential<D, T> {
@@ -38,14 +37,14 @@ impl<D: Device<T>, T: Float> Sequential<D, T> {
         }
         let (device, shape, name) =
             (output.device().clone(), output.shape().clone(), self.names(layers));
-        Tape::record([Some(output)], output.detach(), move |[x], gradient, gradients| {
+        Ok(output.detach().with_grad_fn([Some(output)], move |[x], gradient, gradients| {
             match first_not_finite(&device.read(D::view(&gradient))?, &shape) {
                 Some(found) => Err(Error::NonFinite(format!(
                     "the gradient for the output of {name} is {found}"
                 ))),
                 None => gradients.pass(x, gradient),
             }
-        })
+        }))
     }
 
     /// Looks at the loss that `layers`, if any, and the cross-entropy made of `input`.
@@ -107,7 +106,7 @@ impl<D: Device<T>, T: Float> Sequential<D, T> {
     fn culprit(&self, layers: Range<usize>, input: &Tensor<D, T>) -> Result<Option<String>> {
         let mut x = input.detach();
         for i in layers {
-            x = self.modules[i].forward(&x)?;
+            x = no_grad(|| self.modules[i].forward(&x))?;
             if let Some(found) = first_of(&x)? {
                 return Ok(Some(format!("the output of {} is {found}", self.names(i..i + 1))));
             }

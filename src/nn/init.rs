@@ -1,7 +1,7 @@
 //! Where parameters are drawn.
 
 use super::Context;
-use crate::arena::Arena;
+use crate::autograd::Arena;
 use crate::device::Device;
 use crate::dtype::Float;
 use crate::ops::numel32;

@@ -53,6 +53,36 @@ pub trait Module<D: Device<T>, T: Float> {
         state.map(|(name, state)| (format!("{part}.{name}"), state)).collect()
     }
 
+    /// Its parameters, frozen ones too.
+    fn parameters(&self) -> Vec<Tensor<D, T>> {
+        let parameter = |(_, state)| match state {
+            State::Parameter(tensor) => Some(tensor),
+            State::Buffer(_) | State::Count(_) => None,
+        };
+        self.state().into_iter().filter_map(parameter).collect()
+    }
+
+    /// Freezes (`false`) or thaws (`true`) all its parameters, as PyTorch's `requires_grad_`: a frozen
+    /// one is a constant, for which nothing is recorded and no gradient computed. An optimizer leaves
+    /// it as it is from the next [`zero_grad`](crate::optim::Optimizer::zero_grad) on.
+    ///
+    /// ```
+    /// # fn main() -> signet::Result<()> {
+    /// use signet::nn::{Init, Linear, Module};
+    /// use signet::{Cpu, Tensor};
+    /// let device = Cpu::new(None)?;
+    /// let stem = Linear::new(2, 2).build(&Init::<Cpu, f32>::new(&device, 0)?)?;
+    /// stem.requires_grad(false)?;
+    /// assert!(!stem.forward(&Tensor::zeros(&device, [1, 2])?)?.needs_grad());
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Autograd`] when one of them was computed from others.
+    fn requires_grad(&self, requires_grad: bool) -> Result<()> {
+        self.parameters().iter().try_for_each(|p| p.requires_grad(requires_grad).map(drop))
+    }
+
     /// A copy of all values on the host, by name.
     ///
     /// # Errors

@@ -3,7 +3,6 @@
 use super::Sequential;
 use crate::device::Device;
 use crate::dtype::Float;
-use crate::tape::Tape;
 use crate::{Result, Tensor};
 use std::ops::Range;
 use std::rc::Rc;
@@ -38,10 +37,10 @@ impl<D: Device<T>, T: Float> Sequential<D, T> {
     /// `output`, which `place` made: when its gradient comes, `place` is at work again.
     pub(super) fn left(&self, place: Place, output: Tensor<D, T>) -> Result<Tensor<D, T>> {
         let Some(watch) = self.places.borrow().clone() else { return Ok(output) };
-        Tape::record([Some(&output)], output.detach(), move |[x], gradient, gradients| {
+        Ok(output.detach().with_grad_fn([Some(&output)], move |[x], gradient, gradients| {
             watch(place);
             gradients.pass(x, gradient)
-        })
+        }))
     }
 
     /// What people call a place: `0 Conv2d to 4 MaxPool2d`, `loss`; nothing outside of the model.

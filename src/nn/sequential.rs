@@ -2,7 +2,7 @@ use super::fuse::Fused;
 use super::places::{Place, Watch};
 use super::summary::{Summary, SummaryRow};
 use super::{Context, Init, Layer, LayerModule, Module, State};
-use crate::arena::Arena;
+use crate::autograd::Arena;
 use crate::device::Device;
 use crate::dtype::Float;
 use crate::ops::cross_entropy::{CrossEntropyOptions, cross_entropy};
@@ -49,7 +49,14 @@ impl<D: Device<T>, T: Float> Sequential<D, T> {
         let (arena, context) = (init.arena().clone(), init.context().clone());
         let (fuse, detect_anomaly) = (Cell::new(true), Cell::new(false));
         let places = RefCell::new(None);
-        Ok(Self { layers, modules, arena, context, fuse, detect_anomaly, places })
+        let model = Self { layers, modules, arena, context, fuse, detect_anomaly, places };
+        for (name, state) in model.state() {
+            match state {
+                State::Parameter(tensor) | State::Buffer(tensor) => tensor.set_name(name),
+                State::Count(_) => {}
+            }
+        }
+        Ok(model)
     }
 
     /// The layers' descriptions.

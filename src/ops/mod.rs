@@ -13,6 +13,7 @@
 
 mod size2;
 mod some_images;
+mod update;
 
 pub mod adam;
 pub mod add;
@@ -38,22 +39,11 @@ pub mod relu;
 pub mod sgd;
 pub mod sum;
 
-use crate::device::Memory;
 use crate::{Error, Result, Shape};
 
 pub use size2::Size2;
 pub use some_images::SomeImages;
-
-/// What an optimizer's update finds in device memory, where it changes from step to step: a step
-/// that was captured as a graph takes it from there.
-pub struct UpdateState<'a, D: Memory> {
-    /// The learning rate, `[1]`.
-    pub lr: D::View<'a, f64>,
-    /// The steps made so far, `[1]`.
-    pub steps: D::ViewMut<'a, u64>,
-    /// Whether this update ends its step, and so adds 1 to `steps`.
-    pub is_last: bool,
-}
+pub use update::{Update, UpdateTile};
 
 /// `value` as the 32-bit number that kernels index with.
 pub(crate) fn index32(op: &'static str, value: usize) -> Result<u32> {

@@ -1,9 +1,10 @@
-use super::{Optimizer, OptimizerState, StepState, decay_rate, not_negative, zeros};
-use crate::Result;
-use crate::arena::Arena;
+use super::groups::{Group, Groups};
+use super::{Optimizer, OptimizerState, ParamGroup, decay_rate, not_negative};
+use crate::autograd::Arena;
 use crate::device::Device;
 use crate::dtype::Float;
-use crate::ops::adam::AdamStep;
+use crate::ops::adam::AdamGroup;
+use crate::{Result, Tensor};
 
 /// Hyper-parameters of `torch.optim.Adam` and `torch.optim.AdamW`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -41,85 +42,109 @@ impl AdamOptions {
     }
 }
 
-/// `torch.optim.Adam` and, with decoupled weight decay, `torch.optim.AdamW`.
-pub struct Adam<D: Device<T>, T: Float> {
-    arena: Arena<D, T>,
-    options: AdamOptions,
-    state: StepState<D>,
-    exp_avg: D::Buffer<T>,
-    exp_avg_sq: D::Buffer<T>,
-    max_exp_avg_sq: Option<D::Buffer<T>>,
+impl From<AdamOptions> for AdamGroup {
+    fn from(options: AdamOptions) -> Self {
+        let AdamOptions { lr, betas: (beta1, beta2), eps, weight_decay, .. } = options;
+        let [decoupled, amsgrad] =
+            [options.decoupled_weight_decay, options.amsgrad].map(|yes| f64::from(u8::from(yes)));
+        Self { lr, beta1, beta2, eps, weight_decay, decoupled, amsgrad }
+    }
 }
 
+impl Group for AdamGroup {
+    const NAMES: &'static [&'static str] =
+        &["lr", "beta1", "beta2", "eps", "weight_decay", "decoupled_weight_decay", "amsgrad"];
+
+    fn needs(&self) -> Vec<&'static str> {
+        let largest = (self.amsgrad == 1.0).then_some("max_exp_avg_sq");
+        ["exp_avg", "exp_avg_sq"].into_iter().chain(largest).collect()
+    }
+
+    fn check(&self) -> Result<()> {
+        not_negative("lr", self.lr)?;
+        not_negative("eps", self.eps)?;
+        not_negative("weight_decay", self.weight_decay)?;
+        decay_rate("betas", self.beta1)?;
+        decay_rate("betas", self.beta2)
+    }
+}
+
+/// `torch.optim.Adam` and, with decoupled weight decay, `torch.optim.AdamW`.
+pub struct Adam<D: Device<T>, T: Float>(Groups<D, T, AdamGroup>);
+
 impl<D: Device<T>, T: Float> Adam<D, T> {
-    /// An optimizer of all parameters in `arena`.
+    /// An optimizer of all parameters in `arena`; those that are added to it later join.
     ///
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) for a hyper-parameter outside its range.
     pub fn new(arena: &Arena<D, T>, options: AdamOptions) -> Result<Self> {
-        not_negative("lr", options.lr)?;
-        not_negative("eps", options.eps)?;
-        not_negative("weight_decay", options.weight_decay)?;
-        decay_rate("betas", options.betas.0)?;
-        decay_rate("betas", options.betas.1)?;
-        Ok(Self {
-            arena: arena.clone(),
-            options,
-            state: StepState::new(arena.device(), options.lr)?,
-            exp_avg: zeros(arena)?,
-            exp_avg_sq: zeros(arena)?,
-            max_exp_avg_sq: options.amsgrad.then(|| zeros(arena)).transpose()?,
-        })
+        Groups::new(arena, options.into()).map(Self)
+    }
+
+    /// Gives `parameters` of the arena options of their own.
+    ///
+    /// ```
+    /// # fn main() -> signet::Result<()> {
+    /// use signet::nn::{Linear, Module, Sequential};
+    /// use signet::optim::{Adam, AdamOptions, Optimizer};
+    /// use signet::{Cpu, layers};
+    ///
+    /// let layers = layers![Linear::new(4, 4), Linear::new(4, 2)];
+    /// let model = Sequential::<Cpu, f32>::new(&Cpu::new(None)?, 0, layers)?;
+    /// let mut adam = Adam::new(model.arena(), AdamOptions::adam(1e-4))?;
+    /// // The last layer learns faster, and its bias, the last parameter, is not shrunk.
+    /// let parameters = model.parameters();
+    /// let fast = AdamOptions::adamw(1e-2);
+    /// adam.add_param_group(&parameters[2..3], fast)?;
+    /// adam.add_param_group(&parameters[3..], AdamOptions { weight_decay: 0.0, ..fast })?;
+    /// assert_eq!(adam.param_groups()[0].params, [0, 1]);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) for a hyper-parameter outside its range, what is no
+    /// parameter of the arena, and a parameter that was added to a group before.
+    pub fn add_param_group(
+        &mut self,
+        parameters: &[Tensor<D, T>],
+        options: AdamOptions,
+    ) -> Result<()> {
+        self.0.add(parameters, options.into())
     }
 }
 
 impl<D: Device<T>, T: Float> Optimizer<D, T> for Adam<D, T> {
     fn step(&mut self) -> Result<()> {
-        let AdamOptions { betas: (beta1, beta2), eps, weight_decay, .. } = self.options;
-        let decoupled = u64::from(self.options.decoupled_weight_decay);
-        let step = AdamStep { beta1, beta2, eps, weight_decay, decoupled };
-        let mut values = self.arena.values_mut();
-        let gradients = self.arena.gradients();
-        let runs = self.arena.runs_with_grad();
-        let last = runs.len().saturating_sub(1);
-        for (i, run) in runs.into_iter().enumerate() {
-            self.arena.device().adam(
-                &step,
-                self.state.update(i == last),
-                D::slice_mut(D::view_mut(&mut values), run.clone()),
-                D::slice(D::view(&gradients), run.clone()),
-                D::slice_mut(D::view_mut(&mut self.exp_avg), run.clone()),
-                D::slice_mut(D::view_mut(&mut self.exp_avg_sq), run.clone()),
-                self.max_exp_avg_sq.as_mut().map(|max| D::slice_mut(D::view_mut(max), run)),
-            )?;
-        }
-        Ok(())
+        self.0.step(|device, update, values, gradients, moments| {
+            let mut moments = moments.into_iter();
+            let (Some(exp_avg), Some(exp_avg_sq)) = (moments.next(), moments.next()) else {
+                unreachable!("every group needs both")
+            };
+            device.adam(update, values, gradients, exp_avg, exp_avg_sq, moments.next())
+        })
     }
 
     fn zero_grad(&self) {
-        self.arena.zero_grad();
+        self.0.zero_grad();
     }
 
     fn set_lr(&mut self, lr: f64) -> Result<()> {
-        self.state.set_lr(lr)
+        self.0.set_lr(lr)
+    }
+
+    fn set_group_lr(&mut self, group: usize, lr: f64) -> Result<()> {
+        self.0.set_group_lr(group, lr)
+    }
+
+    fn param_groups(&self) -> Vec<ParamGroup> {
+        self.0.param_groups()
     }
 
     fn state(&self) -> Result<OptimizerState<T>> {
-        let moments = [
-            ("exp_avg", Some(&self.exp_avg)),
-            ("exp_avg_sq", Some(&self.exp_avg_sq)),
-            ("max_exp_avg_sq", self.max_exp_avg_sq.as_ref()),
-        ];
-        OptimizerState::read(self.arena.device(), self.state.steps()?, &moments)
+        self.0.state()
     }
 
     fn load_state(&mut self, state: &OptimizerState<T>) -> Result<()> {
-        let moments = vec![
-            ("exp_avg", Some(&mut self.exp_avg)),
-            ("exp_avg_sq", Some(&mut self.exp_avg_sq)),
-            ("max_exp_avg_sq", self.max_exp_avg_sq.as_mut()),
-        ];
-        state.write(self.arena.device(), moments)?;
-        self.state.set_steps(state.step)
+        self.0.load_state(state)
     }
 }

@@ -1,18 +1,26 @@
 //! Optimizers over a flat arena, and learning-rate schedules.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `adam.rs`, `sgd.rs` | [`Adam`], [`Sgd`]: options and kernels |
+//! | `groups.rs` | what they share: groups of parameters, steps, moments |
+//! | `state.rs` | what is in a checkpoint |
+//! | `schedule.rs` | [`Schedule`] |
 #![forbid(unsafe_code)]
 
 mod adam;
+mod groups;
 mod schedule;
 mod sgd;
+mod state;
 
 pub use adam::{Adam, AdamOptions};
 pub use schedule::Schedule;
 pub use sgd::{Sgd, SgdOptions};
+pub use state::{OptimizerState, ParamGroup};
 
-use crate::arena::Arena;
-use crate::device::{Device, Memory};
-use crate::dtype::{Element, Float};
-use crate::ops::UpdateState;
+use crate::device::Device;
+use crate::dtype::Float;
 use crate::{Error, Result};
 
 /// Something that moves parameters along their gradients.
@@ -20,17 +28,16 @@ use crate::{Error, Result};
 /// ```
 /// # fn main() -> signet::Result<()> {
 /// use signet::optim::{Optimizer, Sgd, SgdOptions};
-/// use signet::{Arena, Cpu, Tape};
+/// use signet::{Arena, Cpu, Tensor};
 ///
 /// // The least of (w - 3)^2.
 /// let device = Cpu::new(None)?;
 /// let arena = Arena::<Cpu, f64>::new(&device)?;
 /// let w = arena.parameter(&[0.0], [1])?;
-/// let three = signet::Tensor::from_slice(&device, &[-3.0], [1])?;
+/// let three = Tensor::from_slice(&device, &[-3.0], [1])?;
 /// let mut optimizer = Sgd::new(&arena, SgdOptions::new(0.1))?;
 /// for _ in 0..100 {
-///     let tape = Tape::new();
-///     let difference = tape.input(&three).add(&w)?;
+///     let difference = three.add(&w)?;
 ///     let loss = difference.mul(&difference)?.sum()?;
 ///     optimizer.zero_grad();
 ///     loss.backward()?;
@@ -40,7 +47,8 @@ use crate::{Error, Result};
 /// # Ok(()) }
 /// ```
 pub trait Optimizer<D: Device<T>, T: Float> {
-    /// Updates every parameter that has a gradient; one whose gradient is missing stays as it is.
+    /// Updates every parameter that has a gradient; one whose gradient is missing stays as it is, and
+    /// makes no step, as in PyTorch: bias corrections and first steps are each parameter's own.
     ///
     /// # Errors
     /// [`Error::Device`] when the device fails.
@@ -49,11 +57,21 @@ pub trait Optimizer<D: Device<T>, T: Float> {
     /// Forgets the gradients.
     fn zero_grad(&self);
 
-    /// Sets the learning rate of the next step.
+    /// Sets the learning rate of all groups of parameters from the next step on.
     ///
     /// # Errors
     /// [`Error::Argument`] for one that is negative or no number, [`Error::Device`] when the device fails.
     fn set_lr(&mut self, lr: f64) -> Result<()>;
+
+    /// Sets the learning rate of one group; 0 is the group of all parameters that were not added to
+    /// another.
+    ///
+    /// # Errors
+    /// As [`Optimizer::set_lr`], and [`Error::Argument`] when there is no such group.
+    fn set_group_lr(&mut self, group: usize, lr: f64) -> Result<()>;
+
+    /// The groups of parameters with their options.
+    fn param_groups(&self) -> Vec<ParamGroup>;
 
     /// A copy of what it remembers, for a checkpoint.
     ///
@@ -61,103 +79,12 @@ pub trait Optimizer<D: Device<T>, T: Float> {
     /// [`Error::Device`] when the device fails.
     fn state(&self) -> Result<OptimizerState<T>>;
 
-    /// Goes on from a checkpoint.
+    /// Goes on from a checkpoint, with the options that are in it, as PyTorch does.
     ///
     /// # Errors
-    /// [`Error::Argument`] when it is the state of another optimizer or model; nothing is changed
-    /// then.
+    /// [`Error::Argument`] when it is the state of another optimizer or model, or of other groups of
+    /// parameters; nothing is changed then.
     fn load_state(&mut self, state: &OptimizerState<T>) -> Result<()>;
-}
-
-/// What an optimizer remembers, on the host.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OptimizerState<T> {
-    /// Steps made.
-    pub step: u64,
-    /// Moments by PyTorch's names, each as long as the arena.
-    pub moments: Vec<(String, Vec<T>)>,
-}
-
-impl<T: Float> OptimizerState<T> {
-    fn read<D: Device<T>>(
-        device: &D,
-        step: u64,
-        moments: &[(&str, Option<&D::Buffer<T>>)],
-    ) -> Result<Self> {
-        let read = |(name, buffer): &(&str, Option<&D::Buffer<T>>)| {
-            let buffer = (*buffer)?;
-            Some(device.read(D::view(buffer)).map(|values| (name.to_string(), values)))
-        };
-        Ok(Self { step, moments: moments.iter().filter_map(read).collect::<Result<_>>()? })
-    }
-
-    fn write<D: Device<T>>(
-        &self,
-        device: &D,
-        moments: Vec<(&str, Option<&mut D::Buffer<T>>)>,
-    ) -> Result<()> {
-        let moments: Vec<_> =
-            moments.into_iter().filter_map(|(name, buffer)| Some((name, buffer?))).collect();
-        let expected: Vec<_> = moments.iter().map(|(name, b)| (*name, D::len(b))).collect();
-        let found: Vec<_> = self.moments.iter().map(|(name, v)| (name.as_str(), v.len())).collect();
-        if expected != found {
-            let message = format!("its state is {found:?}, expected {expected:?}");
-            return Err(Error::argument("optimizer", message));
-        }
-        for ((_, buffer), (_, values)) in moments.into_iter().zip(&self.moments) {
-            device.write(D::view_mut(buffer), values)?;
-        }
-        Ok(())
-    }
-}
-
-/// What changes between steps. It lies on the device, where a captured step finds it.
-struct StepState<D: Memory> {
-    device: D,
-    /// As on the device.
-    lr: f64,
-    /// `[1]`.
-    lr_on_device: D::Buffer<f64>,
-    /// The steps made, `[1]`.
-    steps: D::Buffer<u64>,
-}
-
-impl<D: Memory> StepState<D> {
-    /// Before the first step.
-    fn new(device: &D, lr: f64) -> Result<Self> {
-        let (lr_on_device, steps) = (device.upload(&[lr])?, device.upload(&[0])?);
-        Ok(Self { device: device.clone(), lr, lr_on_device, steps })
-    }
-
-    /// For a kernel.
-    fn update(&mut self, is_last: bool) -> UpdateState<'_, D> {
-        let (lr, steps) = (D::view(&self.lr_on_device), D::view_mut(&mut self.steps));
-        UpdateState { lr, steps, is_last }
-    }
-
-    fn set_lr(&mut self, lr: f64) -> Result<()> {
-        not_negative("lr", lr)?;
-        if lr.to_bits() != self.lr.to_bits() {
-            self.device.write(D::view_mut(&mut self.lr_on_device), &[lr])?;
-            self.lr = lr;
-        }
-        Ok(())
-    }
-
-    fn steps(&self) -> Result<u64> {
-        Ok(self.device.read(D::view(&self.steps))?[0])
-    }
-
-    fn set_steps(&mut self, steps: u64) -> Result<()> {
-        self.device.write(D::view_mut(&mut self.steps), &[steps])
-    }
-}
-
-/// A buffer of zeros beside an arena.
-fn zeros<D: Memory, E: Element>(arena: &Arena<D, E>) -> Result<D::Buffer<E>> {
-    let mut buffer = arena.device().alloc(arena.len())?;
-    arena.device().zero(D::view_mut(&mut buffer))?;
-    Ok(buffer)
 }
 
 /// A finite number of at least 0.

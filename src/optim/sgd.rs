@@ -1,9 +1,10 @@
-use super::{Optimizer, OptimizerState, StepState, not_negative, zeros};
-use crate::arena::Arena;
+use super::groups::{Group, Groups};
+use super::{Optimizer, OptimizerState, ParamGroup, not_negative};
+use crate::autograd::Arena;
 use crate::device::Device;
 use crate::dtype::Float;
-use crate::ops::sgd::SgdStep;
-use crate::{Error, Result};
+use crate::ops::sgd::SgdGroup;
+use crate::{Error, Result, Tensor};
 
 /// Hyper-parameters of `torch.optim.SGD`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,74 +28,91 @@ impl SgdOptions {
     }
 }
 
-/// `torch.optim.SGD`.
-pub struct Sgd<D: Device<T>, T: Float> {
-    arena: Arena<D, T>,
-    options: SgdOptions,
-    state: StepState<D>,
-    velocity: Option<D::Buffer<T>>,
+impl From<SgdOptions> for SgdGroup {
+    fn from(options: SgdOptions) -> Self {
+        let SgdOptions { lr, momentum, dampening, weight_decay, nesterov } = options;
+        Self { lr, momentum, dampening, weight_decay, nesterov: f64::from(u8::from(nesterov)) }
+    }
 }
 
+impl Group for SgdGroup {
+    const NAMES: &'static [&'static str] =
+        &["lr", "momentum", "dampening", "weight_decay", "nesterov"];
+
+    fn needs(&self) -> Vec<&'static str> {
+        if self.momentum != 0.0 { vec!["momentum_buffer"] } else { Vec::new() }
+    }
+
+    fn check(&self) -> Result<()> {
+        not_negative("lr", self.lr)?;
+        not_negative("momentum", self.momentum)?;
+        not_negative("weight_decay", self.weight_decay)?;
+        if !self.dampening.is_finite() {
+            let message = format!("must be a number, got {}", self.dampening);
+            return Err(Error::argument("dampening", message));
+        }
+        if self.nesterov == 1.0 && (self.momentum == 0.0 || self.dampening != 0.0) {
+            return Err(Error::argument("nesterov", "needs a momentum and no dampening"));
+        }
+        Ok(())
+    }
+}
+
+/// `torch.optim.SGD`.
+pub struct Sgd<D: Device<T>, T: Float>(Groups<D, T, SgdGroup>);
+
 impl<D: Device<T>, T: Float> Sgd<D, T> {
-    /// An optimizer of all parameters in `arena`.
+    /// An optimizer of all parameters in `arena`; those that are added to it later join.
     ///
     /// # Errors
     /// [`Error::Argument`] for a hyper-parameter outside its range, and for nesterov without
     /// momentum or with dampening.
     pub fn new(arena: &Arena<D, T>, options: SgdOptions) -> Result<Self> {
-        not_negative("lr", options.lr)?;
-        not_negative("momentum", options.momentum)?;
-        not_negative("weight_decay", options.weight_decay)?;
-        if !options.dampening.is_finite() {
-            let message = format!("must be a number, got {}", options.dampening);
-            return Err(Error::argument("dampening", message));
-        }
-        if options.nesterov && (options.momentum == 0.0 || options.dampening != 0.0) {
-            return Err(Error::argument("nesterov", "needs a momentum and no dampening"));
-        }
-        let velocity = (options.momentum != 0.0).then(|| zeros(arena)).transpose()?;
-        let state = StepState::new(arena.device(), options.lr)?;
-        Ok(Self { arena: arena.clone(), options, state, velocity })
+        Groups::new(arena, options.into()).map(Self)
+    }
+
+    /// Gives `parameters` of the arena options of their own: see [`Adam`](super::Adam::add_param_group).
+    ///
+    /// # Errors
+    /// As [`Sgd::new`]; [`Error::Argument`] for what is no parameter of the arena, and a parameter
+    /// that was added to a group before.
+    pub fn add_param_group(
+        &mut self,
+        parameters: &[Tensor<D, T>],
+        options: SgdOptions,
+    ) -> Result<()> {
+        self.0.add(parameters, options.into())
     }
 }
 
 impl<D: Device<T>, T: Float> Optimizer<D, T> for Sgd<D, T> {
     fn step(&mut self) -> Result<()> {
-        let SgdOptions { momentum, dampening, weight_decay, nesterov, .. } = self.options;
-        let nesterov = u64::from(nesterov);
-        let step = SgdStep { momentum, dampening, weight_decay, nesterov };
-        let mut values = self.arena.values_mut();
-        let gradients = self.arena.gradients();
-        let runs = self.arena.runs_with_grad();
-        let last = runs.len().saturating_sub(1);
-        for (i, run) in runs.into_iter().enumerate() {
-            self.arena.device().sgd(
-                &step,
-                self.state.update(i == last),
-                D::slice_mut(D::view_mut(&mut values), run.clone()),
-                D::slice(D::view(&gradients), run.clone()),
-                self.velocity.as_mut().map(|v| D::slice_mut(D::view_mut(v), run)),
-            )?;
-        }
-        Ok(())
+        self.0.step(|device, update, values, gradients, moments| {
+            device.sgd(update, values, gradients, moments.into_iter().next())
+        })
     }
 
     fn zero_grad(&self) {
-        self.arena.zero_grad();
+        self.0.zero_grad();
     }
 
     fn set_lr(&mut self, lr: f64) -> Result<()> {
-        self.state.set_lr(lr)
+        self.0.set_lr(lr)
+    }
+
+    fn set_group_lr(&mut self, group: usize, lr: f64) -> Result<()> {
+        self.0.set_group_lr(group, lr)
+    }
+
+    fn param_groups(&self) -> Vec<ParamGroup> {
+        self.0.param_groups()
     }
 
     fn state(&self) -> Result<OptimizerState<T>> {
-        let moments = [("momentum_buffer", self.velocity.as_ref())];
-        OptimizerState::read(self.arena.device(), self.state.steps()?, &moments)
+        self.0.state()
     }
 
     fn load_state(&mut self, state: &OptimizerState<T>) -> Result<()> {
-        let moments = vec![("momentum_buffer", self.velocity.as_mut())];
-        state.write(self.arena.device(), moments)?;
-        self.state.set_steps(state.step)
+        self.0.load_state(state)
     }
 }

@@ -12,12 +12,11 @@ mod text;
 
 pub use shape::Shape;
 
-use crate::arena::Parameter;
+use crate::autograd::{Leaf, Origin};
 use crate::device::Memory;
 use crate::dtype::Element;
-use crate::tape::{NodeId, Tape};
 use crate::{Error, Result};
-use std::cell::{Ref, RefCell, RefMut};
+use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::fmt;
 use std::rc::Rc;
 use text::values_text;
@@ -34,18 +33,32 @@ pub struct Tensor<D: Memory, E: Element> {
     shape: Shape,
     data: Shared<D, E>,
     offset: usize,
+    identity: Rc<Identity>,
     origin: Origin<D, E>,
 }
 
-/// Where a tensor came from, which decides who is told its gradient.
-pub(crate) enum Origin<D: Memory, E: Element> {
-    /// Nobody.
-    Constant,
-    /// The gradient accumulates in the parameter's arena.
-    Parameter(Parameter<D, E>),
-    /// What is computed from this tensor is recorded on `tape`; `node` is its own place there, if
-    /// anything before it needs its gradient.
-    Recorded { tape: Tape<D, E>, node: Option<NodeId> },
+/// What all tensors over the same elements share, views of a part included.
+#[derive(Debug, Default)]
+pub(crate) struct Identity {
+    /// A backward pass that needs them as they were asks.
+    version: Cell<u64>,
+    name: RefCell<Option<String>>,
+}
+
+impl Identity {
+    pub(crate) fn named(name: String) -> Rc<Self> {
+        Rc::new(Self { version: Cell::new(0), name: RefCell::new(Some(name)) })
+    }
+
+    /// How often they were written.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.get()
+    }
+
+    /// Says that the elements were written.
+    pub(crate) fn changed(&self) {
+        self.version.set(self.version.get() + 1);
+    }
 }
 
 impl<D: Memory, E: Element> Tensor<D, E> {
@@ -83,7 +96,13 @@ impl<D: Memory, E: Element> Tensor<D, E> {
 
     /// A tensor over a run of shared memory.
     pub(crate) fn from_shared(device: &D, data: Shared<D, E>, offset: usize, shape: Shape) -> Self {
-        Self { device: device.clone(), shape, data, offset, origin: Origin::Constant }
+        let (identity, origin) = (Rc::default(), Origin::Leaf(Leaf::constant()));
+        Self { device: device.clone(), shape, data, offset, identity, origin }
+    }
+
+    /// The same tensor, known to share its elements with others.
+    pub(crate) fn with_identity(self, identity: Rc<Identity>) -> Self {
+        Self { identity, ..self }
     }
 
     /// The same tensor with another origin.
@@ -93,6 +112,25 @@ impl<D: Memory, E: Element> Tensor<D, E> {
 
     pub(crate) fn origin(&self) -> &Origin<D, E> {
         &self.origin
+    }
+
+    pub(crate) fn identity(&self) -> &Rc<Identity> {
+        &self.identity
+    }
+
+    /// How often its elements were written.
+    pub(crate) fn version(&self) -> u64 {
+        self.identity.version()
+    }
+
+    /// What error messages call it: a parameter has the name of its place in the model.
+    pub fn name(&self) -> Option<String> {
+        self.identity.name.borrow().clone()
+    }
+
+    /// Names it and all its clones, for error messages.
+    pub fn set_name(&self, name: impl Into<String>) {
+        self.identity.name.replace(Some(name.into()));
     }
 
     /// The device that holds it.
@@ -115,17 +153,24 @@ impl<D: Memory, E: Element> Tensor<D, E> {
         self.shape.numel()
     }
 
-    /// The same values (and memory), on no tape: what is computed from them needs no gradient.
+    /// The same values (and memory) as a constant: what is computed from them needs no gradient.
     pub fn detach(&self) -> Self {
-        Self::from_shared(&self.device, Rc::clone(&self.data), self.offset, self.shape.clone())
+        self.detach_as(self.shape.clone())
     }
 
-    /// The same memory under another shape of as many elements; off the tape.
+    /// The same memory under another shape of as many elements, as a constant.
     pub(crate) fn detach_as(&self, shape: Shape) -> Self {
-        Self { shape, ..self.detach() }
+        Self {
+            device: self.device.clone(),
+            shape,
+            data: Rc::clone(&self.data),
+            offset: self.offset,
+            identity: Rc::clone(&self.identity),
+            origin: Origin::Leaf(Leaf::constant()),
+        }
     }
 
-    /// `count` elements from `first` on, of a tensor with one dimension; off the tape.
+    /// `count` elements from `first` on, of a tensor with one dimension, as a constant.
     pub(crate) fn rows(&self, first: usize, count: usize) -> Self {
         debug_assert!(self.shape.rank() == 1 && first + count <= self.numel());
         Self { offset: self.offset + first, ..self.detach_as(Shape::from([count])) }
@@ -150,7 +195,8 @@ impl<D: Memory, E: Element> Tensor<D, E> {
         }
     }
 
-    /// Overwrites the values, seen by every clone.
+    /// Overwrites the values, seen by every clone. A backward pass that needs the old ones is an error
+    /// from here on.
     ///
     /// # Errors
     /// [`Error::Shape`] when their number is another; [`Error::Device`] when the device failed.
@@ -169,22 +215,20 @@ impl<D: Memory, E: Element> Tensor<D, E> {
 
     /// Borrows the memory for a kernel to write.
     pub(crate) fn write(&self) -> Writing<'_, D, E> {
+        self.identity.changed();
         Writing { buffer: self.data.borrow_mut(), offset: self.offset, len: self.numel() }
     }
 }
 
 impl<D: Memory, E: Element> Clone for Tensor<D, E> {
     fn clone(&self) -> Self {
-        self.detach().with_origin(self.origin.clone())
-    }
-}
-
-impl<D: Memory, E: Element> Clone for Origin<D, E> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Constant => Self::Constant,
-            Self::Parameter(parameter) => Self::Parameter(parameter.clone()),
-            Self::Recorded { tape, node } => Self::Recorded { tape: tape.clone(), node: *node },
+        Self {
+            device: self.device.clone(),
+            shape: self.shape.clone(),
+            data: Rc::clone(&self.data),
+            offset: self.offset,
+            identity: Rc::clone(&self.identity),
+            origin: self.origin.clone(),
         }
     }
 }

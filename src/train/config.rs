@@ -1,4 +1,4 @@
-use crate::arena::Arena;
+use crate::autograd::Arena;
 use crate::device::Device;
 use crate::dtype::Float;
 use crate::ops::augment::AugmentOptions;

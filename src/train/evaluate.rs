@@ -5,7 +5,7 @@ use crate::device::Device;
 use crate::dtype::Float;
 use crate::nn::{Module, Sequential};
 use crate::ops::cross_entropy_rows::cross_entropy_rows;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Result, Tensor, no_grad};
 
 /// Images that go through a model at once: more than in training, to keep a GPU busy, and few enough
 /// that their activations stay below 100 MB. The losses are those of the loader's batches all the
@@ -89,7 +89,7 @@ impl<D: Device<T>, T: Float> Validation<D, T> {
             for start in (0..rows).step_by(ROWS) {
                 let count = ROWS.min(rows - start);
                 let (images, targets) = loader.gather(&order.rows(start, count))?;
-                let logits = model.forward(&images)?;
+                let logits = no_grad(|| model.forward(&images))?;
                 let [_, outputs] =
                     logits.shape().expect("evaluate", "[N, classes] from the model")?;
                 if outputs < classes {

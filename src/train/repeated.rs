@@ -3,6 +3,7 @@
 use crate::device::{Device, Memory};
 use crate::dtype::Float;
 use crate::nn::{Module, Sequential, State};
+use crate::tensor::Identity;
 use crate::{Error, Result};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -34,8 +35,8 @@ pub(super) enum Repeated<D: Memory> {
     New,
     /// It has run as it is.
     Warm,
-    /// It was captured, and counts so many batches in each counter of the model.
-    Captured(D::Graph, Vec<(Rc<Cell<u64>>, u64)>),
+    /// It was captured, with what it does on the host.
+    Captured(D::Graph, OnHost),
 }
 
 impl<D: Memory> Repeated<D> {
@@ -54,9 +55,9 @@ impl<D: Memory> Repeated<D> {
         D: Device<T>,
     {
         let device = model.arena().device();
-        if let Self::Captured(graph, counters) = self {
+        if let Self::Captured(graph, on_host) = self {
             device.replay(graph)?;
-            counters.iter().for_each(|(counter, growth)| counter.set(counter.get() + growth));
+            on_host.replay();
             return Ok(());
         }
         if matches!(self, Self::New) || !graphs.enabled {
@@ -64,15 +65,12 @@ impl<D: Memory> Repeated<D> {
             *self = Self::Warm;
             return Ok(());
         }
-        let mut counters = counters(model);
+        let before = Before::of(model);
         match device.capture(&mut work) {
             Ok(Some(graph)) => {
                 // What was counted meanwhile is counted for this run.
                 device.replay(&graph)?;
-                for (counter, before) in &mut counters {
-                    *before = counter.get() - *before;
-                }
-                *self = Self::Captured(graph, counters);
+                *self = Self::Captured(graph, before.since());
                 Ok(())
             }
             Ok(None) => {
@@ -81,18 +79,60 @@ impl<D: Memory> Repeated<D> {
             }
             Err(error) => {
                 graphs.give_up(&error);
-                counters.iter().for_each(|(counter, before)| counter.set(*before));
+                before.counters.iter().for_each(|(counter, before)| counter.set(*before));
                 work()
             }
         }
     }
 }
 
-/// The counters of a model with what they hold.
-fn counters<D: Device<T>, T: Float>(model: &Sequential<D, T>) -> Vec<(Rc<Cell<u64>>, u64)> {
-    let counter = |(_, state)| match state {
-        State::Count(counter) => Some((Rc::clone(&counter), counter.get())),
-        State::Parameter(_) | State::Buffer(_) => None,
-    };
-    model.state().into_iter().filter_map(counter).collect()
+/// What work does to a model's state on the host.
+pub(super) struct OnHost {
+    /// By how much it moves each counter on.
+    counters: Vec<(Rc<Cell<u64>>, u64)>,
+    /// The values that it writes.
+    written: Vec<Rc<Identity>>,
+}
+
+impl OnHost {
+    /// Does it once more.
+    fn replay(&self) {
+        self.counters.iter().for_each(|(counter, growth)| counter.set(counter.get() + growth));
+        self.written.iter().for_each(|identity| identity.changed());
+    }
+}
+
+/// A model's state on the host before some work.
+struct Before {
+    counters: Vec<(Rc<Cell<u64>>, u64)>,
+    versions: Vec<(Rc<Identity>, u64)>,
+}
+
+impl Before {
+    fn of<D: Device<T>, T: Float>(model: &Sequential<D, T>) -> Self {
+        let (mut counters, mut versions) = (Vec::new(), Vec::new());
+        for (_, state) in model.state() {
+            match state {
+                State::Count(counter) => counters.push((Rc::clone(&counter), counter.get())),
+                State::Parameter(tensor) | State::Buffer(tensor) => {
+                    versions.push((Rc::clone(tensor.identity()), tensor.version()));
+                }
+            }
+        }
+        Self { counters, versions }
+    }
+
+    /// What the work has done.
+    fn since(self) -> OnHost {
+        let grown = |(counter, before): (Rc<Cell<u64>>, u64)| {
+            let growth = counter.get() - before;
+            (counter, growth)
+        };
+        let versions = self.versions.into_iter();
+        let written = versions.filter(|(identity, before)| identity.version() != *before);
+        OnHost {
+            counters: self.counters.into_iter().map(grown).collect(),
+            written: written.map(|(identity, _)| identity).collect(),
+        }
+    }
 }

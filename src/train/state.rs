@@ -5,7 +5,7 @@ use super::EpochMetrics;
 use super::trainer::Partial;
 use crate::io::checkpoint::{self, Metadata, invalid};
 use crate::nn::{StateDict, Value, Values};
-use crate::optim::OptimizerState;
+use crate::optim::{OptimizerState, ParamGroup};
 use crate::{Result, Shape};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -30,8 +30,15 @@ pub struct State {
 #[derive(Serialize, Deserialize)]
 struct Words<R> {
     record: R,
-    optimizer_step: u64,
+    /// By parameter.
+    #[serde(default)]
+    optimizer_steps: Vec<u64>,
+    /// Of all parameters, where older versions wrote the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    optimizer_step: Option<u64>,
     moments: Vec<String>,
+    #[serde(default)]
+    param_groups: Vec<ParamGroup>,
     history: Vec<EpochMetrics>,
     correct: u64,
     seconds: f64,
@@ -52,8 +59,10 @@ impl State {
     pub fn save<R: Serialize>(&self, path: &Path, previous: &Path, record: &R) -> Result<()> {
         let words = Words {
             record,
-            optimizer_step: self.optimizer.step,
+            optimizer_steps: self.optimizer.steps.clone(),
+            optimizer_step: None,
             moments: self.optimizer.moments.iter().map(|(name, _)| name.clone()).collect(),
+            param_groups: self.optimizer.param_groups.clone(),
             history: self.history.clone(),
             correct: self.partial.correct,
             seconds: self.partial.seconds,
@@ -106,7 +115,11 @@ impl State {
         let state = Self {
             model: without_prefix("model.", &tensors),
             best_model: (!best_model.is_empty()).then_some(best_model),
-            optimizer: OptimizerState { step: words.optimizer_step, moments },
+            optimizer: OptimizerState {
+                steps: words.optimizer_step.map_or(words.optimizer_steps, |step| vec![step]),
+                moments,
+                param_groups: words.param_groups,
+            },
             history: words.history,
             partial: Partial {
                 losses: tensor(LOSSES)?,

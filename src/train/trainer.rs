@@ -7,7 +7,7 @@ use crate::nn::{Module, Place, Sequential, asl};
 use crate::ops::augment::augment;
 use crate::ops::record::record;
 use crate::optim::Optimizer;
-use crate::{Error, Result, Shape, Tape, Tensor};
+use crate::{Error, Result, Shape, Tensor};
 use std::time::Instant;
 
 /// Steps whose losses are fetched together: few enough for a live display and for stopping soon at
@@ -330,7 +330,6 @@ impl<D: Device<f32>> Trainer<D> {
             if let Some(options) = &config.augment {
                 images = augment(&images, options, config.seed, &clock.rows(0, 1))?;
             }
-            let images = Tape::new().input(&images);
             let (loss, correct) = model.cross_entropy(&images, &targets, &Default::default())?;
             model.enter(Place::Outside);
             optimizer.zero_grad();

@@ -11,7 +11,7 @@ use signet::nn::{
 use signet::ops::cross_entropy::{CrossEntropyOptions, cross_entropy};
 use signet::optim::{Adam, AdamOptions, Optimizer};
 use signet::rng::Philox;
-use signet::{Device, Result, Shape, Tape, Tensor, layers};
+use signet::{Device, Result, Shape, Tensor, layers};
 use std::collections::BTreeMap;
 
 /// The ASL network with 5, 7 and 9 channels and 32 hidden units: the same layers and keys.
@@ -70,7 +70,7 @@ pub struct Answer<D: Device<T>, T: Float> {
     pub correct: i32,
 }
 
-/// Runs `model` on pixels (on a tape or not) and labels.
+/// Runs `model` on pixels and labels.
 pub fn forward<D: Device<T>, T: Float>(
     model: &Sequential<D, T>,
     pixels: &Tensor<D, T>,
@@ -100,11 +100,10 @@ impl<D: Device<T>, T: Float> Training<D, T> {
 
     /// One step; the gradients stay to be looked at.
     pub fn step(&mut self, batch: &Batch) -> Answer<D, T> {
-        let tape = Tape::new();
-        let pixels = tape.input(&batch.pixels.on(self.model.arena().device()));
+        let pixels = batch.pixels.on(self.model.arena().device());
         let answer = forward(&self.model, &pixels, &batch.labels).expect("the batch fits");
         self.adam.zero_grad();
-        answer.loss.backward().expect("a scalar on a tape");
+        answer.loss.backward().expect("a scalar that was recorded");
         self.adam.step().expect("the device works");
         answer
     }

@@ -7,10 +7,10 @@ use signet::nn::{
 };
 use signet::ops::augment::{AugmentOptions, augment};
 use signet::ops::cross_entropy::{CrossEntropyOptions, cross_entropy};
-use signet::optim::{Adam, AdamOptions, Schedule, Sgd, SgdOptions};
+use signet::optim::{Adam, AdamOptions, Optimizer, Schedule, Sgd, SgdOptions};
 use signet::{
-    Cpu, Cuda, GradcheckOptions, Gradients, NodeId, Result, Tape, Tensor, checkpoint, gradcheck,
-    layers,
+    Cpu, Cuda, GradcheckOptions, Gradients, NodeId, Result, Tensor, checkpoint, gradcheck, layers,
+    no_grad,
 };
 
 /// The calls of the tables of the first section, but for flags of the program.
@@ -80,28 +80,32 @@ fn tensors() -> Result<()> {
 fn gradients() -> Result<()> {
     let d = Cpu::new(None)?;
     let x = Tensor::from_slice(&d, &[1.0, 2.0], [2])?;
-    let tape = Tape::new();
-    assert_eq!(tape.input(&x).dims(), [2]);
-    let y = tape.watch(&x);
-    let loss = y.mul(&y)?.sum()?;
-    let watched = y;
-    let gradients = loss.backward()?;
-    assert_eq!(gradients.of(&watched).expect("it was watched").to_vec()?, [2.0, 4.0]);
-
-    let tape = Tape::new();
-    let x = tape.watch(&x);
+    let x = x.requires_grad(true)?;
+    x.mul(&x)?.sum()?.backward()?;
+    assert_eq!(x.grad()?.expect("backward ran").to_vec()?, [2.0, 4.0]);
+    let loss = x.mul(&x)?.sum()?;
+    loss.backward()?;
+    assert_eq!(x.grad()?.expect("backward ran").to_vec()?, [4.0, 8.0]);
+    x.zero_grad();
     let y = x.mul(&x)?;
     let gradient = Tensor::from_slice(&d, &[1.0, 10.0], [2])?;
-    let gradients = y.backward_with(&gradient)?;
-    assert_eq!(gradients.of(&x).expect("it was watched").to_vec()?, [2.0, 40.0]);
-    let tape: Tape<Cpu, f64> = Tape::new();
-    let _ = tape.no_grad(|| ..);
+    y.backward_with(&gradient)?;
+    assert_eq!(x.grad()?.expect("backward ran").to_vec()?, [2.0, 40.0]);
+    let y = no_grad(|| x.mul(&x))?;
+    let _ = no_grad(|| ..);
+    assert_eq!(x.save("op", "role").tensor()?.to_vec()?, [1.0, 2.0]);
+    assert!(!y.needs_grad() && !x.detach().needs_grad() && x.needs_grad());
 
     let arena = signet::Arena::new(&d)?;
     let p = arena.parameter(&[3.0], [1])?;
-    let tape = Tape::new();
-    tape.input(&Tensor::from_slice(&d, &[2.0], [1])?).mul(&p)?.sum()?.backward()?;
+    Tensor::from_slice(&d, &[2.0], [1])?.mul(&p)?.sum()?.backward()?;
     assert_eq!(p.grad()?.expect("it has one").to_vec()?, [2.0]);
+    p.requires_grad(false)?;
+    assert!(!p.needs_grad());
+    let layers = layers![Linear::new(1, 1)];
+    let model: Sequential<Cpu, f32> = Sequential::new(&d, 0, layers)?;
+    model.requires_grad(false)?;
+    assert!(model.parameters().iter().all(|p| !p.needs_grad()));
 
     // The identity, as an op of one's own.
     let function = |inputs: &[Tensor<Cpu, f64>]| {
@@ -109,7 +113,7 @@ fn gradients() -> Result<()> {
         fn closure(_: [Option<NodeId>; 1], _: <Cpu as Memory>::Buffer<f64>, _: &mut Gradients<'_, Cpu, f64>) -> Result<()> {
             Ok(())
         }
-        Tape::record(inputs, output, closure)
+        Ok(output.with_grad_fn(inputs, closure))
     };
     let (inputs, options) = ([x.detach()], GradcheckOptions::default());
     // Its gradient is missing.
@@ -153,7 +157,10 @@ fn layers_losses_and_optimizers() -> Result<()> {
 
     let arena = model.arena();
     Adam::new(arena, AdamOptions::adam(lr))?;
-    Adam::new(arena, AdamOptions::adamw(lr))?;
+    let mut optimizer = Adam::new(arena, AdamOptions::adamw(lr))?;
+    let (p, options) = (model.parameters(), AdamOptions::adam(lr));
+    optimizer.add_param_group(&p, options)?;
+    optimizer.set_group_lr(1, lr)?;
     Sgd::new(arena, SgdOptions::new(lr))?;
     for schedule in [
         Schedule::Step { step_size: 1, gamma: 0.5 },

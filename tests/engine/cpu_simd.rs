@@ -13,7 +13,7 @@ use signet::ops::conv_block::{ConvBlockOptions, ConvBlockParameters, conv_block}
 use signet::ops::conv2d::{Conv2dOptions, conv2d};
 use signet::ops::dropout::{DropoutGeometry, DropoutMask};
 use signet::ops::max_pool2d::max_pool2d;
-use signet::{Cpu, Device, Error, Tape, Tensor};
+use signet::{Cpu, Device, Error, Tensor};
 
 /// One block: `[N, C, H, W]`, output channels, windows, and what else it is made of.
 #[derive(Debug, Clone, Copy)]
@@ -57,9 +57,8 @@ impl Block {
     where
         Cpu: Device<T>,
     {
-        let tape = Tape::new();
-        let inputs: Vec<Tensor<Cpu, T>> =
-            self.draw().iter().map(|drawn| tape.watch(&drawn.on(device))).collect();
+        let leaf = |drawn: &HostTensor| drawn.on(device).requires_grad(true).unwrap();
+        let inputs: Vec<Tensor<Cpu, T>> = self.draw().iter().map(leaf).collect();
         let [x, weight, bias, scale, shift] = &inputs[..] else { panic!("five inputs") };
         let bias = self.bias.then_some(bias);
         let per_channel = [self.channels];
@@ -95,14 +94,14 @@ impl Block {
         let upstream = |stream| Fill::Normal(1.0).draw(y.dims(), 7, stream).on(device);
         let loss = y.mul(&upstream(0)).unwrap().sum().unwrap();
         let more = once().mul(&upstream(1)).unwrap().sum().unwrap();
-        let gradients = loss.add(&more).unwrap().backward().unwrap();
+        loss.add(&more).unwrap().backward().unwrap();
         let mut all: Vec<(String, Vec<f64>)> = vec![
             ("output".into(), values(&y)),
             ("running_mean".into(), values(&mean)),
             ("running_var".into(), values(&var)),
         ];
         for (name, input) in ["input", "weight", "bias", "scale", "shift"].iter().zip(&inputs) {
-            if let Some(gradient) = gradients.of(input) {
+            if let Some(gradient) = input.grad().unwrap() {
                 all.push((format!("gradient of {name}"), values(&gradient)));
             }
         }

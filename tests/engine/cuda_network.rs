@@ -18,7 +18,7 @@ use signet::data::synthetic;
 use signet::nn::{Layer, Module, asl};
 use signet::optim::Optimizer;
 use signet::train::{Config, Outcome, Trainer};
-use signet::{Cpu, Cuda, Tape};
+use signet::{Cpu, Cuda};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -416,8 +416,7 @@ fn a_fused_step_takes_22_launches() {
         let (pixels, labels) = (batch.pixels.on(&device), batch.labels.labels_on(&device));
         let before = sim().calls("cuLaunchKernel");
         let options = Default::default();
-        let input = Tape::new().input(&pixels);
-        let (loss, _) = training.model.cross_entropy(&input, &labels, &options).unwrap();
+        let (loss, _) = training.model.cross_entropy(&pixels, &labels, &options).unwrap();
         training.adam.zero_grad();
         loss.backward().unwrap();
         training.adam.step().unwrap();

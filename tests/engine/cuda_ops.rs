@@ -14,7 +14,7 @@ use common::device::TestDevice;
 use signet::device::{Memory, Output};
 use signet::dtype::{Element, Float};
 use signet::nn::MaxPool2d;
-use signet::ops::adam::AdamStep;
+use signet::ops::adam::AdamGroup;
 use signet::ops::augment::AugmentGeometry;
 use signet::ops::batch_norm2d::{Affine, BatchNorm2dGradients, Running};
 use signet::ops::conv_block::{ConvBlockGeometry, ConvBlockGradients, ConvBlockInputs, Normaliser};
@@ -27,12 +27,14 @@ use signet::ops::linear::{LinearGeometry, LinearGradients};
 use signet::ops::linear_cross_entropy::LinearCrossEntropyGeometry;
 use signet::ops::matmul::MatmulGeometry;
 use signet::ops::max_pool2d::MaxPool2dGeometry;
-use signet::ops::sgd::SgdStep;
+use signet::ops::sgd::SgdGroup;
 use signet::ops::sum::ChannelGeometry;
-use signet::ops::{SomeImages, UpdateState};
+use signet::ops::{SomeImages, Update, UpdateTile};
+use signet::optim::{AdamOptions, SgdOptions};
 use signet::rng::Philox;
 use signet::{Cpu, Cuda, Device, Shape};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// What a kernel wrote, by a name that says under which geometry.
 #[derive(Default)]
@@ -1071,83 +1073,125 @@ fn cross_entropy_rows<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mu
     }
 }
 
-/// A learning rate and steps made, as optimizers keep them.
-struct Steps<D: Memory> {
-    lr: Field<D, f64>,
-    made: Field<D, u64>,
+/// What an optimizer's kernel is told: four parameters in two groups, of which some are updated.
+struct Told<D: Memory> {
+    tiles: Field<D, u32>,
+    groups: Field<D, f64>,
+    steps: Field<D, u64>,
+    parameters: Range<u32>,
+    count: usize,
+    elements: usize,
 }
 
-impl<D: Memory> Steps<D> {
-    fn new(bench: &Bench<'_, D>, lr: f64, made: u64) -> Self {
-        Self { lr: bench.field(&[lr]), made: bench.field(&[made]) }
+impl<D: Memory> Told<D> {
+    /// Of `n` elements in all; `parameters` are updated.
+    fn new<T>(bench: &Bench<'_, D>, n: usize, groups: &[f64], parameters: Range<u32>) -> Self {
+        // Where a pack does not begin, too, which no arena does.
+        let at = |parameter: u32| (n * parameter as usize / 4) as u32;
+        let of = |p: u32| UpdateTile::of::<T>(at(p)..at(p + 1), p, p % 2);
+        let tiles: Vec<UpdateTile> = parameters.clone().flat_map(of).collect();
+        Self {
+            tiles: bench.field(bytemuck::cast_slice(&tiles)),
+            groups: bench.field(groups),
+            steps: bench.field(&[7, 0, 250, 1]),
+            count: tiles.len(),
+            elements: (at(parameters.end) - at(parameters.start)) as usize,
+            parameters,
+        }
     }
 
-    fn update(&mut self, is_last: bool) -> UpdateState<'_, D> {
-        UpdateState { lr: self.lr.view(), steps: self.made.view_mut(), is_last }
+    fn update(&mut self) -> Update<'_, D> {
+        Update {
+            tiles: self.tiles.view(),
+            groups: self.groups.view(),
+            steps: self.steps.view_mut(),
+            parameters: self.parameters.clone(),
+            count: self.count,
+            elements: self.elements,
+        }
     }
 }
+
+/// All parameters, and those in the middle.
+const UPDATED: [Range<u32>; 2] = [0..4, 1..3];
 
 fn sgd<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
-    for n in [0, 1, 7, 1030] {
-        for case in 0..5_u32 {
-            let step = SgdStep {
-                momentum: 0.9,
-                dampening: if case == 2 || case == 4 { 0.25 } else { 0.0 },
+    for n in [0, 1, 7, 1030, 5000] {
+        for case in 0..4_u32 {
+            let (plain, momentum) = (SgdOptions::new(0.1), 0.9);
+            let group = SgdOptions {
+                momentum: if case > 0 { momentum } else { 0.0 },
+                dampening: if case == 2 { 0.25 } else { 0.0 },
                 weight_decay: if case > 1 { 0.01 } else { 0.0 },
-                nesterov: u64::from(case == 3),
+                nesterov: case == 3,
+                ..plain
             };
-            let mut steps = Steps::new(bench, 0.1, if case == 4 { 0 } else { 7 });
-            let mut p = bench.normal(n, 0, 0.0);
-            let g = bench.normal(n, 1, 0.0);
-            // On the first step there is no velocity yet: whatever lies there must not matter.
-            let mut velocity = bench.before(n, case != 4);
-            let wanted = (case > 0).then(|| velocity.view_mut());
-            let state = steps.update(case != 1);
-            bench.device.sgd(&step, state, p.view_mut(), g.view(), wanted).unwrap();
-            results.close(format!("sgd {case} of {n}: parameters"), bench.values(&p));
-            results.close(format!("sgd {case} of {n}: velocity"), bench.values(&velocity));
-            results.exact(format!("sgd {case} of {n}: steps"), bench.counts(&steps.made));
+            let other = if case == 1 { plain } else { SgdOptions { lr: 0.02, ..group } };
+            let groups: [SgdGroup; 2] = [group.into(), other.into()];
+            for updated in UPDATED {
+                let name = format!("sgd {case} of {n}, {updated:?}");
+                let mut told = Told::new::<T>(bench, n, bytemuck::cast_slice(&groups), updated);
+                let mut p = bench.normal(n, 0, 0.0);
+                let g = bench.normal(n, 1, 0.0);
+                // In a parameter's first step there is no velocity yet: whatever lies there must not
+                // matter. It is the second that has made none.
+                let mut velocity: Vec<T> = normal(n, 99).into_iter().map(T::of).collect();
+                if case > 1 {
+                    velocity[n / 4..n / 2].fill(T::nan());
+                }
+                let mut velocity = bench.field(&velocity);
+                let wanted = (case > 0).then(|| velocity.view_mut());
+                bench.device.sgd(told.update(), p.view_mut(), g.view(), wanted).unwrap();
+                results.close(format!("{name}: parameters"), bench.values(&p));
+                results.close(format!("{name}: velocity"), bench.values(&velocity));
+                results.exact(format!("{name}: steps"), bench.counts(&told.steps));
+            }
         }
     }
 }
 
 fn adam<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
-    for n in [0, 1, 7, 1030] {
+    for n in [0, 1, 7, 1030, 5000] {
         for case in 0..4_u64 {
-            let mut steps = Steps::new(bench, 1e-3, case * 100);
-            let step = AdamStep {
-                beta1: 0.9,
-                beta2: 0.999,
-                eps: 1e-8,
+            let group = AdamOptions {
                 weight_decay: if case > 0 { 0.05 } else { 0.0 },
-                decoupled: u64::from(case == 2),
+                decoupled_weight_decay: case == 2,
+                amsgrad: case == 3,
+                ..AdamOptions::adam(1e-3)
             };
-            let mut gradients: Vec<T> = normal(n, 1).into_iter().map(T::of).collect();
-            let squares =
-                |stream| normal(n, stream).iter().map(|x| T::of(x * x)).collect::<Vec<_>>();
-            let (mut first, mut second) = (squares(2), squares(3));
-            // Moments that decay below the smallest normal number, and a NaN, which must reach the
-            // largest second moment too.
-            if n > 2 && (case == 0 || case == 3) {
-                (gradients[0], first[0], second[0]) =
-                    (T::zero(), T::min_positive_value(), T::min_positive_value());
-                (gradients[1], first[1], second[1]) = (T::nan(), T::zero(), T::one());
+            let other = AdamOptions { lr: 2e-2, betas: (0.8, 0.99), eps: 1e-4, ..group };
+            // Where one group has the largest second moments and the other not.
+            let other = AdamOptions { amsgrad: false, ..other };
+            let groups: [AdamGroup; 2] = [group.into(), other.into()];
+            for updated in UPDATED {
+                let name = format!("adam {case} of {n}, {updated:?}");
+                let mut told = Told::new::<T>(bench, n, bytemuck::cast_slice(&groups), updated);
+                let mut gradients: Vec<T> = normal(n, 1).into_iter().map(T::of).collect();
+                let squares =
+                    |stream| normal(n, stream).iter().map(|x| T::of(x * x)).collect::<Vec<_>>();
+                let (mut first, mut second) = (squares(2), squares(3));
+                // Moments that decay below the smallest normal number, and a NaN, which must reach
+                // the largest second moment too.
+                if n > 7 && (case == 0 || case == 3) {
+                    (gradients[0], first[0], second[0]) =
+                        (T::zero(), T::min_positive_value(), T::min_positive_value());
+                    (gradients[1], first[1], second[1]) = (T::nan(), T::zero(), T::one());
+                }
+                let mut p = bench.normal(n, 0, 0.0);
+                let g = bench.field(&gradients);
+                let (mut m, mut v) = (bench.field(&first), bench.field(&second));
+                let mut largest = bench.field(&squares(4));
+                let wanted = (case == 3).then(|| largest.view_mut());
+                bench
+                    .device
+                    .adam(told.update(), p.view_mut(), g.view(), m.view_mut(), v.view_mut(), wanted)
+                    .unwrap();
+                results.exact(format!("{name}: steps"), bench.counts(&told.steps));
+                results.close(format!("{name}: parameters"), bench.values(&p));
+                results.close(format!("{name}: exp_avg"), bench.values(&m));
+                results.close(format!("{name}: exp_avg_sq"), bench.values(&v));
+                results.close(format!("{name}: max"), bench.values(&largest));
             }
-            let mut p = bench.normal(n, 0, 0.0);
-            let g = bench.field(&gradients);
-            let (mut m, mut v) = (bench.field(&first), bench.field(&second));
-            let mut largest = bench.field(&squares(4));
-            let wanted = (case == 3).then(|| largest.view_mut());
-            let state = steps.update(case != 1);
-            bench
-                .device
-                .adam(&step, state, p.view_mut(), g.view(), m.view_mut(), v.view_mut(), wanted)
-                .unwrap();
-            results.exact(format!("adam {case} of {n}: steps"), bench.counts(&steps.made));
-            results.close(format!("adam {case} of {n}: parameters"), bench.values(&p));
-            results.close(format!("adam {case} of {n}: exp_avg"), bench.values(&m));
-            results.close(format!("adam {case} of {n}: exp_avg_sq"), bench.values(&v));
-            results.close(format!("adam {case} of {n}: max"), bench.values(&largest));
         }
     }
 }

@@ -16,7 +16,7 @@ use half::bf16;
 use signet::device::{Precision, Precisions};
 use signet::dtype::Float;
 use signet::ops::conv2d::Conv2dOptions;
-use signet::{Cpu, Cuda, Device, Tape, Tensor};
+use signet::{Cpu, Cuda, Device, Tensor};
 
 const ROUNDED: [Precision; 2] = [Precision::Tf32, Precision::Bf16];
 
@@ -90,11 +90,12 @@ fn run<D: Device<T>, T: Float>(
     inputs: &[HostTensor],
     upstream: impl Fn(&[usize]) -> HostTensor,
 ) -> Vec<Vec<f64>> {
-    let tape = Tape::new();
-    let inputs: Vec<_> = inputs.iter().map(|x| tape.watch(&x.on::<D, T>(device))).collect();
+    let leaf = |x: &HostTensor| x.on::<D, T>(device).requires_grad(true).unwrap();
+    let inputs: Vec<_> = inputs.iter().map(leaf).collect();
     let output = case.op.run(&inputs).unwrap_or_else(|e| panic!("{}: {e}", case.name()));
-    let watched = output.backward_with(&upstream(output.dims()).on(device)).unwrap();
-    let gradients = inputs.iter().map(|input| values(&watched.of(input).expect("it is watched")));
+    output.backward_with(&upstream(output.dims()).on(device)).unwrap();
+    let gradients =
+        inputs.iter().map(|input| values(&input.grad().unwrap().expect("it is a leaf")));
     std::iter::once(values(&output)).chain(gradients).collect()
 }
 

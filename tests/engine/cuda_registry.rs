@@ -18,7 +18,7 @@ use signet::dtype::Float;
 use signet::nn::MaxPool2d;
 use signet::ops::conv_block::ConvBlockOptions;
 use signet::ops::conv2d::Conv2dOptions;
-use signet::{Cpu, Cuda, Device, GradcheckOptions, Tape, Tensor, gradcheck};
+use signet::{Cpu, Cuda, Device, GradcheckOptions, Tensor, gradcheck};
 use std::time::Instant;
 
 /// The same bits in every order, and the CPU's values to rounding.
@@ -199,23 +199,14 @@ fn sums_across_blocks_have_the_same_bits_every_time() {
         let gradient = upstream(&case.op.run(&inputs).unwrap());
         // The results, on their way.
         let start = || -> Vec<Tensor<Cuda, f32>> {
-            let tape = Tape::new();
-            let inputs: Vec<_> =
-                (0..inputs.len())
-                    .map(|i| {
-                        if watched.contains(&i) {
-                            tape.watch(&inputs[i])
-                        } else {
-                            inputs[i].detach()
-                        }
-                    })
-                    .collect();
+            let leaf = |i: usize| inputs[i].detach().requires_grad(watched.contains(&i)).unwrap();
+            let inputs: Vec<_> = (0..inputs.len()).map(leaf).collect();
             let output = case.op.run(&inputs).unwrap();
             if watched.is_empty() {
                 return vec![output];
             }
-            let gradients = output.backward_with(&gradient).unwrap();
-            inputs.iter().filter_map(|input| gradients.of(input)).collect()
+            output.backward_with(&gradient).unwrap();
+            inputs.iter().filter_map(|input| input.grad().unwrap()).collect()
         };
         let bits = |results: &[Tensor<Cuda, f32>]| -> Vec<Vec<u32>> {
             let values = results.iter().map(|result| result.to_vec().unwrap());

@@ -10,7 +10,7 @@ use signet::nn::{
     BatchNorm2d, Conv2d, Layer, Linear, MaxPool2d, Module, ReLU, Sequential, State, Values, asl,
 };
 use signet::ops::cross_entropy::cross_entropy;
-use signet::{Error, Result, Tape, Tensor, layers};
+use signet::{Error, Result, Tensor, layers};
 
 on_every_device! {
     sums_and_products_of_nothing_are_nothing,
@@ -55,17 +55,16 @@ fn sums_and_products_of_nothing_are_nothing<D: TestDevice>() {
     ];
     for (a_shape, b_shape) in shapes {
         for product in [false, true] {
-            let tape = Tape::new();
             let ones = vec![1.0; b_shape.iter().product()];
             let (a, b) = (tensor(&device, &[], a_shape), tensor(&device, &ones, b_shape));
-            let (a, b) = (tape.watch(&a), tape.watch(&b));
+            let (a, b) = (a.requires_grad(true).unwrap(), b.requires_grad(true).unwrap());
             let y = if product { a.mul(&b) } else { a.add(&b) }.unwrap();
             assert_eq!((y.dims(), y.to_vec().unwrap()), (a_shape, vec![]));
             let sum = y.sum().unwrap();
             assert_eq!(sum.item().unwrap(), 0.0);
-            let gradients = sum.backward().unwrap();
-            assert_eq!(gradients.of(&a).unwrap().to_vec().unwrap(), [0.0; 0]);
-            let of_b = gradients.of(&b).unwrap().to_vec().unwrap();
+            sum.backward().unwrap();
+            assert_eq!(a.grad().unwrap().unwrap().to_vec().unwrap(), [0.0; 0]);
+            let of_b = b.grad().unwrap().unwrap().to_vec().unwrap();
             assert_eq!(of_b, vec![0.0; ones.len()], "{a_shape:?} {b_shape:?} {product}");
         }
     }
@@ -82,8 +81,7 @@ fn layers_without_inputs_start_at_zero<D: TestDevice>() {
     let device = D::open();
     let layers = layers![Linear::new(0, 3)];
     let model = Sequential::<D, f32>::new(&device, 0, layers).unwrap();
-    let tape = Tape::new();
-    let x = tape.input(&tensor(&device, &[], &[2, 0]));
+    let x = tensor(&device, &[], &[2, 0]);
     let y = model.forward(&x).unwrap();
     // `torch.nn.Linear(0, 3)(torch.zeros(2, 0))`
     assert_eq!((y.dims(), y.to_vec().unwrap()), (&[2, 3][..], vec![0.0; 6]));
@@ -108,12 +106,11 @@ fn an_empty_batch_is_normalised_to_nothing<D: TestDevice>() {
             let norm = BatchNorm2d::new(2).momentum(momentum);
             let model = Sequential::<D, f32>::new(&device, 0, layers![norm]).unwrap();
             let before = model.state_dict().unwrap();
-            let tape = Tape::new();
-            let x = tape.watch(&tensor(&device, &[], &shape));
+            let x = tensor(&device, &[], &shape).requires_grad(true).unwrap();
             let y = model.forward(&x).unwrap();
             assert_eq!((y.dims(), y.to_vec().unwrap()), (&shape[..], vec![]));
-            let of_input = y.sum().unwrap().backward().unwrap();
-            assert_eq!(of_input.of(&x).unwrap().numel(), 0);
+            y.sum().unwrap().backward().unwrap();
+            assert_eq!(x.grad().unwrap().unwrap().numel(), 0);
             assert_eq!(
                 gradients(&model).into_iter().flat_map(|(_, g)| g).collect::<Vec<_>>(),
                 [0.0; 4]
@@ -150,8 +147,7 @@ fn an_empty_batch_passes_through_the_whole_network<D: TestDevice>() {
             if !training {
                 model.eval();
             }
-            let tape = Tape::new();
-            let x = tape.input(&tensor(&device, &[], &[0, 1, 28, 28]));
+            let x = tensor(&device, &[], &[0, 1, 28, 28]);
             let y = model.forward(&x).unwrap();
             assert_eq!(y.dims(), [0, 24], "{fuse} {training}");
             let labels = Tensor::from_slice(&device, &[], [0]).unwrap();
@@ -175,8 +171,7 @@ fn block<D: TestDevice>(norm: BatchNorm2d, fuse: bool) -> (Sequential<D, f32>, V
     let model = Sequential::<D, f32>::new(&device, 0, layers).unwrap();
     model.fuse(fuse);
     let pixels: Vec<f32> = (0..2 * 36).map(|i| (i * 7 % 11) as f32 / 11.0).collect();
-    let tape = Tape::new();
-    let y = model.forward(&tape.input(&tensor(&device, &pixels, &[2, 1, 6, 6]))).unwrap();
+    let y = model.forward(&tensor(&device, &pixels, &[2, 1, 6, 6])).unwrap();
     y.mul(&y).unwrap().sum().unwrap().backward().unwrap();
     let mut results = vec![y.to_vec().unwrap()];
     results.extend(gradients(&model).into_iter().map(|(_, gradient)| gradient));

@@ -11,7 +11,7 @@ use common::models::{
     training_bits,
 };
 use signet::nn::{Layer, Module, Sequential, StateDict, Value, Values, asl};
-use signet::{Cpu, Error, Result, Shape, Tape, Tensor};
+use signet::{Cpu, Error, Result, Shape, Tensor};
 
 on_every_device! {
     the_narrow_networks_gradients_agree_with_differences,
@@ -68,11 +68,11 @@ fn check_directions<D: TestDevice>(layers: Vec<Layer>, batch: usize, directions:
     let model = Sequential::<D, f64>::new(&device, 3, layers).unwrap();
     let landscape = Landscape { model, batch: Batch::random(batch, 8) };
     let pixels: Tensor<D, f64> = landscape.batch.pixels.on(&device);
-    let tape = Tape::new();
-    let watched = tape.watch(&pixels);
-    let gradients = landscape.loss(&watched).backward().unwrap();
+    let leaf = pixels.detach().requires_grad(true).unwrap();
+    landscape.loss(&leaf).backward().unwrap();
 
-    let mut checked = vec![("pixels".to_string(), pixels.clone(), gradients.of(&watched).unwrap())];
+    let of_pixels = leaf.grad().unwrap().unwrap();
+    let mut checked = vec![("pixels".to_string(), pixels.clone(), of_pixels)];
     for (key, parameter) in parameters(&landscape.model) {
         let gradient = parameter.grad().unwrap().unwrap();
         checked.push((key, parameter, gradient));
@@ -134,8 +134,7 @@ fn fused_layers_compute_what_the_plain_ones_do<D: TestDevice>() {
         let pixels: Tensor<D, f64> = batch.pixels.on(&device);
         let labels = batch.labels.labels_on(&device);
         model.context().set_step(7).unwrap();
-        let input = Tape::new().input(&pixels);
-        let (loss, correct) = model.cross_entropy(&input, &labels, &Default::default()).unwrap();
+        let (loss, correct) = model.cross_entropy(&pixels, &labels, &Default::default()).unwrap();
         loss.backward().unwrap();
         let mut all = gradients(&model);
         all.insert("loss".into(), values(&loss));

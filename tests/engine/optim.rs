@@ -7,13 +7,21 @@ use crate::on_every_device;
 use common::device::TestDevice;
 use common::host::{Fill, values};
 use signet::ops::record::record;
-use signet::optim::{Adam, AdamOptions, Optimizer, Schedule, Sgd, SgdOptions};
-use signet::{Arena, Device, Error, Result, Tape, Tensor};
+use signet::optim::{Adam, AdamOptions, Optimizer, OptimizerState, Schedule, Sgd, SgdOptions};
+use signet::{Arena, Cpu, Device, Error, Result, Tensor};
 
 on_every_device! {
     a_resumed_optimizer_goes_on_with_the_same_bits,
     the_state_of_another_optimizer_changes_nothing,
     a_parameter_without_a_gradient_stays_as_it_is,
+    a_parameter_whose_gradient_comes_late_starts_then,
+    groups_have_options_of_their_own,
+    parameters_freeze_and_thaw_in_the_middle,
+    a_parameter_that_is_added_later_joins,
+    groups_are_of_parameters_of_the_arena,
+    groups_are_resumed,
+    the_state_of_other_groups_changes_nothing,
+    one_number_of_steps_stands_for_all,
     dampening_spares_the_first_step,
     the_learning_rate_can_be_set,
     moments_below_the_smallest_normal_number_are_zero,
@@ -51,7 +59,7 @@ fn parameter<D: Device<f32>>(device: &D) -> (Arena<D, f32>, Tensor<D, f32>) {
 
 /// Adds `gradient` to the gradient of `parameter`.
 fn give<D: Device<f32>>(parameter: &Tensor<D, f32>, gradient: &Tensor<D, f32>) {
-    let product = Tape::new().input(gradient).mul(parameter).unwrap();
+    let product = gradient.mul(parameter).unwrap();
     product.sum().unwrap().backward().unwrap();
 }
 
@@ -132,22 +140,343 @@ fn a_parameter_without_a_gradient_stays_as_it_is<D: TestDevice>() {
     }
 }
 
-/// A gap in the arena makes two updates of a step; without any gradient there is none.
+/// A gap in the arena makes two updates of a step; without any gradient there is none. Each parameter
+/// counts its own.
 fn steps_are_counted_once_whatever_has_a_gradient<D: TestDevice>() {
     let device = D::open();
     for make in all_optimizers::<D>() {
         let arena = Arena::new(&device).unwrap();
-        let parameters = [5usize, 40, 3].map(|n| arena.parameter(&vec![1.5f32; n], [n]).unwrap());
+        let parameters = [5usize, 0, 3].map(|n| arena.parameter(&vec![1.5f32; n], [n]).unwrap());
         let mut optimizer = make(&arena);
-        for (given, expected) in [(&[0, 1, 2][..], 1), (&[0, 2], 2), (&[], 2), (&[1], 3)] {
+        for (given, expected) in [
+            (&[0, 1, 2][..], [1, 1, 1]),
+            (&[0, 2], [2, 1, 2]),
+            (&[], [2, 1, 2]),
+            (&[1], [2, 2, 2]),
+            (&[1, 2], [2, 3, 3]),
+        ] {
             optimizer.zero_grad();
             for p in given.iter().map(|&i| &parameters[i]) {
                 give(p, &Tensor::from_slice(&device, &vec![1.0; p.numel()], p.dims()).unwrap());
             }
             optimizer.step().unwrap();
-            assert_eq!(optimizer.state().unwrap().step, expected, "gradients of {given:?}");
+            assert_eq!(optimizer.state().unwrap().steps, expected, "gradients of {given:?}");
         }
     }
+}
+
+/// A scalar parameter for each of `values`.
+fn scalars<D: Device<f32>>(device: &D, values: &[f32]) -> (Arena<D, f32>, Vec<Tensor<D, f32>>) {
+    let arena = Arena::new(device).unwrap();
+    let parameter = |&value| arena.parameter(&[value], []).unwrap();
+    let parameters = values.iter().map(parameter).collect();
+    (arena, parameters)
+}
+
+/// A step with these gradients; `None`: the parameter takes no part.
+fn step<D: Device<f32>>(
+    optimizer: &mut dyn Optimizer<D, f32>,
+    parameters: &[Tensor<D, f32>],
+    gradients: &[Option<f32>],
+) {
+    optimizer.zero_grad();
+    for (parameter, gradient) in parameters.iter().zip(gradients) {
+        let Some(gradient) = *gradient else { continue };
+        give(parameter, &Tensor::from_slice(parameter.device(), &[gradient], []).unwrap());
+    }
+    optimizer.step().unwrap();
+}
+
+#[track_caller]
+fn assert_values<D: Device<f32>>(what: &str, parameters: &[Tensor<D, f32>], expected: &[f64]) {
+    let found: Vec<f64> = parameters.iter().flat_map(values).collect();
+    let near = found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 2e-6);
+    assert!(near && found.len() == expected.len(), "{what}: {found:?}, expected {expected:?}");
+}
+
+/// PyTorch's values: its steps, and whether there is a velocity, are each parameter's own.
+fn a_parameter_whose_gradient_comes_late_starts_then<D: TestDevice>() {
+    type Case<D> = (&'static str, Make<D>, fn(u64) -> bool, u64, [f64; 2]);
+    let cases: [Case<D>; 5] = [
+        (
+            "Adam",
+            |arena| Box::new(Adam::new(arena, AdamOptions::adam(0.1)).unwrap()),
+            |step| step >= 5,
+            6,
+            [0.4, 0.9],
+        ),
+        (
+            "amsgrad",
+            |arena| {
+                let options = AdamOptions { amsgrad: true, ..AdamOptions::adam(0.1) };
+                Box::new(Adam::new(arena, options).unwrap())
+            },
+            |step| step >= 5,
+            6,
+            [0.4, 0.9],
+        ),
+        (
+            "AdamW",
+            |arena| {
+                let options = AdamOptions { weight_decay: 0.1, ..AdamOptions::adamw(0.1) };
+                Box::new(Adam::new(arena, options).unwrap())
+            },
+            |step| step % 2 == 0,
+            6,
+            [0.3562816, 0.6732890],
+        ),
+        (
+            "SGD with dampening",
+            |arena| {
+                let options = SgdOptions { momentum: 0.9, dampening: 0.5, ..SgdOptions::new(0.1) };
+                Box::new(Sgd::new(arena, options).unwrap())
+            },
+            |step| step >= 1,
+            3,
+            [0.584, 0.76],
+        ),
+        (
+            "SGD with nesterov",
+            |arena| {
+                let options = SgdOptions { momentum: 0.9, nesterov: true, ..SgdOptions::new(0.1) };
+                Box::new(Sgd::new(arena, options).unwrap())
+            },
+            |step| step >= 1,
+            3,
+            [0.1951, 0.539],
+        ),
+    ];
+    let device = D::open();
+    for (name, make, has_gradient, steps, expected) in cases {
+        let (arena, parameters) = scalars(&device, &[1.0, 1.0]);
+        let mut optimizer = make(&arena);
+        for i in 0..steps {
+            let second = has_gradient(i).then_some(1.0);
+            step(&mut *optimizer, &parameters, &[Some(1.0), second]);
+        }
+        assert_values(name, &parameters, &expected);
+    }
+}
+
+/// Of three parameters in five steps.
+const GRADIENTS: [[f32; 3]; 5] =
+    [[1.0, -2.0, 3.0], [-0.5, 1.0, 2.0], [0.25, 4.0, -1.0], [2.0, 0.5, 0.5], [1.0, 1.0, -3.0]];
+const START: [f32; 3] = [1.0, -2.0, 0.5];
+
+/// All three options that differ, and a learning rate that changes; PyTorch's values.
+fn groups_have_options_of_their_own<D: TestDevice>() {
+    let device = D::open();
+    let run = |parameters: &[Tensor<D, f32>], optimizer: &mut dyn Optimizer<D, f32>| {
+        for (i, gradients) in GRADIENTS.iter().enumerate() {
+            if i == 3 {
+                optimizer.set_group_lr(1, 0.05).unwrap();
+            }
+            step(optimizer, parameters, &gradients.map(Some));
+        }
+    };
+    let (arena, parameters) = scalars(&device, &START);
+    let mut adam = Adam::new(&arena, AdamOptions::adam(0.01)).unwrap();
+    let second = AdamOptions { betas: (0.8, 0.99), weight_decay: 0.1, ..AdamOptions::adamw(0.1) };
+    adam.add_param_group(&parameters[1..2], second).unwrap();
+    let third =
+        AdamOptions { eps: 1e-3, weight_decay: 0.2, amsgrad: true, ..AdamOptions::adam(0.05) };
+    adam.add_param_group(&parameters[2..], third).unwrap();
+    run(&parameters, &mut adam);
+    assert_values("Adam", &parameters, &[0.9703465, -1.9073728, 0.3427700]);
+    let groups = Optimizer::<D, f32>::param_groups(&adam);
+    let params: Vec<_> = groups.iter().map(|group| group.params.clone()).collect();
+    assert_eq!(params, [[0], [1], [2]]);
+    assert_eq!(groups[1].options[0], ("lr".to_owned(), 0.05));
+
+    let (arena, parameters) = scalars(&device, &START);
+    let mut sgd = Sgd::new(&arena, SgdOptions::new(0.01)).unwrap();
+    let second =
+        SgdOptions { momentum: 0.9, dampening: 0.25, weight_decay: 0.01, ..SgdOptions::new(0.1) };
+    sgd.add_param_group(&parameters[1..2], second).unwrap();
+    let third =
+        SgdOptions { momentum: 0.5, weight_decay: 0.1, nesterov: true, ..SgdOptions::new(0.05) };
+    sgd.add_param_group(&parameters[2..], third).unwrap();
+    run(&parameters, &mut sgd);
+    assert_values("SGD", &parameters, &[0.9625, -2.1344741, 0.2761836]);
+}
+
+/// The first is frozen in step 0, the second in steps 1 and 2; PyTorch's values.
+fn parameters_freeze_and_thaw_in_the_middle<D: TestDevice>() {
+    let device = D::open();
+    let decay =
+        SgdOptions { momentum: 0.9, dampening: 0.5, weight_decay: 0.01, ..SgdOptions::new(0.1) };
+    for (is_adam, expected) in
+        [(true, [1.0041017, -1.8483098, 0.1945095]), (false, [0.8916848, -1.5475517, -0.8357899])]
+    {
+        let (arena, parameters) = scalars(&device, &START);
+        let mut optimizer: Box<dyn Optimizer<D, f32>> = if is_adam {
+            Box::new(Adam::new(&arena, AdamOptions::adam(0.1)).unwrap())
+        } else {
+            Box::new(Sgd::new(&arena, decay).unwrap())
+        };
+        for (i, gradients) in GRADIENTS.iter().enumerate() {
+            parameters[0].requires_grad(i != 0).unwrap();
+            parameters[1].requires_grad(![1, 2].contains(&i)).unwrap();
+            optimizer.zero_grad();
+            let term = |(parameter, gradient): (&Tensor<D, f32>, &f32)| {
+                Tensor::from_slice(&device, &[*gradient], []).unwrap().mul(parameter).unwrap()
+            };
+            let terms = parameters.iter().zip(gradients).map(term);
+            terms.reduce(|a, b| a.add(&b).unwrap()).unwrap().backward().unwrap();
+            optimizer.step().unwrap();
+        }
+        assert_values(if is_adam { "Adam" } else { "SGD" }, &parameters, &expected);
+    }
+}
+
+/// It begins with its own first step, and the moments of the others stay.
+fn a_parameter_that_is_added_later_joins<D: TestDevice>() {
+    let device = D::open();
+    for make in all_optimizers::<D>() {
+        let (arena, mut parameters) = scalars(&device, &[1.0]);
+        let mut optimizer = make(&arena);
+        let (alone_arena, alone) = scalars(&device, &[1.0]);
+        let mut alone_optimizer = make(&alone_arena);
+        for i in 0..6 {
+            if i == 2 {
+                // Large enough that the arena moves.
+                let late = arena.parameter(&[1.0; 2000], [2000]).unwrap();
+                parameters.push(late);
+            }
+            optimizer.zero_grad();
+            alone_optimizer.zero_grad();
+            for p in parameters.iter().chain(&alone) {
+                give(p, &Tensor::from_slice(&device, &vec![1.0; p.numel()], p.dims()).unwrap());
+            }
+            optimizer.step().unwrap();
+            alone_optimizer.step().unwrap();
+        }
+        assert_eq!(values(&parameters[0]), values(&alone[0]));
+        assert_eq!(optimizer.state().unwrap().steps, [6, 4]);
+        let (arena, parameters_of_four) = scalars(&device, &[1.0]);
+        let mut optimizer = make(&arena);
+        (0..4).for_each(|_| step(&mut *optimizer, &parameters_of_four, &[Some(1.0)]));
+        assert_eq!(values(&parameters[1]), [values(&parameters_of_four[0])[0]; 2000]);
+    }
+}
+
+fn groups_are_of_parameters_of_the_arena<D: TestDevice>() {
+    let device = D::open();
+    let (arena, parameters) = scalars(&device, &START);
+    let (_, others) = scalars(&device, &START);
+    let options = AdamOptions::adam(0.1);
+    let mut adam = Adam::new(&arena, options).unwrap();
+    adam.add_param_group(&parameters[..1], options).unwrap();
+    let constant = Tensor::from_slice(&device, &[1.0], [1]).unwrap();
+    let product = parameters[1].mul(&parameters[2]).unwrap();
+    for (wrong, part) in [
+        (&others[..1], "parameter 0 is no parameter of this optimizer's arena"),
+        (&[constant][..], "a tensor [1] is no parameter"),
+        (&[product], "a tensor [] is no parameter"),
+        (&parameters[..1], "parameter 0 is in two groups"),
+        (&[parameters[1].clone(), parameters[1].clone()], "parameter 1 is in two groups"),
+    ] {
+        let before = Optimizer::<D, f32>::param_groups(&adam);
+        let text = adam.add_param_group(wrong, options).unwrap_err().to_string();
+        assert!(text.contains(part), "{text}");
+        assert_eq!(Optimizer::<D, f32>::param_groups(&adam), before);
+    }
+    let wrong = AdamOptions { eps: -1.0, ..options };
+    assert_argument_error(adam.add_param_group(&parameters[1..], wrong), "eps");
+    assert_argument_error(Optimizer::<D, f32>::set_group_lr(&mut adam, 2, 0.1), "group");
+    assert_argument_error(Optimizer::<D, f32>::set_group_lr(&mut adam, 1, -0.1), "lr");
+}
+
+/// Steps of each parameter and options of each group go on with the same bits.
+fn groups_are_resumed<D: TestDevice>() {
+    let device = D::open();
+    let make = |lr| {
+        let (arena, parameters) = scalars(&device, &START);
+        let mut adam = Adam::new(&arena, AdamOptions::adam(lr)).unwrap();
+        let options = AdamOptions { amsgrad: true, ..AdamOptions::adamw(10.0 * lr) };
+        adam.add_param_group(&parameters[1..], options).unwrap();
+        (parameters, adam)
+    };
+    let run = |(parameters, adam): &mut (Vec<_>, Adam<D, f32>), steps: std::ops::Range<usize>| {
+        for i in steps {
+            let [a, b, c] = GRADIENTS[i];
+            step(adam, parameters, &[(i % 2 == 1).then_some(a), Some(b), (i != 2).then_some(c)]);
+        }
+    };
+    let mut whole = make(0.01);
+    run(&mut whole, 0..5);
+    let mut first = make(0.01);
+    run(&mut first, 0..3);
+    // Another learning rate, until it has the state's.
+    let mut second = make(0.5);
+    for (to, from) in second.0.iter().zip(&first.0) {
+        to.set(&from.to_vec().unwrap()).unwrap();
+    }
+    let state = Optimizer::<D, f32>::state(&first.1).unwrap();
+    assert_eq!(state.steps, [1, 3, 2]);
+    second.1.load_state(&state).unwrap();
+    assert_eq!(Optimizer::<D, f32>::state(&second.1).unwrap(), state);
+    run(&mut second, 3..5);
+    for (second, whole) in second.0.iter().zip(&whole.0) {
+        assert_eq!(second.to_vec().unwrap(), whole.to_vec().unwrap());
+    }
+}
+
+fn the_state_of_other_groups_changes_nothing<D: TestDevice>() {
+    let device = D::open();
+    let (arena, parameters) = scalars(&device, &START);
+    let options = AdamOptions::adam(0.1);
+    let mut one = Adam::new(&arena, options).unwrap();
+    step(&mut one, &parameters, &GRADIENTS[0].map(Some));
+    let state = Optimizer::<D, f32>::state(&one).unwrap();
+    let mut two = Adam::new(&arena, options).unwrap();
+    two.add_param_group(&parameters[1..], options).unwrap();
+    let before = Optimizer::<D, f32>::state(&two).unwrap();
+    assert_argument_error(two.load_state(&state), "optimizer");
+    let mut fewer = state.clone();
+    fewer.steps.pop();
+    assert_argument_error(one.load_state(&fewer), "optimizer");
+    let mut renamed = state.clone();
+    renamed.param_groups[0].options[1].0 = "momentum".into();
+    assert_argument_error(one.load_state(&renamed), "optimizer");
+    let mut negative = state.clone();
+    negative.param_groups[0].options[0].1 = -1.0;
+    assert_argument_error(one.load_state(&negative), "lr");
+    assert_eq!(Optimizer::<D, f32>::state(&two).unwrap(), before);
+    assert_eq!(Optimizer::<D, f32>::state(&one).unwrap(), state);
+}
+
+/// As in files of older versions, which say nothing of groups either.
+fn one_number_of_steps_stands_for_all<D: TestDevice>() {
+    let device = D::open();
+    let (arena, parameters) = scalars(&device, &START);
+    let mut adam = Adam::new(&arena, AdamOptions::adam(0.1)).unwrap();
+    step(&mut adam, &parameters, &GRADIENTS[0].map(Some));
+    step(&mut adam, &parameters, &GRADIENTS[1].map(Some));
+    let state = Optimizer::<D, f32>::state(&adam).unwrap();
+    let old = OptimizerState { steps: vec![2], param_groups: vec![], ..state.clone() };
+    let mut other = Adam::new(&arena, AdamOptions::adam(0.1)).unwrap();
+    other.load_state(&old).unwrap();
+    assert_eq!(Optimizer::<D, f32>::state(&other).unwrap(), state);
+}
+
+/// Groups and steps lie in tables: parameters that all have a gradient are updated together.
+#[test]
+fn one_update_suffices_for_all_groups() {
+    let device = Cpu::open();
+    let (arena, parameters) = scalars(&device, &START);
+    let mut adam = Adam::new(&arena, AdamOptions::adam(0.1)).unwrap();
+    adam.add_param_group(&parameters[1..2], AdamOptions::adamw(0.2)).unwrap();
+    device.start_profile();
+    let mut updates = |gradients: [Option<f32>; 3]| {
+        step(&mut adam, &parameters, &gradients);
+        let profile = device.profile();
+        profile.iter().find(|kernel| kernel.name == "adam").map_or(0, |kernel| kernel.calls)
+    };
+    // So far, in all.
+    assert_eq!(updates([Some(1.0); 3]), 1);
+    assert_eq!(updates([Some(1.0), None, Some(1.0)]), 3);
+    assert_eq!(updates([None; 3]), 3);
 }
 
 fn a_recorded_step_moves_the_clock_on<D: TestDevice>() {

@@ -7,7 +7,7 @@ use common::device::TestDevice;
 use signet::nn::{BatchNorm2d, Linear, Module, Sequential, State, Values};
 use signet::ops::cross_entropy::cross_entropy;
 use signet::rng::Philox;
-use signet::{Cpu, Tape, Tensor, layers};
+use signet::{Cpu, Tensor, layers};
 
 /// The largest relative error, that of PyTorch's sums.
 const EXACT: f64 = 1e-6;
@@ -53,10 +53,9 @@ fn forty_million_are_summed_as_exactly_as_forty() {
     check_sum(&device, &vec![0.1; 40_000_000]);
     check_sum(&device, &random(10_000_000));
     // Every element has the same gradient, whatever the order of the sum.
-    let tape = Tape::new();
-    let x = tape.watch(&Tensor::from_slice(&device, &vec![0.1_f32; 200_000], [200_000]).unwrap());
-    let gradients = x.mean().unwrap().backward().unwrap();
-    let gradient = gradients.of(&x).unwrap().to_vec().unwrap();
+    let x = Tensor::from_slice(&device, &vec![0.1_f32; 200_000], [200_000]).unwrap();
+    x.requires_grad(true).unwrap().mean().unwrap().backward().unwrap();
+    let gradient = x.grad().unwrap().unwrap().to_vec().unwrap();
     assert!(gradient.iter().all(|&g| g == 1.0 / 200_000.0));
 }
 
@@ -82,9 +81,8 @@ fn gradients_of_biases_are_exact<D: TestDevice>() {
     let device = D::open();
     let n = 100_000;
     let model = Sequential::<D, f32>::new(&device, 0, layers![Linear::new(1, 1)]).unwrap();
-    let tape = Tape::new();
     let x = Tensor::from_slice(&device, &vec![0.1; n], [n, 1]).unwrap();
-    let y = model.forward(&tape.input(&x)).unwrap();
+    let y = model.forward(&x).unwrap();
     y.backward_with(&x).unwrap();
     for (name, state) in model.state() {
         if let State::Parameter(parameter) = state
@@ -105,8 +103,7 @@ fn statistics_of_a_batch_are_exact<D: TestDevice>() {
     for shape in [[1, 1, 400, n / 400], [n / 4, 1, 2, 2]] {
         let pixels: Vec<f32> = (0..n).map(|i| 0.1 + (i % 2) as f32 * 0.8).collect();
         let x = Tensor::from_slice(&device, &pixels, shape).unwrap();
-        let tape = Tape::new();
-        let y = model.forward(&tape.input(&x)).unwrap();
+        let y = model.forward(&x).unwrap();
         model.arena().zero_grad();
         let ones = Tensor::from_slice(&device, &vec![0.1; n], shape).unwrap();
         y.backward_with(&ones).unwrap();

@@ -6,7 +6,7 @@ use crate::predict::TrainedModel;
 use signet::data::{SIDE, synthetic};
 use signet::device::Cpu;
 use signet::nn::{Module, Value, Values};
-use signet::{Result, Tensor, checkpoint};
+use signet::{Result, Tensor, checkpoint, no_grad};
 
 /// How many images.
 const IMAGES: usize = 256;
@@ -23,7 +23,7 @@ pub fn write_examples(model: &TrainedModel, path: &Path) -> Result<()> {
     let drawn = synthetic(0, 0, IMAGES).valid;
     let pixels: Vec<f32> = drawn.pixels.iter().map(|&pixel| f32::from(pixel) / 255.0).collect();
     let images = Tensor::from_slice(&device, &pixels, [IMAGES, 1, SIDE, SIDE])?;
-    let logits = network.forward(&images)?;
+    let logits = no_grad(|| network.forward(&images))?;
     let value = |tensor: &Tensor<Cpu, f32>| -> Result<Value> {
         Ok(Value { shape: tensor.shape().clone(), values: Values::F32(tensor.to_vec()?) })
     };

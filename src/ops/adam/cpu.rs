@@ -1,48 +1,50 @@
-use super::{AdamKernels, AdamStep};
+use super::{AdamGroup, AdamKernels};
 use crate::Result;
 use crate::device::Cpu;
-use crate::device::cpu::BLOCK;
 use crate::dtype::Float;
-use crate::ops::UpdateState;
+use crate::ops::update::on_cpu::{TILES, count_steps, cut, first_parameter, of_parameters};
+use crate::ops::{Update, UpdateTile};
 use rayon::prelude::*;
 
 impl<T: Float> AdamKernels<T> for Cpu {
     fn adam(
         &self,
-        step: &AdamStep,
-        state: UpdateState<'_, Self>,
+        update: Update<'_, Self>,
         parameters: &mut [T],
         gradients: &[T],
         exp_avg: &mut [T],
         exp_avg_sq: &mut [T],
         max_exp_avg_sq: Option<&mut [T]>,
     ) -> Result<()> {
-        let scalars = Scalars::new(step, state.lr[0], state.steps[0] + 1);
-        let cost = super::cost::<T>(parameters.len(), max_exp_avg_sq.is_some());
+        let Update { tiles, groups, steps, elements, .. } = update;
+        let (tiles, groups): (&[UpdateTile], &[AdamGroup]) =
+            (bytemuck::cast_slice(tiles), bytemuck::cast_slice(groups));
+        let scalars = of_parameters(tiles, |tile| {
+            Scalars::new(&groups[tile.group as usize], steps[tile.parameter as usize] + 1)
+        });
+        let cost = super::cost::<T>(elements, max_exp_avg_sq.is_some());
         let simd = self.simd();
         self.kernel("adam", cost, || {
-            let blocks = parameters
-                .par_chunks_mut(BLOCK)
-                .zip(gradients.par_chunks(BLOCK))
-                .zip(exp_avg.par_chunks_mut(BLOCK).zip(exp_avg_sq.par_chunks_mut(BLOCK)));
-            match max_exp_avg_sq {
-                None => blocks.for_each(|((p, g), (m, v))| {
+            let first = first_parameter(tiles);
+            let largest = max_exp_avg_sq.map_or_else(
+                || tiles.iter().map(|_| None).collect(),
+                |max| cut(max, tiles).into_iter().map(Some).collect::<Vec<_>>(),
+            );
+            let moments = cut(exp_avg, tiles).into_par_iter().zip(cut(exp_avg_sq, tiles));
+            let values = cut(parameters, tiles).into_par_iter().zip(moments).zip(largest);
+            tiles.par_iter().zip(values).with_min_len(TILES).for_each(
+                |(tile, ((p, (m, v)), max))| {
+                    let scalars = &scalars[tile.parameter as usize - first];
+                    let gradients = &gradients[tile.start as usize..tile.end as usize];
+                    let max = max.filter(|_| groups[tile.group as usize].amsgrad == 1.0);
                     simd.vectorize(
                         #[inline(always)]
-                        || update(&scalars, p, g, m, v, None),
+                        || self::update(scalars, p, gradients, m, v, max),
                     );
-                }),
-                Some(max) => {
-                    blocks.zip(max.par_chunks_mut(BLOCK)).for_each(|(((p, g), (m, v)), max)| {
-                        simd.vectorize(
-                            #[inline(always)]
-                            || update(&scalars, p, g, m, v, Some(max)),
-                        );
-                    });
-                }
-            }
+                },
+            );
         });
-        state.steps[0] += u64::from(state.is_last);
+        count_steps(tiles, steps);
         Ok(())
     }
 }
@@ -61,8 +63,8 @@ struct Scalars<T> {
 
 impl<T: Float> Scalars<T> {
     /// For step `t`, counted from 1.
-    fn new(step: &AdamStep, lr: f64, t: u64) -> Self {
-        let decoupled = step.decoupled == 1;
+    fn new(step: &AdamGroup, t: u64) -> Self {
+        let (lr, decoupled) = (step.lr, step.decoupled == 1.0);
         let correction = |beta: f64| 1.0 - beta.powf(t as f64);
         Self {
             shrink: T::of(if decoupled { 1.0 - lr * step.weight_decay } else { 1.0 }),

@@ -1,4 +1,4 @@
-//! The update of Adam and AdamW over a flat buffer.
+//! The update of Adam and AdamW over flat buffers.
 //!
 //! Kingma and Ba, "Adam", 2015; Loshchilov and Hutter, "Decoupled Weight Decay Regularization",
 //! 2019; Reddi et al., "On the Convergence of Adam and Beyond", 2018 (amsgrad).
@@ -9,12 +9,14 @@ mod cuda;
 use crate::Result;
 use crate::device::{Cost, Memory};
 use crate::dtype::Float;
-use crate::ops::UpdateState;
+use crate::ops::Update;
 
-/// The numbers that are the same for every step.
+/// The options of a group of parameters.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct AdamStep {
+pub struct AdamGroup {
+    /// Learning rate.
+    pub lr: f64,
     /// Decay of the first moment.
     pub beta1: f64,
     /// Decay of the second moment.
@@ -24,7 +26,9 @@ pub struct AdamStep {
     /// Weight decay.
     pub weight_decay: f64,
     /// 1: the decay shrinks the parameters (AdamW); 0: it adds to the gradients (Adam).
-    pub decoupled: u64,
+    pub decoupled: f64,
+    /// 1: the largest second moment so far divides; 0: the present one.
+    pub amsgrad: f64,
 }
 
 /// Of an update of so many parameters: reads parameter, gradient and moments, writes all but the
@@ -35,17 +39,16 @@ pub(crate) fn cost<T>(parameters: usize, amsgrad: bool) -> Cost {
 
 /// What Adam asks of a device.
 pub trait AdamKernels<T: Float>: Memory {
-    /// For every element, with gradient `g` (plus `weight_decay * p` unless decoupled):
+    /// For every element of the tiles, by the options of its group, with gradient `g` (plus
+    /// `weight_decay * p` unless decoupled):
     /// `m += (1 - beta1) (g - m)`, `v = beta2 v + (1 - beta2) g^2`, both flushed to zero below the
     /// smallest normal number, then
     /// `p = p (1 - lr weight_decay if decoupled) - lr / (1 - beta1^t) * m / (sqrt(v) /
-    /// sqrt(1 - beta2^t) + eps)` in step `t`, counted from 1; with `max_exp_avg_sq` the largest `v`
-    /// so far takes its place.
-    #[allow(clippy::too_many_arguments)]
+    /// sqrt(1 - beta2^t) + eps)` in its parameter's step `t`, counted from 1; with amsgrad the largest
+    /// `v` so far, which `max_exp_avg_sq` then holds, takes its place.
     fn adam(
         &self,
-        step: &AdamStep,
-        state: UpdateState<'_, Self>,
+        update: Update<'_, Self>,
         parameters: Self::ViewMut<'_, T>,
         gradients: Self::View<'_, T>,
         exp_avg: Self::ViewMut<'_, T>,

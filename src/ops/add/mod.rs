@@ -7,7 +7,6 @@ use crate::device::{Device, Memory, Output};
 use crate::dtype::Float;
 use crate::ops::numel32;
 use crate::ops::sum::ChannelGeometry;
-use crate::tape::Tape;
 use crate::{Error, Result, Shape, Tensor};
 
 /// What addition asks of a device.
@@ -64,11 +63,12 @@ impl<D: Device<T>, T: Float> Tensor<D, T> {
         let mut y = device.alloc(self.numel())?;
         device.add(self.read().view(), other.read().view(), D::view_mut(&mut y))?;
         let output = Self::from_buffer(&device, y, self.shape().clone());
-        Tape::record([Some(self), Some(other)], output, move |[a, b], gradient, gradients| {
+        let inputs = [Some(self), Some(other)];
+        Ok(output.with_grad_fn(inputs, move |[a, b], gradient, gradients| {
             if let Some(output) = gradients.output(b, geometry.channels as usize)? {
                 device.channel_sum(&geometry, T::one(), D::view(&gradient), output)?;
             }
             gradients.pass(a, gradient)
-        })
+        }))
     }
 }

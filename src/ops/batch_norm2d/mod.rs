@@ -12,7 +12,6 @@ use crate::device::{Cost, Device, Memory, Output};
 use crate::dtype::Float;
 use crate::ops::numel32;
 use crate::ops::sum::ChannelGeometry;
-use crate::tape::Tape;
 use crate::{Error, Result, Shape, Tensor};
 
 /// The two gradients of the affine part and that of the input; `None` is not computed.
@@ -232,23 +231,26 @@ pub fn batch_norm2d<D: Device<T>, T: Float>(
         device.batch_norm2d_normalize(&geometry, input.view(), mean.view(), invstd, affine, y)?;
     }
     let output = Tensor::from_buffer(&device, y, input.shape().clone());
-    let (x, w) = (input.detach(), weight.map(Tensor::detach));
-    Tape::record([Some(input), weight, bias], output, move |nodes, gradient, gradients| {
+    let (x, mean) = (input.save(OP, "input"), mean.save(OP, "mean"));
+    let w = weight.map(|weight| weight.save(OP, "weight"));
+    Ok(output.with_grad_fn([Some(input), weight, bias], move |nodes, gradient, gradients| {
         let [x_node, w_node, b_node] = nodes;
         let [input, weight, bias] =
             gradients.outputs([(x_node, x.numel()), (w_node, channels), (b_node, channels)])?;
-        let w = w.as_ref().map(Tensor::read);
+        // What the formulas of `BatchNorm2dKernels::batch_norm2d_backward` read.
+        let xhat = weight.is_some() || input.is_some() && batch_statistics;
+        let w = w.as_ref().map(|w| w.read_if(input.is_some())).transpose()?;
         device.batch_norm2d_backward(
             &geometry,
             batch_statistics,
-            x.read().view(),
-            mean.read().view(),
+            x.read_if(xhat)?.view(),
+            mean.read_if(xhat)?.view(),
             D::view(&invstd),
             w.as_ref().map(|w| w.view()),
             D::view(&gradient),
             BatchNorm2dGradients { input, weight, bias },
         )
-    })
+    }))
 }
 
 /// The result for an input without elements; the gradients of scale and shift are sums of nothing.
@@ -260,7 +262,7 @@ fn of_nothing<D: Device<T>, T: Float>(
     let output = Tensor::zeros(input.device(), input.shape().clone())?;
     let channels = [weight, bias].map(|tensor| tensor.map_or(0, Tensor::numel));
     let device = input.device().clone();
-    Tape::record([Some(input), weight, bias], output, move |[x, w, b], gradient, gradients| {
+    Ok(output.with_grad_fn([Some(input), weight, bias], move |[x, w, b], gradient, gradients| {
         for (node, len) in [(w, channels[0]), (b, channels[1])] {
             let Some(Output { view, accumulate: false }) = gradients.output(node, len)? else {
                 continue;
@@ -268,7 +270,7 @@ fn of_nothing<D: Device<T>, T: Float>(
             device.zero(view)?;
         }
         gradients.pass(x, gradient)
-    })
+    }))
 }
 
 /// A variance near 0 is divided by.

@@ -7,7 +7,6 @@ use crate::device::{Cost, Device, Memory, Output};
 use crate::dtype::Float;
 use crate::ops::sum::ChannelGeometry;
 use crate::ops::{index32, numel32};
-use crate::tape::Tape;
 use crate::{Error, Result, Shape, Tensor};
 
 /// Sizes of one convolution; `[rows, columns]` for each pair.
@@ -219,15 +218,16 @@ pub fn conv2d<D: Device<T>, T: Float>(
         device.conv2d_forward(&geometry, input.view(), weight.view(), bias, D::view_mut(&mut y))?;
     }
     let output = Tensor::from_buffer(&device, y, shape);
-    let (x, w) = (input.detach(), weight.detach());
-    Tape::record([Some(input), Some(weight), bias], output, move |nodes, gradient, gradients| {
+    let (x, w) = (input.save("conv2d", "input"), weight.save("conv2d", "weight"));
+    let inputs = [Some(input), Some(weight), bias];
+    Ok(output.with_grad_fn(inputs, move |nodes, gradient, gradients| {
         let [x_node, w_node, b_node] = nodes;
         let gradient = D::view(&gradient);
         if let Some(output) = gradients.output(x_node, x.numel())? {
-            device.conv2d_backward_input(&geometry, gradient, w.read().view(), output)?;
+            device.conv2d_backward_input(&geometry, gradient, w.read()?.view(), output)?;
         }
         if let Some(output) = gradients.output(w_node, w.numel())? {
-            device.conv2d_backward_weight(&geometry, x.read().view(), gradient, output)?;
+            device.conv2d_backward_weight(&geometry, x.read()?.view(), gradient, output)?;
         }
         if let Some(output) = gradients.output(b_node, out_channels)? {
             let pixels = geometry.out_height * geometry.out_width;
@@ -239,7 +239,7 @@ pub fn conv2d<D: Device<T>, T: Float>(
             device.channel_sum(&channels, T::one(), gradient, output)?;
         }
         Ok(())
-    })
+    }))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 mod cpu;
 mod cuda;
 
+use crate::autograd::is_recorded;
 use crate::device::{Cost, Device, Memory, Output};
 use crate::dtype::Float;
 use crate::ops::batch_norm2d::{
@@ -16,9 +17,8 @@ use crate::ops::conv2d::{Conv2dGeometry, Conv2dOptions, conv2d};
 use crate::ops::dropout::{DropoutMask, DropoutView};
 use crate::ops::max_pool2d::{MaxPool2d, MaxPool2dGeometry, max_pool2d};
 use crate::ops::sum::ChannelGeometry;
-use crate::tape::Tape;
 use crate::tensor::Reading;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Result, SavedTensor, Tensor};
 
 /// Attributes of a block.
 #[derive(Debug, Clone, PartialEq)]
@@ -246,10 +246,9 @@ pub fn conv_block<D: Device<T>, T: Float>(
     let device = input.device().clone();
     let mut y = device.alloc(shape.numel())?;
     let inputs = [Some(input), Some(weight), bias, scale, shift];
-    let keep = Tape::is_recording(inputs);
-    let kept = inputs.map(|tensor| tensor.map(Tensor::detach));
+    let keep = is_recorded(&inputs);
     let saved = {
-        let read = kept.each_ref().map(|tensor| tensor.as_ref().map(Tensor::read));
+        let read = inputs.map(|tensor| tensor.map(Tensor::read));
         let step = mask.map(|mask| mask.step.read());
         let drop = mask.zip(step.as_ref());
         let drop = drop.map(|(mask, step)| mask.view(step));
@@ -275,15 +274,24 @@ pub fn conv_block<D: Device<T>, T: Float>(
         device.conv_block_forward(&geometry, eps, inputs, normaliser, drop, y, keep)?
     };
     let output = Tensor::from_buffer(&device, y, shape);
-    let (y, mask) = (output.detach(), mask.cloned());
-    Tape::record(inputs, output, move |nodes, gradient, gradients| {
-        let lengths = kept.each_ref().map(|tensor| tensor.as_ref().map_or(0, Tensor::numel));
+    let roles = ["input", "weight", "bias", "scale", "shift"];
+    let kept: [_; 5] = std::array::from_fn(|i| inputs[i].map(|tensor| tensor.save(OP, roles[i])));
+    let y = output.save(OP, "output");
+    let mask = mask.map(|mask| (mask.clone(), mask.step.save(OP, "step of dropout")));
+    Ok(output.with_grad_fn(inputs, move |nodes, gradient, gradients| {
+        let lengths = kept.each_ref().map(|saved| saved.as_ref().map_or(0, SavedTensor::numel));
         let wanted = std::array::from_fn::<_, 5, _>(|i| (nodes[i], lengths[i]));
         let [input, weight, bias, scale, shift] = gradients.outputs(wanted)?;
-        let read = kept.each_ref().map(|tensor| tensor.as_ref().map(Tensor::read));
-        let step = mask.as_ref().map(|mask| mask.step.read());
+        // The convolution's own gradients go through the scale; nothing reads bias and shift.
+        let through = input.is_some() || weight.is_some() || bias.is_some();
+        let reads = [weight.is_some(), input.is_some(), false, through, false];
+        let mut read = [const { None }; 5];
+        for ((read, saved), needed) in read.iter_mut().zip(&kept).zip(reads) {
+            *read = saved.as_ref().map(|saved| saved.read_if(needed)).transpose()?;
+        }
+        let step = mask.as_ref().map(|(_, step)| step.read()).transpose()?;
         let drop = mask.as_ref().zip(step.as_ref());
-        let drop = drop.map(|(mask, step)| mask.view(step));
+        let drop = drop.map(|((mask, _), step)| mask.view(step));
         let Some(saved) = saved else {
             return Err(Error::Autograd("the device kept nothing of a conv_block".into()));
         };
@@ -292,11 +300,11 @@ pub fn conv_block<D: Device<T>, T: Float>(
             views(&read),
             drop,
             saved,
-            y.read().view(),
+            y.read()?.view(),
             D::view(&gradient),
             ConvBlockGradients { input, weight, bias, scale, shift },
         )
-    })
+    }))
 }
 
 /// Views of what [`conv_block`] borrowed, in its order; input and weight are always there.

@@ -8,7 +8,6 @@ pub(crate) use cpu::{argmax, sum_of_exponentials};
 use crate::device::{Cost, Device, Memory, Output};
 use crate::dtype::Float;
 use crate::ops::numel32;
-use crate::tape::Tape;
 use crate::{Error, Result, Shape, Tensor};
 
 /// How the losses of a batch become one.
@@ -166,9 +165,9 @@ pub fn cross_entropy<D: Device<T>, T: Float>(
     let correct = Tensor::from_buffer(&device, correct, Shape::from([1]));
     let loss = Tensor::from_buffer(&device, loss, Shape::default());
     let numel = logits.numel();
-    let loss = Tape::record([Some(logits)], loss, move |[x], gradient, gradients| {
+    let loss = loss.with_grad_fn([Some(logits)], move |[x], gradient, gradients| {
         let Some(output) = gradients.output(x, numel)? else { return Ok(()) };
         device.cross_entropy_backward(D::view(&saved), D::view(&gradient), output)
-    })?;
+    });
     Ok((loss, correct))
 }

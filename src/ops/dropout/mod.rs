@@ -7,7 +7,6 @@ pub(crate) use cpu::scaled;
 
 use crate::device::{Device, Memory, Output};
 use crate::dtype::Float;
-use crate::tape::Tape;
 use crate::tensor::Reading;
 use crate::{Error, Result, Tensor};
 
@@ -129,9 +128,10 @@ impl<D: Device<T>, T: Float> Tensor<D, T> {
         let output = Output { view: D::view_mut(&mut y), accumulate: false };
         device.dropout(&geometry, step.read().view(), self.read().view(), output)?;
         let output = Self::from_buffer(&device, y, self.shape().clone());
-        Tape::record([Some(self)], output, move |[x], gradient, gradients| {
+        let step = step.save("dropout", "step");
+        Ok(output.with_grad_fn([Some(self)], move |[x], gradient, gradients| {
             let Some(output) = gradients.output(x, numel)? else { return Ok(()) };
-            device.dropout(&geometry, step.read().view(), D::view(&gradient), output)
-        })
+            device.dropout(&geometry, step.read()?.view(), D::view(&gradient), output)
+        }))
     }
 }

@@ -2,7 +2,6 @@
 
 use crate::device::Device;
 use crate::dtype::Float;
-use crate::tape::Tape;
 use crate::{Error, Result, Shape, Tensor};
 
 impl<D: Device<T>, T: Float> Tensor<D, T> {
@@ -30,9 +29,9 @@ impl<D: Device<T>, T: Float> Tensor<D, T> {
             );
             return Err(Error::shape("reshape", message));
         }
-        Tape::record([Some(self)], self.detach_as(shape), |[x], gradient, gradients| {
-            gradients.pass(x, gradient)
-        })
+        let output = self.detach_as(shape);
+        Ok(output
+            .with_grad_fn([Some(self)], |[x], gradient, gradients| gradients.pass(x, gradient)))
     }
 
     /// `[N, C, H, W]` as `[N, C * H * W]`: every dimension from `start_dim` on becomes one.

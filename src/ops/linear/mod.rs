@@ -7,7 +7,6 @@ use crate::dtype::Float;
 use crate::ops::index32;
 use crate::ops::matmul::MatmulGeometry;
 use crate::ops::sum::ChannelGeometry;
-use crate::tape::Tape;
 use crate::{Error, Result, Shape, Tensor};
 
 /// Sizes of one fully connected layer.
@@ -143,18 +142,21 @@ pub fn linear<D: Device<T>, T: Float>(
         device.matmul(&geometry.forward(), input.view(), weight.view(), bias, output)?;
     }
     let output = Tensor::from_buffer(&device, y, shape);
-    let (x, w) = (input.detach(), weight.detach());
-    Tape::record([Some(input), Some(weight), bias], output, move |nodes, gradient, gradients| {
+    let (x, w) = (input.save("linear", "input"), weight.save("linear", "weight"));
+    let inputs = [Some(input), Some(weight), bias];
+    Ok(output.with_grad_fn(inputs, move |nodes, gradient, gradients| {
         let lengths = [x.numel(), w.numel(), geometry.out_features as usize];
         let gradient = D::view(&gradient);
         // One after the other: input and weight may be the same tensor.
         for (i, (node, len)) in nodes.into_iter().zip(lengths).enumerate() {
             let Some(output) = gradients.output(node, len)? else { continue };
             let gradients = LinearGradients::only(i, output);
-            backward(&device, &geometry, x.read().view(), w.read().view(), gradient, gradients)?;
+            let (x, w) =
+                (x.read_if(gradients.weight.is_some())?, w.read_if(gradients.input.is_some())?);
+            backward(&device, &geometry, x.view(), w.view(), gradient, gradients)?;
         }
         Ok(())
-    })
+    }))
 }
 
 /// The gradients of a fully connected layer from that of its output, `[N, out_features]`.

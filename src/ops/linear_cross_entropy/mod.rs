@@ -7,7 +7,6 @@ use crate::device::{Device, Memory};
 use crate::dtype::Float;
 use crate::ops::cross_entropy::{CrossEntropyGeometry, CrossEntropyOptions};
 use crate::ops::linear::{LinearGeometry, LinearGradients};
-use crate::tape::Tape;
 use crate::{Result, Shape, Tensor};
 
 /// Sizes and attributes of a last layer and its loss.
@@ -118,20 +117,20 @@ pub fn linear_cross_entropy<D: Device<T>, T: Float>(
     }
     let correct = Tensor::from_buffer(&device, correct, Shape::from([1]));
     let loss = Tensor::from_buffer(&device, loss, Shape::default());
-    let (x, w) = (input.detach(), weight.detach());
+    let (x, w) = (input.save(OP, "input"), weight.save(OP, "weight"));
     let inputs = [Some(input), Some(weight), bias];
-    let loss = Tape::record(inputs, loss, move |nodes, gradient, gradients| {
+    let loss = loss.with_grad_fn(inputs, move |nodes, gradient, gradients| {
         let lengths = [x.numel(), w.numel(), classes];
         let wanted = std::array::from_fn::<_, 3, _>(|i| (nodes[i], lengths[i]));
         let [input, weight, bias] = gradients.outputs(wanted)?;
         device.linear_cross_entropy_backward(
             &geometry,
-            x.read().view(),
-            w.read().view(),
+            x.read_if(weight.is_some())?.view(),
+            w.read_if(input.is_some())?.view(),
             D::view(&saved),
             D::view(&gradient),
             LinearGradients { input, weight, bias },
         )
-    })?;
+    });
     Ok((loss, correct))
 }

@@ -9,7 +9,6 @@ use crate::device::{Device, Memory};
 use crate::dtype::Float;
 use crate::ops::dropout::{DropoutMask, DropoutView};
 use crate::ops::linear::{LinearGeometry, LinearGradients};
-use crate::tape::Tape;
 use crate::{Result, Shape, Tensor};
 
 /// What a hidden layer asks of a device.
@@ -65,7 +64,8 @@ pub fn linear_relu<D: Device<T>, T: Float>(
     bias: Option<&Tensor<D, T>>,
     mask: Option<&DropoutMask<D>>,
 ) -> Result<Tensor<D, T>> {
-    let geometry = LinearGeometry::new("linear_relu", input, weight, bias)?;
+    const OP: &str = "linear_relu";
+    let geometry = LinearGeometry::new(OP, input, weight, bias)?;
     let shape = Shape::from([geometry.rows as usize, geometry.out_features as usize]);
     let device = input.device().clone();
     let mut y = device.alloc(shape.numel())?;
@@ -84,20 +84,22 @@ pub fn linear_relu<D: Device<T>, T: Float>(
         )?;
     }
     let output = Tensor::from_buffer(&device, y, shape);
-    let (x, w, y) = (input.detach(), weight.detach(), output.detach());
+    let (x, w) = (input.save(OP, "input"), weight.save(OP, "weight"));
+    let y = output.save(OP, "output");
     let scale = mask.map_or(T::one(), |mask| T::of(mask.geometry.scale));
-    Tape::record([Some(input), Some(weight), bias], output, move |nodes, gradient, gradients| {
+    let inputs = [Some(input), Some(weight), bias];
+    Ok(output.with_grad_fn(inputs, move |nodes, gradient, gradients| {
         let lengths = [x.numel(), w.numel(), geometry.out_features as usize];
         let wanted = std::array::from_fn::<_, 3, _>(|i| (nodes[i], lengths[i]));
         let [input, weight, bias] = gradients.outputs(wanted)?;
         device.linear_relu_backward(
             &geometry,
             scale,
-            x.read().view(),
-            w.read().view(),
-            y.read().view(),
+            x.read_if(weight.is_some())?.view(),
+            w.read_if(input.is_some())?.view(),
+            y.read()?.view(),
             D::view(&gradient),
             LinearGradients { input, weight, bias },
         )
-    })
+    }))
 }

@@ -6,7 +6,6 @@ pub(crate) mod cuda;
 use crate::device::{Cost, Device, Memory, Output};
 use crate::dtype::Float;
 use crate::ops::index32;
-use crate::tape::Tape;
 use crate::{Error, Result, Shape, Tensor};
 
 /// The product `op(a) op(b)` of `[m, k]` and `[k, n]`, where `op` may transpose: a transposed `a`
@@ -99,22 +98,19 @@ impl<D: Device<T>, T: Float> Tensor<D, T> {
         let geometry = MatmulGeometry::new(OP, m, n, k)?;
         device.matmul(&geometry, self.read().view(), other.read().view(), None, output)?;
         let output = Self::from_buffer(&device, c, Shape::from([m, n]));
-        let (a, b) = (self.detach(), other.detach());
-        Tape::record(
-            [Some(self), Some(other)],
-            output,
-            move |[a_node, b_node], gradient, gradients| {
-                let gradient = D::view(&gradient);
-                if let Some(output) = gradients.output(a_node, m * k)? {
-                    let geometry = MatmulGeometry::new(OP, m, k, n)?.transpose_b();
-                    device.matmul(&geometry, gradient, b.read().view(), None, output)?;
-                }
-                if let Some(output) = gradients.output(b_node, k * n)? {
-                    let geometry = MatmulGeometry::new(OP, k, n, m)?.transpose_a();
-                    device.matmul(&geometry, a.read().view(), gradient, None, output)?;
-                }
-                Ok(())
-            },
-        )
+        let (a, b) = (self.save(OP, "left matrix"), other.save(OP, "right matrix"));
+        let inputs = [Some(self), Some(other)];
+        Ok(output.with_grad_fn(inputs, move |[a_node, b_node], gradient, gradients| {
+            let gradient = D::view(&gradient);
+            if let Some(output) = gradients.output(a_node, m * k)? {
+                let geometry = MatmulGeometry::new(OP, m, k, n)?.transpose_b();
+                device.matmul(&geometry, gradient, b.read()?.view(), None, output)?;
+            }
+            if let Some(output) = gradients.output(b_node, k * n)? {
+                let geometry = MatmulGeometry::new(OP, k, n, m)?.transpose_a();
+                device.matmul(&geometry, a.read()?.view(), gradient, None, output)?;
+            }
+            Ok(())
+        }))
     }
 }

@@ -9,7 +9,6 @@ pub use options::MaxPool2d;
 use crate::device::{Cost, Device, Memory, Output};
 use crate::dtype::Float;
 use crate::ops::{index32, numel32};
-use crate::tape::Tape;
 use crate::{Error, Result, Shape, Tensor};
 
 /// Sizes of one max pooling.
@@ -178,9 +177,10 @@ pub fn max_pool2d<D: Device<T>, T: Float>(
     let output = Tensor::from_buffer(&device, y, shape.clone());
     let argmax = Tensor::from_buffer(&device, argmax, shape);
     let (indices, numel) = (argmax.detach(), input.numel());
-    let output = Tape::record([Some(input)], output, move |[x], gradient, gradients| {
+    let argmax = argmax.save("max_pool2d", "places of the maxima");
+    let output = output.with_grad_fn([Some(input)], move |[x], gradient, gradients| {
         let Some(output) = gradients.output(x, numel)? else { return Ok(()) };
-        device.max_pool2d_backward(&geometry, argmax.read().view(), D::view(&gradient), output)
-    })?;
+        device.max_pool2d_backward(&geometry, argmax.read()?.view(), D::view(&gradient), output)
+    });
     Ok((output, indices))
 }

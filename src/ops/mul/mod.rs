@@ -6,7 +6,6 @@ mod cuda;
 use crate::device::{Device, Memory, Output};
 use crate::dtype::Float;
 use crate::ops::add::repeat;
-use crate::tape::Tape;
 use crate::{Result, Tensor};
 
 /// What multiplication asks of a device.
@@ -37,23 +36,20 @@ impl<D: Device<T>, T: Float> Tensor<D, T> {
         let output = Output { view: D::view_mut(&mut y), accumulate: false };
         device.mul(self.read().view(), other.read().view(), output)?;
         let output = Self::from_buffer(&device, y, self.shape().clone());
-        let (a, b) = (self.detach(), other.detach());
-        Tape::record(
-            [Some(self), Some(other)],
-            output,
-            move |[a_node, b_node], gradient, gradients| {
-                let gradient = D::view(&gradient);
-                if let Some(output) = gradients.output(b_node, b.numel())? {
-                    let mut product = device.alloc(a.numel())?;
-                    let whole = Output { view: D::view_mut(&mut product), accumulate: false };
-                    device.mul(gradient, a.read().view(), whole)?;
-                    device.channel_sum(&geometry, T::one(), D::view(&product), output)?;
-                }
-                if let Some(output) = gradients.output(a_node, a.numel())? {
-                    device.mul(gradient, b.read().view(), output)?;
-                }
-                Ok(())
-            },
-        )
+        let (a, b) = (self.save("mul", "first factor"), other.save("mul", "second factor"));
+        let inputs = [Some(self), Some(other)];
+        Ok(output.with_grad_fn(inputs, move |[a_node, b_node], gradient, gradients| {
+            let gradient = D::view(&gradient);
+            if let Some(output) = gradients.output(b_node, b.numel())? {
+                let mut product = device.alloc(a.numel())?;
+                let whole = Output { view: D::view_mut(&mut product), accumulate: false };
+                device.mul(gradient, a.read()?.view(), whole)?;
+                device.channel_sum(&geometry, T::one(), D::view(&product), output)?;
+            }
+            if let Some(output) = gradients.output(a_node, a.numel())? {
+                device.mul(gradient, b.read()?.view(), output)?;
+            }
+            Ok(())
+        }))
     }
 }

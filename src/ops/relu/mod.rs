@@ -5,7 +5,6 @@ mod cuda;
 
 use crate::device::{Device, Memory, Output};
 use crate::dtype::Float;
-use crate::tape::Tape;
 use crate::{Result, Tensor};
 
 /// What the rectifier asks of a device.
@@ -42,10 +41,10 @@ impl<D: Device<T>, T: Float> Tensor<D, T> {
         let mut y = device.alloc(self.numel())?;
         device.relu_forward(self.read().view(), D::view_mut(&mut y))?;
         let output = Self::from_buffer(&device, y, self.shape().clone());
-        let y = output.detach();
-        Tape::record([Some(self)], output, move |[x], gradient, gradients| {
+        let y = output.save("relu", "output");
+        Ok(output.with_grad_fn([Some(self)], move |[x], gradient, gradients| {
             let Some(output) = gradients.output(x, y.numel())? else { return Ok(()) };
-            device.relu_backward(y.read().view(), D::view(&gradient), output)
-        })
+            device.relu_backward(y.read()?.view(), D::view(&gradient), output)
+        }))
     }
 }

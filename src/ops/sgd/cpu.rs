@@ -1,36 +1,47 @@
-use super::{SgdKernels, SgdStep};
+use super::{SgdGroup, SgdKernels};
 use crate::Result;
 use crate::device::Cpu;
-use crate::device::cpu::BLOCK;
 use crate::dtype::Float;
-use crate::ops::UpdateState;
+use crate::ops::update::on_cpu::{TILES, count_steps, cut};
+use crate::ops::{Update, UpdateTile};
 use rayon::prelude::*;
 
 impl<T: Float> SgdKernels<T> for Cpu {
     fn sgd(
         &self,
-        step: &SgdStep,
-        state: UpdateState<'_, Self>,
+        update: Update<'_, Self>,
         parameters: &mut [T],
         gradients: &[T],
         velocity: Option<&mut [T]>,
     ) -> Result<()> {
-        let [lr, momentum, decay, rate] =
-            [state.lr[0], step.momentum, step.weight_decay, 1.0 - step.dampening].map(T::of);
-        let is_first = state.steps[0] == 0;
-        let cost = super::cost::<T>(parameters.len(), velocity.is_some());
+        let Update { tiles, groups, steps, elements, .. } = update;
+        let (tiles, groups): (&[UpdateTile], &[SgdGroup]) =
+            (bytemuck::cast_slice(tiles), bytemuck::cast_slice(groups));
+        let cost = super::cost::<T>(elements, velocity.is_some());
         self.kernel("sgd", cost, || {
-            let elements = parameters.par_iter_mut().zip(gradients).with_min_len(BLOCK);
-            match velocity {
-                None => elements.for_each(|(p, &g)| *p -= lr * (g + decay * *p)),
-                Some(velocity) => elements.zip(velocity).for_each(|((p, &g), b)| {
-                    let g = g + decay * *p;
-                    *b = if is_first { g } else { momentum * *b + rate * g };
-                    *p -= lr * if step.nesterov == 1 { g + momentum * *b } else { *b };
-                }),
-            }
+            let velocities = velocity.map_or_else(
+                || tiles.iter().map(|_| None).collect(),
+                |velocity| cut(velocity, tiles).into_iter().map(Some).collect::<Vec<_>>(),
+            );
+            let values = cut(parameters, tiles).into_par_iter().zip(velocities);
+            tiles.par_iter().zip(values).with_min_len(TILES).for_each(|(tile, (p, velocity))| {
+                let group = &groups[tile.group as usize];
+                let elements = p.iter_mut().zip(&gradients[tile.start as usize..]);
+                let [lr, momentum, decay, rate] =
+                    [group.lr, group.momentum, group.weight_decay, 1.0 - group.dampening]
+                        .map(T::of);
+                let is_first = steps[tile.parameter as usize] == 0;
+                match velocity.filter(|_| group.momentum != 0.0) {
+                    None => elements.for_each(|(p, &g)| *p -= lr * (g + decay * *p)),
+                    Some(velocity) => elements.zip(velocity).for_each(|((p, &g), b)| {
+                        let g = g + decay * *p;
+                        *b = if is_first { g } else { momentum * *b + rate * g };
+                        *p -= lr * if group.nesterov == 1.0 { g + momentum * *b } else { *b };
+                    }),
+                }
+            });
         });
-        state.steps[0] += u64::from(state.is_last);
+        count_steps(tiles, steps);
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! The update of stochastic gradient descent over a flat buffer.
+//! The update of stochastic gradient descent over flat buffers.
 
 mod cpu;
 mod cuda;
@@ -6,20 +6,22 @@ mod cuda;
 use crate::Result;
 use crate::device::{Cost, Memory};
 use crate::dtype::Float;
-use crate::ops::UpdateState;
+use crate::ops::Update;
 
-/// The numbers that are the same for every step.
+/// The options of a group of parameters.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct SgdStep {
-    /// Decay of the velocity.
+pub struct SgdGroup {
+    /// Learning rate.
+    pub lr: f64,
+    /// Decay of the velocity; 0: there is none.
     pub momentum: f64,
     /// The share of a gradient that does not enter the velocity.
     pub dampening: f64,
     /// Added to gradients, times the parameter.
     pub weight_decay: f64,
-    /// 1: look ahead along the velocity.
-    pub nesterov: u64,
+    /// 1: look ahead along the velocity; 0: not.
+    pub nesterov: f64,
 }
 
 /// Of an update of so many parameters: reads parameter and gradient and writes the parameter, 4 FLOP
@@ -31,13 +33,13 @@ pub(crate) fn cost<T>(parameters: usize, velocity: bool) -> Cost {
 
 /// What SGD asks of a device.
 pub trait SgdKernels<T: Float>: Memory {
-    /// For every element, with gradient `g` plus `weight_decay * p`: without a velocity
-    /// `p -= lr g`; with one `b = momentum b + (1 - dampening) g` (`b = g` on the first step) and
-    /// `p -= lr b`, or `p -= lr (g + momentum b)` for nesterov.
+    /// For every element of the tiles, by the options of its group, with gradient `g` plus
+    /// `weight_decay * p`: without momentum `p -= lr g`; with it, which `velocity` is there for,
+    /// `b = momentum b + (1 - dampening) g` (`b = g` in its parameter's first step) and `p -= lr b`, or
+    /// `p -= lr (g + momentum b)` for nesterov.
     fn sgd(
         &self,
-        step: &SgdStep,
-        state: UpdateState<'_, Self>,
+        update: Update<'_, Self>,
         parameters: Self::ViewMut<'_, T>,
         gradients: Self::View<'_, T>,
         velocity: Option<Self::ViewMut<'_, T>>,

@@ -6,7 +6,6 @@ pub(crate) mod cuda;
 use crate::device::{Cost, Device, Memory, Output};
 use crate::dtype::Float;
 use crate::ops::numel32;
-use crate::tape::Tape;
 use crate::{Result, Shape, Tensor};
 
 /// A tensor seen as `[outer, channels, inner]`; what is summed is everything but `channels`.
@@ -112,8 +111,8 @@ fn scaled_sum<D: Device<T>, T: Float>(
     let output = Output { view: D::view_mut(&mut sum), accumulate: false };
     device.channel_sum(&geometry, scale, x.read().view(), output)?;
     let output = Tensor::from_buffer(&device, sum, Shape::default());
-    Tape::record([Some(x)], output, move |[x], gradient, gradients| {
+    Ok(output.with_grad_fn([Some(x)], move |[x], gradient, gradients| {
         let Some(output) = gradients.output(x, geometry.numel())? else { return Ok(()) };
         device.channel_expand(&geometry, scale, D::view(&gradient), output)
-    })
+    }))
 }

@@ -3,7 +3,7 @@
 use super::Case;
 use crate::common::host::{Fill, values};
 use signet::dtype::Float;
-use signet::{Device, Tape, Tensor};
+use signet::{Device, Tensor};
 
 /// What one run gave, widened to `f64`: bits compare as well as values.
 #[derive(Debug, Clone)]
@@ -12,26 +12,24 @@ pub struct Pass {
     pub output: Vec<f64>,
     /// The gradient that was given to it.
     pub upstream: Vec<f64>,
-    /// By input; `None` for one that is not watched.
+    /// By input; `None` for a constant.
     pub gradients: Vec<Option<Vec<f64>>>,
 }
 
 impl Pass {
-    /// Runs `case` on `inputs`, of which those are watched that `watch` picks.
+    /// Runs `case` on `inputs`, of which those get a gradient that `watch` picks.
     pub fn new<D: Device<T>, T: Float>(
         case: &Case,
         inputs: &[Tensor<D, T>],
         watch: impl Fn(usize) -> bool,
     ) -> Self {
-        let tape = Tape::new();
-        let maybe_watched = inputs.iter().enumerate();
-        let inputs: Vec<_> = maybe_watched
-            .map(|(i, input)| if watch(i) { tape.watch(input) } else { input.detach() })
-            .collect();
+        let leaf = |(i, input): (_, &Tensor<D, T>)| input.detach().requires_grad(watch(i)).unwrap();
+        let inputs: Vec<_> = inputs.iter().enumerate().map(leaf).collect();
         let output = case.op.run(&inputs).unwrap_or_else(|e| panic!("{}: {e}", case.name()));
         let upstream = upstream(&output);
-        let watched = output.backward_with(&upstream).expect("the output is on the tape");
-        let gradient = |input| watched.of(input).map(|gradient| values(&gradient));
+        output.backward_with(&upstream).expect("the output was recorded");
+        let gradient =
+            |input: &Tensor<D, T>| input.grad().unwrap().map(|gradient| values(&gradient));
         Self {
             output: values(&output),
             upstream: values(&upstream),
@@ -39,7 +37,7 @@ impl Pass {
         }
     }
 
-    /// Draws the inputs and watches them all.
+    /// Draws the inputs; all get a gradient.
     pub fn of_case<D: Device<T>, T: Float>(case: &Case, device: &D) -> Self {
         Self::new(case, &case.draw::<D, T>(device, 2), |_| true)
     }

@@ -1,0 +1,174 @@
+//! Leaves and nodes: what a tensor was computed from.
+
+use super::arena::Parameter;
+use super::gradients::{Gradients, NodeId};
+use super::records;
+use crate::device::Memory;
+use crate::dtype::{Element, Float};
+use crate::tensor::Tensor;
+use crate::{Error, Result};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+/// Where a tensor came from, which decides who is told its gradient.
+pub(crate) enum Origin<D: Memory, E: Element> {
+    /// No op that was recorded.
+    Leaf(Rc<Leaf<D, E>>),
+    /// An op that was.
+    Op(Rc<Node<D, E>>),
+}
+
+/// A tensor that no recorded op made: a parameter, an input, a constant.
+pub(crate) struct Leaf<D: Memory, E: Element> {
+    /// Whether its gradient is wanted.
+    pub(super) requires_grad: Cell<bool>,
+    pub(super) gradient: LeafGradient<D, E>,
+}
+
+/// Where a leaf's gradient accumulates.
+pub(super) enum LeafGradient<D: Memory, E: Element> {
+    /// In a buffer of its own, which the first gradient makes.
+    Own(RefCell<Option<D::Buffer<E>>>),
+    /// In its arena.
+    Parameter(Parameter<D, E>),
+}
+
+/// An op that was recorded. The tensor that it made owns it, and it owns the nodes of its inputs:
+/// what nobody can reach any more is freed, and nothing that it frees points back to it.
+pub(crate) struct Node<D: Memory, E: Element> {
+    /// Greater than the numbers of all its inputs.
+    pub(super) number: u64,
+    /// `None`: an input whose gradient nobody wants.
+    pub(super) inputs: Vec<Option<Origin<D, E>>>,
+    /// `None` once it has run.
+    pub(super) backward: RefCell<Option<Box<Backward<D, E>>>>,
+}
+
+/// Given the gradient of an op's output, tells its inputs theirs.
+type Backward<D, E> =
+    dyn FnOnce(&[Option<NodeId>], <D as Memory>::Buffer<E>, &mut Gradients<'_, D, E>) -> Result<()>;
+
+impl<D: Memory, E: Element> Leaf<D, E> {
+    /// Nobody wants its gradient yet.
+    pub(crate) fn constant() -> Rc<Self> {
+        let gradient = LeafGradient::Own(RefCell::new(None));
+        Rc::new(Self { requires_grad: Cell::new(false), gradient })
+    }
+
+    pub(super) fn parameter(parameter: Parameter<D, E>) -> Rc<Self> {
+        let gradient = LeafGradient::Parameter(parameter);
+        Rc::new(Self { requires_grad: Cell::new(true), gradient })
+    }
+}
+
+impl<D: Memory, E: Element> Origin<D, E> {
+    /// Whether a backward pass has something to do here.
+    pub(super) fn needs_grad(&self) -> bool {
+        match self {
+            Self::Leaf(leaf) => leaf.requires_grad.get(),
+            Self::Op(_) => true,
+        }
+    }
+
+    /// Tells it from all others.
+    pub(super) fn address(&self) -> *const () {
+        match self {
+            Self::Leaf(leaf) => Rc::as_ptr(leaf).cast(),
+            Self::Op(node) => Rc::as_ptr(node).cast(),
+        }
+    }
+}
+
+thread_local! {
+    /// The number of the next node.
+    static NEXT: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Whether an op on `inputs` is recorded: what only its backward pass needs need not be made
+/// otherwise.
+pub(crate) fn is_recorded<D: Memory, E: Element>(inputs: &[Option<&Tensor<D, E>>]) -> bool {
+    records() && inputs.iter().flatten().any(|input| input.needs_grad())
+}
+
+impl<D: Memory, E: Element> Tensor<D, E> {
+    /// Whether what is computed from it is recorded, for a backward pass to compute its gradient or
+    /// that of a tensor it was computed from: PyTorch's `requires_grad`.
+    pub fn needs_grad(&self) -> bool {
+        self.origin().needs_grad()
+    }
+
+    /// This tensor as what an op made of `inputs` (`None`: an optional one that was left out), as
+    /// `torch.autograd.Function`: `backward` turns the gradient of the output into theirs.
+    ///
+    /// It gets the inputs' nodes (`None`: nobody needs that gradient), the gradient, and where to
+    /// write; what it reads it holds as [`Tensor::save`]d. Inside of [`no_grad`](crate::no_grad),
+    /// and where no input needs a gradient, nothing is kept.
+    #[must_use]
+    pub fn with_grad_fn<const N: usize>(
+        self,
+        inputs: [Option<&Self>; N],
+        backward: impl FnOnce([Option<NodeId>; N], D::Buffer<E>, &mut Gradients<'_, D, E>) -> Result<()>
+        + 'static,
+    ) -> Self {
+        if !is_recorded(&inputs) {
+            return self;
+        }
+        let of =
+            |input: Option<&Self>| input.filter(|x| x.needs_grad()).map(|x| x.origin().clone());
+        let backward: Box<Backward<D, E>> = Box::new(move |nodes, gradient, gradients| {
+            backward(std::array::from_fn(|i| nodes[i]), gradient, gradients)
+        });
+        self.with_origin(Origin::Op(Rc::new(Node {
+            number: NEXT.replace(NEXT.get() + 1),
+            inputs: inputs.into_iter().map(of).collect(),
+            backward: RefCell::new(Some(backward)),
+        })))
+    }
+}
+
+impl<D: Memory, T: Float> Tensor<D, T> {
+    /// Sets whether [`Tensor::backward`] computes the gradient of this tensor and all its clones, as
+    /// PyTorch's `requires_grad_`, and returns it. A parameter wants its gradient from the start,
+    /// until it is frozen with `false`; another tensor is a constant, until it is told `true`.
+    ///
+    /// # Errors
+    /// [`Error::Autograd`] for `false` and a tensor that an op made: [`Tensor::detach`] gives one
+    /// that needs no gradient.
+    pub fn requires_grad(&self, requires_grad: bool) -> Result<Self> {
+        match self.origin() {
+            Origin::Leaf(leaf) => leaf.requires_grad.set(requires_grad),
+            Origin::Op(_) if requires_grad => {}
+            Origin::Op(_) => {
+                return Err(Error::Autograd(format!(
+                    "this {} was computed from what needs a gradient, and so needs one; to go on \
+                     without, use `detach`",
+                    self.shape()
+                )));
+            }
+        }
+        Ok(self.clone())
+    }
+}
+
+/// A long chain is let go of node by node: one that drops the next would use up the stack.
+impl<D: Memory, E: Element> Drop for Node<D, E> {
+    fn drop(&mut self) {
+        let mut inputs = std::mem::take(&mut self.inputs);
+        while let Some(input) = inputs.pop() {
+            if let Some(Origin::Op(node)) = input
+                && let Some(mut node) = Rc::into_inner(node)
+            {
+                inputs.append(&mut node.inputs);
+            }
+        }
+    }
+}
+
+impl<D: Memory, E: Element> Clone for Origin<D, E> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Leaf(leaf) => Self::Leaf(Rc::clone(leaf)),
+            Self::Op(node) => Self::Op(Rc::clone(node)),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What an optimizer's kernel is told beside gradients and moments: which elements are whose, the
+//! options of each group of parameters, and the steps that each parameter has made.
+//!
+//! All of it lies in device memory: one launch updates a whole model, and a step that was captured as
+//! a graph finds the learning rate and the steps there.
+
+use crate::device::Memory;
+use std::ops::Range;
+
+/// Elements of a parameter that one block of a GPU, or one task of the CPU, updates.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct UpdateTile {
+    /// The first, in the flat buffers.
+    pub start: u32,
+    /// Behind the last.
+    pub end: u32,
+    /// Whose they are.
+    pub parameter: u32,
+    /// Whose options they follow.
+    pub group: u32,
+}
+
+impl UpdateTile {
+    /// The most elements of a tile: a pack of 16 bytes for each of 256 threads.
+    pub const fn most<T>() -> usize {
+        4096 / size_of::<T>()
+    }
+
+    /// The tiles of `parameter`, the elements `range`, in order; one without elements where it has
+    /// none.
+    pub fn of<T>(range: Range<u32>, parameter: u32, group: u32) -> impl Iterator<Item = Self> {
+        let most = Self::most::<T>() as u32;
+        let count = (range.end - range.start).div_ceil(most).max(1);
+        (0..count).map(move |i| {
+            let start = range.start + i * most;
+            let end = range.end.min(start.saturating_add(most));
+            Self { start, end, parameter, group }
+        })
+    }
+
+    /// Words of a tile in device memory.
+    pub const WORDS: usize = size_of::<Self>() / size_of::<u32>();
+}
+
+/// The tiles that one launch updates, of neighbouring parameters, and what they need.
+pub struct Update<'a, D: Memory> {
+    /// [`UpdateTile`]s in order, `[tiles * 4]`: all of each parameter.
+    pub tiles: D::View<'a, u32>,
+    /// The options of each group, one after the other.
+    pub groups: D::View<'a, f64>,
+    /// The steps that each parameter has made so far, `[parameters]`; those of the tiles' parameters
+    /// grow by 1.
+    pub steps: D::ViewMut<'a, u64>,
+    /// The parameters of the tiles.
+    pub parameters: Range<u32>,
+    /// How many tiles.
+    pub count: usize,
+    /// Elements of all tiles.
+    pub elements: usize,
+}
+
+/// Going through tiles on the CPU.
+pub(super) mod on_cpu {
+    use super::UpdateTile;
+
+    /// Tiles that one task takes: enough to outweigh the hand-over.
+    pub(in crate::ops) const TILES: usize = 16;
+
+    /// The tiles' elements of a flat buffer.
+    pub(in crate::ops) fn cut<'a, T>(
+        buffer: &'a mut [T],
+        tiles: &[UpdateTile],
+    ) -> Vec<&'a mut [T]> {
+        let (mut rest, mut at) = (buffer, 0);
+        let cut = tiles.iter().map(|tile| {
+            let [start, end] = [tile.start, tile.end].map(|at| at as usize);
+            let (_, from) = std::mem::take(&mut rest).split_at_mut(start - at);
+            let (elements, behind) = from.split_at_mut(end - start);
+            (rest, at) = (behind, end);
+            elements
+        });
+        cut.collect()
+    }
+
+    /// `value` of the first tile of each parameter, in the order of the parameters.
+    pub(in crate::ops) fn of_parameters<V>(
+        tiles: &[UpdateTile],
+        value: impl Fn(&UpdateTile) -> V,
+    ) -> Vec<V> {
+        tiles.chunk_by(|a, b| a.parameter == b.parameter).map(|tiles| value(&tiles[0])).collect()
+    }
+
+    /// The first parameter that has a tile.
+    pub(in crate::ops) fn first_parameter(tiles: &[UpdateTile]) -> usize {
+        tiles.first().map_or(0, |tile| tile.parameter as usize)
+    }
+
+    /// Every parameter of the tiles has made one step more.
+    pub(in crate::ops) fn count_steps(tiles: &[UpdateTile], steps: &mut [u64]) {
+        for tiles in tiles.chunk_by(|a, b| a.parameter == b.parameter) {
+            steps[tiles[0].parameter as usize] += 1;
+        }
+    }
+}
