@@ -111,10 +111,11 @@ fn a_state_of_an_older_version_is_read() {
         flat("epoch.losses", vec![]),
         flat("model.w", vec![1.0]),
     ];
-    let words = include_str!("../../program/tests/fuzz/state-words.json").to_owned();
-    let metadata = Metadata::from([("signet.state".to_owned(), words)]);
+    let words = r#"{"record": null, "optimizer_step": 27, "moments": ["exp_avg"], "history": [],
+        "correct": 0, "seconds": 0.0}"#;
+    let metadata = Metadata::from([("signet.state".to_owned(), words.to_owned())]);
     checkpoint::save(&path, &tensors.into_iter().collect(), Some(metadata)).unwrap();
-    let (state, _) = State::load::<serde_json::Value>(&path).unwrap();
+    let (state, ()) = State::load(&path).unwrap();
     let moments = vec![("exp_avg".to_owned(), vec![0.5, 0.25])];
     let expected = OptimizerState { steps: vec![27], moments, param_groups: vec![] };
     assert_eq!(state.optimizer, expected);
