@@ -388,10 +388,9 @@ __device__ inline bool gemm_split(const Product &product, GemmTileShared<ROWS, P
     // As many parts at a time as registers have room for, beside the sums: their loads are all on their
     // way before the first sum, and where sums take more than T the next wait until these are added. A
     // part that the group does not have is 0.
-    constexpr unsigned AT_ONCE = 16 / sizeof(Sum), UNROLLED = sizeof(Sum) > sizeof(T) ? 1 : GEMM_GROUP;
+    constexpr unsigned AT_ONCE = 16 / sizeof(Sum);
     Sum sums[4][4] = {};
-#pragma unroll UNROLLED
-    for (unsigned some = first; some < first + GEMM_GROUP; some += AT_ONCE) {
+    auto add = [&](unsigned some) {
       Quad quads[AT_ONCE][4];
 #pragma unroll
       for (unsigned other = 0; other < AT_ONCE; ++other) {
@@ -409,6 +408,13 @@ __device__ inline bool gemm_split(const Product &product, GemmTileShared<ROWS, P
           for (unsigned j = 0; j < 4; ++j) sums[i][j] += quads[other][i].v[j];
         }
       }
+    };
+    if constexpr (sizeof(Sum) > sizeof(T)) {
+#pragma unroll 1
+      for (unsigned some = first; some < first + GEMM_GROUP; some += AT_ONCE) add(some);
+    } else {
+#pragma unroll
+      for (unsigned some = first; some < first + GEMM_GROUP; some += AT_ONCE) add(some);
     }
 #pragma unroll
     for (unsigned i = 0; i < 4; ++i) {
