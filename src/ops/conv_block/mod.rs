@@ -209,6 +209,31 @@ impl<D: Memory, T: Float> ConvBlockParameters<'_, D, T> {
 /// `max_pool2d(dropout(relu(batch_norm2d(conv2d(input)))))` of `input [N, C, H, W]`; without a
 /// `mask` nothing is dropped.
 ///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::nn::MaxPool2d;
+/// use signet::ops::batch_norm2d::Statistics;
+/// use signet::ops::conv2d::Conv2dOptions;
+/// use signet::ops::conv_block::{ConvBlockOptions, ConvBlockParameters, conv_block};
+/// use signet::{Cpu, Tensor};
+///
+/// let device = Cpu::new(None)?;
+/// let image = Tensor::from_slice(&device, &[1.0_f32, 2.0, 3.0, 4.0], [1, 1, 2, 2])?;
+/// let weight = Tensor::from_slice(&device, &[2.0], [1, 1, 1, 1])?;
+/// let (mean, var) = (Tensor::zeros(&device, [1])?, Tensor::from_slice(&device, &[3.0], [1])?);
+/// let parameters = ConvBlockParameters { weight: &weight, bias: None, scale: None, shift: None };
+/// let options = ConvBlockOptions {
+///     conv: Conv2dOptions::default(),
+///     eps: 1.0,
+///     pool: MaxPool2d::new(2),
+/// };
+/// let statistics = Statistics::Running(&mean, &var);
+/// let block = conv_block(&image, &parameters, statistics, None, &options)?;
+/// // The largest of 2, 4, 6, 8, divided by the square root of variance and eps.
+/// assert_eq!(block.to_vec()?, [4.0]);
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// As the ops that it is made of; [`Error::Argument`] for pooling windows that overlap.
 pub fn conv_block<D: Device<T>, T: Float>(

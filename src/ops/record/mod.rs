@@ -33,6 +33,22 @@ pub trait RecordKernels<T: Float>: Memory {
 /// `records [batches * 2]`, and moves `clock [2]`, which is `[step, batch]`, on by one. A count below
 /// 2^24 is exact in either float type.
 ///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::ops::record::record;
+/// use signet::{Cpu, Tensor};
+///
+/// let device = Cpu::new(None)?;
+/// let loss = Tensor::from_slice(&device, &[0.5_f32], [])?;
+/// let correct = Tensor::from_slice(&device, &[7], [1])?;
+/// let records = Tensor::zeros(&device, [4])?;
+/// let clock = Tensor::from_slice(&device, &[8, 1], [2])?;
+/// record(&loss, &correct, &records, &clock)?;
+/// assert_eq!(records.to_vec()?, [0.0, 0.0, 0.5, 7.0]);
+/// assert_eq!(clock.to_vec()?, [9, 2]);
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// [`Error::Shape`] when shapes do not fit; [`Error::Device`] when the device fails.
 pub fn record<D: Device<T>, T: Float>(
