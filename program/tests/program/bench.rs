@@ -246,10 +246,11 @@ mod on_cusim {
         let text = stdout(&output);
         let head = format!("One training step, batch 4: {} kernels, in order", plan.len() - 1);
         assert!(text.starts_with(&head), "{text}");
-        // The update: a thread for four parameters, 256 of them in a block.
+        // The update: a thread for four elements, 256 of them in a block, and each parameter begins a
+        // block of its own.
         let adam = text.lines().find(|line| line.starts_with("adam")).unwrap();
         let words: Vec<_> = adam.split_whitespace().collect();
-        assert_eq!(words[..3], ["adam", "395", "256"], "{adam}");
+        assert_eq!(words[..3], ["adam", "406", "256"], "{adam}");
     }
 
     /// `conv2d_forward | 98 x 256 | 1 | 2` of each kernel: grid, block, FLOP and bytes.
