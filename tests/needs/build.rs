@@ -124,8 +124,8 @@ fn is_real_nvrtc(name: &str) -> bool {
 
 /// The version that docs/kernels.md was made with.
 fn pinned_nvrtc(target: &Path) -> Missing {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let script = root.join("scripts/fetch-nvrtc");
+    let package = env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets this");
+    let script = Path::new(&package).join("../../scripts/fetch-nvrtc");
     watch(&script);
     let text = fs::read_to_string(script).unwrap_or_default();
     let version = text.lines().find_map(|line| line.strip_prefix("version="));
