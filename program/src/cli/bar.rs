@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::pace::{Left, Pace};
 use super::terminal::{bar_target, bar_width, stdout_width};
-use crate::report::words::{count, duration};
+use crate::report::words::{self, count, duration};
 use signet::train::{EpochMetrics, Progress};
 
 /// Columns below which a bar and its words are short.
@@ -130,8 +130,8 @@ const COLUMNS: [Column; 8] = [
 fn values(metrics: &EpochMetrics, losses: [f64; 2], best: bool) -> [String; 8] {
     [
         metrics.epoch.to_string(),
-        format!("{:.4}", losses[0]),
-        format!("{:.4}", losses[1]),
+        words::loss(losses[0]),
+        words::loss(losses[1]),
         format!("{:.4}", metrics.train_accuracy),
         format!("{:.4}", metrics.valid_accuracy),
         count(metrics.images_per_second as u64),
@@ -175,7 +175,7 @@ fn live_line(progress: &Progress, left: Option<Left>, width: usize) -> String {
     if loss.is_finite() {
         // All losses on the screen are means; the heading of the lines says so too.
         let mean = if width < NARROW { "" } else { "mean " };
-        cells.push((1, format!("{mean}loss {loss:.4}")));
+        cells.push((2, format!("{mean}loss {}", words::loss(loss))));
     }
     if step == steps {
         cells.push((2, "validating".to_owned()));
@@ -183,7 +183,7 @@ fn live_line(progress: &Progress, left: Option<Left>, width: usize) -> String {
         if let Some(speed) = images_per_second {
             cells.push((3, format!("{} images/s", count(speed as u64))));
         }
-        cells.push((2, format!("{} left", duration(epoch))));
+        cells.push((1, format!("{} left", duration(epoch))));
         if let Some(run) = run {
             cells.push((4, format!("{} for all", duration(run))));
         }
@@ -196,7 +196,7 @@ fn validation_line(epoch: u64, loss: f64, images: usize, all: usize, width: usiz
     let mut cells = vec![(0, "validating".to_owned())];
     cells.push((1, format!("{}/{} images", count(images as u64), count(all as u64))));
     if loss.is_finite() {
-        cells.push((2, format!("mean loss {loss:.4}")));
+        cells.push((2, format!("mean loss {}", words::loss(loss))));
     }
     bar_line(epoch, images, all, &cells, width)
 }
@@ -268,6 +268,11 @@ mod tests {
             row(&values(&METRICS, LOSSES, true), 79),
             "   12    0.3145   0.1025     0.9083   0.9640       6,597       4.5 s  best"
         );
+        // A run that diverges keeps to the columns.
+        assert_eq!(
+            row(&values(&METRICS, [7.0225e21, 999.99996], false), 44),
+            "   12   7.02e21   1.00e3     0.9083   0.9640"
+        );
     }
 
     #[test]
@@ -283,7 +288,7 @@ mod tests {
         let line = |width| {
             console::strip_ansi_codes(&live_line(&PROGRESS, Some(LEFT), width)).into_owned()
         };
-        assert_eq!(line(37), "    3  ━━━━────  429/858  loss 0.0532");
+        assert_eq!(line(37), "    3  ━━━━────  429/858  2.1 s left");
         assert_eq!(
             line(82),
             "    3  ━━━━━━━━────────  429/858  mean loss 0.0532  6,400 images/s  2.1 s left"

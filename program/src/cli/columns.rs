@@ -79,17 +79,17 @@ impl Table {
     }
 }
 
-/// `text`, cut to `width` characters where it is longer.
+/// `text`, cut to `width` columns of the terminal where it is longer.
 pub fn cut(text: &str, width: usize) -> String {
     if length(text) <= width {
         return text.to_owned();
     }
-    let kept: String = text.chars().take(width.saturating_sub(1)).collect();
-    kept + "…"
+    console::truncate_str(text, width, "…").into_owned()
 }
 
+/// Columns of the terminal: some letters take two.
 fn length(text: &str) -> usize {
-    text.chars().count()
+    console::measure_text_width(text)
 }
 
 #[cfg(test)]
@@ -111,6 +111,14 @@ mod tests {
              cat                 1,200     0.9\n\
              a long-haired dog       8       1"
         );
+    }
+
+    #[test]
+    fn wide_letters_take_two_columns() {
+        let mut table = Table::default().names("Class", 0).numbers([("Images", 1)]);
+        table.row(["正方形", "12"].map(str::to_owned));
+        assert_eq!(table.text(80), "Class   Images\n正方形      12");
+        assert_eq!(table.text(5), "Class\n正方…");
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use std::process::ExitCode;
 
-use super::columns::{Table, cut};
+use super::columns::Table;
 use super::terminal::{stdout_is_terminal, table_width};
 use super::{DataArgs, DeviceArgs, ModelArgs, note, print};
 use crate::data::Request;
 use crate::report::words::{count, counted, loss, noun, probability, share, title};
 use crate::runs::RunFolder;
 use crate::words;
+use console::{Alignment, pad_str};
 use signet::data::{Dataset, are_letters};
 use signet::metrics::{Confusion, Mistake, worst_mistakes};
 use signet::train::Evaluation;
@@ -30,9 +31,9 @@ pub struct Args {
     #[command(flatten)]
     device: DeviceArgs,
 
-    /// Images of a batch; the loss is the sum over batches
-    #[arg(long, value_name = "N", default_value_t = 32)]
-    batch_size: usize,
+    /// Images of a batch, whose losses the mean is of [default: the run's, 32 for a file]
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
 
     /// How many of the worst mistakes to name
     #[arg(long, value_name = "N", default_value_t = 10)]
@@ -59,6 +60,8 @@ impl Args {
             Some(record) => self.data.or_of(record),
             None => self.data,
         };
+        let of_run = run.as_ref().map(|record| record.config.batch_size);
+        let batch_size = self.batch_size.or(of_run).unwrap_or(32);
         let mut split = data.load()?;
         match run.map(|record| record.check_data(&split, &words::path(folder))) {
             // Other data that was asked for by name is measured, and called by its name.
@@ -77,15 +80,15 @@ impl Args {
         note(format_args!(
             "model: {shown}\ndata: {source}\ndevice: {chosen}\nprecision: {precisions}"
         ));
-        let evaluation = model.evaluate(&chosen.device, &split.valid, self.batch_size)?;
+        let evaluation = model.evaluate(&chosen.device, &split.valid, batch_size)?;
         let errors = Errors::of(&split.valid, &evaluation, self.mistakes);
         if self.json {
-            print(errors.json(&path, &source, &evaluation, self.batch_size)?)?;
+            print(errors.json(&path, &source, &evaluation, batch_size)?)?;
         } else {
             // The notebook's line, whose loss is a sum, is for programs; people get the mean.
             let width = table_width();
             if stdout_is_terminal() {
-                print(errors.outcome(&evaluation, self.batch_size))?;
+                print(errors.outcome(&evaluation, batch_size))?;
             } else {
                 print(format_args!("Valid - {}", evaluation.measured))?;
             }
@@ -241,7 +244,7 @@ impl<'a> Errors<'a> {
     fn matrix(&self, width: usize) -> String {
         let cell = |number: usize| if number == 0 { ".".to_owned() } else { count(number as u64) };
         let classes = 0..self.classes.len();
-        let length = |text: &str| text.chars().count();
+        let length = |text: &str| console::measure_text_width(text);
         let roomy = if self.classes.len() <= FEW { ROOMY } else { 1 };
         // A name may take a third of the line, and a column no more than what is left.
         let longest = self.names.iter().map(|name| length(name)).max().unwrap_or(0);
@@ -268,10 +271,12 @@ impl<'a> Errors<'a> {
             text += &" ".repeat(names);
             let block = || (first..last).zip(&columns[first..last]);
             for (guess, &column) in block() {
-                text += &format!(" {:>column$}", cut(&self.names[guess], column));
+                let name = pad_str(&self.names[guess], column, Alignment::Right, Some("…"));
+                text += &format!(" {name}");
             }
             for truth in classes.clone() {
-                text += &format!("\n{:<names$}", cut(&self.names[truth], names));
+                let name = pad_str(&self.names[truth], names, Alignment::Left, Some("…"));
+                text += &format!("\n{name}");
                 for (guess, column) in block() {
                     text += &format!(" {:>column$}", cell(self.confusion.count(truth, guess)));
                 }

@@ -56,7 +56,7 @@ fn table(steps: &[Step], peaks: Peaks, batch: usize, width: usize) -> String {
     if on_gpu {
         table = table.numbers([("grid", 5), ("block", 5)]);
     }
-    let numbers = [("FLOP", 3), ("bytes", 4), ("us at least", 1)];
+    let numbers = [("FLOP", 3), ("bytes", 4), ("us at least", 0)];
     let mut table = table.numbers(numbers).names("bound by", 2).names("layer", 0);
     let mut row =
         |name: &str, launch: [String; 2], numbers: [String; 3], bound: String, layer: &str| {

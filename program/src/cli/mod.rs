@@ -44,7 +44,7 @@ pub use augment_args::AugmentArgs;
 pub use data_args::DataArgs;
 pub use device::DeviceArgs;
 pub use model_args::ModelArgs;
-pub use output::{note, print, write_file};
+pub use output::{note, print, print_drawing, write_file};
 
 /// A deep-learning engine from scratch, at work on the American Sign Language alphabet.
 #[derive(Debug, Parser)]

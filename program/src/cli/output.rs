@@ -20,6 +20,18 @@ pub fn print(result: impl Display) -> Result<()> {
     writeln!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(Error::io("write", "stdout"))
 }
 
+/// Writes a drawing of our own to stdout, whose colours are control characters: nothing of it comes from
+/// a file.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_drawing(drawing: &str) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{drawing}")
+        .and_then(|()| stdout.flush())
+        .map_err(Error::io("write", "stdout"))
+}
+
 /// Writes a line to stderr, control characters escaped; if nobody reads it, that is no reason to stop.
 pub fn note(line: Arguments<'_>) {
     let text = lines(&line.to_string());

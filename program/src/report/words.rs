@@ -15,9 +15,14 @@ pub(crate) fn duration(seconds: f64) -> String {
     }
 }
 
-/// A loss: four decimals, as the notebook prints it.
+/// A loss: four decimals, as the notebook prints it, or `7.02e21` where a run diverges.
 pub(crate) fn loss(loss: f64) -> String {
-    if loss.is_finite() { format!("{loss:.4}") } else { "not a number".to_owned() }
+    match loss.abs() {
+        // Eight characters at most, also rounded.
+        ..999.99995 => format!("{loss:.4}"),
+        size if size.is_finite() => format!("{loss:.2e}"),
+        _ => "not a number".to_owned(),
+    }
 }
 
 /// A share of images: four decimals, as the notebook prints an accuracy; a dash where there are none.

@@ -42,11 +42,18 @@ fn data(record: &Record) -> Data {
 pub(super) fn card(name: &str, record: &Record, history: &[EpochMetrics]) -> String {
     let Data { name: data_name, license, words } = data(record);
     let best = EpochMetrics::best(history);
+    // How many batches there were is not in the records of older runs.
+    let batches = record.images.map(|[_, valid]| record.config.batches(valid).max(1) as f64);
+    let of_loss = match batches {
+        Some(_) => "mean validation loss",
+        None => "validation loss, summed over batches",
+    };
+    let loss = |best: &EpochMetrics| best.valid_loss / batches.unwrap_or(1.0);
     // What is JSON is YAML.
     let metrics = best.map(|best| {
         json!([
             {"type": "accuracy", "name": "validation accuracy", "value": best.valid_accuracy},
-            {"type": "loss", "name": "validation loss, summed over batches", "value": best.valid_loss},
+            {"type": "loss", "name": of_loss, "value": loss(best)},
         ])
     });
     let results = json!([{
@@ -62,9 +69,10 @@ pub(super) fn card(name: &str, record: &Record, history: &[EpochMetrics]) -> Str
         |best| {
             let (epoch, epochs) = (best.epoch, history.len());
             format!(
-                "| | |\n|---|---|\n| validation accuracy | {:.4} |\n| validation loss, summed over \
-                 batches of {} | {:.4} |\n| epoch, counted from 0 | {epoch} of {epochs} |",
-                best.valid_accuracy, record.config.batch_size, best.valid_loss
+                "| | |\n|---|---|\n| validation accuracy | {:.4} |\n| {of_loss} | {:.4} |\n| epoch, \
+                 counted from 0 | {epoch} of {epochs} |",
+                best.valid_accuracy,
+                loss(best)
             )
         },
     );

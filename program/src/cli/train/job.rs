@@ -9,7 +9,7 @@ use crate::cli::bar::{self, EpochBar};
 use crate::cli::plot::plot;
 use crate::cli::signals::INTERRUPTED;
 use crate::cli::terminal::{stdout_is_terminal, stdout_width, table_width};
-use crate::cli::{note, print};
+use crate::cli::{note, print, print_drawing};
 use crate::report::words::{count, duration, loss};
 use crate::runs::{BEST, Record, RunFolder};
 use crate::words::{self, counted};
@@ -261,7 +261,8 @@ impl Job<'_> {
         }
         if self.plot {
             let colour = stdout_is_terminal() && console::colors_enabled();
-            print(format_args!("\n{}\n", plot(history, self.batches(), stdout_width(), colour)))?;
+            let drawing = plot(history, self.batches(), stdout_width(), colour);
+            print_drawing(&format!("\n{drawing}\n"))?;
         }
         Ok(())
     }

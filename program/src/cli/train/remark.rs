@@ -1,5 +1,7 @@
 //! What a loss that does not fall says about the learning rate.
 
+use crate::report::words;
+
 /// A remark on the first epoch that shows no learning, if `epoch` does: its mean training loss is
 /// `loss`, and the classes are so many.
 pub fn remark(epoch: u64, loss: f64, classes: usize, lr: f64) -> Option<String> {
@@ -16,8 +18,9 @@ pub fn remark(epoch: u64, loss: f64, classes: usize, lr: f64) -> Option<String> 
         format!("it does not learn with the learning rate {lr}; try another --lr")
     };
     Some(format!(
-        "remark: the mean training loss of epoch {epoch} is {loss:.4}, where guessing has \
-         {guessing:.4}: {advice}"
+        "remark: the mean training loss of epoch {epoch} is {}, where guessing has \
+         {guessing:.4}: {advice}",
+        words::loss(loss)
     ))
 }
 
