@@ -69,17 +69,10 @@ impl<D: Memory, E: Element> Arena<D, E> {
             let mut old = inner.values.borrow_mut();
             if D::len(&old) < capacity {
                 // Doubling keeps the copying of a whole model linear.
-                let mut grown = inner.device.alloc(capacity.max(2 * D::len(&old)))?;
-                inner.device.zero(D::view_mut(&mut grown))?;
-                let head = D::slice_mut(D::view_mut(&mut grown), 0..start);
-                inner.device.copy(D::slice(D::view(&old), 0..start), head)?;
-                *old = grown;
-                let mut gradients = inner.device.alloc(D::len(&old))?;
-                inner.device.zero(D::view_mut(&mut gradients))?;
-                let head = D::slice_mut(D::view_mut(&mut gradients), 0..start);
-                let before = &mut *inner.gradients.borrow_mut();
-                inner.device.copy(D::slice(D::view(before), 0..start), head)?;
-                *before = gradients;
+                let len = capacity.max(2 * D::len(&old));
+                *old = inner.device.grown(&old, len)?;
+                let gradients = &mut *inner.gradients.borrow_mut();
+                *gradients = inner.device.grown(gradients, len)?;
             }
         }
         let mut slots = inner.slots.borrow_mut();

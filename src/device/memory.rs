@@ -42,6 +42,18 @@ pub trait Memory: Clone + Debug + 'static {
         Ok(buffer)
     }
 
+    /// A copy of `buffer` with zeros behind it, `len` elements in all.
+    ///
+    /// # Errors
+    /// As [`Memory::alloc`].
+    fn grown<E: Element>(&self, buffer: &Self::Buffer<E>, len: usize) -> Result<Self::Buffer<E>> {
+        let mut grown = self.alloc(len)?;
+        self.zero(Self::view_mut(&mut grown))?;
+        let (head, _) = Self::split_at(Self::view_mut(&mut grown), Self::len(buffer));
+        self.copy(Self::view(buffer), head)?;
+        Ok(grown)
+    }
+
     /// Copies `host` into `target`, which must have its length.
     ///
     /// # Errors

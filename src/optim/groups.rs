@@ -131,7 +131,7 @@ impl<D: Device<T>, T: Float, G: Group> Groups<D, T, G> {
         let on_device = OnDevice {
             tiles: device.upload(bytemuck::cast_slice(&tiles))?,
             groups: device.upload(&numbers)?,
-            steps: grown(&device, &self.on_device.steps, group_of.len())?,
+            steps: device.grown(&self.on_device.steps, group_of.len())?,
         };
         let mut names: Vec<_> = groups.iter().flat_map(Group::needs).collect();
         names.sort_unstable();
@@ -140,7 +140,7 @@ impl<D: Device<T>, T: Float, G: Group> Groups<D, T, G> {
         let moment = |name| {
             let known = self.moments.iter().find(|moment| moment.name == name);
             let buffer = known.map_or(&nothing, |moment| &moment.buffer);
-            Ok(Moment { name, buffer: grown(&device, buffer, self.arena.len())? })
+            Ok(Moment { name, buffer: device.grown(buffer, self.arena.len())? })
         };
         self.moments = names.into_iter().map(moment).collect::<Result<_>>()?;
         (self.on_device, self.group_of, self.groups) = (on_device, group_of, groups);
@@ -291,17 +291,4 @@ impl<D: Device<T>, T: Float, G: Group> Groups<D, T, G> {
         };
         state.param_groups.iter().map(group).collect()
     }
-}
-
-/// A copy of `buffer` with zeros behind it, `len` elements in all.
-fn grown<D: Memory, E: Element>(
-    device: &D,
-    buffer: &D::Buffer<E>,
-    len: usize,
-) -> Result<D::Buffer<E>> {
-    let mut grown = device.alloc(len)?;
-    device.zero(D::view_mut(&mut grown))?;
-    let head = D::slice_mut(D::view_mut(&mut grown), 0..D::len(buffer));
-    device.copy(D::view(buffer), head)?;
-    Ok(grown)
 }

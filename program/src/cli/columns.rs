@@ -1,5 +1,7 @@
 //! Tables of text that are no wider than the terminal.
 
+use console::{Alignment, pad_str};
+
 /// Characters between two columns.
 const GAP: usize = 2;
 
@@ -69,9 +71,8 @@ impl Table {
         let titles: Vec<String> = self.columns.iter().map(|column| column.title.clone()).collect();
         let lines = std::iter::once(&titles).chain(&self.rows).map(|row| {
             let cells = kept.iter().map(|&i| {
-                let cell = cut(row.get(i).map_or("", String::as_str), widths[i]);
-                let free = " ".repeat(widths[i].saturating_sub(length(&cell)));
-                if self.columns[i].left { cell + &free } else { free + &cell }
+                let cell = row.get(i).map_or("", String::as_str);
+                cell_of(cell, widths[i], self.columns[i].left)
             });
             cells.collect::<Vec<_>>().join(&" ".repeat(GAP)).trim_end().to_owned()
         });
@@ -79,16 +80,14 @@ impl Table {
     }
 }
 
-/// `text`, cut to `width` columns of the terminal where it is longer.
-pub fn cut(text: &str, width: usize) -> String {
-    if length(text) <= width {
-        return text.to_owned();
-    }
-    console::truncate_str(text, width, "…").into_owned()
+/// `text` in exactly `width` columns of the terminal, at their left or right end; what is longer is cut.
+pub fn cell_of(text: &str, width: usize, left: bool) -> String {
+    let alignment = if left { Alignment::Left } else { Alignment::Right };
+    pad_str(text, width, alignment, Some("…")).into_owned()
 }
 
 /// Columns of the terminal: some letters take two.
-fn length(text: &str) -> usize {
+pub fn length(text: &str) -> usize {
     console::measure_text_width(text)
 }
 

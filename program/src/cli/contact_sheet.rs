@@ -7,7 +7,6 @@ use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, ImageEncoder, ImageResult};
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
 
-use super::columns::cut;
 use super::output::{can_write, write_file};
 use crate::picture::png;
 use signet::data::DataError;
@@ -151,6 +150,15 @@ fn jpeg(width: usize, height: usize, pixels: &[u8]) -> ImageResult<Vec<u8>> {
     let encoder = JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY);
     encoder.write_image(pixels, width as u32, height as u32, ExtendedColorType::L8)?;
     Ok(bytes)
+}
+
+/// `text`, cut to `width` letters where it has more. The type of a sheet has one width for all letters.
+fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(width.saturating_sub(1)).collect();
+    kept + "…"
 }
 
 #[cfg(test)]

@@ -2,14 +2,13 @@
 
 use std::process::ExitCode;
 
-use super::columns::Table;
+use super::columns::{Table, cell_of, length};
 use super::terminal::{stdout_is_terminal, table_width};
 use super::{DataArgs, DeviceArgs, ModelArgs, note, print};
 use crate::data::Request;
 use crate::report::words::{count, counted, loss, noun, probability, share, title};
 use crate::runs::RunFolder;
 use crate::words;
-use console::{Alignment, pad_str};
 use signet::data::{Dataset, are_letters};
 use signet::metrics::{Confusion, Mistake, worst_mistakes};
 use signet::train::Evaluation;
@@ -244,7 +243,6 @@ impl<'a> Errors<'a> {
     fn matrix(&self, width: usize) -> String {
         let cell = |number: usize| if number == 0 { ".".to_owned() } else { count(number as u64) };
         let classes = 0..self.classes.len();
-        let length = |text: &str| console::measure_text_width(text);
         let roomy = if self.classes.len() <= FEW { ROOMY } else { 1 };
         // A name may take a third of the line, and a column no more than what is left.
         let longest = self.names.iter().map(|name| length(name)).max().unwrap_or(0);
@@ -271,12 +269,10 @@ impl<'a> Errors<'a> {
             text += &" ".repeat(names);
             let block = || (first..last).zip(&columns[first..last]);
             for (guess, &column) in block() {
-                let name = pad_str(&self.names[guess], column, Alignment::Right, Some("…"));
-                text += &format!(" {name}");
+                text += &format!(" {}", cell_of(&self.names[guess], column, false));
             }
             for truth in classes.clone() {
-                let name = pad_str(&self.names[truth], names, Alignment::Left, Some("…"));
-                text += &format!("\n{name}");
+                text += &format!("\n{}", cell_of(&self.names[truth], names, true));
                 for (guess, column) in block() {
                     text += &format!(" {:>column$}", cell(self.confusion.count(truth, guess)));
                 }

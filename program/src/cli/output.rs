@@ -16,8 +16,7 @@ use signet::{Error, Result};
 /// If stdout cannot be written; `cli::run` takes a closed pipe for the wish to stop, so a
 /// subcommand just passes the error on.
 pub fn print(result: impl Display) -> Result<()> {
-    let (text, mut stdout) = (lines(&result.to_string()), io::stdout().lock());
-    writeln!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(Error::io("write", "stdout"))
+    print_drawing(&lines(&result.to_string()))
 }
 
 /// Writes a drawing of our own to stdout, whose colours are control characters: nothing of it comes from
