@@ -23,7 +23,7 @@ pub fn print(result: impl Display) -> Result<()> {
 /// a file.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_drawing(drawing: &str) -> Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{drawing}")
