@@ -1,15 +1,15 @@
 //! A deep-learning engine from scratch: tensors, a tape, and devices whose kernels are our own.
 //!
 //! ```
-//! use signet::{Cpu, Tensor, layers};
+//! use signet::{Device, Tensor, layers};
 //! use signet::nn::{Linear, Module, ReLU, Sequential};
 //! use signet::ops::cross_entropy::cross_entropy;
 //! use signet::optim::{Adam, AdamOptions, Optimizer};
 //!
 //! # fn main() -> signet::Result<()> {
-//! let device = Cpu::new(None)?;
+//! let device = Device::cpu()?;
 //! let layers = layers![Linear::new(2, 16), ReLU, Linear::new(16, 2)];
-//! let model = Sequential::<Cpu, f32>::new(&device, 0, layers)?;
+//! let model = Sequential::<f32>::new(&device, 0, layers)?;
 //! let mut optimizer = Adam::new(model.arena(), AdamOptions::adam(0.05))?;
 //! // Exclusive or.
 //! let x = Tensor::from_slice(&device, &[0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0], [4, 2])?;

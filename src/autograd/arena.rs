@@ -4,7 +4,7 @@
 //! its moments is one tensor.
 
 use super::graph::{Leaf, Origin};
-use crate::device::Memory;
+use crate::device::{AnyBuffer, Device, Memory};
 use crate::dtype::Element;
 use crate::tensor::{Identity, Shared, Tensor};
 use crate::{Error, Result, Shape};
@@ -17,12 +17,12 @@ use std::rc::Rc;
 const ALIGNMENT: usize = 64;
 
 /// The parameters of a model and their gradients, each in one flat buffer. Clones share both.
-pub struct Arena<D: Memory, E: Element>(Rc<Inner<D, E>>);
+pub struct Arena<E: Element>(Rc<Inner<E>>);
 
-struct Inner<D: Memory, E: Element> {
-    device: D,
-    values: Shared<D, E>,
-    gradients: RefCell<D::Buffer<E>>,
+struct Inner<E: Element> {
+    device: Device,
+    values: Shared<E>,
+    gradients: RefCell<AnyBuffer<E>>,
     slots: RefCell<Vec<ArenaSlot>>,
 }
 
@@ -35,17 +35,17 @@ struct ArenaSlot {
 }
 
 /// A parameter's place in its arena.
-pub(crate) struct Parameter<D: Memory, E: Element> {
-    pub(crate) arena: Arena<D, E>,
+pub(crate) struct Parameter<E: Element> {
+    pub(crate) arena: Arena<E>,
     pub(crate) index: usize,
 }
 
-impl<D: Memory, E: Element> Arena<D, E> {
+impl<E: Element> Arena<E> {
     /// An empty arena on `device`.
     ///
     /// # Errors
     /// [`Error::Device`](crate::Error::Device) when the device fails.
-    pub fn new(device: &D) -> Result<Self> {
+    pub fn new(device: &Device) -> Result<Self> {
         Ok(Self(Rc::new(Inner {
             device: device.clone(),
             values: Rc::new(RefCell::new(device.alloc(0)?)),
@@ -59,7 +59,7 @@ impl<D: Memory, E: Element> Arena<D, E> {
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) when the values do not fill the shape, and
     /// [`Error::Device`](crate::Error::Device) without memory.
-    pub fn parameter(&self, values: &[E], shape: impl Into<Shape>) -> Result<Tensor<D, E>> {
+    pub fn parameter(&self, values: &[E], shape: impl Into<Shape>) -> Result<Tensor<E>> {
         let shape = shape.into();
         let inner = &*self.0;
         let start = self.len();
@@ -67,9 +67,9 @@ impl<D: Memory, E: Element> Arena<D, E> {
         let capacity = end.next_multiple_of(ALIGNMENT / size_of::<E>());
         {
             let mut old = inner.values.borrow_mut();
-            if D::len(&old) < capacity {
+            if Device::len(&old) < capacity {
                 // Doubling keeps the copying of a whole model linear.
-                let len = capacity.max(2 * D::len(&old));
+                let len = capacity.max(2 * Device::len(&old));
                 *old = inner.device.grown(&old, len)?;
                 let gradients = &mut *inner.gradients.borrow_mut();
                 *gradients = inner.device.grown(gradients, len)?;
@@ -87,7 +87,7 @@ impl<D: Memory, E: Element> Arena<D, E> {
     }
 
     /// The device that holds it.
-    pub fn device(&self) -> &D {
+    pub fn device(&self) -> &Device {
         &self.0.device
     }
 
@@ -114,7 +114,7 @@ impl<D: Memory, E: Element> Arena<D, E> {
     }
 
     /// The number of `tensor` among them, if it is one of them.
-    pub(crate) fn index_of(&self, tensor: &Tensor<D, E>) -> Option<usize> {
+    pub(crate) fn index_of(&self, tensor: &Tensor<E>) -> Option<usize> {
         let Origin::Leaf(leaf) = tensor.origin() else { return None };
         leaf.as_parameter().filter(|parameter| parameter.arena.is(self)).map(|p| p.index)
     }
@@ -143,15 +143,15 @@ impl<D: Memory, E: Element> Arena<D, E> {
         self.0.slots.borrow()[parameters].iter().for_each(|slot| slot.identity.changed());
     }
 
-    pub(crate) fn values_mut(&self) -> RefMut<'_, D::Buffer<E>> {
+    pub(crate) fn values_mut(&self) -> RefMut<'_, AnyBuffer<E>> {
         self.0.values.borrow_mut()
     }
 
-    pub(crate) fn gradients(&self) -> Result<Ref<'_, D::Buffer<E>>> {
+    pub(crate) fn gradients(&self) -> Result<Ref<'_, AnyBuffer<E>>> {
         self.0.gradients.try_borrow().map_err(|_| in_use())
     }
 
-    pub(super) fn gradients_mut(&self) -> Result<RefMut<'_, D::Buffer<E>>> {
+    pub(super) fn gradients_mut(&self) -> Result<RefMut<'_, AnyBuffer<E>>> {
         self.0.gradients.try_borrow_mut().map_err(|_| in_use())
     }
 
@@ -161,7 +161,7 @@ impl<D: Memory, E: Element> Arena<D, E> {
     }
 }
 
-impl<D: Memory, E: Element> Parameter<D, E> {
+impl<E: Element> Parameter<E> {
     /// Its elements in the flat buffers.
     pub(super) fn range(&self) -> Range<usize> {
         self.arena.0.slots.borrow()[self.index].range.clone()
@@ -183,13 +183,13 @@ fn in_use() -> Error {
     )
 }
 
-impl<D: Memory, E: Element> fmt::Debug for Arena<D, E> {
+impl<E: Element> fmt::Debug for Arena<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Arena({} {}, {})", self.len(), E::NAME, self.device().name())
     }
 }
 
-impl<D: Memory, E: Element> Clone for Arena<D, E> {
+impl<E: Element> Clone for Arena<E> {
     fn clone(&self) -> Self {
         Self(Rc::clone(&self.0))
     }

@@ -3,7 +3,7 @@
 use super::gradients::{Gradients, NodeId};
 use super::graph::{Leaf, Node, Origin};
 use super::no_grad;
-use crate::device::{Device, Memory};
+use crate::device::{AnyBuffer, Device, Memory};
 use crate::dtype::{Element, Float};
 use crate::tensor::Tensor;
 use crate::{Error, Result};
@@ -11,7 +11,7 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-impl<D: Device<T>, T: Float> Tensor<D, T> {
+impl<T: Float> Tensor<T> {
     /// Back-propagates from this scalar: its gradient by every parameter and every other
     /// [leaf](Tensor::requires_grad) that it was computed from is added to what that has, for
     /// [`Tensor::grad`] and optimizers.
@@ -59,24 +59,24 @@ impl<D: Device<T>, T: Float> Tensor<D, T> {
     }
 
     /// A copy of the values in memory of its own.
-    fn copy_buffer(&self) -> Result<D::Buffer<T>> {
+    fn copy_buffer(&self) -> Result<AnyBuffer<T>> {
         let mut copy = self.device().alloc(self.numel())?;
-        self.device().copy(self.read().view(), D::view_mut(&mut copy))?;
+        self.device().copy(self.read().view(), Device::view_mut(&mut copy))?;
         Ok(copy)
     }
 }
 
 /// What a result was computed from, as far as gradients are wanted.
-pub(super) struct Reachable<D: Memory, E: Element> {
+pub(super) struct Reachable<E: Element> {
     /// From the highest number down.
-    nodes: Vec<Rc<Node<D, E>>>,
-    pub(super) leaves: Vec<Rc<Leaf<D, E>>>,
+    nodes: Vec<Rc<Node<E>>>,
+    pub(super) leaves: Vec<Rc<Leaf<E>>>,
     /// Nodes first, then leaves.
     ids: HashMap<*const (), NodeId>,
 }
 
-impl<D: Memory, E: Element> Reachable<D, E> {
-    fn from(root: &Origin<D, E>) -> Result<Self> {
+impl<E: Element> Reachable<E> {
+    fn from(root: &Origin<E>) -> Result<Self> {
         let (mut nodes, mut leaves, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
         let mut open = vec![root.clone()];
         while let Some(origin) = open.pop() {
@@ -107,16 +107,16 @@ impl<D: Memory, E: Element> Reachable<D, E> {
         Ok(Self { nodes, leaves, ids })
     }
 
-    fn id(&self, origin: &Origin<D, E>) -> Option<NodeId> {
+    fn id(&self, origin: &Origin<E>) -> Option<NodeId> {
         self.ids.get(&origin.address()).copied()
     }
 
-    fn walk(&self, gradients: &mut Gradients<'_, D, E>) -> Result<()> {
+    fn walk(&self, gradients: &mut Gradients<'_, E>) -> Result<()> {
         for (i, node) in self.nodes.iter().enumerate() {
             // An op may have had no gradient to give.
             let Some(gradient) = gradients.take(NodeId(i)) else { continue };
             let Some(backward) = node.backward.take() else { continue };
-            let of = |input: &Option<Origin<D, E>>| input.as_ref().and_then(|x| self.id(x));
+            let of = |input: &Option<Origin<E>>| input.as_ref().and_then(|x| self.id(x));
             let inputs: Vec<_> = node.inputs.iter().map(of).collect();
             backward(&inputs, gradient, gradients)?;
         }

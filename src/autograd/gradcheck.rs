@@ -1,6 +1,5 @@
 //! Checking gradients against finite differences, for our ops and for users' own.
 
-use crate::device::Device;
 use crate::dtype::Float;
 use crate::rng::Philox;
 use crate::{Error, Result, Tensor, no_grad};
@@ -57,11 +56,11 @@ impl fmt::Display for Worst {
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
-/// use signet::{Cpu, GradcheckOptions, Tensor, gradcheck};
+/// use signet::{Device, GradcheckOptions, Tensor, gradcheck};
 ///
-/// let device = Cpu::new(None)?;
+/// let device = Device::cpu()?;
 /// let x = Tensor::from_slice(&device, &[0.5, -1.0, 2.0], [3])?;
-/// let cube = |inputs: &[Tensor<Cpu, f64>]| inputs[0].mul(&inputs[0])?.mul(&inputs[0]);
+/// let cube = |inputs: &[Tensor<f64>]| inputs[0].mul(&inputs[0])?.mul(&inputs[0]);
 /// let worst = gradcheck(cube, &[x], &GradcheckOptions::default())?;
 /// assert!(worst.share < 1.0);
 /// # Ok(()) }
@@ -70,9 +69,9 @@ impl fmt::Display for Worst {
 /// # Errors
 /// [`Error::Autograd`] when an element is off by more than the tolerance, and whatever `function`
 /// returns.
-pub fn gradcheck<D: Device<T>, T: Float>(
-    function: impl Fn(&[Tensor<D, T>]) -> Result<Tensor<D, T>>,
-    inputs: &[Tensor<D, T>],
+pub fn gradcheck<T: Float>(
+    function: impl Fn(&[Tensor<T>]) -> Result<Tensor<T>>,
+    inputs: &[Tensor<T>],
     options: &GradcheckOptions,
 ) -> Result<Worst> {
     let leaves = inputs.iter().map(|input| input.detach().requires_grad(true));
@@ -84,7 +83,7 @@ pub fn gradcheck<D: Device<T>, T: Float>(
     output.backward_with(&upstream_tensor)?;
     drop(output);
 
-    let project = |output: Tensor<D, T>| -> Result<f64> {
+    let project = |output: Tensor<T>| -> Result<f64> {
         let values = output.to_vec()?;
         Ok(values.iter().zip(&upstream).map(|(y, u)| y.as_f64() * u.as_f64()).sum())
     };

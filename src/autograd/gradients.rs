@@ -3,8 +3,9 @@
 use super::arena::{Arena, Parameter};
 use super::backward::Reachable;
 use super::graph::{Leaf, LeafGradient, Origin};
-use crate::device::{Device, Memory, Output};
+use crate::device::{AnyBuffer, AnyView, AnyViewMut, Device, Memory, Output};
 use crate::dtype::{Element, Float};
+use crate::ops::add::AddKernels;
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 use std::cell::RefMut;
@@ -15,10 +16,10 @@ use std::rc::Rc;
 pub struct NodeId(pub(super) usize);
 
 /// An arena and its gradients, to write.
-pub(super) type BorrowedArena<'a, D, E> = (&'a Arena<D, E>, RefMut<'a, <D as Memory>::Buffer<E>>);
+pub(super) type BorrowedArena<'a, E> = (&'a Arena<E>, RefMut<'a, AnyBuffer<E>>);
 
-impl<D: Memory, E: Element> Leaf<D, E> {
-    pub(super) fn as_parameter(&self) -> Option<&Parameter<D, E>> {
+impl<E: Element> Leaf<E> {
+    pub(super) fn as_parameter(&self) -> Option<&Parameter<E>> {
         match &self.gradient {
             LeafGradient::Parameter(parameter) => Some(parameter),
             LeafGradient::Own(_) => None,
@@ -26,10 +27,10 @@ impl<D: Memory, E: Element> Leaf<D, E> {
     }
 }
 
-impl<D: Memory, E: Element> Reachable<D, E> {
+impl<E: Element> Reachable<E> {
     /// The arenas of the parameters, each borrowed once.
-    pub(super) fn borrow_arenas(&self) -> Result<Vec<BorrowedArena<'_, D, E>>> {
-        let mut arenas: Vec<BorrowedArena<'_, D, E>> = Vec::new();
+    pub(super) fn borrow_arenas(&self) -> Result<Vec<BorrowedArena<'_, E>>> {
+        let mut arenas: Vec<BorrowedArena<'_, E>> = Vec::new();
         for parameter in self.leaves.iter().filter_map(|leaf| leaf.as_parameter()) {
             if !arenas.iter().any(|(arena, _)| parameter.arena.is(arena)) {
                 arenas.push((&parameter.arena, parameter.arena.gradients_mut()?));
@@ -41,23 +42,23 @@ impl<D: Memory, E: Element> Reachable<D, E> {
 
 /// The gradients of a backward pass under way. An op's backward closure writes its inputs'
 /// gradients through it.
-pub struct Gradients<'a, D: Memory, E: Element> {
-    device: D,
-    slots: Vec<Slot<'a, D, E>>,
+pub struct Gradients<'a, E: Element> {
+    device: Device,
+    slots: Vec<Slot<'a, E>>,
 }
 
-enum Slot<'a, D: Memory, E: Element> {
+enum Slot<'a, E: Element> {
     /// Nobody has written it yet.
     Empty,
     /// An intermediate gradient, freed as soon as it was used.
-    Owned(D::Buffer<E>),
+    Owned(AnyBuffer<E>),
     /// A parameter's gradient, which stays in its arena; `written` in this pass or before.
-    Parameter { view: D::ViewMut<'a, E>, written: bool },
+    Parameter { view: AnyViewMut<'a, E>, written: bool },
 }
 
-impl<D: Memory, E: Element> Slot<'_, D, E> {
+impl<E: Element> Slot<'_, E> {
     /// Where to write this gradient of `len` elements, allocated for the first writer.
-    fn output(&mut self, device: &D, len: usize) -> Result<Output<'_, D, E>> {
+    fn output(&mut self, device: &Device, len: usize) -> Result<Output<'_, Device, E>> {
         let accumulate = match self {
             Self::Empty => {
                 *self = Self::Owned(device.alloc(len)?);
@@ -67,25 +68,25 @@ impl<D: Memory, E: Element> Slot<'_, D, E> {
             Self::Parameter { written, .. } => std::mem::replace(written, true),
         };
         let view = match self {
-            Self::Owned(buffer) => D::view_mut(buffer),
-            Self::Parameter { view, .. } => D::reborrow(view),
+            Self::Owned(buffer) => Device::view_mut(buffer),
+            Self::Parameter { view, .. } => Device::reborrow(view),
             Self::Empty => unreachable!("filled above"),
         };
         Ok(Output { view, accumulate })
     }
 }
 
-impl<'a, D: Memory, E: Element> Gradients<'a, D, E> {
+impl<'a, E: Element> Gradients<'a, E> {
     /// Empty slots for `nodes` nodes.
-    pub(super) fn new(device: &D, nodes: usize) -> Self {
+    pub(super) fn new(device: &Device, nodes: usize) -> Self {
         Self { device: device.clone(), slots: (0..nodes).map(|_| Slot::Empty).collect() }
     }
 
     /// Gives each leaf a slot with what has accumulated so far: a parameter its slice of its arena.
     pub(super) fn add_leaves(
         &mut self,
-        leaves: &[Rc<Leaf<D, E>>],
-        arenas: &'a mut [BorrowedArena<'_, D, E>],
+        leaves: &[Rc<Leaf<E>>],
+        arenas: &'a mut [BorrowedArena<'_, E>],
     ) {
         let first = self.slots.len();
         self.slots.extend(leaves.iter().map(|leaf| match &leaf.gradient {
@@ -98,11 +99,11 @@ impl<'a, D: Memory, E: Element> Gradients<'a, D, E> {
             });
             let mut own: Vec<_> = parameters.collect();
             own.sort_by_key(|(_, parameter)| parameter.index);
-            let (mut rest, mut start) = (D::view_mut(&mut **buffer), 0);
+            let (mut rest, mut start) = (Device::view_mut(&mut **buffer), 0);
             for (slot, parameter) in own {
                 let range = parameter.range();
-                let (head, tail) = D::split_at(rest, range.end - start);
-                let view = D::slice_mut(head, range.start - start..range.end - start);
+                let (head, tail) = Device::split_at(rest, range.end - start);
+                let view = Device::slice_mut(head, range.start - start..range.end - start);
                 self.slots[slot] = Slot::Parameter { view, written: parameter.has_grad() };
                 (rest, start) = (tail, range.end);
             }
@@ -110,7 +111,7 @@ impl<'a, D: Memory, E: Element> Gradients<'a, D, E> {
     }
 
     /// Takes the gradient of a node that an op made, if anything wrote it.
-    pub(super) fn take(&mut self, node: NodeId) -> Option<D::Buffer<E>> {
+    pub(super) fn take(&mut self, node: NodeId) -> Option<AnyBuffer<E>> {
         match std::mem::replace(&mut self.slots[node.0], Slot::Empty) {
             Slot::Owned(gradient) => Some(gradient),
             Slot::Empty | Slot::Parameter { .. } => None,
@@ -118,7 +119,7 @@ impl<'a, D: Memory, E: Element> Gradients<'a, D, E> {
     }
 
     /// Hands the leaves, whose slots are the last ones, what they have now.
-    pub(super) fn finish(mut self, leaves: &[Rc<Leaf<D, E>>]) {
+    pub(super) fn finish(mut self, leaves: &[Rc<Leaf<E>>]) {
         let slots = self.slots.split_off(self.slots.len() - leaves.len());
         for (leaf, slot) in leaves.iter().zip(slots) {
             match (&leaf.gradient, slot) {
@@ -138,7 +139,11 @@ impl<'a, D: Memory, E: Element> Gradients<'a, D, E> {
     ///
     /// # Errors
     /// [`Error::Device`] without memory.
-    pub fn output(&mut self, node: Option<NodeId>, len: usize) -> Result<Option<Output<'_, D, E>>> {
+    pub fn output(
+        &mut self,
+        node: Option<NodeId>,
+        len: usize,
+    ) -> Result<Option<Output<'_, Device, E>>> {
         node.map(|node| self.slots[node.0].output(&self.device, len)).transpose()
     }
 
@@ -149,7 +154,7 @@ impl<'a, D: Memory, E: Element> Gradients<'a, D, E> {
     pub fn outputs<const N: usize>(
         &mut self,
         nodes: [(Option<NodeId>, usize); N],
-    ) -> Result<[Option<Output<'_, D, E>>; N]> {
+    ) -> Result<[Option<Output<'_, Device, E>>; N]> {
         let mut outputs = [const { None }; N];
         let mut wanted: Vec<_> =
             (0..N).filter_map(|i| nodes[i].0.map(|node| (node.0, i))).collect();
@@ -170,23 +175,23 @@ impl<'a, D: Memory, E: Element> Gradients<'a, D, E> {
     }
 }
 
-impl<D: Device<T>, T: Float> Gradients<'_, D, T> {
+impl<T: Float> Gradients<'_, T> {
     /// Hands on a gradient that needs no change: moved for the first writer, added for others.
     ///
     /// # Errors
     /// [`Error::Device`] when the device fails.
-    pub fn pass(&mut self, node: Option<NodeId>, gradient: D::Buffer<T>) -> Result<()> {
+    pub fn pass(&mut self, node: Option<NodeId>, gradient: AnyBuffer<T>) -> Result<()> {
         let Some(node) = node else { return Ok(()) };
         if let slot @ Slot::Empty = &mut self.slots[node.0] {
             *slot = Slot::Owned(gradient);
             return Ok(());
         }
-        let output = self.slots[node.0].output(&self.device, D::len(&gradient))?;
-        self.device.accumulate(D::view(&gradient), output)
+        let output = self.slots[node.0].output(&self.device, Device::len(&gradient))?;
+        self.device.accumulate(Device::view(&gradient), output)
     }
 }
 
-impl<D: Memory, E: Element> Tensor<D, E> {
+impl<E: Element> Tensor<E> {
     /// A copy of its gradient, the sum of all backward passes since [`Tensor::zero_grad`]; `None`
     /// where there was none, and for what an op made.
     ///
@@ -194,18 +199,20 @@ impl<D: Memory, E: Element> Tensor<D, E> {
     /// [`Error::Device`] when the device fails, [`Error::Autograd`] in the middle of a backward pass.
     pub fn grad(&self) -> Result<Option<Self>> {
         let Origin::Leaf(leaf) = self.origin() else { return Ok(None) };
-        let copy_of = |gradient: D::View<'_, E>| {
+        let copy_of = |gradient: AnyView<'_, E>| {
             let mut copy = self.device().alloc(self.numel())?;
-            self.device().copy(gradient, D::view_mut(&mut copy))?;
+            self.device().copy(gradient, Device::view_mut(&mut copy))?;
             Ok(Self::from_buffer(self.device(), copy, self.shape().clone()))
         };
         match &leaf.gradient {
-            LeafGradient::Own(gradient) => {
-                gradient.borrow().as_ref().map(|gradient| copy_of(D::view(gradient))).transpose()
-            }
+            LeafGradient::Own(gradient) => gradient
+                .borrow()
+                .as_ref()
+                .map(|gradient| copy_of(Device::view(gradient)))
+                .transpose(),
             LeafGradient::Parameter(parameter) if parameter.has_grad() => {
                 let gradients = parameter.arena.gradients()?;
-                copy_of(D::slice(D::view(&gradients), parameter.range())).map(Some)
+                copy_of(Device::slice(Device::view(&gradients), parameter.range())).map(Some)
             }
             LeafGradient::Parameter(_) => Ok(None),
         }

@@ -3,7 +3,7 @@
 use super::arena::Parameter;
 use super::gradients::{Gradients, NodeId};
 use super::records;
-use crate::device::Memory;
+use crate::device::AnyBuffer;
 use crate::dtype::{Element, Float};
 use crate::tensor::Tensor;
 use crate::{Error, Result};
@@ -11,57 +11,56 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 /// Where a tensor came from, which decides who is told its gradient.
-pub(crate) enum Origin<D: Memory, E: Element> {
+pub(crate) enum Origin<E: Element> {
     /// No op that was recorded.
-    Leaf(Rc<Leaf<D, E>>),
+    Leaf(Rc<Leaf<E>>),
     /// An op that was.
-    Op(Rc<Node<D, E>>),
+    Op(Rc<Node<E>>),
 }
 
 /// A tensor that no recorded op made: a parameter, an input, a constant.
-pub(crate) struct Leaf<D: Memory, E: Element> {
+pub(crate) struct Leaf<E: Element> {
     /// Whether its gradient is wanted.
     pub(super) requires_grad: Cell<bool>,
-    pub(super) gradient: LeafGradient<D, E>,
+    pub(super) gradient: LeafGradient<E>,
 }
 
 /// Where a leaf's gradient accumulates.
-pub(super) enum LeafGradient<D: Memory, E: Element> {
+pub(super) enum LeafGradient<E: Element> {
     /// In a buffer of its own, which the first gradient makes.
-    Own(RefCell<Option<D::Buffer<E>>>),
+    Own(RefCell<Option<AnyBuffer<E>>>),
     /// In its arena.
-    Parameter(Parameter<D, E>),
+    Parameter(Parameter<E>),
 }
 
 /// An op that was recorded. The tensor that it made owns it, and it owns the nodes of its inputs:
 /// what nobody can reach any more is freed, and nothing that it frees points back to it.
-pub(crate) struct Node<D: Memory, E: Element> {
+pub(crate) struct Node<E: Element> {
     /// Greater than the numbers of all its inputs.
     pub(super) number: u64,
     /// `None`: an input whose gradient nobody wants.
-    pub(super) inputs: Vec<Option<Origin<D, E>>>,
+    pub(super) inputs: Vec<Option<Origin<E>>>,
     /// `None` once it has run.
-    pub(super) backward: RefCell<Option<Box<Backward<D, E>>>>,
+    pub(super) backward: RefCell<Option<Box<Backward<E>>>>,
 }
 
 /// Given the gradient of an op's output, tells its inputs theirs.
-type Backward<D, E> =
-    dyn FnOnce(&[Option<NodeId>], <D as Memory>::Buffer<E>, &mut Gradients<'_, D, E>) -> Result<()>;
+type Backward<E> = dyn FnOnce(&[Option<NodeId>], AnyBuffer<E>, &mut Gradients<'_, E>) -> Result<()>;
 
-impl<D: Memory, E: Element> Leaf<D, E> {
+impl<E: Element> Leaf<E> {
     /// Nobody wants its gradient yet.
     pub(crate) fn constant() -> Rc<Self> {
         let gradient = LeafGradient::Own(RefCell::new(None));
         Rc::new(Self { requires_grad: Cell::new(false), gradient })
     }
 
-    pub(super) fn parameter(parameter: Parameter<D, E>) -> Rc<Self> {
+    pub(super) fn parameter(parameter: Parameter<E>) -> Rc<Self> {
         let gradient = LeafGradient::Parameter(parameter);
         Rc::new(Self { requires_grad: Cell::new(true), gradient })
     }
 }
 
-impl<D: Memory, E: Element> Origin<D, E> {
+impl<E: Element> Origin<E> {
     /// Whether a backward pass has something to do here.
     pub(super) fn needs_grad(&self) -> bool {
         match self {
@@ -86,11 +85,11 @@ thread_local! {
 
 /// Whether an op on `inputs` is recorded: what only its backward pass needs need not be made
 /// otherwise.
-pub(crate) fn is_recorded<D: Memory, E: Element>(inputs: &[Option<&Tensor<D, E>>]) -> bool {
+pub(crate) fn is_recorded<E: Element>(inputs: &[Option<&Tensor<E>>]) -> bool {
     records() && inputs.iter().flatten().any(|input| input.needs_grad())
 }
 
-impl<D: Memory, E: Element> Tensor<D, E> {
+impl<E: Element> Tensor<E> {
     /// Whether what is computed from it is recorded, for a backward pass to compute its gradient or
     /// that of a tensor it was computed from: PyTorch's `requires_grad`.
     pub fn needs_grad(&self) -> bool {
@@ -107,7 +106,7 @@ impl<D: Memory, E: Element> Tensor<D, E> {
     pub fn with_grad_fn<const N: usize>(
         self,
         inputs: [Option<&Self>; N],
-        backward: impl FnOnce([Option<NodeId>; N], D::Buffer<E>, &mut Gradients<'_, D, E>) -> Result<()>
+        backward: impl FnOnce([Option<NodeId>; N], AnyBuffer<E>, &mut Gradients<'_, E>) -> Result<()>
         + 'static,
     ) -> Self {
         if !is_recorded(&inputs) {
@@ -115,7 +114,7 @@ impl<D: Memory, E: Element> Tensor<D, E> {
         }
         let of =
             |input: Option<&Self>| input.filter(|x| x.needs_grad()).map(|x| x.origin().clone());
-        let backward: Box<Backward<D, E>> = Box::new(move |nodes, gradient, gradients| {
+        let backward: Box<Backward<E>> = Box::new(move |nodes, gradient, gradients| {
             backward(std::array::from_fn(|i| nodes[i]), gradient, gradients)
         });
         self.with_origin(Origin::Op(Rc::new(Node {
@@ -126,7 +125,7 @@ impl<D: Memory, E: Element> Tensor<D, E> {
     }
 }
 
-impl<D: Memory, T: Float> Tensor<D, T> {
+impl<T: Float> Tensor<T> {
     /// Sets whether [`Tensor::backward`] computes the gradient of this tensor and all its clones, as
     /// PyTorch's `requires_grad_`, and returns it. A parameter wants its gradient from the start,
     /// until it is frozen with `false`; another tensor is a constant, until it is told `true`.
@@ -151,7 +150,7 @@ impl<D: Memory, T: Float> Tensor<D, T> {
 }
 
 /// A long chain is let go of node by node: one that drops the next would use up the stack.
-impl<D: Memory, E: Element> Drop for Node<D, E> {
+impl<E: Element> Drop for Node<E> {
     fn drop(&mut self) {
         let mut inputs = std::mem::take(&mut self.inputs);
         while let Some(input) = inputs.pop() {
@@ -164,7 +163,7 @@ impl<D: Memory, E: Element> Drop for Node<D, E> {
     }
 }
 
-impl<D: Memory, E: Element> Clone for Origin<D, E> {
+impl<E: Element> Clone for Origin<E> {
     fn clone(&self) -> Self {
         match self {
             Self::Leaf(leaf) => Self::Leaf(Rc::clone(leaf)),

@@ -7,9 +7,9 @@
 //! all its uses. That is back-propagation.
 //!
 //! ```
-//! # use signet::{Cpu, Tensor};
+//! # use signet::{Device, Tensor};
 //! # fn main() -> signet::Result<()> {
-//! let device = Cpu::new(None)?;
+//! let device = Device::cpu()?;
 //! let x = Tensor::from_slice(&device, &[2.0_f64, 3.0], [2])?.requires_grad(true)?;
 //! let y = x.mul(&x)?.sum()?; // x0^2 + x1^2
 //! y.backward()?;
@@ -53,8 +53,8 @@ thread_local! {
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
-/// use signet::{Cpu, Tensor, no_grad};
-/// let x = Tensor::from_slice(&Cpu::new(None)?, &[2.0_f32], [1])?.requires_grad(true)?;
+/// use signet::{Device, Tensor, no_grad};
+/// let x = Tensor::from_slice(&Device::cpu()?, &[2.0_f32], [1])?.requires_grad(true)?;
 /// assert!(x.mul(&x)?.needs_grad());
 /// assert!(!no_grad(|| x.mul(&x))?.needs_grad());
 /// # Ok(()) }

@@ -1,32 +1,31 @@
 //! Values that a backward pass needs, and whether they are still the same.
 
-use crate::device::Memory;
 use crate::dtype::Element;
 use crate::tensor::{Reading, Tensor};
 use crate::{Error, Result};
 
 /// A tensor as a forward pass found it, for its backward pass to read: see [`Tensor::save`].
-pub struct SavedTensor<D: Memory, E: Element> {
-    tensor: Tensor<D, E>,
+pub struct SavedTensor<E: Element> {
+    tensor: Tensor<E>,
     version: u64,
     op: &'static str,
     role: &'static str,
 }
 
-impl<D: Memory, E: Element> Tensor<D, E> {
+impl<E: Element> Tensor<E> {
     /// Keeps it for the backward pass of `op`, to which it is its `role` ("weight"). The memory is
     /// shared; [`SavedTensor::tensor`] is an error should it have been written meanwhile.
-    pub fn save(&self, op: &'static str, role: &'static str) -> SavedTensor<D, E> {
+    pub fn save(&self, op: &'static str, role: &'static str) -> SavedTensor<E> {
         SavedTensor { tensor: self.detach(), version: self.version(), op, role }
     }
 }
 
-impl<D: Memory, E: Element> SavedTensor<D, E> {
+impl<E: Element> SavedTensor<E> {
     /// The tensor, as a constant.
     ///
     /// # Errors
     /// [`Error::Autograd`], naming it, when it was written since it was saved.
-    pub fn tensor(&self) -> Result<&Tensor<D, E>> {
+    pub fn tensor(&self) -> Result<&Tensor<E>> {
         if self.tensor.version() == self.version {
             return Ok(&self.tensor);
         }
@@ -46,12 +45,12 @@ impl<D: Memory, E: Element> SavedTensor<D, E> {
     }
 
     /// Borrows it for a kernel.
-    pub(crate) fn read(&self) -> Result<Reading<'_, D, E>> {
+    pub(crate) fn read(&self) -> Result<Reading<'_, E>> {
         Ok(self.tensor()?.read())
     }
 
     /// Borrows it for a kernel that takes it, and reads it where it is `needed`.
-    pub(crate) fn read_if(&self, needed: bool) -> Result<Reading<'_, D, E>> {
+    pub(crate) fn read_if(&self, needed: bool) -> Result<Reading<'_, E>> {
         if needed { self.read() } else { Ok(self.tensor.read()) }
     }
 }

@@ -1,7 +1,7 @@
 //! The CPU's clocks and peaks.
 
-use super::{About, Case, Effort, Measured, Peaks};
-use crate::device::{AnyDevice, Cost, Cpu, KernelRun};
+use super::{About, Case, Effort, Meter, Peaks};
+use crate::device::{Cost, Cpu, Device};
 use crate::{Error, Result};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -11,22 +11,14 @@ use std::time::Instant;
 /// Independent vectors of one thread: more than a multiply-add takes cycles, on two pipes.
 const CHAINS: usize = 12;
 
-impl Measured for Cpu {
+impl Meter for Cpu {
     fn about(&self) -> About {
         About {
-            device: AnyDevice::Cpu(self.clone()).describe(),
+            device: Device::Cpu(self.clone()).describe(),
             threads: Some(self.threads()),
             cuda_driver: None,
             nvrtc: None,
         }
-    }
-
-    fn start_trace(&self) {
-        Cpu::start_trace(self);
-    }
-
-    fn take_trace(&self) -> Vec<KernelRun> {
-        Cpu::take_trace(self)
     }
 
     fn time(&self, repetitions: usize, case: &mut Case) -> Result<Vec<f64>> {

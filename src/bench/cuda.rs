@@ -1,8 +1,8 @@
 //! A GPU's clocks and peaks.
 
-use super::{About, Case, Effort, Measured, Peaks};
+use super::{About, Case, Effort, Meter, Peaks};
 use crate::device::cuda::{THREADS, driver_version, grid, nvrtc_info};
-use crate::device::{AnyDevice, Cuda, KernelRun, Memory};
+use crate::device::{Cuda, Device, Memory};
 use crate::{Error, Result};
 
 /// As in `peak.cu`: packs of a thread, and chains.
@@ -11,11 +11,11 @@ const FMA_CHAINS: u32 = 8;
 /// Elements of a pack.
 const WIDTH: usize = 4;
 
-impl Measured for Cuda {
+impl Meter for Cuda {
     fn about(&self) -> About {
         let dotted = |(major, minor): (u32, u32)| format!("{major}.{minor}");
         About {
-            device: AnyDevice::Cuda(self.clone()).describe(),
+            device: Device::Cuda(self.clone()).describe(),
             threads: None,
             cuda_driver: driver_version().ok().map(dotted),
             nvrtc: nvrtc_info().ok().map(|nvrtc| dotted(nvrtc.version)),
@@ -24,14 +24,6 @@ impl Measured for Cuda {
 
     fn prepare(&self) {
         self.set_specialise(true);
-    }
-
-    fn start_trace(&self) {
-        Cuda::start_trace(self);
-    }
-
-    fn take_trace(&self) -> Vec<KernelRun> {
-        Cuda::take_trace(self)
     }
 
     /// By events on the stream. Before each repetition a buffer of twice the L2 cache is written, so

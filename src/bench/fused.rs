@@ -2,7 +2,8 @@
 
 use super::kernels::random;
 use super::training::CLASSES;
-use super::{Case, Effort, Measured, Plan, plan};
+use super::{Case, Effort, Plan, plan};
+use crate::device::Device;
 use crate::nn::{Module, Sequential, asl};
 use crate::ops::cross_entropy::CrossEntropyOptions;
 use crate::{Result, Shape, Tensor};
@@ -32,7 +33,7 @@ const LAST: Part =
     Part { op: "linear_cross_entropy", layer: "linear2", layers: 17..18, input: &[512] };
 
 /// The rows of fused ops.
-pub(super) fn plans<D: Measured>(effort: Effort) -> Vec<Plan<D>> {
+pub(super) fn plans(effort: Effort) -> Vec<Plan> {
     let mut plans = Vec::new();
     for &batch in effort.batches() {
         for part in PARTS.into_iter().chain([LAST]) {
@@ -40,7 +41,7 @@ pub(super) fn plans<D: Measured>(effort: Effort) -> Vec<Plan<D>> {
                 let pass = if backward { "backward" } else { "forward" };
                 let name = format!("{}_{pass}/{}/{batch}", part.op, part.layer);
                 let part = part.clone();
-                plans.push(plan(name, move |device: &D| case(device, &part, batch, backward)));
+                plans.push(plan(name, move |device: &Device| case(device, &part, batch, backward)));
             }
         }
     }
@@ -48,9 +49,9 @@ pub(super) fn plans<D: Measured>(effort: Effort) -> Vec<Plan<D>> {
 }
 
 /// One pass of a part. The first convolution's input needs no gradient, as in training.
-fn case<D: Measured>(device: &D, part: &Part, batch: usize, backward: bool) -> Result<Case> {
+fn case(device: &Device, part: &Part, batch: usize, backward: bool) -> Result<Case> {
     let layers = asl(CLASSES)[part.layers.clone()].to_vec();
-    let model = Rc::new(Sequential::<D, f32>::new(device, 0, layers)?);
+    let model = Rc::new(Sequential::<f32>::new(device, 0, layers)?);
     let shape = Shape::from([&[batch], part.input].concat());
     let input = random(device, shape)?;
     let target: Vec<i32> = (0..batch).map(|row| (row % CLASSES) as i32).collect();

@@ -1,19 +1,20 @@
 //! The plain kernels at the sizes of the ASL network.
 
 use super::training::{CLASSES, IMAGES};
-use super::{Case, Effort, Measured, Plan, plan};
+use super::{Case, Effort, Plan, plan};
 use crate::data::{Dataset, synthetic};
 use crate::device::{Device, Output};
 use crate::nn::MaxPool2d;
 use crate::ops;
-use crate::ops::adam::AdamGroup;
-use crate::ops::batch_norm2d::{Affine, BatchNorm2dGradients};
-use crate::ops::conv2d::{Conv2dGeometry, Conv2dOptions};
-use crate::ops::dropout::{DropoutGeometry, DropoutMask};
+use crate::ops::adam::{AdamGroup, AdamKernels};
+use crate::ops::batch_norm2d::{Affine, BatchNorm2dGradients, BatchNorm2dKernels};
+use crate::ops::conv2d::{Conv2dGeometry, Conv2dKernels, Conv2dOptions};
+use crate::ops::dropout::{DropoutGeometry, DropoutKernels, DropoutMask};
 use crate::ops::gather::gather;
 use crate::ops::linear::LinearGeometry;
-use crate::ops::matmul::MatmulGeometry;
-use crate::ops::max_pool2d::{MaxPool2dGeometry, max_pool2d};
+use crate::ops::matmul::{MatmulGeometry, MatmulKernels};
+use crate::ops::max_pool2d::{MaxPool2dGeometry, MaxPool2dKernels, max_pool2d};
+use crate::ops::relu::ReluKernels;
 use crate::ops::sum::ChannelGeometry;
 use crate::ops::{Update, UpdateTile};
 use crate::optim::AdamOptions;
@@ -71,7 +72,7 @@ impl Conv {
 
 /// The rows of single kernels: all at the first batch, of the others the second convolution, what
 /// follows it, and the first fully connected layer.
-pub(super) fn plans<D: Measured>(effort: Effort) -> Vec<Plan<D>> {
+pub(super) fn plans(effort: Effort) -> Vec<Plan> {
     let mut plans = Vec::new();
     for (i, &batch) in effort.batches().iter().enumerate() {
         for conv in CONVS.into_iter().filter(|conv| i == 0 || conv.name == "conv2") {
@@ -81,7 +82,7 @@ pub(super) fn plans<D: Measured>(effort: Effort) -> Vec<Plan<D>> {
         for linear in LINEARS.into_iter().filter(|linear| i == 0 || linear.0 == "linear1") {
             plans.extend(products(linear, batch));
         }
-        plans.push(plan(format!("dropout/conv2/{batch}"), move |d: &D| {
+        plans.push(plan(format!("dropout/conv2/{batch}"), move |d: &Device| {
             dropout(d, CONVS[1].output(batch))
         }));
         plans
@@ -92,8 +93,8 @@ pub(super) fn plans<D: Measured>(effort: Effort) -> Vec<Plan<D>> {
     plans
 }
 
-fn convolution<D: Measured>(conv: Conv, batch: usize) -> Vec<Plan<D>> {
-    let forward = move |device: &D| {
+fn convolution(conv: Conv, batch: usize) -> Vec<Plan> {
+    let forward = move |device: &Device| {
         let (d, g) = (device.clone(), conv.geometry(batch)?);
         let (x, w) = (random(device, conv.input(batch))?, random(device, conv.weight())?);
         let y = random(device, conv.output(batch))?;
@@ -102,7 +103,7 @@ fn convolution<D: Measured>(conv: Conv, batch: usize) -> Vec<Plan<D>> {
             d.conv2d_forward(&g, x.view(), w.view(), None, y.write().view_mut())
         })
     };
-    let backward_input = move |device: &D| {
+    let backward_input = move |device: &Device| {
         let (d, g) = (device.clone(), conv.geometry(batch)?);
         let (dy, w) = (random(device, conv.output(batch))?, random(device, conv.weight())?);
         let dx = random(device, conv.input(batch))?;
@@ -112,7 +113,7 @@ fn convolution<D: Measured>(conv: Conv, batch: usize) -> Vec<Plan<D>> {
             d.conv2d_backward_input(&g, dy.view(), w.view(), dx)
         })
     };
-    let backward_weight = move |device: &D| {
+    let backward_weight = move |device: &Device| {
         let (d, g) = (device.clone(), conv.geometry(batch)?);
         let (x, dy) = (random(device, conv.input(batch))?, random(device, conv.output(batch))?);
         let dw = random(device, conv.weight())?;
@@ -131,11 +132,11 @@ fn convolution<D: Measured>(conv: Conv, batch: usize) -> Vec<Plan<D>> {
 }
 
 /// What follows a convolution: batch normalisation, rectifier and pooling.
-fn around_convolution<D: Measured>(conv: Conv, batch: usize) -> Vec<Plan<D>> {
+fn around_convolution(conv: Conv, batch: usize) -> Vec<Plan> {
     let shape = move || conv.output(batch);
     let channels = move || Shape::from([conv.channels[1]]);
     let geometry = conv.channel_geometry(batch);
-    let normalise = move |device: &D| {
+    let normalise = move |device: &Device| {
         let (d, x, y) = (device.clone(), random(device, shape())?, random(device, shape())?);
         let [mean, invstd, weight, bias] = four(|| random(device, channels()))?;
         repeat(move || {
@@ -151,7 +152,7 @@ fn around_convolution<D: Measured>(conv: Conv, batch: usize) -> Vec<Plan<D>> {
             d.batch_norm2d_normalize(&geometry, x.view(), m.view(), s.view(), affine, y.view_mut())
         })
     };
-    let normalise_backward = move |device: &D| {
+    let normalise_backward = move |device: &Device| {
         let (d, x, dy) = (device.clone(), random(device, shape())?, random(device, shape())?);
         let dx = random(device, shape())?;
         let [mean, invstd, weight, dw] = four(|| random(device, channels()))?;
@@ -169,11 +170,11 @@ fn around_convolution<D: Measured>(conv: Conv, batch: usize) -> Vec<Plan<D>> {
             d.batch_norm2d_backward(&geometry, true, x.view(), m, s, Some(w), dy.view(), gradients)
         })
     };
-    let relu = move |device: &D| {
+    let relu = move |device: &Device| {
         let (d, x, y) = (device.clone(), random(device, shape())?, random(device, shape())?);
         repeat(move || d.relu_forward(x.read().view(), y.write().view_mut()))
     };
-    let relu_backward = move |device: &D| {
+    let relu_backward = move |device: &Device| {
         let (d, y, dy) = (device.clone(), random(device, shape())?, random(device, shape())?);
         let dx = random(device, shape())?;
         repeat(move || {
@@ -182,16 +183,16 @@ fn around_convolution<D: Measured>(conv: Conv, batch: usize) -> Vec<Plan<D>> {
             d.relu_backward(y.read().view(), dy.read().view(), dx)
         })
     };
-    let pool = move |device: &D| {
+    let pool = move |device: &Device| {
         let (g, pooled) = MaxPool2dGeometry::new(&MaxPool2d::new(2), &shape())?;
         let (d, x, y) = (device.clone(), random(device, shape())?, random(device, pooled.clone())?);
-        let argmax = Tensor::<D, i32>::zeros(device, pooled)?;
+        let argmax = Tensor::<i32>::zeros(device, pooled)?;
         repeat(move || {
             let (mut y, mut argmax) = (y.write(), argmax.write());
             d.max_pool2d_forward(&g, x.read().view(), y.view_mut(), argmax.view_mut())
         })
     };
-    let pool_backward = move |device: &D| {
+    let pool_backward = move |device: &Device| {
         let (g, pooled) = MaxPool2dGeometry::new(&MaxPool2d::new(2), &shape())?;
         let d = device.clone();
         let (x, dy) = (random(device, shape())?, random(device, pooled.clone())?);
@@ -215,12 +216,12 @@ fn around_convolution<D: Measured>(conv: Conv, batch: usize) -> Vec<Plan<D>> {
 }
 
 /// The three products of a fully connected layer.
-fn products<D: Measured>((layer, inputs, outputs): Layer, batch: usize) -> Vec<Plan<D>> {
+fn products((layer, inputs, outputs): Layer, batch: usize) -> Vec<Plan> {
     let sizes = [batch, inputs, outputs].map(|size| size as u32);
     let [rows, in_features, out_features] = sizes;
     let geometry = LinearGeometry { rows, in_features, out_features };
     let product = move |which: &str, g: MatmulGeometry| {
-        let make = move |device: &D| {
+        let make = move |device: &Device| {
             let d = device.clone();
             let matrix =
                 |rows: u32, cols: u32| random(device, Shape::from([rows as usize, cols as usize]));
@@ -240,7 +241,7 @@ fn products<D: Measured>((layer, inputs, outputs): Layer, batch: usize) -> Vec<P
     ]
 }
 
-fn dropout<D: Measured>(device: &D, shape: Shape) -> Result<Case> {
+fn dropout(device: &Device, shape: Shape) -> Result<Case> {
     let (d, x, y) = (device.clone(), random(device, shape.clone())?, random(device, shape)?);
     let DropoutMask { geometry, step } =
         DropoutMask::new(device, DropoutGeometry::new(0.2, SEED, 0)?, 0)?;
@@ -251,7 +252,7 @@ fn dropout<D: Measured>(device: &D, shape: Shape) -> Result<Case> {
     })
 }
 
-fn cross_entropy<D: Measured>(device: &D, batch: usize) -> Result<Case> {
+fn cross_entropy(device: &Device, batch: usize) -> Result<Case> {
     let logits = random(device, Shape::from([batch, CLASSES]))?;
     let target: Vec<i32> = (0..batch).map(|row| (row % CLASSES) as i32).collect();
     let target = Tensor::from_slice(device, &target, [batch])?;
@@ -261,7 +262,7 @@ fn cross_entropy<D: Measured>(device: &D, batch: usize) -> Result<Case> {
 }
 
 /// A batch from a data set of the real size, or of a smaller one for a smaller batch.
-fn gathering<D: Measured>(device: &D, batch: usize) -> Result<Case> {
+fn gathering(device: &Device, batch: usize) -> Result<Case> {
     let rows = (64 * batch).min(IMAGES);
     let Dataset { pixels, labels, .. } = synthetic(SEED, rows, 0).train;
     let labels: Vec<i32> = labels.into_iter().map(i32::from).collect();
@@ -269,10 +270,10 @@ fn gathering<D: Measured>(device: &D, batch: usize) -> Result<Case> {
     let pixels = Tensor::from_slice(device, &pixels, [rows, 1, 28, 28])?;
     let labels = Tensor::from_slice(device, &labels, [rows])?;
     let order = Tensor::from_slice(device, &order[..batch], [batch])?;
-    repeat(move || gather::<D, f32>(&pixels, &labels, &order).map(drop))
+    repeat(move || gather::<f32>(&pixels, &labels, &order).map(drop))
 }
 
-fn adam<D: Measured>(device: &D) -> Result<Case> {
+fn adam(device: &Device) -> Result<Case> {
     let d = device.clone();
     let [p, g, m, v] = four(|| random(device, Shape::from([PARAMETERS])))?;
     // Second moments are squares.
@@ -309,7 +310,7 @@ fn repeat(work: impl Fn() -> Result<()> + 'static) -> Result<Case> {
 }
 
 /// Values from -1 to 1, the same for the same shape.
-pub(super) fn random<D: Device<f32>>(device: &D, shape: Shape) -> Result<Tensor<D, f32>> {
+pub(super) fn random(device: &Device, shape: Shape) -> Result<Tensor<f32>> {
     let mut random = Philox::new(SEED).sequence(stream::INIT, shape.numel() as u64);
     let values: Vec<f32> = (0..shape.numel()).map(|_| random.range(-1.0, 1.0) as f32).collect();
     Tensor::from_slice(device, &values, shape)

@@ -6,7 +6,7 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `measured.rs` | what measuring asks of a device |
+//! | `meter.rs` | what measuring asks of a device |
 //! | `cpu.rs`, `cuda.rs` | the two that can: clocks and peaks |
 //! | `kernels.rs`, `fused.rs`, `training.rs` | what is measured: single kernels, ops on a tape, steps and epochs |
 //! | `spread.rs` | medians and percentiles |
@@ -20,21 +20,22 @@ mod cuda;
 mod document;
 mod fused;
 mod kernels;
-mod measured;
+mod meter;
 mod reference;
 mod roofline;
 mod spread;
 mod training;
 
 pub use document::{Document, Machine, Row};
-pub use measured::{About, Case, Effort, Measured, Work};
+pub use meter::{About, Case, Effort, Work};
+use meter::{Meter, meter};
 pub use reference::Reference;
 pub use roofline::{Limit, Peaks, Roofline};
 pub use spread::Spread;
 pub use training::{trace_layers, trace_step};
 
 use crate::Result;
-use crate::device::{Cost, KernelRun};
+use crate::device::{Cost, Device, KernelRun};
 
 /// What to measure.
 #[derive(Debug, Clone, Default)]
@@ -46,13 +47,13 @@ pub struct Options {
 }
 
 /// A row before it is measured.
-struct Plan<D> {
+struct Plan {
     name: String,
-    measure: Box<Measure<D>>,
+    measure: Box<Measure>,
 }
 
 /// Makes what a row needs on a device, and measures it.
-type Measure<D> = dyn FnOnce(&D, Effort) -> Result<Timing>;
+type Measure = dyn FnOnce(&Device, Effort) -> Result<Timing>;
 
 /// What measuring a row gives.
 struct Timing {
@@ -68,14 +69,15 @@ struct Timing {
 ///
 /// # Errors
 /// When the device fails, and [`Error::Argument`](crate::Error::Argument) when no row has the name.
-pub fn run<D: Measured>(
-    device: &D,
+pub fn run(
+    device: &Device,
     options: &Options,
     mut watch: impl FnMut(&str, usize),
 ) -> Result<Document> {
-    let plans = plans::<D>(options)?;
-    device.prepare();
-    let peaks = device.peaks(options.effort)?;
+    let plans = plans(options)?;
+    let meter = meter(device);
+    meter.prepare();
+    let peaks = meter.peaks(options.effort)?;
     let count = plans.len();
     let mut rows = Vec::with_capacity(count);
     for Plan { name, measure } in plans {
@@ -84,11 +86,11 @@ pub fn run<D: Measured>(
         let cost: Cost = runs.iter().map(|run| run.cost).sum();
         rows.push(Row::new(name, runs.len(), cost, times, spread, peaks.roofline(&runs)));
     }
-    Ok(Document::new(device.about(), options.effort, peaks, rows))
+    Ok(Document::new(meter.about(), options.effort, peaks, rows))
 }
 
 /// The rows that `options` ask for.
-fn plans<D: Measured>(options: &Options) -> Result<Vec<Plan<D>>> {
+fn plans(options: &Options) -> Result<Vec<Plan>> {
     let mut plans = kernels::plans(options.effort);
     plans.extend(fused::plans(options.effort));
     plans.extend(training::plans(options.effort));
@@ -105,8 +107,8 @@ fn plans<D: Measured>(options: &Options) -> Result<Vec<Plan<D>>> {
 }
 
 /// A row that runs `make`'s case on its own.
-fn plan<D: Measured>(name: String, make: impl FnOnce(&D) -> Result<Case> + 'static) -> Plan<D> {
-    let measure = move |device: &D, effort: Effort| {
+fn plan(name: String, make: impl FnOnce(&Device) -> Result<Case> + 'static) -> Plan {
+    let measure = move |device: &Device, effort: Effort| {
         let mut case = make(device)?;
         // The first run compiles and allocates what it needs; the second is typical.
         case()?()?;
@@ -114,8 +116,9 @@ fn plan<D: Measured>(name: String, make: impl FnOnce(&D) -> Result<Case> + 'stat
         device.start_trace();
         work()?;
         let runs = device.take_trace();
-        let once = device.time(1, &mut case)?[0];
-        let spread = Spread::of(device.time(effort.repetitions(once), &mut case)?);
+        let meter = meter(device);
+        let once = meter.time(1, &mut case)?[0];
+        let spread = Spread::of(meter.time(effort.repetitions(once), &mut case)?);
         Ok(Timing { runs, times: 1.0, spread })
     };
     Plan { name, measure: Box::new(measure) }

@@ -1,8 +1,8 @@
 //! Whole training steps and epochs, as `signet train` makes them, on synthetic hands.
 
-use super::{Effort, Measured, Plan, Spread, Timing};
+use super::{Effort, Plan, Spread, Timing, meter};
 use crate::data::{Split, synthetic};
-use crate::device::KernelRun;
+use crate::device::{Device, KernelRun};
 use crate::nn::Place;
 use crate::train::{Config, Outcome, Trainer};
 use crate::{Error, Result};
@@ -17,13 +17,13 @@ pub(super) const IMAGES: usize = 27_455;
 const BATCH: usize = 32;
 
 /// The rows of steps, one for each batch, and the row of an epoch.
-pub(super) fn plans<D: Measured>(effort: Effort) -> Vec<Plan<D>> {
+pub(super) fn plans(effort: Effort) -> Vec<Plan> {
     let mut plans: Vec<_> = effort.batches().iter().map(|&batch| steps(batch, effort)).collect();
     let (images, batch) = match effort {
         Effort::Full => (IMAGES, BATCH),
         Effort::Quick => (3 * effort.batches()[0] + 1, effort.batches()[0]),
     };
-    let measure = move |device: &D, _| {
+    let measure = move |device: &Device, _| {
         let samples = if effort == Effort::Full { 3 } else { 1 };
         measure(device, batch, images, samples, images as f64 / batch as f64)
     };
@@ -32,12 +32,12 @@ pub(super) fn plans<D: Measured>(effort: Effort) -> Vec<Plan<D>> {
 }
 
 /// The mean step of an epoch of some steps, many times.
-fn steps<D: Measured>(batch: usize, effort: Effort) -> Plan<D> {
+fn steps(batch: usize, effort: Effort) -> Plan {
     let (steps, samples) = match effort {
         Effort::Full => ((1024 / batch).clamp(4, 64), 15),
         Effort::Quick => (2, 2),
     };
-    let measure = move |device: &D, _| {
+    let measure = move |device: &Device, _| {
         let mut timing = measure(device, batch, steps * batch, samples, 1.0)?;
         timing.spread = timing.spread.divided_by(steps as f64);
         Ok(timing)
@@ -46,8 +46,8 @@ fn steps<D: Measured>(batch: usize, effort: Effort) -> Plan<D> {
 }
 
 /// Times epochs of `images`: without the validation, and without the first, which warms up.
-fn measure<D: Measured>(
-    device: &D,
+fn measure(
+    device: &Device,
     batch: usize,
     images: usize,
     samples: u64,
@@ -72,7 +72,7 @@ fn measure<D: Measured>(
 ///
 /// # Errors
 /// As [`Trainer::run_epoch`].
-pub fn trace_step<D: Measured>(device: &D, config: &Config, fuse: bool) -> Result<Vec<KernelRun>> {
+pub fn trace_step(device: &Device, config: &Config, fuse: bool) -> Result<Vec<KernelRun>> {
     let runs = trace_layers(device, config, fuse)?;
     Ok(runs.into_iter().map(|(_, run)| run).collect())
 }
@@ -81,12 +81,12 @@ pub fn trace_step<D: Measured>(device: &D, config: &Config, fuse: bool) -> Resul
 ///
 /// # Errors
 /// As [`Trainer::run_epoch`].
-pub fn trace_layers<D: Measured>(
-    device: &D,
+pub fn trace_layers(
+    device: &Device,
     config: &Config,
     fuse: bool,
 ) -> Result<Vec<(String, KernelRun)>> {
-    device.prepare();
+    meter(device).prepare();
     // Two batches, so that the epoch can be left after the first.
     let split: Split = synthetic(config.seed, 2 * config.batch_size, 1);
     let mut trainer = Trainer::new(device, config.clone(), &split)?;

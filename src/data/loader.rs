@@ -17,12 +17,12 @@ use std::rc::Rc;
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
-/// use signet::Cpu;
+/// use signet::Device;
 /// use signet::data::{DataLoader, synthetic};
 ///
 /// // 100 hands to learn from, 20 to measure on; another order each epoch.
 /// let data = synthetic(0, 100, 20);
-/// let loader = DataLoader::<Cpu, f32>::new(&Cpu::new(None)?, &data.train, 32, Some(7))?;
+/// let loader = DataLoader::<f32>::new(&Device::cpu()?, &data.train, 32, Some(7))?;
 /// assert_eq!(loader.batches(), 4);
 /// for batch in loader.epoch(0, 0)? {
 ///     let (images, labels) = batch?;
@@ -31,9 +31,9 @@ use std::rc::Rc;
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone)]
-pub struct DataLoader<D: Device<T>, T: Float> {
-    device: D,
-    rows: Rows<D, T>,
+pub struct DataLoader<T: Float> {
+    device: Device,
+    rows: Rows<T>,
     count: usize,
     batch_size: usize,
     shuffle: Option<Philox>,
@@ -41,21 +41,21 @@ pub struct DataLoader<D: Device<T>, T: Float> {
 
 /// Where the rows are.
 #[derive(Debug, Clone)]
-enum Rows<D: Device<T>, T: Float> {
+enum Rows<T: Float> {
     /// On the device.
-    Images { pixels: Tensor<D, u8>, labels: Tensor<D, i32> },
+    Images { pixels: Tensor<u8>, labels: Tensor<i32> },
     /// On the host: `values` holds a row of `shape` for each label.
     Values { values: Rc<[T]>, shape: Vec<usize>, labels: Rc<[i32]> },
 }
 
-impl<D: Device<T>, T: Float> DataLoader<D, T> {
+impl<T: Float> DataLoader<T> {
     /// Batches of `batch_size` images, in another random order each epoch when there is a seed to
     /// `shuffle` with, else in the data set's order.
     ///
     /// # Errors
     /// [`Error::Argument`] for a batch size of 0, and when the device fails.
     pub fn new(
-        device: &D,
+        device: &Device,
         dataset: &Dataset,
         batch_size: usize,
         shuffle: Option<u64>,
@@ -80,11 +80,11 @@ impl<D: Device<T>, T: Float> DataLoader<D, T> {
     ///
     /// ```
     /// # fn main() -> signet::Result<()> {
-    /// use signet::{Cpu, data::DataLoader};
+    /// use signet::{Device, data::DataLoader};
     ///
     /// // Three flowers of two measures, of the classes 0, 1 and 1000.
     /// let measures = vec![5.1, 1.4, 7.0, 4.7, 6.3, 6.0];
-    /// let (device, labels) = (Cpu::new(None)?, vec![0, 1, 1000]);
+    /// let (device, labels) = (Device::cpu()?, vec![0, 1, 1000]);
     /// let loader = DataLoader::<_, f32>::from_values(&device, measures, [3, 2], labels, 2, None)?;
     /// let (x, y) = loader.epoch(0, 0)?.next().expect("there are two batches")?;
     /// assert_eq!((x.to_vec()?, y.to_vec()?), (vec![5.1, 1.4, 7.0, 4.7], vec![0, 1]));
@@ -95,7 +95,7 @@ impl<D: Device<T>, T: Float> DataLoader<D, T> {
     /// [`Error::Argument`] for a batch size of 0 or more than 2^32 rows; [`Error::Shape`] when `shape`
     /// has no dimensions, or fits the number of values or of labels not.
     pub fn from_values(
-        device: &D,
+        device: &Device,
         values: Vec<T>,
         shape: impl Into<Shape>,
         labels: Vec<i32>,
@@ -170,7 +170,7 @@ impl<D: Device<T>, T: Float> DataLoader<D, T> {
     ///
     /// # Errors
     /// When the device fails.
-    pub(crate) fn gather(&self, order: &Tensor<D, u32>) -> Result<Batch<D, T>> {
+    pub(crate) fn gather(&self, order: &Tensor<u32>) -> Result<Batch<T>> {
         match &self.rows {
             Rows::Images { pixels, labels } => gather(pixels, labels, order),
             Rows::Values { values, shape, labels } => {
@@ -197,10 +197,10 @@ impl<D: Device<T>, T: Float> DataLoader<D, T> {
     /// When the device fails.
     pub(crate) fn gather_batch(
         &self,
-        order: &Tensor<D, u32>,
-        batch: &Tensor<D, u64>,
+        order: &Tensor<u32>,
+        batch: &Tensor<u64>,
         rows: usize,
-    ) -> Result<Batch<D, T>> {
+    ) -> Result<Batch<T>> {
         match &self.rows {
             Rows::Images { pixels, labels } => {
                 gather_batch(pixels, labels, order, batch, [rows, self.batch_size])
@@ -217,21 +217,21 @@ impl<D: Device<T>, T: Float> DataLoader<D, T> {
     ///
     /// # Errors
     /// When the device fails.
-    pub fn epoch(&self, epoch: u64, first: usize) -> Result<Batches<'_, D, T>> {
+    pub fn epoch(&self, epoch: u64, first: usize) -> Result<Batches<'_, T>> {
         let order = Tensor::from_slice(&self.device, &self.order(epoch), [self.count])?;
         Ok(Batches { loader: self, order, next: first })
     }
 }
 
 /// The batches of one epoch.
-pub struct Batches<'a, D: Device<T>, T: Float> {
-    loader: &'a DataLoader<D, T>,
-    order: Tensor<D, u32>,
+pub struct Batches<'a, T: Float> {
+    loader: &'a DataLoader<T>,
+    order: Tensor<u32>,
     next: usize,
 }
 
-impl<D: Device<T>, T: Float> Iterator for Batches<'_, D, T> {
-    type Item = Result<Batch<D, T>>;
+impl<T: Float> Iterator for Batches<'_, T> {
+    type Item = Result<Batch<T>>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let rows = self.loader.rows_of(self.next);

@@ -2,8 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::cuda::{KernelCache, NoGpu};
-use super::{Cpu, Cuda, Device, KernelTime, Memory, Precision, Precisions};
-use crate::support::words::counted;
+use super::{Cpu, Cuda, Device};
 use crate::{Error, Result};
 use std::fmt;
 use std::str::FromStr;
@@ -18,15 +17,6 @@ pub enum DeviceChoice {
     Cpu,
     /// `cuda:N`, or `cuda` for the first: this GPU or an error.
     Cuda(usize),
-}
-
-/// A device that was chosen at run time. A program asks once which it is and is generic from there.
-#[derive(Debug, Clone)]
-pub enum AnyDevice {
-    /// The CPU.
-    Cpu(Cpu),
-    /// A GPU.
-    Cuda(Cuda),
 }
 
 impl FromStr for DeviceChoice {
@@ -66,21 +56,9 @@ impl fmt::Display for DeviceChoice {
 #[derive(Debug, Clone)]
 pub struct Chosen {
     /// The device.
-    pub device: AnyDevice,
+    pub device: Device,
     /// Why it is no GPU, where one would have been taken.
     pub no_gpu: Option<NoGpu>,
-}
-
-/// Work that is the same on every device, for [`AnyDevice::run`].
-pub trait OnDevice: Send {
-    /// What it results in.
-    type Result: Send;
-
-    /// Does it.
-    ///
-    /// # Errors
-    /// Whatever goes wrong.
-    fn run<D: Device<f32>>(self, device: &D) -> Result<Self::Result>;
 }
 
 /// The device for `choice`; `threads` is for the CPU, see [`Cpu::new`].
@@ -92,79 +70,14 @@ pub trait OnDevice: Send {
 /// threads.
 pub fn choose(choice: DeviceChoice, threads: Option<usize>) -> Result<Chosen> {
     let (device, no_gpu) = match choice {
-        DeviceChoice::Cpu => (AnyDevice::Cpu(Cpu::new(threads)?), None),
-        DeviceChoice::Cuda(ordinal) => (AnyDevice::Cuda(Cuda::new(ordinal)?), None),
+        DeviceChoice::Cpu => (Device::Cpu(Cpu::new(threads)?), None),
+        DeviceChoice::Cuda(ordinal) => (Device::Cuda(Cuda::new(ordinal)?), None),
         DeviceChoice::Auto => match Cuda::open(0, KernelCache::of_user()) {
-            Ok(device) => (AnyDevice::Cuda(device), None),
-            Err(reason) => (AnyDevice::Cpu(Cpu::new(threads)?), Some(reason)),
+            Ok(device) => (Device::Cuda(device), None),
+            Err(reason) => (Device::Cpu(Cpu::new(threads)?), Some(reason)),
         },
     };
     Ok(Chosen { device, no_gpu })
-}
-
-impl AnyDevice {
-    /// Its name, in words.
-    pub fn describe(&self) -> String {
-        match self {
-            Self::Cpu(cpu) if cpu.threads() == 1 => "cpu (1 thread)".into(),
-            Self::Cpu(cpu) => format!("cpu ({})", counted(cpu.threads() as u64, "thread")),
-            Self::Cuda(cuda) => format!("{} ({})", cuda.name(), cuda.info()),
-        }
-    }
-
-    /// What it rounds operands of products to.
-    pub fn precisions(&self) -> Precisions {
-        match self {
-            Self::Cpu(_) => Precision::F32.into(),
-            Self::Cuda(cuda) => cuda.precisions(),
-        }
-    }
-
-    /// As [`Cuda::set_precisions`]; the CPU rounds nothing.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] when the device cannot round so.
-    pub fn set_precisions(&self, precisions: impl Into<Precisions>) -> Result<()> {
-        let precisions = precisions.into();
-        match self {
-            Self::Cuda(cuda) => cuda.set_precisions(precisions),
-            Self::Cpu(_) if precisions == Precision::F32.into() => Ok(()),
-            Self::Cpu(_) => {
-                let message = format!("the CPU computes in f32, not in {precisions}");
-                Err(Error::argument("precision", message))
-            }
-        }
-    }
-
-    /// Does `work` on it.
-    ///
-    /// # Errors
-    /// Whatever goes wrong.
-    pub fn run<W: OnDevice>(&self, work: W) -> Result<W::Result> {
-        match self {
-            Self::Cpu(cpu) => cpu.install(|| work.run(cpu)),
-            Self::Cuda(cuda) => work.run(cuda),
-        }
-    }
-
-    /// Starts to measure the time of each kernel.
-    pub fn start_profile(&self) {
-        match self {
-            Self::Cpu(cpu) => cpu.start_profile(),
-            Self::Cuda(cuda) => cuda.start_profile(),
-        }
-    }
-
-    /// The time per kernel since then, the most expensive first.
-    ///
-    /// # Errors
-    /// [`Error::Device`] when the device fails.
-    pub fn profile(&self) -> Result<Vec<KernelTime>> {
-        match self {
-            Self::Cpu(cpu) => Ok(cpu.profile()),
-            Self::Cuda(cuda) => cuda.profile(),
-        }
-    }
 }
 
 impl fmt::Display for Chosen {
@@ -210,7 +123,7 @@ mod tests {
     #[test]
     fn the_cpu_is_chosen_by_name() {
         let chosen = choose(DeviceChoice::Cpu, Some(1)).unwrap();
-        assert!(matches!(chosen.device, AnyDevice::Cpu(_)));
+        assert!(matches!(chosen.device, Device::Cpu(_)));
         assert_eq!(chosen.to_string(), "cpu (1 thread)");
         assert!(choose(DeviceChoice::Cpu, Some(0)).is_err());
     }

@@ -1,6 +1,7 @@
 //! The memory of a device: buffers, and views that kernels read and write.
 #![forbid(unsafe_code)]
 
+use super::{AnyView, AnyViewMut};
 use crate::Result;
 use crate::dtype::Element;
 use std::fmt::Debug;
@@ -121,6 +122,18 @@ pub trait Memory: Clone + Debug + 'static {
     /// # Errors
     /// [`Error::Device`](crate::Error::Device), saying that `what` cannot be part of a graph.
     fn refuse_in_graph(&self, what: &str) -> Result<()>;
+
+    /// A view of a device that is known at run time alone, as this device's.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) when it is of another device.
+    fn view_of<'a, E: Element>(&self, view: AnyView<'a, E>) -> Result<Self::View<'a, E>>;
+
+    /// As [`Memory::view_of`], to write.
+    ///
+    /// # Errors
+    /// As [`Memory::view_of`].
+    fn view_mut_of<'a, E: Element>(&self, view: AnyViewMut<'a, E>) -> Result<Self::ViewMut<'a, E>>;
 
     /// The number of elements of `buffer`.
     fn len<E: Element>(buffer: &Self::Buffer<E>) -> usize;

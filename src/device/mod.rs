@@ -1,48 +1,171 @@
 //! What a device is: memory, and the kernels of every op.
 //!
-//! [`Device`] has two real implementations, [`Cpu`] and the CUDA one. A program picks one at run
-//! time and is generic from there: the one bound `D: Device<T>` gives memory and all ops.
+//! A [`Device`] is a value, chosen at run time: the [`Cpu`] or a GPU by [`Cuda`]. Each of these two is
+//! written for itself, against [`Memory`] and the kernels that an op asks for; a [`Device`] has all of it
+//! by being one of them.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `memory.rs` | [`Memory`]: buffers, and views that kernels read and write |
+//! | `cpu/`, `cuda/` | the two devices |
+//! | `any.rs` | the memory of a [`Device`] |
+//! | `dispatch.rs` | from a [`Device`] to the kernels of the one it is |
+//! | `choice.rs` | which device a program runs on |
+//! | `precision.rs` | what operands of products are rounded to |
+//! | `trace.rs` | what kernels cost, and a record of those that ran |
 
+mod any;
 mod choice;
 pub(crate) mod cpu;
 pub mod cuda;
+mod dispatch;
 mod memory;
 mod precision;
 mod trace;
 
-pub use choice::{AnyDevice, Chosen, DeviceChoice, OnDevice, choose};
-pub use cpu::{Cpu, KernelTime, SimdLevel};
+pub use any::{AnyBuffer, AnyGraph, AnyPending, AnyView, AnyViewMut};
+pub use choice::{Chosen, DeviceChoice, choose};
+pub use cpu::{Cpu, CpuBuffer, KernelTime, SimdLevel};
 pub use cuda::Cuda;
+pub use dispatch::On;
+pub(crate) use dispatch::{each_field_on, kernels};
 pub use memory::{Memory, Output, Pending};
 pub use precision::{Precision, Precisions, TENSOR_CORES_SINCE};
 pub use trace::{Cost, KernelRun, LaunchShape};
 
-use crate::dtype::Float;
-use crate::ops;
+use crate::support::words::counted;
+use crate::{Error, Result};
 
-/// A device that can train networks of `T`: memory plus the kernels of every op, one line per op.
-pub trait Device<T: Float>:
-    Memory
-    + ops::add::AddKernels<T>
-    + ops::augment::AugmentKernels<T>
-    + ops::background::BackgroundKernels<T>
-    + ops::batch_norm2d::BatchNorm2dKernels<T>
-    + ops::conv2d::Conv2dKernels<T>
-    + ops::conv_block::ConvBlockKernels<T>
-    + ops::cross_entropy::CrossEntropyKernels<T>
-    + ops::cross_entropy_rows::CrossEntropyRowsKernels<T>
-    + ops::dropout::DropoutKernels<T>
-    + ops::gather::GatherKernels<T>
-    + ops::linear_cross_entropy::LinearCrossEntropyKernels<T>
-    + ops::linear_relu::LinearReluKernels<T>
-    + ops::matmul::MatmulKernels<T>
-    + ops::max_pool2d::MaxPool2dKernels<T>
-    + ops::mul::MulKernels<T>
-    + ops::random_filter::RandomFilterKernels<T>
-    + ops::record::RecordKernels<T>
-    + ops::relu::ReluKernels<T>
-    + ops::sum::SumKernels<T>
-    + ops::adam::AdamKernels<T>
-    + ops::sgd::SgdKernels<T>
-{
+/// Where tensors live and ops run. Clones are the same device.
+///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::{Device, Tensor};
+/// // The first GPU where it works, else the CPU.
+/// let device = Device::auto()?;
+/// let x = Tensor::from_slice(&device, &[1.0_f32, 2.0], [2])?;
+/// assert_eq!(x.add(&x)?.to_vec()?, [2.0, 4.0]);
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+pub enum Device {
+    /// The CPU.
+    Cpu(Cpu),
+    /// A GPU.
+    Cuda(Cuda),
+}
+
+impl Device {
+    /// The first GPU where it works, else the CPU with a thread for each core; [`choose`] says which and
+    /// why.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the system refuses the CPU its threads.
+    pub fn auto() -> Result<Self> {
+        Ok(choose(DeviceChoice::Auto, None)?.device)
+    }
+
+    /// The CPU with a thread for each core; `Cpu::new(Some(n))?.into()` has `n`.
+    ///
+    /// # Errors
+    /// As [`Cpu::new`].
+    pub fn cpu() -> Result<Self> {
+        Cpu::new(None).map(Self::Cpu)
+    }
+
+    /// GPU number `ordinal`, counted from 0.
+    ///
+    /// # Errors
+    /// As [`Cuda::new`].
+    pub fn cuda(ordinal: usize) -> Result<Self> {
+        Cuda::new(ordinal).map(Self::Cuda)
+    }
+
+    /// Its name, in words.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Cpu(cpu) if cpu.threads() == 1 => "cpu (1 thread)".into(),
+            Self::Cpu(cpu) => format!("cpu ({})", counted(cpu.threads() as u64, "thread")),
+            Self::Cuda(cuda) => format!("{} ({})", cuda.name(), cuda.info()),
+        }
+    }
+
+    /// What it rounds operands of products to.
+    pub fn precisions(&self) -> Precisions {
+        match self {
+            Self::Cpu(_) => Precision::F32.into(),
+            Self::Cuda(cuda) => cuda.precisions(),
+        }
+    }
+
+    /// As [`Cuda::set_precisions`]; the CPU rounds nothing.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the device cannot round so.
+    pub fn set_precisions(&self, precisions: impl Into<Precisions>) -> Result<()> {
+        let precisions = precisions.into();
+        match self {
+            Self::Cuda(cuda) => cuda.set_precisions(precisions),
+            Self::Cpu(_) if precisions == Precision::F32.into() => Ok(()),
+            Self::Cpu(_) => {
+                let message = format!("the CPU computes in f32, not in {precisions}");
+                Err(Error::argument("precision", message))
+            }
+        }
+    }
+
+    /// Runs `work` where its kernels start the fastest, and returns its result: see [`Cpu::install`].
+    pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        match self {
+            Self::Cpu(cpu) => cpu.install(work),
+            Self::Cuda(_) => work(),
+        }
+    }
+
+    /// Starts to measure the time of each kernel.
+    pub fn start_profile(&self) {
+        match self {
+            Self::Cpu(cpu) => cpu.start_profile(),
+            Self::Cuda(cuda) => cuda.start_profile(),
+        }
+    }
+
+    /// The time per kernel since then, the most expensive first.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the device fails.
+    pub fn profile(&self) -> Result<Vec<KernelTime>> {
+        match self {
+            Self::Cpu(cpu) => Ok(cpu.profile()),
+            Self::Cuda(cuda) => cuda.profile(),
+        }
+    }
+
+    /// Starts to record every kernel that runs.
+    pub fn start_trace(&self) {
+        match self {
+            Self::Cpu(cpu) => cpu.start_trace(),
+            Self::Cuda(cuda) => cuda.start_trace(),
+        }
+    }
+
+    /// The kernels since [`Device::start_trace`], in order; recording ends.
+    pub fn take_trace(&self) -> Vec<KernelRun> {
+        match self {
+            Self::Cpu(cpu) => cpu.take_trace(),
+            Self::Cuda(cuda) => cuda.take_trace(),
+        }
+    }
+}
+
+impl From<Cpu> for Device {
+    fn from(cpu: Cpu) -> Self {
+        Self::Cpu(cpu)
+    }
+}
+
+impl From<Cuda> for Device {
+    fn from(cuda: Cuda) -> Self {
+        Self::Cuda(cuda)
+    }
 }

@@ -7,7 +7,7 @@ pub(crate) use lanes::{Lanes, lanes};
 
 use std::fmt::{Debug, Display};
 use std::iter::Sum;
-use std::ops::{AddAssign, MulAssign, SubAssign};
+use std::ops::{AddAssign, MulAssign, Range, SubAssign};
 
 /// A number that a device can store.
 pub trait Element: bytemuck::Pod + Debug + Default + PartialEq + Send + Sync + 'static {
@@ -15,10 +15,23 @@ pub trait Element: bytemuck::Pod + Debug + Default + PartialEq + Send + Sync + '
     const NAME: &'static str;
 }
 
+/// What is the same on every device: a number, the sizes of an op.
+pub trait Plain {}
+
+impl<P: Plain> Plain for &P {}
+
 /// A number that the ops compute with: `f32` for training, `f64` for gradient checks, where finite
 /// differences mean something.
 pub trait Float:
-    Element + num_traits::Float + AddAssign + SubAssign + MulAssign + Sum + Display + sealed::Sealed
+    Element
+    + Plain
+    + num_traits::Float
+    + AddAssign
+    + SubAssign
+    + MulAssign
+    + Sum
+    + Display
+    + sealed::Sealed
 {
     /// The nearest value to `value`.
     fn of(value: f64) -> Self;
@@ -48,6 +61,11 @@ element!(
     u32 = "uint32",
     u64 = "uint64"
 );
+
+macro_rules! plain {
+    ($($type:ty),*) => { $(impl Plain for $type {})* };
+}
+plain!(bool, usize, f32, f64, Range<u32>);
 
 impl Float for f32 {
     #[inline]

@@ -6,7 +6,7 @@ use crate::dtype::Float;
 use crate::{Error, Result, Shape, Tensor, no_grad};
 use std::ops::Range;
 
-impl<D: Device<T>, T: Float> Sequential<D, T> {
+impl<T: Float> Sequential<T> {
     /// Whether every layer's output, and in the backward pass its gradient, is looked at; the first
     /// that holds an infinity or a NaN ends the pass with [`Error::NonFinite`], which names the
     /// layer. As `torch.autograd.set_detect_anomaly`, and as slow: the host reads all of them, so no
@@ -28,9 +28,9 @@ impl<D: Device<T>, T: Float> Sequential<D, T> {
     pub(super) fn watched(
         &self,
         layers: Range<usize>,
-        input: &Tensor<D, T>,
-        output: &Tensor<D, T>,
-    ) -> Result<Tensor<D, T>> {
+        input: &Tensor<T>,
+        output: &Tensor<T>,
+    ) -> Result<Tensor<T>> {
         if let Some(found) = first_of(output)? {
             let all = || format!("what {} make is {found}", self.names(layers.clone()));
             return Err(Error::NonFinite(self.culprit(layers.clone(), input)?.unwrap_or_else(all)));
@@ -38,7 +38,7 @@ impl<D: Device<T>, T: Float> Sequential<D, T> {
         let (device, shape, name) =
             (output.device().clone(), output.shape().clone(), self.names(layers));
         Ok(output.detach().with_grad_fn([Some(output)], move |[x], gradient, gradients| {
-            match first_not_finite(&device.read(D::view(&gradient))?, &shape) {
+            match first_not_finite(&device.read(Device::view(&gradient))?, &shape) {
                 Some(found) => Err(Error::NonFinite(format!(
                     "the gradient for the output of {name} is {found}"
                 ))),
@@ -51,8 +51,8 @@ impl<D: Device<T>, T: Float> Sequential<D, T> {
     pub(super) fn check_loss(
         &self,
         layers: Range<usize>,
-        input: &Tensor<D, T>,
-        loss: &Tensor<D, T>,
+        input: &Tensor<T>,
+        loss: &Tensor<T>,
     ) -> Result<()> {
         let Some(found) = first_of(loss)? else { return Ok(()) };
         let of_finite = || format!("the loss is {found}, and all outputs are finite");
@@ -85,7 +85,7 @@ impl<D: Device<T>, T: Float> Sequential<D, T> {
     fn check(
         &self,
         what: &str,
-        tensor: impl Fn(&State<D, T>) -> Result<Option<Tensor<D, T>>>,
+        tensor: impl Fn(&State<T>) -> Result<Option<Tensor<T>>>,
     ) -> Result<()> {
         for (i, module) in self.modules.iter().enumerate() {
             for (name, state) in module.state() {
@@ -103,7 +103,7 @@ impl<D: Device<T>, T: Float> Sequential<D, T> {
 
     /// Which of `layers`, one after the other, is the first whose output for `input` is not finite;
     /// `None` where each by itself is, and it was what one op made of them all.
-    fn culprit(&self, layers: Range<usize>, input: &Tensor<D, T>) -> Result<Option<String>> {
+    fn culprit(&self, layers: Range<usize>, input: &Tensor<T>) -> Result<Option<String>> {
         let mut x = input.detach();
         for i in layers {
             x = no_grad(|| self.modules[i].forward(&x))?;
@@ -125,7 +125,7 @@ impl<D: Device<T>, T: Float> Sequential<D, T> {
 }
 
 /// The first element of `tensor` that is no finite number, in words.
-fn first_of<D: Memory, T: Float>(tensor: &Tensor<D, T>) -> Result<Option<String>> {
+fn first_of<T: Float>(tensor: &Tensor<T>) -> Result<Option<String>> {
     Ok(first_not_finite(&tensor.to_vec()?, tensor.shape()))
 }
 

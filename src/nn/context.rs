@@ -1,6 +1,6 @@
 //! What the layers of a model share: the seed, the step, and whether they train.
 
-use crate::device::Memory;
+use crate::device::Device;
 use crate::{Result, Tensor};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -8,26 +8,26 @@ use std::rc::Rc;
 /// What all layers of a model share: the seed, the step, and whether they train. Clones are the
 /// same context.
 #[derive(Debug)]
-pub struct Context<D: Memory>(Rc<Shared<D>>);
+pub struct Context(Rc<Shared>);
 
 #[derive(Debug)]
-struct Shared<D: Memory> {
+struct Shared {
     seed: u64,
     step: Cell<u64>,
     /// The step once more, `[1]`, for kernels. Another step gets memory of its own, as a tape may
     /// hold this one, unless a training loop keeps it.
-    step_on_device: RefCell<Tensor<D, u64>>,
+    step_on_device: RefCell<Tensor<u64>>,
     /// How often a step was set: layers tell one forward pass from the next by it.
     pass: Cell<u64>,
     training: Cell<bool>,
 }
 
-impl<D: Memory> Context<D> {
+impl Context {
     /// A context in training mode at step 0.
     ///
     /// # Errors
     /// When the device fails.
-    pub fn new(device: &D, seed: u64) -> Result<Self> {
+    pub fn new(device: &Device, seed: u64) -> Result<Self> {
         Ok(Self(Rc::new(Shared {
             seed,
             step: Cell::new(0),
@@ -64,14 +64,14 @@ impl<D: Memory> Context<D> {
 
     /// Goes to training step `step`, which lies in `on_device [1]`. That may change in place between
     /// two steps: a step that was captured as a graph finds the next one there.
-    pub(crate) fn follow(&self, step: u64, on_device: Tensor<D, u64>) {
+    pub(crate) fn follow(&self, step: u64, on_device: Tensor<u64>) {
         self.0.step.set(step);
         self.0.step_on_device.replace(on_device);
         self.0.pass.set(self.0.pass.get() + 1);
     }
 
     /// The step in device memory, `[1]`.
-    pub(crate) fn step_on_device(&self) -> Tensor<D, u64> {
+    pub(crate) fn step_on_device(&self) -> Tensor<u64> {
         self.0.step_on_device.borrow().clone()
     }
 
@@ -91,7 +91,7 @@ impl<D: Memory> Context<D> {
     }
 }
 
-impl<D: Memory> Clone for Context<D> {
+impl Clone for Context {
     fn clone(&self) -> Self {
         Self(Rc::clone(&self.0))
     }

@@ -3,31 +3,30 @@
 use super::{
     BatchNorm2dModule, Conv2dModule, DropoutModule, LayerModule, LinearModule, MaxPool2d, Module,
 };
-use crate::device::Device;
 use crate::dtype::Float;
 use crate::ops::conv_block::{ConvBlockOptions, ConvBlockParameters, conv_block};
 use crate::ops::linear_relu::linear_relu;
 use crate::{Result, Tensor};
 
 /// The layers that one op computes.
-pub(super) enum Fused<'a, D: Device<T>, T: Float> {
+pub(super) enum Fused<'a, T: Float> {
     /// Convolution, batch normalisation, rectifier, dropout perhaps, and max pooling.
     ConvBlock {
-        conv: &'a Conv2dModule<D, T>,
-        norm: &'a BatchNorm2dModule<D, T>,
-        dropout: Option<&'a DropoutModule<D>>,
+        conv: &'a Conv2dModule<T>,
+        norm: &'a BatchNorm2dModule<T>,
+        dropout: Option<&'a DropoutModule>,
         pool: &'a MaxPool2d,
     },
     /// Fully connected layer, dropout perhaps, and rectifier.
-    LinearReLU { linear: &'a LinearModule<D, T>, dropout: Option<&'a DropoutModule<D>> },
+    LinearReLU { linear: &'a LinearModule<T>, dropout: Option<&'a DropoutModule> },
     /// A layer by itself.
-    Layer(&'a LayerModule<D, T>),
+    Layer(&'a LayerModule<T>),
 }
 
-impl<'a, D: Device<T>, T: Float> Fused<'a, D, T> {
+impl<'a, T: Float> Fused<'a, T> {
     /// What the first of `modules` begin, and how many of them it takes: just one unless they may
     /// `fuse`. `None` without any.
-    pub(super) fn first(modules: &'a [LayerModule<D, T>], fuse: bool) -> Option<(Self, usize)> {
+    pub(super) fn first(modules: &'a [LayerModule<T>], fuse: bool) -> Option<(Self, usize)> {
         use LayerModule as M;
         let apart = ConvBlockOptions::windows_apart;
         Some(match modules {
@@ -56,9 +55,8 @@ impl<'a, D: Device<T>, T: Float> Fused<'a, D, T> {
     }
 
     /// The output for `input`.
-    pub(super) fn forward(&self, input: &Tensor<D, T>) -> Result<Tensor<D, T>> {
-        let mask =
-            |dropout: &Option<&DropoutModule<D>>| dropout.map_or(Ok(None), DropoutModule::mask);
+    pub(super) fn forward(&self, input: &Tensor<T>) -> Result<Tensor<T>> {
+        let mask = |dropout: &Option<&DropoutModule>| dropout.map_or(Ok(None), DropoutModule::mask);
         match self {
             Self::ConvBlock { conv, norm, dropout, pool } => {
                 let options =

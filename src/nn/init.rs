@@ -11,19 +11,19 @@ use std::cell::Cell;
 
 /// Draws parameters into a flat arena, each from a random stream of its own.
 #[derive(Debug)]
-pub struct Init<D: Device<T>, T: Float> {
-    arena: Arena<D, T>,
-    context: Context<D>,
+pub struct Init<T: Float> {
+    arena: Arena<T>,
+    context: Context,
     parameters: Cell<u64>,
     streams: Cell<u32>,
 }
 
-impl<D: Device<T>, T: Float> Init<D, T> {
+impl<T: Float> Init<T> {
     /// A new model's parameters on `device`, all randomness from `seed`.
     ///
     /// # Errors
     /// When the device fails.
-    pub fn new(device: &D, seed: u64) -> Result<Self> {
+    pub fn new(device: &Device, seed: u64) -> Result<Self> {
         Ok(Self {
             arena: Arena::new(device)?,
             context: Context::new(device, seed)?,
@@ -33,17 +33,17 @@ impl<D: Device<T>, T: Float> Init<D, T> {
     }
 
     /// The device.
-    pub fn device(&self) -> &D {
+    pub fn device(&self) -> &Device {
         self.arena.device()
     }
 
     /// The arena of all parameters.
-    pub fn arena(&self) -> &Arena<D, T> {
+    pub fn arena(&self) -> &Arena<T> {
         &self.arena
     }
 
     /// The context of all layers.
-    pub fn context(&self) -> &Context<D> {
+    pub fn context(&self) -> &Context {
         &self.context
     }
 
@@ -58,7 +58,7 @@ impl<D: Device<T>, T: Float> Init<D, T> {
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) for more elements than kernels index, and when the
     /// device fails.
-    pub fn fan_in(&self, fan_in: usize, shape: impl Into<Shape>) -> Result<Tensor<D, T>> {
+    pub fn fan_in(&self, fan_in: usize, shape: impl Into<Shape>) -> Result<Tensor<T>> {
         self.uniform(if fan_in == 0 { 0.0 } else { 1.0 / (fan_in as f64).sqrt() }, shape)
     }
 
@@ -67,7 +67,7 @@ impl<D: Device<T>, T: Float> Init<D, T> {
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) for more elements than kernels index, and when the
     /// device fails.
-    pub fn uniform(&self, bound: f64, shape: impl Into<Shape>) -> Result<Tensor<D, T>> {
+    pub fn uniform(&self, bound: f64, shape: impl Into<Shape>) -> Result<Tensor<T>> {
         let shape = shape.into();
         numel32("parameter", &shape)?;
         let index = self.parameters.replace(self.parameters.get() + 1);
@@ -82,7 +82,7 @@ impl<D: Device<T>, T: Float> Init<D, T> {
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) for more elements than kernels index, and when the
     /// device fails.
-    pub fn constant(&self, value: f64, shape: impl Into<Shape>) -> Result<Tensor<D, T>> {
+    pub fn constant(&self, value: f64, shape: impl Into<Shape>) -> Result<Tensor<T>> {
         let shape = shape.into();
         numel32("parameter", &shape)?;
         self.arena.parameter(&vec![T::of(value); shape.numel()], shape)

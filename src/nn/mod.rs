@@ -42,7 +42,6 @@ pub use sequential::Sequential;
 pub use state_dict::{StateDict, Value, Values};
 pub use summary::{Summary, SummaryRow};
 
-use crate::device::Device;
 use crate::dtype::Float;
 use crate::{Result, Shape, Tensor};
 
@@ -78,10 +77,10 @@ macro_rules! table_of_layers {
             ///
             /// # Errors
             /// When a hyper-parameter is outside its range or the device fails.
-            pub fn build<D: Device<T>, T: Float>(
+            pub fn build<T: Float>(
                 &self,
-                init: &Init<D, T>,
-            ) -> Result<LayerModule<D, T>> {
+                init: &Init<T>,
+            ) -> Result<LayerModule<T>> {
                 match self {
                     $(Self::$layer(layer) => Ok(LayerModule::$layer(layer.build(init)?)),)*
                 }
@@ -91,18 +90,18 @@ macro_rules! table_of_layers {
         /// A layer of a [`Sequential`] with its parameters.
         #[derive(Debug)]
         #[allow(missing_docs)]
-        pub enum LayerModule<D: Device<T>, T: Float> {
+        pub enum LayerModule<T: Float> {
             $($layer($module),)*
         }
 
-        impl<D: Device<T>, T: Float> Module<D, T> for LayerModule<D, T> {
-            fn forward(&self, input: &Tensor<D, T>) -> Result<Tensor<D, T>> {
+        impl<T: Float> Module<T> for LayerModule<T> {
+            fn forward(&self, input: &Tensor<T>) -> Result<Tensor<T>> {
                 match self {
-                    $(Self::$layer(module) => Module::<D, T>::forward(module, input),)*
+                    $(Self::$layer(module) => Module::<T>::forward(module, input),)*
                 }
             }
 
-            fn state(&self) -> Vec<(String, State<D, T>)> {
+            fn state(&self) -> Vec<(String, State<T>)> {
                 match self {
                     $(Self::$layer(module) => module.state(),)*
                 }
@@ -118,11 +117,11 @@ macro_rules! table_of_layers {
 }
 
 table_of_layers! {
-    BatchNorm2d => BatchNorm2dModule<D, T>,
-    Conv2d => Conv2dModule<D, T>,
-    Dropout => DropoutModule<D>,
+    BatchNorm2d => BatchNorm2dModule<T>,
+    Conv2d => Conv2dModule<T>,
+    Dropout => DropoutModule,
     Flatten => Flatten,
-    Linear => LinearModule<D, T>,
+    Linear => LinearModule<T>,
     MaxPool2d => MaxPool2d,
     ReLU => ReLU,
 }

@@ -1,5 +1,4 @@
 use super::state_dict::{StateDict, Value, Values};
-use crate::device::Device;
 use crate::dtype::Float;
 use crate::{Error, Result, Shape, Tensor};
 use std::cell::Cell;
@@ -10,24 +9,24 @@ use std::rc::Rc;
 /// ```
 /// # fn main() -> signet::Result<()> {
 /// use signet::nn::{Init, Linear, LinearModule, Module, State};
-/// use signet::{Cpu, Device, Result, Tensor};
+/// use signet::{Device, Result, Tensor};
 ///
 /// /// `x + linear(x)`
-/// struct Residual<D: Device<f32>> {
-///     linear: LinearModule<D, f32>,
+/// struct Residual {
+///     linear: LinearModule<f32>,
 /// }
 ///
-/// impl<D: Device<f32>> Module<D, f32> for Residual<D> {
-///     fn forward(&self, x: &Tensor<D, f32>) -> Result<Tensor<D, f32>> {
+/// impl Module<f32> for Residual {
+///     fn forward(&self, x: &Tensor<f32>) -> Result<Tensor<f32>> {
 ///         x.add(&self.linear.forward(x)?)
 ///     }
 ///
-///     fn state(&self) -> Vec<(String, State<D, f32>)> {
+///     fn state(&self) -> Vec<(String, State<f32>)> {
 ///         self.linear.state_of_part("linear")
 ///     }
 /// }
 ///
-/// let device = Cpu::new(None)?;
+/// let device = Device::cpu()?;
 /// let init = Init::new(&device, 0)?;
 /// let model = Residual { linear: Linear::new(4, 4).build(&init)? };
 /// assert_eq!(model.forward(&Tensor::zeros(&device, [2, 4])?)?.dims(), [2, 4]);
@@ -35,26 +34,26 @@ use std::rc::Rc;
 /// assert!(dict.get("linear.weight").is_some());
 /// # Ok(()) }
 /// ```
-pub trait Module<D: Device<T>, T: Float> {
+pub trait Module<T: Float> {
     /// The output for `input`.
     ///
     /// # Errors
     /// When the input does not fit or the device fails.
-    fn forward(&self, input: &Tensor<D, T>) -> Result<Tensor<D, T>>;
+    fn forward(&self, input: &Tensor<T>) -> Result<Tensor<T>>;
 
     /// Its parameters and buffers by PyTorch's names and in PyTorch's order.
-    fn state(&self) -> Vec<(String, State<D, T>)> {
+    fn state(&self) -> Vec<(String, State<T>)> {
         Vec::new()
     }
 
     /// [`Module::state`] as part of a larger module: each name with `part.` in front.
-    fn state_of_part(&self, part: &str) -> Vec<(String, State<D, T>)> {
+    fn state_of_part(&self, part: &str) -> Vec<(String, State<T>)> {
         let state = self.state().into_iter();
         state.map(|(name, state)| (format!("{part}.{name}"), state)).collect()
     }
 
     /// Its parameters, frozen ones too.
-    fn parameters(&self) -> Vec<Tensor<D, T>> {
+    fn parameters(&self) -> Vec<Tensor<T>> {
         let parameter = |(_, state)| match state {
             State::Parameter(tensor) => Some(tensor),
             State::Buffer(_) | State::Count(_) => None,
@@ -69,9 +68,9 @@ pub trait Module<D: Device<T>, T: Float> {
     /// ```
     /// # fn main() -> signet::Result<()> {
     /// use signet::nn::{Init, Linear, Module};
-    /// use signet::{Cpu, Tensor};
-    /// let device = Cpu::new(None)?;
-    /// let stem = Linear::new(2, 2).build(&Init::<Cpu, f32>::new(&device, 0)?)?;
+    /// use signet::{Device, Tensor};
+    /// let device = Device::cpu()?;
+    /// let stem = Linear::new(2, 2).build(&Init::<f32>::new(&device, 0)?)?;
     /// stem.requires_grad(false)?;
     /// assert!(!stem.forward(&Tensor::zeros(&device, [1, 2])?)?.needs_grad());
     /// # Ok(()) }
@@ -114,19 +113,19 @@ pub trait Module<D: Device<T>, T: Float> {
 }
 
 /// One parameter or buffer of a module.
-pub enum State<D: Device<T>, T: Float> {
+pub enum State<T: Float> {
     /// Learned by the optimizer.
-    Parameter(Tensor<D, T>),
+    Parameter(Tensor<T>),
     /// Kept beside the parameters, as running statistics are.
-    Buffer(Tensor<D, T>),
+    Buffer(Tensor<T>),
     /// A counter, an int64 scalar in files.
     Count(Rc<Cell<u64>>),
 }
 
-impl<D: Device<T>, T: Float> State<D, T> {
+impl<T: Float> State<T> {
     /// Named parameters, without those that a layer was built without.
     pub fn parameters<const N: usize>(
-        named: [(&str, Option<&Tensor<D, T>>); N],
+        named: [(&str, Option<&Tensor<T>>); N],
     ) -> Vec<(String, Self)> {
         named
             .into_iter()

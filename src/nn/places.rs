@@ -1,7 +1,6 @@
 //! Which layers are at work, for who wants to know what each launches.
 
 use super::Sequential;
-use crate::device::Device;
 use crate::dtype::Float;
 use crate::{Result, Tensor};
 use std::ops::Range;
@@ -21,7 +20,7 @@ pub enum Place {
 /// Told of each change of place, before it.
 pub(super) type Watch = Rc<dyn Fn(Place)>;
 
-impl<D: Device<T>, T: Float> Sequential<D, T> {
+impl<T: Float> Sequential<T> {
     /// Has `watch` called whenever other layers begin to work, in forward and in backward passes.
     pub(crate) fn on_place(&self, watch: impl Fn(Place) + 'static) {
         self.places.replace(Some(Rc::new(watch)));
@@ -35,7 +34,7 @@ impl<D: Device<T>, T: Float> Sequential<D, T> {
     }
 
     /// `output`, which `place` made: when its gradient comes, `place` is at work again.
-    pub(super) fn left(&self, place: Place, output: Tensor<D, T>) -> Result<Tensor<D, T>> {
+    pub(super) fn left(&self, place: Place, output: Tensor<T>) -> Result<Tensor<T>> {
         let Some(watch) = self.places.borrow().clone() else { return Ok(output) };
         Ok(output.detach().with_grad_fn([Some(&output)], move |[x], gradient, gradients| {
             watch(place);

@@ -14,36 +14,36 @@ use std::cell::{Cell, RefCell};
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
-/// use signet::{Cpu, Tensor, layers};
+/// use signet::{Device, Tensor, layers};
 /// use signet::nn::{Conv2d, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential};
 ///
-/// let device = Cpu::new(None)?;
+/// let device = Device::cpu()?;
 /// let layers = layers![
 ///     Conv2d::new(1, 8, 3).padding(1), ReLU, MaxPool2d::new(2),
 ///     Flatten, Linear::new(8 * 14 * 14, 10),
 /// ];
 /// // Its parameters are drawn from seed 0.
-/// let model = Sequential::<Cpu, f32>::new(&device, 0, layers)?;
+/// let model = Sequential::<f32>::new(&device, 0, layers)?;
 /// let logits = model.forward(&Tensor::zeros(&device, [32, 1, 28, 28])?)?;
 /// assert_eq!(logits.dims(), [32, 10]);
 /// # Ok(()) }
 /// ```
-pub struct Sequential<D: Device<T>, T: Float> {
+pub struct Sequential<T: Float> {
     pub(super) layers: Vec<Layer>,
-    pub(super) modules: Vec<LayerModule<D, T>>,
-    arena: Arena<D, T>,
-    context: Context<D>,
+    pub(super) modules: Vec<LayerModule<T>>,
+    arena: Arena<T>,
+    context: Context,
     fuse: Cell<bool>,
     pub(super) detect_anomaly: Cell<bool>,
     pub(super) places: RefCell<Option<Watch>>,
 }
 
-impl<D: Device<T>, T: Float> Sequential<D, T> {
+impl<T: Float> Sequential<T> {
     /// Builds `layers` on `device` with parameters drawn from `seed`, in training mode.
     ///
     /// # Errors
     /// When a hyper-parameter is outside its range or the device fails.
-    pub fn new(device: &D, seed: u64, layers: Vec<Layer>) -> Result<Self> {
+    pub fn new(device: &Device, seed: u64, layers: Vec<Layer>) -> Result<Self> {
         let init = Init::new(device, seed)?;
         let modules = layers.iter().map(|layer| layer.build(&init)).collect::<Result<_>>()?;
         let (arena, context) = (init.arena().clone(), init.context().clone());
@@ -65,12 +65,12 @@ impl<D: Device<T>, T: Float> Sequential<D, T> {
     }
 
     /// All parameters and their gradients, for an optimizer.
-    pub fn arena(&self) -> &Arena<D, T> {
+    pub fn arena(&self) -> &Arena<T> {
         &self.arena
     }
 
     /// Seed, step and mode.
-    pub fn context(&self) -> &Context<D> {
+    pub fn context(&self) -> &Context {
         &self.context
     }
 
@@ -98,10 +98,10 @@ impl<D: Device<T>, T: Float> Sequential<D, T> {
     /// As [`Module::forward`] and [`cross_entropy`].
     pub fn cross_entropy(
         &self,
-        input: &Tensor<D, T>,
-        target: &Tensor<D, i32>,
+        input: &Tensor<T>,
+        target: &Tensor<i32>,
         options: &CrossEntropyOptions,
-    ) -> Result<(Tensor<D, T>, Tensor<D, i32>)> {
+    ) -> Result<(Tensor<T>, Tensor<i32>)> {
         let all = self.modules.len();
         let (layers, x, (loss, correct)) = match &self.modules[..] {
             [before @ .., LayerModule::Linear(last)] if self.fuse.get() => {
@@ -126,7 +126,7 @@ impl<D: Device<T>, T: Float> Sequential<D, T> {
     }
 
     /// Runs `modules`, the first ones of the model.
-    fn run(&self, modules: &[LayerModule<D, T>], input: &Tensor<D, T>) -> Result<Tensor<D, T>> {
+    fn run(&self, modules: &[LayerModule<T>], input: &Tensor<T>) -> Result<Tensor<T>> {
         let (mut x, mut done) = (input.clone(), 0);
         while let Some((piece, layers)) = Fused::first(&modules[done..], self.fuse.get()) {
             let place = Place::Layers(done..done + layers);
@@ -164,12 +164,12 @@ impl<D: Device<T>, T: Float> Sequential<D, T> {
     }
 }
 
-impl<D: Device<T>, T: Float> Module<D, T> for Sequential<D, T> {
-    fn forward(&self, input: &Tensor<D, T>) -> Result<Tensor<D, T>> {
+impl<T: Float> Module<T> for Sequential<T> {
+    fn forward(&self, input: &Tensor<T>) -> Result<Tensor<T>> {
         self.run(&self.modules, input)
     }
 
-    fn state(&self) -> Vec<(String, State<D, T>)> {
+    fn state(&self) -> Vec<(String, State<T>)> {
         let modules = self.modules.iter().enumerate();
         modules.flat_map(|(i, module)| module.state_of_part(&i.to_string())).collect()
     }

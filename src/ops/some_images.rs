@@ -1,7 +1,7 @@
 use super::{index32, numel32};
 use crate::device::cuda::{CudaView, CudaViewMut, THREADS};
 use crate::device::{Cost, Cuda};
-use crate::dtype::Float;
+use crate::dtype::{Float, Plain};
 use crate::rng::Philox;
 use crate::{Result, Shape};
 use rayon::prelude::*;
@@ -24,6 +24,8 @@ pub struct SomeImages {
     /// Columns.
     pub width: u32,
 }
+
+impl Plain for SomeImages {}
 
 impl SomeImages {
     /// About the share `p` of the images of `shape`.

@@ -4,7 +4,7 @@
 //! All of it lies in device memory: one launch updates a whole model, and a step that was captured as
 //! a graph finds the learning rate and the steps there.
 
-use crate::device::Memory;
+use crate::device::{Memory, each_field_on};
 use std::ops::Range;
 
 /// Elements of a parameter that one block of a GPU, or one task of the CPU, updates.
@@ -44,14 +44,14 @@ impl UpdateTile {
 }
 
 /// The tiles that one launch updates, of neighbouring parameters, and what they need.
-pub struct Update<'a, D: Memory> {
+pub struct Update<'a, M: Memory> {
     /// [`UpdateTile`]s in order, `[tiles * 4]`: all of each parameter.
-    pub tiles: D::View<'a, u32>,
+    pub tiles: M::View<'a, u32>,
     /// The options of each group, one after the other.
-    pub groups: D::View<'a, f64>,
+    pub groups: M::View<'a, f64>,
     /// The steps that each parameter has made so far, `[parameters]`; those of the tiles' parameters
     /// grow by 1.
-    pub steps: D::ViewMut<'a, u64>,
+    pub steps: M::ViewMut<'a, u64>,
     /// The parameters of the tiles.
     pub parameters: Range<u32>,
     /// How many tiles.
@@ -59,6 +59,8 @@ pub struct Update<'a, D: Memory> {
     /// Elements of all tiles.
     pub elements: usize,
 }
+
+each_field_on!(Update<'a> { tiles, groups, steps, parameters, count, elements });
 
 /// Going through tiles on the CPU.
 pub(super) mod on_cpu {

@@ -1,9 +1,8 @@
 use super::groups::{Group, Groups};
 use super::{Optimizer, OptimizerState, ParamGroup, decay_rate, not_negative};
 use crate::autograd::Arena;
-use crate::device::Device;
 use crate::dtype::Float;
-use crate::ops::adam::AdamGroup;
+use crate::ops::adam::{AdamGroup, AdamKernels};
 use crate::{Result, Tensor};
 
 /// Hyper-parameters of `torch.optim.Adam` and `torch.optim.AdamW`.
@@ -70,14 +69,14 @@ impl Group for AdamGroup {
 }
 
 /// `torch.optim.Adam` and, with decoupled weight decay, `torch.optim.AdamW`.
-pub struct Adam<D: Device<T>, T: Float>(Groups<D, T, AdamGroup>);
+pub struct Adam<T: Float>(Groups<T, AdamGroup>);
 
-impl<D: Device<T>, T: Float> Adam<D, T> {
+impl<T: Float> Adam<T> {
     /// An optimizer of all parameters in `arena`; those that are added to it later join.
     ///
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) for a hyper-parameter outside its range.
-    pub fn new(arena: &Arena<D, T>, options: AdamOptions) -> Result<Self> {
+    pub fn new(arena: &Arena<T>, options: AdamOptions) -> Result<Self> {
         Groups::new(arena, options.into()).map(Self)
     }
 
@@ -87,10 +86,10 @@ impl<D: Device<T>, T: Float> Adam<D, T> {
     /// # fn main() -> signet::Result<()> {
     /// use signet::nn::{Linear, Module, Sequential};
     /// use signet::optim::{Adam, AdamOptions, Optimizer};
-    /// use signet::{Cpu, layers};
+    /// use signet::{Device, layers};
     ///
     /// let layers = layers![Linear::new(4, 4), Linear::new(4, 2)];
-    /// let model = Sequential::<Cpu, f32>::new(&Cpu::new(None)?, 0, layers)?;
+    /// let model = Sequential::<f32>::new(&Device::cpu()?, 0, layers)?;
     /// let mut adam = Adam::new(model.arena(), AdamOptions::adam(1e-4))?;
     /// // The last layer learns faster, and its bias, the last parameter, is not shrunk.
     /// let parameters = model.parameters();
@@ -106,14 +105,14 @@ impl<D: Device<T>, T: Float> Adam<D, T> {
     /// parameter of the arena, and a parameter that was added to a group before.
     pub fn add_param_group(
         &mut self,
-        parameters: &[Tensor<D, T>],
+        parameters: &[Tensor<T>],
         options: AdamOptions,
     ) -> Result<()> {
         self.0.add(parameters, options.into())
     }
 }
 
-impl<D: Device<T>, T: Float> Optimizer<D, T> for Adam<D, T> {
+impl<T: Float> Optimizer<T> for Adam<T> {
     fn step(&mut self) -> Result<()> {
         self.0.step(|device, update, values, gradients, moments| {
             let mut moments = moments.into_iter();

@@ -4,7 +4,7 @@
 use super::not_negative;
 use super::state::{OptimizerState, ParamGroup};
 use crate::autograd::Arena;
-use crate::device::{Device, Memory};
+use crate::device::{AnyBuffer, AnyView, AnyViewMut, Device, Memory};
 use crate::dtype::{Element, Float};
 use crate::ops::{Update, UpdateTile, index32};
 use crate::{Error, Result, Tensor};
@@ -35,8 +35,8 @@ pub(super) trait Group: bytemuck::Pod {
 
 /// The parameters of an arena in groups. Group 0 is of all that were not added to another, those that
 /// join the arena later too.
-pub(super) struct Groups<D: Device<T>, T: Float, G: Group> {
-    arena: Arena<D, T>,
+pub(super) struct Groups<T: Float, G: Group> {
+    arena: Arena<T>,
     /// As on the device.
     groups: Vec<G>,
     /// By parameter.
@@ -44,28 +44,28 @@ pub(super) struct Groups<D: Device<T>, T: Float, G: Group> {
     /// Where the tiles of each parameter begin, and the end of all.
     first_tile: Vec<usize>,
     /// In the order of their names.
-    moments: Vec<Moment<D, T>>,
-    on_device: OnDevice<D>,
+    moments: Vec<Moment<T>>,
+    on_device: OnDevice,
 }
 
 /// A value beside each parameter.
-struct Moment<D: Memory, T: Element> {
+struct Moment<T: Element> {
     name: &'static str,
-    buffer: D::Buffer<T>,
+    buffer: AnyBuffer<T>,
 }
 
 /// Where a captured step finds it.
-struct OnDevice<D: Memory> {
+struct OnDevice {
     /// [`UpdateTile`]s of all parameters.
-    tiles: D::Buffer<u32>,
-    groups: D::Buffer<f64>,
+    tiles: AnyBuffer<u32>,
+    groups: AnyBuffer<f64>,
     /// By parameter.
-    steps: D::Buffer<u64>,
+    steps: AnyBuffer<u64>,
 }
 
-impl<D: Device<T>, T: Float, G: Group> Groups<D, T, G> {
+impl<T: Float, G: Group> Groups<T, G> {
     /// All parameters of `arena` as one group.
-    pub(super) fn new(arena: &Arena<D, T>, group: G) -> Result<Self> {
+    pub(super) fn new(arena: &Arena<T>, group: G) -> Result<Self> {
         group.check()?;
         let device = arena.device();
         let on_device = OnDevice {
@@ -81,7 +81,7 @@ impl<D: Device<T>, T: Float, G: Group> Groups<D, T, G> {
     }
 
     /// Gives `parameters` a group of their own.
-    pub(super) fn add(&mut self, parameters: &[Tensor<D, T>], group: G) -> Result<()> {
+    pub(super) fn add(&mut self, parameters: &[Tensor<T>], group: G) -> Result<()> {
         const NAME: &str = "parameters";
         group.check()?;
         self.join()?;
@@ -153,11 +153,11 @@ impl<D: Device<T>, T: Float, G: Group> Groups<D, T, G> {
     pub(super) fn step(
         &mut self,
         launch: impl Fn(
-            &D,
-            Update<'_, D>,
-            D::ViewMut<'_, T>,
-            D::View<'_, T>,
-            Vec<D::ViewMut<'_, T>>,
+            &Device,
+            Update<'_, Device>,
+            AnyViewMut<'_, T>,
+            AnyView<'_, T>,
+            Vec<AnyViewMut<'_, T>>,
         ) -> Result<()>,
     ) -> Result<()> {
         self.join()?;
@@ -167,17 +167,17 @@ impl<D: Device<T>, T: Float, G: Group> Groups<D, T, G> {
             let tiles = first_tile[parameters.start]..first_tile[parameters.end];
             let words = tiles.start * UpdateTile::WORDS..tiles.end * UpdateTile::WORDS;
             let update = Update {
-                tiles: D::slice(D::view(&on_device.tiles), words),
-                groups: D::view(&on_device.groups),
-                steps: D::view_mut(&mut on_device.steps),
+                tiles: Device::slice(Device::view(&on_device.tiles), words),
+                groups: Device::view(&on_device.groups),
+                steps: Device::view_mut(&mut on_device.steps),
                 parameters: parameters.start as u32..parameters.end as u32,
                 count: tiles.len(),
                 elements: parameters.clone().map(|i| arena.range_of(i).len()).sum(),
             };
-            let moments = moments.iter_mut().map(|moment| D::view_mut(&mut moment.buffer));
+            let moments = moments.iter_mut().map(|moment| Device::view_mut(&mut moment.buffer));
             let mut values = arena.values_mut();
-            let values = D::view_mut(&mut values);
-            launch(arena.device(), update, values, D::view(&gradients), moments.collect())?;
+            let values = Device::view_mut(&mut values);
+            launch(arena.device(), update, values, Device::view(&gradients), moments.collect())?;
             arena.changed(parameters);
         }
         Ok(())
@@ -201,7 +201,8 @@ impl<D: Device<T>, T: Float, G: Group> Groups<D, T, G> {
         let mut numbers = options.numbers().to_vec();
         if lr.to_bits() != numbers[0].to_bits() {
             let at = group * numbers.len();
-            let on_device = D::slice_mut(D::view_mut(&mut self.on_device.groups), at..at + 1);
+            let on_device =
+                Device::slice_mut(Device::view_mut(&mut self.on_device.groups), at..at + 1);
             self.arena.device().write(on_device, &[lr])?;
             numbers[0] = lr;
             *options = G::of(&numbers);
@@ -224,11 +225,11 @@ impl<D: Device<T>, T: Float, G: Group> Groups<D, T, G> {
 
     pub(super) fn state(&self) -> Result<OptimizerState<T>> {
         let device = self.arena.device();
-        let moment = |moment: &Moment<D, T>| {
-            Ok((moment.name.to_owned(), device.read(D::view(&moment.buffer))?))
+        let moment = |moment: &Moment<T>| {
+            Ok((moment.name.to_owned(), device.read(Device::view(&moment.buffer))?))
         };
         Ok(OptimizerState {
-            steps: device.read(D::view(&self.on_device.steps))?,
+            steps: device.read(Device::view(&self.on_device.steps))?,
             moments: self.moments.iter().map(moment).collect::<Result<_>>()?,
             param_groups: self.param_groups(),
         })
@@ -237,7 +238,8 @@ impl<D: Device<T>, T: Float, G: Group> Groups<D, T, G> {
     pub(super) fn load_state(&mut self, state: &OptimizerState<T>) -> Result<()> {
         self.join()?;
         let wrong = |message| Err(Error::argument("optimizer", message));
-        let expected: Vec<_> = self.moments.iter().map(|m| (m.name, D::len(&m.buffer))).collect();
+        let expected: Vec<_> =
+            self.moments.iter().map(|m| (m.name, Device::len(&m.buffer))).collect();
         let found: Vec<_> =
             state.moments.iter().map(|(name, v)| (name.as_str(), v.len())).collect();
         if expected != found {
@@ -257,11 +259,11 @@ impl<D: Device<T>, T: Float, G: Group> Groups<D, T, G> {
         let groups = self.groups_of(state)?;
         let device = self.arena.device();
         for (moment, (_, values)) in self.moments.iter_mut().zip(&state.moments) {
-            device.write(D::view_mut(&mut moment.buffer), values)?;
+            device.write(Device::view_mut(&mut moment.buffer), values)?;
         }
-        device.write(D::view_mut(&mut self.on_device.steps), &steps)?;
+        device.write(Device::view_mut(&mut self.on_device.steps), &steps)?;
         let numbers: Vec<f64> = groups.iter().flat_map(|group| group.numbers().to_vec()).collect();
-        device.write(D::view_mut(&mut self.on_device.groups), &numbers)?;
+        device.write(Device::view_mut(&mut self.on_device.groups), &numbers)?;
         self.groups = groups;
         Ok(())
     }

@@ -19,7 +19,6 @@ pub use schedule::Schedule;
 pub use sgd::{Sgd, SgdOptions};
 pub use state::{OptimizerState, ParamGroup};
 
-use crate::device::Device;
 use crate::dtype::Float;
 use crate::{Error, Result};
 
@@ -28,11 +27,11 @@ use crate::{Error, Result};
 /// ```
 /// # fn main() -> signet::Result<()> {
 /// use signet::optim::{Optimizer, Sgd, SgdOptions};
-/// use signet::{Arena, Cpu, Tensor};
+/// use signet::{Arena, Device, Tensor};
 ///
 /// // The least of (w - 3)^2.
-/// let device = Cpu::new(None)?;
-/// let arena = Arena::<Cpu, f64>::new(&device)?;
+/// let device = Device::cpu()?;
+/// let arena = Arena::<f64>::new(&device)?;
 /// let w = arena.parameter(&[0.0], [1])?;
 /// let three = Tensor::from_slice(&device, &[-3.0], [1])?;
 /// let mut optimizer = Sgd::new(&arena, SgdOptions::new(0.1))?;
@@ -46,7 +45,7 @@ use crate::{Error, Result};
 /// assert!((w.item()? - 3.0).abs() < 1e-6);
 /// # Ok(()) }
 /// ```
-pub trait Optimizer<D: Device<T>, T: Float> {
+pub trait Optimizer<T: Float> {
     /// Updates every parameter that has a gradient; one whose gradient is missing stays as it is, and
     /// makes no step, as in PyTorch: bias corrections and first steps are each parameter's own.
     ///

@@ -1,9 +1,8 @@
 use super::groups::{Group, Groups};
 use super::{Optimizer, OptimizerState, ParamGroup, not_negative};
 use crate::autograd::Arena;
-use crate::device::Device;
 use crate::dtype::Float;
-use crate::ops::sgd::SgdGroup;
+use crate::ops::sgd::{SgdGroup, SgdKernels};
 use crate::{Error, Result, Tensor};
 
 /// Hyper-parameters of `torch.optim.SGD`.
@@ -59,15 +58,15 @@ impl Group for SgdGroup {
 }
 
 /// `torch.optim.SGD`.
-pub struct Sgd<D: Device<T>, T: Float>(Groups<D, T, SgdGroup>);
+pub struct Sgd<T: Float>(Groups<T, SgdGroup>);
 
-impl<D: Device<T>, T: Float> Sgd<D, T> {
+impl<T: Float> Sgd<T> {
     /// An optimizer of all parameters in `arena`; those that are added to it later join.
     ///
     /// # Errors
     /// [`Error::Argument`] for a hyper-parameter outside its range, and for nesterov without
     /// momentum or with dampening.
-    pub fn new(arena: &Arena<D, T>, options: SgdOptions) -> Result<Self> {
+    pub fn new(arena: &Arena<T>, options: SgdOptions) -> Result<Self> {
         Groups::new(arena, options.into()).map(Self)
     }
 
@@ -76,16 +75,12 @@ impl<D: Device<T>, T: Float> Sgd<D, T> {
     /// # Errors
     /// As [`Sgd::new`]; [`Error::Argument`] for what is no parameter of the arena, and a parameter
     /// that was added to a group before.
-    pub fn add_param_group(
-        &mut self,
-        parameters: &[Tensor<D, T>],
-        options: SgdOptions,
-    ) -> Result<()> {
+    pub fn add_param_group(&mut self, parameters: &[Tensor<T>], options: SgdOptions) -> Result<()> {
         self.0.add(parameters, options.into())
     }
 }
 
-impl<D: Device<T>, T: Float> Optimizer<D, T> for Sgd<D, T> {
+impl<T: Float> Optimizer<T> for Sgd<T> {
     fn step(&mut self) -> Result<()> {
         self.0.step(|device, update, values, gradients, moments| {
             device.sgd(update, values, gradients, moments.into_iter().next())

@@ -13,7 +13,7 @@ mod text;
 pub use shape::Shape;
 
 use crate::autograd::{Leaf, Origin};
-use crate::device::Memory;
+use crate::device::{AnyBuffer, AnyView, AnyViewMut, Device, Memory};
 use crate::dtype::Element;
 use crate::{Error, Result};
 use std::cell::{Cell, Ref, RefCell, RefMut};
@@ -23,18 +23,18 @@ use text::values_text;
 
 /// Memory that tensors share. Only optimizers, running statistics and loaders write to it, and
 /// never while a kernel reads: the cell checks that.
-pub(crate) type Shared<D, E> = Rc<RefCell<<D as Memory>::Buffer<E>>>;
+pub(crate) type Shared<E> = Rc<RefCell<AnyBuffer<E>>>;
 
 /// A contiguous row-major tensor of `E` on device `D`. Clones share memory.
 ///
 /// Images are `[N, C, H, W]`.
-pub struct Tensor<D: Memory, E: Element> {
-    device: D,
+pub struct Tensor<E: Element> {
+    device: Device,
     shape: Shape,
-    data: Shared<D, E>,
+    data: Shared<E>,
     offset: usize,
     identity: Rc<Identity>,
-    origin: Origin<D, E>,
+    origin: Origin<E>,
 }
 
 /// What all tensors over the same elements share, views of a part included.
@@ -61,13 +61,13 @@ impl Identity {
     }
 }
 
-impl<D: Memory, E: Element> Tensor<D, E> {
+impl<E: Element> Tensor<E> {
     /// A tensor that holds a copy of `values`.
     ///
     /// # Errors
     /// [`Error::Shape`] when their number is not that of the shape; [`Error::Device`] without
     /// memory.
-    pub fn from_slice(device: &D, values: &[E], shape: impl Into<Shape>) -> Result<Self> {
+    pub fn from_slice(device: &Device, values: &[E], shape: impl Into<Shape>) -> Result<Self> {
         let shape = shape.into();
         if values.len() != shape.numel() {
             let message =
@@ -81,21 +81,26 @@ impl<D: Memory, E: Element> Tensor<D, E> {
     ///
     /// # Errors
     /// [`Error::Device`] without memory.
-    pub fn zeros(device: &D, shape: impl Into<Shape>) -> Result<Self> {
+    pub fn zeros(device: &Device, shape: impl Into<Shape>) -> Result<Self> {
         let shape = shape.into();
         let mut buffer = device.alloc(shape.numel())?;
-        device.zero(D::view_mut(&mut buffer))?;
+        device.zero(Device::view_mut(&mut buffer))?;
         Ok(Self::from_buffer(device, buffer, shape))
     }
 
     /// A tensor over a buffer that an op has filled.
-    pub(crate) fn from_buffer(device: &D, buffer: D::Buffer<E>, shape: Shape) -> Self {
-        debug_assert_eq!(D::len(&buffer), shape.numel());
+    pub(crate) fn from_buffer(device: &Device, buffer: AnyBuffer<E>, shape: Shape) -> Self {
+        debug_assert_eq!(Device::len(&buffer), shape.numel());
         Self::from_shared(device, Rc::new(RefCell::new(buffer)), 0, shape)
     }
 
     /// A tensor over a run of shared memory.
-    pub(crate) fn from_shared(device: &D, data: Shared<D, E>, offset: usize, shape: Shape) -> Self {
+    pub(crate) fn from_shared(
+        device: &Device,
+        data: Shared<E>,
+        offset: usize,
+        shape: Shape,
+    ) -> Self {
         let (identity, origin) = (Rc::default(), Origin::Leaf(Leaf::constant()));
         Self { device: device.clone(), shape, data, offset, identity, origin }
     }
@@ -106,11 +111,11 @@ impl<D: Memory, E: Element> Tensor<D, E> {
     }
 
     /// The same tensor with another origin.
-    pub(crate) fn with_origin(self, origin: Origin<D, E>) -> Self {
+    pub(crate) fn with_origin(self, origin: Origin<E>) -> Self {
         Self { origin, ..self }
     }
 
-    pub(crate) fn origin(&self) -> &Origin<D, E> {
+    pub(crate) fn origin(&self) -> &Origin<E> {
         &self.origin
     }
 
@@ -134,7 +139,7 @@ impl<D: Memory, E: Element> Tensor<D, E> {
     }
 
     /// The device that holds it.
-    pub fn device(&self) -> &D {
+    pub fn device(&self) -> &Device {
         &self.device
     }
 
@@ -209,18 +214,18 @@ impl<D: Memory, E: Element> Tensor<D, E> {
     }
 
     /// Borrows the memory for kernels to read.
-    pub(crate) fn read(&self) -> Reading<'_, D, E> {
+    pub(crate) fn read(&self) -> Reading<'_, E> {
         Reading { buffer: self.data.borrow(), offset: self.offset, len: self.numel() }
     }
 
     /// Borrows the memory for a kernel to write.
-    pub(crate) fn write(&self) -> Writing<'_, D, E> {
+    pub(crate) fn write(&self) -> Writing<'_, E> {
         self.identity.changed();
         Writing { buffer: self.data.borrow_mut(), offset: self.offset, len: self.numel() }
     }
 }
 
-impl<D: Memory, E: Element> Clone for Tensor<D, E> {
+impl<E: Element> Clone for Tensor<E> {
     fn clone(&self) -> Self {
         Self {
             device: self.device.clone(),
@@ -238,21 +243,21 @@ impl<D: Memory, E: Element> Clone for Tensor<D, E> {
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
-/// # use signet::{Cpu, Tensor};
-/// let x = Tensor::from_slice(&Cpu::new(None)?, &[0.5, -1.25, 100.125, 3.0], [2, 2])?;
+/// # use signet::{Device, Tensor};
+/// let x = Tensor::from_slice(&Device::cpu()?, &[0.5, -1.25, 100.125, 3.0], [2, 2])?;
 /// assert_eq!(format!("{x:?}"), "\
 /// tensor([[  0.5000,  -1.2500],
 ///         [100.1250,   3.0000]], shape=[2, 2], dtype=float64, device=cpu)");
 /// # Ok(()) }
 /// ```
-impl<D: Memory, E: Element> fmt::Debug for Tensor<D, E> {
+impl<E: Element> fmt::Debug for Tensor<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const PREFIX: &str = "tensor(";
         f.write_str(PREFIX)?;
         // A kernel may be writing to it.
         let buffer = self.data.try_borrow().ok();
         let reading =
-            buffer.map(|buffer| Reading::<D, E> { buffer, offset: self.offset, len: self.numel() });
+            buffer.map(|buffer| Reading::<E> { buffer, offset: self.offset, len: self.numel() });
         match reading.and_then(|reading| self.device.read(reading.view()).ok()) {
             Some(values) => f.write_str(&values_text(&values, self.dims(), PREFIX.len()))?,
             None => f.write_str("...")?,
@@ -262,27 +267,27 @@ impl<D: Memory, E: Element> fmt::Debug for Tensor<D, E> {
 }
 
 /// A tensor's memory, borrowed to read.
-pub(crate) struct Reading<'a, D: Memory, E: Element> {
-    buffer: Ref<'a, D::Buffer<E>>,
+pub(crate) struct Reading<'a, E: Element> {
+    buffer: Ref<'a, AnyBuffer<E>>,
     offset: usize,
     len: usize,
 }
 
-impl<D: Memory, E: Element> Reading<'_, D, E> {
-    pub(crate) fn view(&self) -> D::View<'_, E> {
-        D::slice(D::view(&self.buffer), self.offset..self.offset + self.len)
+impl<E: Element> Reading<'_, E> {
+    pub(crate) fn view(&self) -> AnyView<'_, E> {
+        Device::slice(Device::view(&self.buffer), self.offset..self.offset + self.len)
     }
 }
 
 /// A tensor's memory, borrowed to write.
-pub(crate) struct Writing<'a, D: Memory, E: Element> {
-    buffer: RefMut<'a, D::Buffer<E>>,
+pub(crate) struct Writing<'a, E: Element> {
+    buffer: RefMut<'a, AnyBuffer<E>>,
     offset: usize,
     len: usize,
 }
 
-impl<D: Memory, E: Element> Writing<'_, D, E> {
-    pub(crate) fn view_mut(&mut self) -> D::ViewMut<'_, E> {
-        D::slice_mut(D::view_mut(&mut self.buffer), self.offset..self.offset + self.len)
+impl<E: Element> Writing<'_, E> {
+    pub(crate) fn view_mut(&mut self) -> AnyViewMut<'_, E> {
+        Device::slice_mut(Device::view_mut(&mut self.buffer), self.offset..self.offset + self.len)
     }
 }

@@ -1,5 +1,4 @@
 use crate::autograd::Arena;
-use crate::device::Device;
 use crate::dtype::Float;
 use crate::ops::augment::AugmentOptions;
 use crate::optim::{Adam, AdamOptions, Optimizer, Schedule, Sgd, SgdOptions};
@@ -129,10 +128,7 @@ impl Config {
     ///
     /// # Errors
     /// [`Error::Argument`] for a number outside its range.
-    pub fn optimizer<D: Device<T>, T: Float>(
-        &self,
-        arena: &Arena<D, T>,
-    ) -> Result<Box<dyn Optimizer<D, T>>> {
+    pub fn optimizer<T: Float>(&self, arena: &Arena<T>) -> Result<Box<dyn Optimizer<T>>> {
         let adam = |options: AdamOptions| {
             let weight_decay = self.weight_decay.unwrap_or(options.weight_decay);
             Adam::new(arena, AdamOptions { weight_decay, ..options })

@@ -28,9 +28,9 @@ pub struct Evaluation {
 /// # Errors
 /// [`Error::Shape`] when the images do not fit the model or it has fewer outputs than there are
 /// `classes`; [`Error::Device`] when the device fails.
-pub fn evaluate<D: Device<T>, T: Float>(
-    model: &Sequential<D, T>,
-    loader: &DataLoader<D, T>,
+pub fn evaluate<T: Float>(
+    model: &Sequential<T>,
+    loader: &DataLoader<T>,
     classes: usize,
 ) -> Result<Evaluation> {
     let device = model.arena().device();
@@ -38,23 +38,23 @@ pub fn evaluate<D: Device<T>, T: Float>(
 }
 
 /// What [`evaluate`] does, as often as asked and as one graph.
-pub(super) struct Validation<D: Device<T>, T: Float> {
-    loader: DataLoader<D, T>,
+pub(super) struct Validation<T: Float> {
+    loader: DataLoader<T>,
     /// The images' labels in the order of `order`.
     labels: Vec<i32>,
     classes: usize,
     /// `[N]`, as all that follows.
-    order: Tensor<D, u32>,
-    losses: Tensor<D, T>,
-    predicted: Tensor<D, i32>,
-    pass: Repeated<D>,
+    order: Tensor<u32>,
+    losses: Tensor<T>,
+    predicted: Tensor<i32>,
+    pass: Repeated,
     /// Told how many images are done, and of how many.
     pub(super) watch: Option<Box<dyn FnMut(usize, usize)>>,
 }
 
-impl<D: Device<T>, T: Float> Validation<D, T> {
+impl<T: Float> Validation<T> {
     /// On the images of `loader`, which are of so many `classes`.
-    pub(super) fn new(device: &D, loader: DataLoader<D, T>, classes: usize) -> Result<Self> {
+    pub(super) fn new(device: &Device, loader: DataLoader<T>, classes: usize) -> Result<Self> {
         let (order, labels, rows) = (loader.order(0), loader.labels()?, loader.rows());
         Ok(Self {
             labels: order.iter().map(|&row| labels[row as usize]).collect(),
@@ -68,11 +68,7 @@ impl<D: Device<T>, T: Float> Validation<D, T> {
         })
     }
 
-    pub(super) fn run(
-        &mut self,
-        model: &Sequential<D, T>,
-        graphs: &mut Graphs,
-    ) -> Result<Evaluation> {
+    pub(super) fn run(&mut self, model: &Sequential<T>, graphs: &mut Graphs) -> Result<Evaluation> {
         let training = model.context().training();
         model.eval();
         let result = self.pass(model, graphs);
@@ -82,7 +78,7 @@ impl<D: Device<T>, T: Float> Validation<D, T> {
     }
 
     /// Leaves the loss and the class of every image on the device.
-    pub(super) fn pass(&mut self, model: &Sequential<D, T>, graphs: &mut Graphs) -> Result<()> {
+    pub(super) fn pass(&mut self, model: &Sequential<T>, graphs: &mut Graphs) -> Result<()> {
         let Self { loader, order, losses, predicted, classes, pass, watch, .. } = self;
         let (rows, classes) = (loader.rows(), *classes);
         pass.run(model, graphs, || {

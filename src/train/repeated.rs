@@ -1,6 +1,6 @@
 //! Work that repeats, run by the device as one thing where it can.
 
-use crate::device::{Device, Memory};
+use crate::device::{AnyGraph, Memory};
 use crate::dtype::Float;
 use crate::nn::{Module, Sequential, State};
 use crate::tensor::Identity;
@@ -30,16 +30,16 @@ impl Graphs {
 /// Work that is the same each time but for what it finds in device memory: the first time it runs
 /// as it is, which also compiles its kernels, the second time it is captured, and from then on
 /// replayed.
-pub(super) enum Repeated<D: Memory> {
+pub(super) enum Repeated {
     /// It has not run.
     New,
     /// It has run as it is.
     Warm,
     /// It was captured, with what it does on the host.
-    Captured(D::Graph, OnHost),
+    Captured(AnyGraph, OnHost),
 }
 
-impl<D: Memory> Repeated<D> {
+impl Repeated {
     /// Does `work` with `model`, whose counters on the host count on as they do when it runs as it
     /// is.
     ///
@@ -47,13 +47,10 @@ impl<D: Memory> Repeated<D> {
     /// Those of `work`. A capture that fails is none: the work is done without.
     pub(super) fn run<T: Float>(
         &mut self,
-        model: &Sequential<D, T>,
+        model: &Sequential<T>,
         graphs: &mut Graphs,
         mut work: impl FnMut() -> Result<()>,
-    ) -> Result<()>
-    where
-        D: Device<T>,
-    {
+    ) -> Result<()> {
         let device = model.arena().device();
         if let Self::Captured(graph, on_host) = self {
             device.replay(graph)?;
@@ -109,7 +106,7 @@ struct Before {
 }
 
 impl Before {
-    fn of<D: Device<T>, T: Float>(model: &Sequential<D, T>) -> Self {
+    fn of<T: Float>(model: &Sequential<T>) -> Self {
         let (mut counters, mut versions) = (Vec::new(), Vec::new());
         for (_, state) in model.state() {
             match state {

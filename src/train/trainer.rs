@@ -2,7 +2,7 @@ use super::evaluate::Validation;
 use super::repeated::{Graphs, Repeated};
 use super::{Config, EpochMetrics, Measured, State};
 use crate::data::{DataLoader, Split};
-use crate::device::{Device, Pending};
+use crate::device::{AnyPending, Device, Memory, Pending};
 use crate::nn::{Module, Place, Sequential, asl};
 use crate::ops::augment::augment;
 use crate::ops::record::record;
@@ -25,36 +25,36 @@ const MOST_UNSEEN: usize = 2 * STEPS_PER_LOOK;
 /// order, the number of the batch in it, the number of the step, which picks dropout's masks, and
 /// the learning rate. So the device can run a whole step as one graph, and the host waits for
 /// nothing before the end of an epoch.
-pub struct Trainer<D: Device<f32>> {
+pub struct Trainer {
     config: Config,
-    model: Sequential<D, f32>,
-    optimizer: Box<dyn Optimizer<D, f32>>,
-    train: DataLoader<D, f32>,
-    validation: Validation<D, f32>,
+    model: Sequential<f32>,
+    optimizer: Box<dyn Optimizer<f32>>,
+    train: DataLoader<f32>,
+    validation: Validation<f32>,
     history: Vec<EpochMetrics>,
     best_model: Option<crate::nn::StateDict>,
     /// The part of the current epoch that is done, as far as its losses are known.
     partial: Partial,
-    on_device: OnDevice<D>,
+    on_device: OnDevice,
     /// Losses on their way.
-    pending: Option<D::Pending<f32>>,
+    pending: Option<AnyPending<f32>>,
     /// A step of a whole batch.
-    whole: Repeated<D>,
+    whole: Repeated,
     /// A step of a last batch that is smaller.
-    last: Repeated<D>,
+    last: Repeated,
     graphs: Graphs,
 }
 
 /// What steps share on the device. Its addresses stay, as graphs know them.
-struct OnDevice<D: Device<f32>> {
+struct OnDevice {
     /// The epoch's order of the images, `[N]`.
-    order: Tensor<D, u32>,
+    order: Tensor<u32>,
     /// The number of the step in the run and that of its batch in the epoch, `[2]`.
-    clock: Tensor<D, u64>,
+    clock: Tensor<u64>,
     /// Each step's loss and hits, `[steps of an epoch * 2]`.
-    records: Tensor<D, f32>,
+    records: Tensor<f32>,
     /// The gradient of a loss by itself, a scalar.
-    one: Tensor<D, f32>,
+    one: Tensor<f32>,
 }
 
 /// The part of an epoch that is done.
@@ -99,12 +99,12 @@ pub enum Outcome {
     Interrupted,
 }
 
-impl<D: Device<f32>> Trainer<D> {
+impl Trainer {
     /// A new training of the ASL network.
     ///
     /// # Errors
     /// [`Error::Argument`] for a setting outside its range, and when the device fails.
-    pub fn new(device: &D, config: Config, split: &Split) -> Result<Self> {
+    pub fn new(device: &Device, config: Config, split: &Split) -> Result<Self> {
         config.check()?;
         let classes = split.train.classes.len();
         let model = Sequential::new(device, config.seed, asl(classes))?;
@@ -190,7 +190,7 @@ impl<D: Device<f32>> Trainer<D> {
     }
 
     /// The model.
-    pub fn model(&self) -> &Sequential<D, f32> {
+    pub fn model(&self) -> &Sequential<f32> {
         &self.model
     }
 

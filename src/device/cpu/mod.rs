@@ -25,8 +25,9 @@ pub(crate) use simd::{
     BLOCK_COLUMNS, Correlate, ImplicitGemm, Lanes, PackedRows, Patches, PhiloxFactors, Simd, lanes,
 };
 
-use super::{Cost, Device, KernelRun, Memory, Pending};
-use crate::dtype::{Element, Float};
+use super::any::elsewhere;
+use super::{AnyView, AnyViewMut, Cost, KernelRun, Memory, Pending};
+use crate::dtype::Element;
 use crate::{Error, Result};
 use buffer::Pool;
 use profile::Profile;
@@ -211,6 +212,20 @@ impl Memory for Cpu {
         Ok(())
     }
 
+    fn view_of<'a, E: Element>(&self, view: AnyView<'a, E>) -> Result<&'a [E]> {
+        match view {
+            AnyView::Cpu(view) => Ok(view),
+            AnyView::Cuda(_) => Err(elsewhere(&self.name(), "a GPU")),
+        }
+    }
+
+    fn view_mut_of<'a, E: Element>(&self, view: AnyViewMut<'a, E>) -> Result<&'a mut [E]> {
+        match view {
+            AnyViewMut::Cpu(view) => Ok(view),
+            AnyViewMut::Cuda(_) => Err(elsewhere(&self.name(), "a GPU")),
+        }
+    }
+
     fn len<E: Element>(buffer: &CpuBuffer<E>) -> usize {
         buffer.len()
     }
@@ -248,5 +263,3 @@ impl<E: Element> Pending<E> for Vec<E> {
         Ok(self)
     }
 }
-
-impl<T: Float> Device<T> for Cpu {}

@@ -7,7 +7,8 @@ use super::graph::{CudaGraph, GraphMemory};
 use super::pending::CudaPending;
 use super::pool::{Block, block_size};
 use super::stream::Stream;
-use crate::device::Memory;
+use crate::device::any::elsewhere;
+use crate::device::{AnyView, AnyViewMut, Memory};
 use crate::dtype::Element;
 use crate::error::OUT_OF_MEMORY;
 use crate::{Error, Result};
@@ -335,6 +336,20 @@ impl Memory for Cuda {
 
     fn refuse_in_graph(&self, what: &str) -> Result<()> {
         self.refuse_while_capturing(what)
+    }
+
+    fn view_of<'a, E: Element>(&self, view: AnyView<'a, E>) -> Result<CudaView<'a, E>> {
+        match view {
+            AnyView::Cuda(view) => Ok(view),
+            AnyView::Cpu(_) => Err(elsewhere(&self.name(), "the CPU")),
+        }
+    }
+
+    fn view_mut_of<'a, E: Element>(&self, view: AnyViewMut<'a, E>) -> Result<CudaViewMut<'a, E>> {
+        match view {
+            AnyViewMut::Cuda(view) => Ok(view),
+            AnyViewMut::Cpu(_) => Err(elsewhere(&self.name(), "the CPU")),
+        }
     }
 
     fn len<E: Element>(buffer: &CudaBuffer<E>) -> usize {

@@ -65,8 +65,7 @@ pub use probe::{
 pub(crate) use stream::COUNTERS;
 pub(crate) use tuning::Tuning;
 
-use super::{Device, Memory, Precisions};
-use crate::dtype::Float;
+use super::{Memory, Precisions};
 use crate::{Error, Result};
 use context::Context;
 use cudarc::driver::sys::{CUdevice_attribute as Attribute, CUstream};
@@ -347,5 +346,3 @@ impl fmt::Debug for Cuda {
         write!(f, "Cuda({}, {})", self.ordinal(), self.info().name)
     }
 }
-
-impl<T: Float> Device<T> for Cuda {}

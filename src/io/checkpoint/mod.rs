@@ -13,10 +13,10 @@
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use signet::nn::{Linear, Module, Sequential};
-//! use signet::{Cpu, checkpoint, layers};
+//! use signet::{Device, checkpoint, layers};
 //!
-//! let device = Cpu::new(None)?;
-//! let make = |seed| Sequential::<Cpu, f32>::new(&device, seed, layers![Linear::new(4, 2)]);
+//! let device = Device::cpu()?;
+//! let make = |seed| Sequential::<f32>::new(&device, seed, layers![Linear::new(4, 2)]);
 //! let (model, other) = (make(0)?, make(1)?);
 //! let folder = tempfile::tempdir()?;
 //! let path = folder.path().join("model.safetensors");

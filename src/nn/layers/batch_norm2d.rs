@@ -1,4 +1,4 @@
-use crate::device::Device;
+use crate::device::Memory;
 use crate::dtype::Float;
 use crate::nn::{Context, Init, Module, State};
 use crate::ops::batch_norm2d::{Statistics, Tracked, batch_norm2d, check_eps};
@@ -11,11 +11,11 @@ use std::rc::Rc;
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
-/// use signet::{Cpu, Tensor, layers};
+/// use signet::{Device, Tensor, layers};
 /// use signet::nn::{BatchNorm2d, Module, Sequential};
 ///
-/// let device = Cpu::new(None)?;
-/// let model = Sequential::<Cpu, f32>::new(&device, 0, layers![BatchNorm2d::new(25)])?;
+/// let device = Device::cpu()?;
+/// let model = Sequential::<f32>::new(&device, 0, layers![BatchNorm2d::new(25)])?;
 /// let x = Tensor::zeros(&device, [8, 25, 14, 14])?;
 /// assert_eq!(model.forward(&x)?.dims(), [8, 25, 14, 14]);
 /// # Ok(()) }
@@ -79,10 +79,7 @@ impl BatchNorm2d {
     /// # Errors
     /// [`Error::Argument`] for an eps that is not positive and a momentum that is no number,
     /// [`Error::Shape`] for more channels than kernels index, and when the device fails.
-    pub fn build<D: Device<T>, T: Float>(
-        &self,
-        init: &Init<D, T>,
-    ) -> Result<BatchNorm2dModule<D, T>> {
+    pub fn build<T: Float>(&self, init: &Init<T>) -> Result<BatchNorm2dModule<T>> {
         check_eps(self.eps)?;
         if let Some(momentum) = self.momentum.filter(|momentum| !momentum.is_finite()) {
             let message = format!("must be a number, got {momentum}");
@@ -122,22 +119,22 @@ impl BatchNorm2d {
 
 /// A [`BatchNorm2d`] with its parameters and running statistics, `[num_features]` each.
 #[derive(Debug)]
-pub struct BatchNorm2dModule<D: Device<T>, T: Float> {
+pub struct BatchNorm2dModule<T: Float> {
     /// The learned scale.
-    pub weight: Option<Tensor<D, T>>,
+    pub weight: Option<Tensor<T>>,
     /// The learned shift.
-    pub bias: Option<Tensor<D, T>>,
+    pub bias: Option<Tensor<T>>,
     /// The running mean.
-    pub running_mean: Option<Tensor<D, T>>,
+    pub running_mean: Option<Tensor<T>>,
     /// The running unbiased variance.
-    pub running_var: Option<Tensor<D, T>>,
+    pub running_var: Option<Tensor<T>>,
     num_batches_tracked: Option<Rc<Cell<u64>>>,
     momentum: Option<f64>,
     eps: f64,
-    context: Context<D>,
+    context: Context,
 }
 
-impl<D: Device<T>, T: Float> BatchNorm2dModule<D, T> {
+impl<T: Float> BatchNorm2dModule<T> {
     /// Added to the variance.
     pub(crate) fn eps(&self) -> f64 {
         self.eps
@@ -147,7 +144,7 @@ impl<D: Device<T>, T: Float> BatchNorm2dModule<D, T> {
     ///
     /// # Errors
     /// While a graph is captured, without a momentum: each batch has another share then.
-    pub(crate) fn statistics(&self) -> Result<Statistics<'_, D, T>> {
+    pub(crate) fn statistics(&self) -> Result<Statistics<'_, T>> {
         let running = self.running_mean.as_ref().zip(self.running_var.as_ref());
         Ok(match (self.context.training(), running) {
             (false, Some((mean, var))) => Statistics::Running(mean, var),
@@ -176,15 +173,15 @@ impl<D: Device<T>, T: Float> BatchNorm2dModule<D, T> {
     }
 }
 
-impl<D: Device<T>, T: Float> Module<D, T> for BatchNorm2dModule<D, T> {
-    fn forward(&self, input: &Tensor<D, T>) -> Result<Tensor<D, T>> {
+impl<T: Float> Module<T> for BatchNorm2dModule<T> {
+    fn forward(&self, input: &Tensor<T>) -> Result<Tensor<T>> {
         let (weight, bias) = (self.weight.as_ref(), self.bias.as_ref());
         let output = batch_norm2d(input, weight, bias, self.statistics()?, self.eps)?;
         self.count_batch();
         Ok(output)
     }
 
-    fn state(&self) -> Vec<(String, State<D, T>)> {
+    fn state(&self) -> Vec<(String, State<T>)> {
         let mut state =
             State::parameters([("weight", self.weight.as_ref()), ("bias", self.bias.as_ref())]);
         let buffers = [("running_mean", &self.running_mean), ("running_var", &self.running_var)];

@@ -1,4 +1,3 @@
-use crate::device::Device;
 use crate::dtype::Float;
 use crate::nn::{Init, Module, State};
 use crate::ops::Size2;
@@ -10,11 +9,11 @@ use crate::{Result, Shape, Tensor};
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
-/// use signet::{Cpu, Tensor, layers};
+/// use signet::{Device, Tensor, layers};
 /// use signet::nn::{Conv2d, Module, Sequential};
 ///
-/// let device = Cpu::new(None)?;
-/// let model = Sequential::<Cpu, f32>::new(&device, 0, layers![Conv2d::new(1, 25, 3).padding(1)])?;
+/// let device = Device::cpu()?;
+/// let model = Sequential::<f32>::new(&device, 0, layers![Conv2d::new(1, 25, 3).padding(1)])?;
 /// let x = Tensor::zeros(&device, [8, 1, 28, 28])?;
 /// assert_eq!(model.forward(&x)?.dims(), [8, 25, 28, 28]);
 /// # Ok(()) }
@@ -79,7 +78,7 @@ impl Conv2d {
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) for more of them than kernels index, and when the
     /// device fails.
-    pub fn build<D: Device<T>, T: Float>(&self, init: &Init<D, T>) -> Result<Conv2dModule<D, T>> {
+    pub fn build<T: Float>(&self, init: &Init<T>) -> Result<Conv2dModule<T>> {
         let [kh, kw] = self.kernel_size;
         let fan_in = Shape::from([self.in_channels, kh, kw]).numel();
         let weight = init.fan_in(fan_in, self.weight_shape())?;
@@ -94,21 +93,21 @@ impl Conv2d {
 
 /// A [`Conv2d`] with its parameters.
 #[derive(Debug)]
-pub struct Conv2dModule<D: Device<T>, T: Float> {
+pub struct Conv2dModule<T: Float> {
     /// `[out_channels, in_channels, KH, KW]`.
-    pub weight: Tensor<D, T>,
+    pub weight: Tensor<T>,
     /// `[out_channels]`.
-    pub bias: Option<Tensor<D, T>>,
+    pub bias: Option<Tensor<T>>,
     /// Stride, padding and dilation.
     pub options: Conv2dOptions,
 }
 
-impl<D: Device<T>, T: Float> Module<D, T> for Conv2dModule<D, T> {
-    fn forward(&self, input: &Tensor<D, T>) -> Result<Tensor<D, T>> {
+impl<T: Float> Module<T> for Conv2dModule<T> {
+    fn forward(&self, input: &Tensor<T>) -> Result<Tensor<T>> {
         conv2d(input, &self.weight, self.bias.as_ref(), &self.options)
     }
 
-    fn state(&self) -> Vec<(String, State<D, T>)> {
+    fn state(&self) -> Vec<(String, State<T>)> {
         State::parameters([("weight", Some(&self.weight)), ("bias", self.bias.as_ref())])
     }
 }

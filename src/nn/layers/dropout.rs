@@ -1,4 +1,3 @@
-use crate::device::{Device, Memory};
 use crate::dtype::Float;
 use crate::nn::{Context, Init, Module};
 use crate::ops::dropout::{DropoutGeometry, DropoutMask};
@@ -10,11 +9,11 @@ use std::cell::Cell;
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
-/// use signet::{Cpu, Tensor, layers};
+/// use signet::{Device, Tensor, layers};
 /// use signet::nn::{Dropout, Module, Sequential};
 ///
-/// let device = Cpu::new(None)?;
-/// let model = Sequential::<Cpu, f32>::new(&device, 0, layers![Dropout::new(0.2)])?;
+/// let device = Device::cpu()?;
+/// let model = Sequential::<f32>::new(&device, 0, layers![Dropout::new(0.2)])?;
 /// let x = Tensor::zeros(&device, [8, 512])?;
 /// assert_eq!(model.forward(&x)?.dims(), [8, 512]);
 /// # Ok(()) }
@@ -35,7 +34,7 @@ impl Dropout {
     ///
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) when `p` is no probability.
-    pub fn build<D: Device<T>, T: Float>(&self, init: &Init<D, T>) -> Result<DropoutModule<D>> {
+    pub fn build<T: Float>(&self, init: &Init<T>) -> Result<DropoutModule> {
         let context = init.context().clone();
         let geometry = DropoutGeometry::new(self.p, context.seed(), init.stream())?;
         Ok(DropoutModule { geometry, context, last_pass: Cell::new(None) })
@@ -48,18 +47,18 @@ impl Dropout {
 
 /// A [`Dropout`] with its random stream.
 #[derive(Debug)]
-pub struct DropoutModule<D: Memory> {
+pub struct DropoutModule {
     geometry: DropoutGeometry,
-    context: Context<D>,
+    context: Context,
     last_pass: Cell<Option<u64>>,
 }
 
-impl<D: Memory> DropoutModule<D> {
+impl DropoutModule {
     /// The mask of this forward pass; `None` when nothing is dropped.
     ///
     /// # Errors
     /// When the device fails.
-    pub(crate) fn mask(&self) -> Result<Option<DropoutMask<D>>> {
+    pub(crate) fn mask(&self) -> Result<Option<DropoutMask>> {
         if !self.context.training() || self.geometry.threshold == 0 {
             return Ok(None);
         }
@@ -73,8 +72,8 @@ impl<D: Memory> DropoutModule<D> {
     }
 }
 
-impl<D: Device<T>, T: Float> Module<D, T> for DropoutModule<D> {
-    fn forward(&self, input: &Tensor<D, T>) -> Result<Tensor<D, T>> {
+impl<T: Float> Module<T> for DropoutModule {
+    fn forward(&self, input: &Tensor<T>) -> Result<Tensor<T>> {
         match self.mask()? {
             Some(mask) => input.dropout(&mask),
             None => Ok(input.clone()),

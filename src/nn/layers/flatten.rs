@@ -1,4 +1,3 @@
-use crate::device::Device;
 use crate::dtype::Float;
 use crate::nn::{Init, Module};
 use crate::ops::flatten::flattened;
@@ -8,11 +7,11 @@ use crate::{Result, Shape, Tensor};
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
-/// use signet::{Cpu, Tensor, layers};
+/// use signet::{Device, Tensor, layers};
 /// use signet::nn::{Flatten, Module, Sequential};
 ///
-/// let device = Cpu::new(None)?;
-/// let model = Sequential::<Cpu, f32>::new(&device, 0, layers![Flatten])?;
+/// let device = Device::cpu()?;
+/// let model = Sequential::<f32>::new(&device, 0, layers![Flatten])?;
 /// let x = Tensor::zeros(&device, [8, 75, 3, 3])?;
 /// assert_eq!(model.forward(&x)?.dims(), [8, 675]);
 /// # Ok(()) }
@@ -25,7 +24,7 @@ impl Flatten {
     ///
     /// # Errors
     /// Never.
-    pub fn build<D: Device<T>, T: Float>(&self, _: &Init<D, T>) -> Result<Self> {
+    pub fn build<T: Float>(&self, _: &Init<T>) -> Result<Self> {
         Ok(*self)
     }
 
@@ -34,8 +33,8 @@ impl Flatten {
     }
 }
 
-impl<D: Device<T>, T: Float> Module<D, T> for Flatten {
-    fn forward(&self, input: &Tensor<D, T>) -> Result<Tensor<D, T>> {
+impl<T: Float> Module<T> for Flatten {
+    fn forward(&self, input: &Tensor<T>) -> Result<Tensor<T>> {
         input.flatten(1)
     }
 }

@@ -1,4 +1,3 @@
-use crate::device::Device;
 use crate::dtype::Float;
 use crate::nn::{Init, Module, State};
 use crate::ops::linear::linear;
@@ -8,11 +7,11 @@ use crate::{Error, Result, Shape, Tensor};
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
-/// use signet::{Cpu, Tensor, layers};
+/// use signet::{Device, Tensor, layers};
 /// use signet::nn::{Linear, Module, Sequential};
 ///
-/// let device = Cpu::new(None)?;
-/// let model = Sequential::<Cpu, f32>::new(&device, 0, layers![Linear::new(675, 512)])?;
+/// let device = Device::cpu()?;
+/// let model = Sequential::<f32>::new(&device, 0, layers![Linear::new(675, 512)])?;
 /// let x = Tensor::zeros(&device, [8, 675])?;
 /// assert_eq!(model.forward(&x)?.dims(), [8, 512]);
 /// # Ok(()) }
@@ -42,7 +41,7 @@ impl Linear {
     ///
     /// # Errors
     /// [`Error::Shape`] for more of them than kernels index, and when the device fails.
-    pub fn build<D: Device<T>, T: Float>(&self, init: &Init<D, T>) -> Result<LinearModule<D, T>> {
+    pub fn build<T: Float>(&self, init: &Init<T>) -> Result<LinearModule<T>> {
         let fan_in = self.in_features;
         let weight = init.fan_in(fan_in, [self.out_features, fan_in])?;
         let bias = self.bias.then(|| init.fan_in(fan_in, [self.out_features])).transpose()?;
@@ -65,19 +64,19 @@ impl Linear {
 
 /// A [`Linear`] with its parameters.
 #[derive(Debug)]
-pub struct LinearModule<D: Device<T>, T: Float> {
+pub struct LinearModule<T: Float> {
     /// `[out_features, in_features]`.
-    pub weight: Tensor<D, T>,
+    pub weight: Tensor<T>,
     /// `[out_features]`.
-    pub bias: Option<Tensor<D, T>>,
+    pub bias: Option<Tensor<T>>,
 }
 
-impl<D: Device<T>, T: Float> Module<D, T> for LinearModule<D, T> {
-    fn forward(&self, input: &Tensor<D, T>) -> Result<Tensor<D, T>> {
+impl<T: Float> Module<T> for LinearModule<T> {
+    fn forward(&self, input: &Tensor<T>) -> Result<Tensor<T>> {
         linear(input, &self.weight, self.bias.as_ref())
     }
 
-    fn state(&self) -> Vec<(String, State<D, T>)> {
+    fn state(&self) -> Vec<(String, State<T>)> {
         State::parameters([("weight", Some(&self.weight)), ("bias", self.bias.as_ref())])
     }
 }

@@ -1,4 +1,3 @@
-use crate::device::Device;
 use crate::dtype::Float;
 use crate::nn::{Init, Module};
 use crate::ops::max_pool2d::{MaxPool2d, MaxPool2dGeometry, max_pool2d};
@@ -9,7 +8,7 @@ impl MaxPool2d {
     ///
     /// # Errors
     /// Never.
-    pub fn build<D: Device<T>, T: Float>(&self, _: &Init<D, T>) -> Result<Self> {
+    pub fn build<T: Float>(&self, _: &Init<T>) -> Result<Self> {
         Ok(*self)
     }
 
@@ -18,8 +17,8 @@ impl MaxPool2d {
     }
 }
 
-impl<D: Device<T>, T: Float> Module<D, T> for MaxPool2d {
-    fn forward(&self, input: &Tensor<D, T>) -> Result<Tensor<D, T>> {
+impl<T: Float> Module<T> for MaxPool2d {
+    fn forward(&self, input: &Tensor<T>) -> Result<Tensor<T>> {
         Ok(max_pool2d(input, self)?.0)
     }
 }

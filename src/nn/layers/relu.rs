@@ -1,4 +1,3 @@
-use crate::device::Device;
 use crate::dtype::Float;
 use crate::nn::{Init, Module};
 use crate::{Result, Shape, Tensor};
@@ -7,11 +6,11 @@ use crate::{Result, Shape, Tensor};
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
-/// use signet::{Cpu, Tensor, layers};
+/// use signet::{Device, Tensor, layers};
 /// use signet::nn::{ReLU, Module, Sequential};
 ///
-/// let device = Cpu::new(None)?;
-/// let model = Sequential::<Cpu, f32>::new(&device, 0, layers![ReLU])?;
+/// let device = Device::cpu()?;
+/// let model = Sequential::<f32>::new(&device, 0, layers![ReLU])?;
 /// let x = Tensor::zeros(&device, [8, 512])?;
 /// assert_eq!(model.forward(&x)?.dims(), [8, 512]);
 /// # Ok(()) }
@@ -24,7 +23,7 @@ impl ReLU {
     ///
     /// # Errors
     /// Never.
-    pub fn build<D: Device<T>, T: Float>(&self, _: &Init<D, T>) -> Result<Self> {
+    pub fn build<T: Float>(&self, _: &Init<T>) -> Result<Self> {
         Ok(*self)
     }
 
@@ -33,8 +32,8 @@ impl ReLU {
     }
 }
 
-impl<D: Device<T>, T: Float> Module<D, T> for ReLU {
-    fn forward(&self, input: &Tensor<D, T>) -> Result<Tensor<D, T>> {
+impl<T: Float> Module<T> for ReLU {
+    fn forward(&self, input: &Tensor<T>) -> Result<Tensor<T>> {
         input.relu()
     }
 }

@@ -6,9 +6,7 @@
 mod cpu;
 mod cuda;
 
-use crate::Result;
-use crate::device::{Cost, Memory};
-use crate::dtype::Float;
+use crate::device::{Cost, kernels};
 use crate::ops::Update;
 
 /// The options of a group of parameters.
@@ -37,22 +35,24 @@ pub(crate) fn cost<T>(parameters: usize, amsgrad: bool) -> Cost {
     Cost::elementwise::<T>(parameters, if amsgrad { 9 } else { 7 }, 12)
 }
 
-/// What Adam asks of a device.
-pub trait AdamKernels<T: Float>: Memory {
-    /// For every element of the tiles, by the options of its group, with gradient `g` (plus
-    /// `weight_decay * p` unless decoupled):
-    /// `m += (1 - beta1) (g - m)`, `v = beta2 v + (1 - beta2) g^2`, both flushed to zero below the
-    /// smallest normal number, then
-    /// `p = p (1 - lr weight_decay if decoupled) - lr / (1 - beta1^t) * m / (sqrt(v) /
-    /// sqrt(1 - beta2^t) + eps)` in its parameter's step `t`, counted from 1; with amsgrad the largest
-    /// `v` so far, which `max_exp_avg_sq` then holds, takes its place.
-    fn adam(
-        &self,
-        update: Update<'_, Self>,
-        parameters: Self::ViewMut<'_, T>,
-        gradients: Self::View<'_, T>,
-        exp_avg: Self::ViewMut<'_, T>,
-        exp_avg_sq: Self::ViewMut<'_, T>,
-        max_exp_avg_sq: Option<Self::ViewMut<'_, T>>,
-    ) -> Result<()>;
+kernels! {
+    /// What Adam asks of a device.
+    pub trait AdamKernels<T: Float>: Memory {
+        /// For every element of the tiles, by the options of its group, with gradient `g` (plus
+        /// `weight_decay * p` unless decoupled):
+        /// `m += (1 - beta1) (g - m)`, `v = beta2 v + (1 - beta2) g^2`, both flushed to zero below the
+        /// smallest normal number, then
+        /// `p = p (1 - lr weight_decay if decoupled) - lr / (1 - beta1^t) * m / (sqrt(v) /
+        /// sqrt(1 - beta2^t) + eps)` in its parameter's step `t`, counted from 1; with amsgrad the largest
+        /// `v` so far, which `max_exp_avg_sq` then holds, takes its place.
+        fn adam(
+            &self,
+            update: Update<'_, Self>,
+            parameters: Self::ViewMut<'_, T>,
+            gradients: Self::View<'_, T>,
+            exp_avg: Self::ViewMut<'_, T>,
+            exp_avg_sq: Self::ViewMut<'_, T>,
+            max_exp_avg_sq: Option<Self::ViewMut<'_, T>>,
+        ) -> Result<()>;
+    }
 }

@@ -3,31 +3,33 @@
 mod cpu;
 mod cuda;
 
-use crate::device::{Device, Memory, Output};
+use crate::device::{Device, Memory, Output, kernels};
 use crate::dtype::Float;
 use crate::ops::numel32;
-use crate::ops::sum::ChannelGeometry;
+use crate::ops::sum::{ChannelGeometry, SumKernels};
 use crate::{Error, Result, Shape, Tensor};
 
-/// What addition asks of a device.
-pub trait AddKernels<T: Float>: Memory {
-    /// `y[i] = a[i] + b[i % len(b)]`.
-    fn add(
-        &self,
-        a: Self::View<'_, T>,
-        b: Self::View<'_, T>,
-        y: Self::ViewMut<'_, T>,
-    ) -> Result<()>;
+kernels! {
+    /// What addition asks of a device.
+    pub trait AddKernels<T: Float>: Memory {
+        /// `y[i] = a[i] + b[i % len(b)]`.
+        fn add(
+            &self,
+            a: Self::View<'_, T>,
+            b: Self::View<'_, T>,
+            y: Self::ViewMut<'_, T>,
+        ) -> Result<()>;
 
-    /// `y[i] = x[i]`, or `y[i] += x[i]`: a gradient that is passed on.
-    fn accumulate(&self, x: Self::View<'_, T>, y: Output<'_, Self, T>) -> Result<()>;
+        /// `y[i] = x[i]`, or `y[i] += x[i]`: a gradient that is passed on.
+        fn accumulate(&self, x: Self::View<'_, T>, y: Output<'_, Self, T>) -> Result<()>;
+    }
 }
 
 /// How the second operand repeats: the first seen as `[outer, len(b), 1]`.
-pub(crate) fn repeat<D: Device<T>, T: Float>(
+pub(crate) fn repeat<T: Float>(
     op: &'static str,
-    a: &Tensor<D, T>,
-    b: &Tensor<D, T>,
+    a: &Tensor<T>,
+    b: &Tensor<T>,
 ) -> Result<ChannelGeometry> {
     if !a.dims().ends_with(b.dims()) {
         let message = format!(
@@ -43,13 +45,13 @@ pub(crate) fn repeat<D: Device<T>, T: Float>(
     Ok(ChannelGeometry { outer, channels, inner: 1 })
 }
 
-impl<D: Device<T>, T: Float> Tensor<D, T> {
+impl<T: Float> Tensor<T> {
     /// `self + other`; `other` has the same shape or the last dimensions of it (a bias, a scalar).
     ///
     /// ```
     /// # fn main() -> signet::Result<()> {
-    /// use signet::{Cpu, Tensor};
-    /// let device = Cpu::new(None)?;
+    /// use signet::{Device, Tensor};
+    /// let device = Device::cpu()?;
     /// let x = Tensor::from_slice(&device, &[1.0_f32, 2.0, 3.0, 4.0], [2, 2])?;
     /// assert_eq!(x.add(&x)?.to_vec()?, [2.0, 4.0, 6.0, 8.0]);
     /// # Ok(()) }
@@ -61,12 +63,12 @@ impl<D: Device<T>, T: Float> Tensor<D, T> {
         let geometry = repeat("add", self, other)?;
         let device = self.device().clone();
         let mut y = device.alloc(self.numel())?;
-        device.add(self.read().view(), other.read().view(), D::view_mut(&mut y))?;
+        device.add(self.read().view(), other.read().view(), Device::view_mut(&mut y))?;
         let output = Self::from_buffer(&device, y, self.shape().clone());
         let inputs = [Some(self), Some(other)];
         Ok(output.with_grad_fn(inputs, move |[a, b], gradient, gradients| {
             if let Some(output) = gradients.output(b, geometry.channels as usize)? {
-                device.channel_sum(&geometry, T::one(), D::view(&gradient), output)?;
+                device.channel_sum(&geometry, T::one(), Device::view(&gradient), output)?;
             }
             gradients.pass(a, gradient)
         }))

@@ -8,8 +8,8 @@ mod options;
 
 pub use options::AugmentOptions;
 
-use crate::device::{Cost, Device, Memory};
-use crate::dtype::Float;
+use crate::device::{Cost, Device, Memory, kernels};
+use crate::dtype::{Float, Plain};
 use crate::ops::background::background;
 use crate::ops::random_filter::random_filter;
 use crate::ops::{index32, numel32};
@@ -54,6 +54,8 @@ pub struct AugmentGeometry {
     /// Columns.
     pub width: u32,
 }
+
+impl Plain for AugmentGeometry {}
 
 impl AugmentGeometry {
     /// Reads and writes each pixel once; about 60 FLOP for one.
@@ -107,19 +109,21 @@ impl<T: Float> Draw<T> {
     }
 }
 
-/// What augmentation asks of a device.
-pub trait AugmentKernels<T: Float>: Memory {
-    /// Output pixel `p`, measured from the image's centre, takes the input at
-    /// `rotate(stretch(slant(mirror(p)))) / zoom + shift`, between pixels linearly, outside the image
-    /// from its edge. That value times brightness and light is cut to 0..1; then its difference from
-    /// the image's mean is multiplied by the contrast, and cut to 0..1 again.
-    fn augment(
-        &self,
-        geometry: &AugmentGeometry,
-        step: Self::View<'_, u64>,
-        input: Self::View<'_, T>,
-        output: Self::ViewMut<'_, T>,
-    ) -> Result<()>;
+kernels! {
+    /// What augmentation asks of a device.
+    pub trait AugmentKernels<T: Float>: Memory {
+        /// Output pixel `p`, measured from the image's centre, takes the input at
+        /// `rotate(stretch(slant(mirror(p)))) / zoom + shift`, between pixels linearly, outside the image
+        /// from its edge. That value times brightness and light is cut to 0..1; then its difference from
+        /// the image's mean is multiplied by the contrast, and cut to 0..1 again.
+        fn augment(
+            &self,
+            geometry: &AugmentGeometry,
+            step: Self::View<'_, u64>,
+            input: Self::View<'_, T>,
+            output: Self::ViewMut<'_, T>,
+        ) -> Result<()>;
+    }
 }
 
 /// `images [N, C, H, W]` (0 to 1), each changed in its own random way, which depends on `seed`, the
@@ -127,10 +131,10 @@ pub trait AugmentKernels<T: Float>: Memory {
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
-/// use signet::{Cpu, Tensor};
+/// use signet::{Device, Tensor};
 /// use signet::ops::augment::{AugmentOptions, augment};
 ///
-/// let device = Cpu::new(None)?;
+/// let device = Device::cpu()?;
 /// // Grey squares, brighter to the right; the seed is 1, and this is training step 0.
 /// let ramp: Vec<f32> = (0..2 * 28 * 28).map(|i| (i % 28) as f32 / 28.0).collect();
 /// let images = Tensor::from_slice(&device, &ramp, [2, 1, 28, 28])?;
@@ -144,12 +148,12 @@ pub trait AugmentKernels<T: Float>: Memory {
 /// # Errors
 /// [`Error::Shape`](crate::Error::Shape) for another rank, or as [`background`],
 /// [`Error::Argument`](crate::Error::Argument) for a range that makes no sense.
-pub fn augment<D: Device<T>, T: Float>(
-    images: &Tensor<D, T>,
+pub fn augment<T: Float>(
+    images: &Tensor<T>,
     options: &AugmentOptions,
     seed: u64,
-    step: &Tensor<D, u64>,
-) -> Result<Tensor<D, T>> {
+    step: &Tensor<u64>,
+) -> Result<Tensor<T>> {
     const OP: &str = "augment";
     options.check()?;
     let images = match options.background {
@@ -187,7 +191,7 @@ pub fn augment<D: Device<T>, T: Float>(
     };
     let device = images.device();
     let mut output = device.alloc(images.numel())?;
-    let view = D::view_mut(&mut output);
+    let view = Device::view_mut(&mut output);
     device.augment(&geometry, step.read().view(), images.read().view(), view)?;
     Ok(Tensor::from_buffer(device, output, shape.clone()))
 }

@@ -4,7 +4,7 @@
 mod cpu;
 mod cuda;
 
-use crate::device::{Cost, Device, Memory};
+use crate::device::{Cost, Device, Memory, kernels};
 use crate::dtype::Float;
 use crate::ops::SomeImages;
 use crate::rng::{both_sides, share, stream};
@@ -75,18 +75,20 @@ impl<T: Float> Backdrop<T> {
     }
 }
 
-/// What replacing backgrounds asks of a device.
-pub trait BackgroundKernels<T: Float>: Memory {
-    /// The background of an image is its two upper corners and whatever hangs together with one of
-    /// them, side by side, in steps of at most [`STEP`] in every channel. Its pixels become those of
-    /// the [`Backdrop`].
-    fn background(
-        &self,
-        geometry: &SomeImages,
-        step: Self::View<'_, u64>,
-        input: Self::View<'_, T>,
-        output: Self::ViewMut<'_, T>,
-    ) -> Result<()>;
+kernels! {
+    /// What replacing backgrounds asks of a device.
+    pub trait BackgroundKernels<T: Float>: Memory {
+        /// The background of an image is its two upper corners and whatever hangs together with one of
+        /// them, side by side, in steps of at most [`STEP`] in every channel. Its pixels become those of
+        /// the [`Backdrop`].
+        fn background(
+            &self,
+            geometry: &SomeImages,
+            step: Self::View<'_, u64>,
+            input: Self::View<'_, T>,
+            output: Self::ViewMut<'_, T>,
+        ) -> Result<()>;
+    }
 }
 
 /// `images [N, C, H, W]` (0 to 1) with the backgrounds of about the share `p` of them replaced; which
@@ -94,10 +96,10 @@ pub trait BackgroundKernels<T: Float>: Memory {
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
-/// use signet::{Cpu, Tensor};
+/// use signet::{Device, Tensor};
 /// use signet::ops::background::background;
 ///
-/// let device = Cpu::new(None)?;
+/// let device = Device::cpu()?;
 /// // Grey squares, brighter to the right; the seed is 1, and this is training step 0.
 /// let ramp: Vec<f32> = (0..2 * 28 * 28).map(|i| (i % 28) as f32 / 28.0).collect();
 /// let images = Tensor::from_slice(&device, &ramp, [2, 1, 28, 28])?;
@@ -110,12 +112,12 @@ pub trait BackgroundKernels<T: Float>: Memory {
 ///
 /// # Errors
 /// [`Error::Shape`] for another rank, and for more than [`MOST_PIXELS`] in an image.
-pub fn background<D: Device<T>, T: Float>(
-    images: &Tensor<D, T>,
+pub fn background<T: Float>(
+    images: &Tensor<T>,
     p: f64,
     seed: u64,
-    step: &Tensor<D, u64>,
-) -> Result<Tensor<D, T>> {
+    step: &Tensor<u64>,
+) -> Result<Tensor<T>> {
     const OP: &str = "background";
     let shape = images.shape();
     let geometry = SomeImages::new(OP, shape, p, seed, stream::BACKGROUND)?;
@@ -129,7 +131,7 @@ pub fn background<D: Device<T>, T: Float>(
     }
     let device = images.device();
     let mut output = device.alloc(images.numel())?;
-    let view = D::view_mut(&mut output);
+    let view = Device::view_mut(&mut output);
     device.background(&geometry, step.read().view(), images.read().view(), view)?;
     Ok(Tensor::from_buffer(device, output, shape.clone()))
 }

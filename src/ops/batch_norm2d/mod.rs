@@ -8,91 +8,98 @@ mod cuda;
 
 pub(crate) use cpu::track;
 
-use crate::device::{Cost, Device, Memory, Output};
+use crate::device::{Cost, Device, Memory, Output, each_field_on, kernels};
 use crate::dtype::Float;
 use crate::ops::numel32;
 use crate::ops::sum::ChannelGeometry;
 use crate::{Error, Result, Shape, Tensor};
 
 /// The two gradients of the affine part and that of the input; `None` is not computed.
-pub struct BatchNorm2dGradients<'a, D: Memory, T: Float> {
+pub struct BatchNorm2dGradients<'a, M: Memory, T: Float> {
     /// `[N, C, H, W]`.
-    pub input: Option<Output<'a, D, T>>,
+    pub input: Option<Output<'a, M, T>>,
     /// `[C]`.
-    pub weight: Option<Output<'a, D, T>>,
+    pub weight: Option<Output<'a, M, T>>,
     /// `[C]`.
-    pub bias: Option<Output<'a, D, T>>,
+    pub bias: Option<Output<'a, M, T>>,
 }
+
+each_field_on!(BatchNorm2dGradients<'a, T: Float> { input, weight, bias });
 
 /// The learned scale and shift, `[C]` each; a missing scale is 1, a missing shift 0.
-pub struct Affine<'a, D: Memory, T: Float> {
+pub struct Affine<'a, M: Memory, T: Float> {
     /// Scale.
-    pub weight: Option<D::View<'a, T>>,
+    pub weight: Option<M::View<'a, T>>,
     /// Shift.
-    pub bias: Option<D::View<'a, T>>,
+    pub bias: Option<M::View<'a, T>>,
 }
 
+each_field_on!(Affine<'a, T: Float> { weight, bias });
+
 /// Running statistics to move towards the batch's: `running += momentum * (batch - running)`.
-pub struct Running<'a, D: Memory, T: Float> {
+pub struct Running<'a, M: Memory, T: Float> {
     /// `[C]`.
-    pub mean: D::ViewMut<'a, T>,
+    pub mean: M::ViewMut<'a, T>,
     /// `[C]`, unbiased.
-    pub var: D::ViewMut<'a, T>,
+    pub var: M::ViewMut<'a, T>,
     /// The share of the new batch.
     pub momentum: T,
 }
 
-/// What batch normalisation asks of a device. `[N, C, H, W]` is [`ChannelGeometry`]
-/// `{N, C, H * W}`; `mean` and `invstd` are `[C]`.
-pub trait BatchNorm2dKernels<T: Float>: Memory {
-    /// `mean` and `invstd = 1 / sqrt(biased variance + eps)` of each channel, and the running
-    /// statistics' step.
-    fn batch_norm2d_statistics(
-        &self,
-        geometry: &ChannelGeometry,
-        eps: T,
-        input: Self::View<'_, T>,
-        mean: Self::ViewMut<'_, T>,
-        invstd: Self::ViewMut<'_, T>,
-        running: Option<Running<'_, Self, T>>,
-    ) -> Result<()>;
+each_field_on!(Running<'a, T: Float> { mean, var, momentum });
 
-    /// `invstd = 1 / sqrt(var + eps)`.
-    fn batch_norm2d_invstd(
-        &self,
-        eps: T,
-        var: Self::View<'_, T>,
-        invstd: Self::ViewMut<'_, T>,
-    ) -> Result<()>;
+kernels! {
+    /// What batch normalisation asks of a device. `[N, C, H, W]` is [`ChannelGeometry`]
+    /// `{N, C, H * W}`; `mean` and `invstd` are `[C]`.
+    pub trait BatchNorm2dKernels<T: Float>: Memory {
+        /// `mean` and `invstd = 1 / sqrt(biased variance + eps)` of each channel, and the running
+        /// statistics' step.
+        fn batch_norm2d_statistics(
+            &self,
+            geometry: &ChannelGeometry,
+            eps: T,
+            input: Self::View<'_, T>,
+            mean: Self::ViewMut<'_, T>,
+            invstd: Self::ViewMut<'_, T>,
+            running: Option<Running<'_, Self, T>>,
+        ) -> Result<()>;
 
-    /// `output = (input - mean) * invstd * weight + bias`.
-    fn batch_norm2d_normalize(
-        &self,
-        geometry: &ChannelGeometry,
-        input: Self::View<'_, T>,
-        mean: Self::View<'_, T>,
-        invstd: Self::View<'_, T>,
-        affine: Affine<'_, Self, T>,
-        output: Self::ViewMut<'_, T>,
-    ) -> Result<()>;
+        /// `invstd = 1 / sqrt(var + eps)`.
+        fn batch_norm2d_invstd(
+            &self,
+            eps: T,
+            var: Self::View<'_, T>,
+            invstd: Self::ViewMut<'_, T>,
+        ) -> Result<()>;
 
-    /// The gradients. With `xhat = (input - mean) * invstd`:
-    /// `grad_bias = sum(grad_output)`, `grad_weight = sum(grad_output * xhat)`, and
-    /// `grad_input = weight * invstd * (grad_output - grad_bias / M - xhat * grad_weight / M)` over
-    /// the `M = N * H * W` elements of a channel; when the statistics were not the batch's
-    /// (`batch_statistics` false) the last two terms are missing.
-    #[allow(clippy::too_many_arguments)]
-    fn batch_norm2d_backward(
-        &self,
-        geometry: &ChannelGeometry,
-        batch_statistics: bool,
-        input: Self::View<'_, T>,
-        mean: Self::View<'_, T>,
-        invstd: Self::View<'_, T>,
-        weight: Option<Self::View<'_, T>>,
-        grad_output: Self::View<'_, T>,
-        gradients: BatchNorm2dGradients<'_, Self, T>,
-    ) -> Result<()>;
+        /// `output = (input - mean) * invstd * weight + bias`.
+        fn batch_norm2d_normalize(
+            &self,
+            geometry: &ChannelGeometry,
+            input: Self::View<'_, T>,
+            mean: Self::View<'_, T>,
+            invstd: Self::View<'_, T>,
+            affine: Affine<'_, Self, T>,
+            output: Self::ViewMut<'_, T>,
+        ) -> Result<()>;
+
+        /// The gradients. With `xhat = (input - mean) * invstd`:
+        /// `grad_bias = sum(grad_output)`, `grad_weight = sum(grad_output * xhat)`, and
+        /// `grad_input = weight * invstd * (grad_output - grad_bias / M - xhat * grad_weight / M)` over
+        /// the `M = N * H * W` elements of a channel; when the statistics were not the batch's
+        /// (`batch_statistics` false) the last two terms are missing.
+        fn batch_norm2d_backward(
+            &self,
+            geometry: &ChannelGeometry,
+            batch_statistics: bool,
+            input: Self::View<'_, T>,
+            mean: Self::View<'_, T>,
+            invstd: Self::View<'_, T>,
+            weight: Option<Self::View<'_, T>>,
+            grad_output: Self::View<'_, T>,
+            gradients: BatchNorm2dGradients<'_, Self, T>,
+        ) -> Result<()>;
+    }
 }
 
 /// Of a batch's statistics: one pass, 4 FLOP an element.
@@ -116,22 +123,22 @@ pub(crate) fn backward_input_cost<T>(geometry: &ChannelGeometry) -> Cost {
 }
 
 /// Which statistics normalise, and what becomes of the running ones.
-pub enum Statistics<'a, D: Memory, T: Float> {
+pub enum Statistics<'a, T: Float> {
     /// The batch's; `running` (mean, variance, momentum) moves towards them.
     Batch {
         /// What to move, if anything.
-        running: Option<Tracked<'a, D, T>>,
+        running: Option<Tracked<'a, T>>,
     },
     /// The running ones: mean and variance, `[C]` each.
-    Running(&'a Tensor<D, T>, &'a Tensor<D, T>),
+    Running(&'a Tensor<T>, &'a Tensor<T>),
 }
 
 /// Running statistics that a batch moves.
-pub struct Tracked<'a, D: Memory, T: Float> {
+pub struct Tracked<'a, T: Float> {
     /// `[C]`.
-    pub mean: &'a Tensor<D, T>,
+    pub mean: &'a Tensor<T>,
     /// `[C]`, unbiased.
-    pub var: &'a Tensor<D, T>,
+    pub var: &'a Tensor<T>,
     /// The share of the new batch.
     pub momentum: f64,
 }
@@ -143,10 +150,10 @@ pub struct Tracked<'a, D: Memory, T: Float> {
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
-/// use signet::{Cpu, Tensor};
+/// use signet::{Device, Tensor};
 /// use signet::ops::batch_norm2d::{Statistics, batch_norm2d};
 ///
-/// let device = Cpu::new(None)?;
+/// let device = Device::cpu()?;
 /// // Mean 2.5 and variance 1.25.
 /// let x = Tensor::from_slice(&device, &[1.0_f32, 2.0, 3.0, 4.0], [1, 1, 2, 2])?;
 /// let y = batch_norm2d(&x, None, None, Statistics::Batch { running: None }, 1e-5)?.to_vec()?;
@@ -157,13 +164,13 @@ pub struct Tracked<'a, D: Memory, T: Float> {
 /// # Errors
 /// [`Error::Shape`] when ranks or channels do not fit, or when a batch has one value per channel,
 /// which has no variance; [`Error::Argument`] for an eps that is not positive.
-pub fn batch_norm2d<D: Device<T>, T: Float>(
-    input: &Tensor<D, T>,
-    weight: Option<&Tensor<D, T>>,
-    bias: Option<&Tensor<D, T>>,
-    statistics: Statistics<'_, D, T>,
+pub fn batch_norm2d<T: Float>(
+    input: &Tensor<T>,
+    weight: Option<&Tensor<T>>,
+    bias: Option<&Tensor<T>>,
+    statistics: Statistics<'_, T>,
     eps: f64,
-) -> Result<Tensor<D, T>> {
+) -> Result<Tensor<T>> {
     const OP: &str = "batch_norm2d";
     check_eps(eps)?;
     let geometry = geometry(input.shape())?;
@@ -201,7 +208,8 @@ pub fn batch_norm2d<D: Device<T>, T: Float>(
                 var: var.view_mut(),
                 momentum: T::of(*momentum),
             });
-            let (mean_view, invstd_view) = (D::view_mut(&mut mean), D::view_mut(&mut invstd));
+            let (mean_view, invstd_view) =
+                (Device::view_mut(&mut mean), Device::view_mut(&mut invstd));
             let input = input.read();
             let view = input.view();
             device.batch_norm2d_statistics(
@@ -215,7 +223,7 @@ pub fn batch_norm2d<D: Device<T>, T: Float>(
             Tensor::from_buffer(&device, mean, Shape::from([channels]))
         }
         Statistics::Running(mean, var) => {
-            device.batch_norm2d_invstd(eps, var.read().view(), D::view_mut(&mut invstd))?;
+            device.batch_norm2d_invstd(eps, var.read().view(), Device::view_mut(&mut invstd))?;
             mean.detach()
         }
     };
@@ -226,8 +234,8 @@ pub fn batch_norm2d<D: Device<T>, T: Float>(
             weight: weight.as_ref().map(|weight| weight.view()),
             bias: bias.as_ref().map(|bias| bias.view()),
         };
-        let (input, mean, invstd) = (input.read(), mean.read(), D::view(&invstd));
-        let y = D::view_mut(&mut y);
+        let (input, mean, invstd) = (input.read(), mean.read(), Device::view(&invstd));
+        let y = Device::view_mut(&mut y);
         device.batch_norm2d_normalize(&geometry, input.view(), mean.view(), invstd, affine, y)?;
     }
     let output = Tensor::from_buffer(&device, y, input.shape().clone());
@@ -245,20 +253,20 @@ pub fn batch_norm2d<D: Device<T>, T: Float>(
             batch_statistics,
             x.read_if(xhat)?.view(),
             mean.read_if(xhat)?.view(),
-            D::view(&invstd),
+            Device::view(&invstd),
             w.as_ref().map(|w| w.view()),
-            D::view(&gradient),
+            Device::view(&gradient),
             BatchNorm2dGradients { input, weight, bias },
         )
     }))
 }
 
 /// The result for an input without elements; the gradients of scale and shift are sums of nothing.
-fn of_nothing<D: Device<T>, T: Float>(
-    input: &Tensor<D, T>,
-    weight: Option<&Tensor<D, T>>,
-    bias: Option<&Tensor<D, T>>,
-) -> Result<Tensor<D, T>> {
+fn of_nothing<T: Float>(
+    input: &Tensor<T>,
+    weight: Option<&Tensor<T>>,
+    bias: Option<&Tensor<T>>,
+) -> Result<Tensor<T>> {
     let output = Tensor::zeros(input.device(), input.shape().clone())?;
     let channels = [weight, bias].map(|tensor| tensor.map_or(0, Tensor::numel));
     let device = input.device().clone();

@@ -3,9 +3,9 @@
 mod cpu;
 pub(crate) mod cuda;
 
-use crate::device::{Cost, Device, Memory, Output};
-use crate::dtype::Float;
-use crate::ops::sum::ChannelGeometry;
+use crate::device::{Cost, Device, Memory, Output, kernels};
+use crate::dtype::{Float, Plain};
+use crate::ops::sum::{ChannelGeometry, SumKernels};
 use crate::ops::{index32, numel32};
 use crate::{Error, Result, Shape, Tensor};
 
@@ -36,6 +36,8 @@ pub struct Conv2dGeometry {
     /// Distance between filter taps.
     pub dilation: [u32; 2],
 }
+
+impl Plain for Conv2dGeometry {}
 
 /// Attributes of a convolution, `[rows, columns]` each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,36 +146,38 @@ impl Conv2dGeometry {
     }
 }
 
-/// What convolution asks of a device.
-pub trait Conv2dKernels<T: Float>: Memory {
-    /// `output[n, o, y, x] = bias[o] + sum over c, i, j of weight[o, c, i, j] *
-    /// input[n, c, y stride + i dilation - padding, x stride + j dilation - padding]`.
-    fn conv2d_forward(
-        &self,
-        geometry: &Conv2dGeometry,
-        input: Self::View<'_, T>,
-        weight: Self::View<'_, T>,
-        bias: Option<Self::View<'_, T>>,
-        output: Self::ViewMut<'_, T>,
-    ) -> Result<()>;
+kernels! {
+    /// What convolution asks of a device.
+    pub trait Conv2dKernels<T: Float>: Memory {
+        /// `output[n, o, y, x] = bias[o] + sum over c, i, j of weight[o, c, i, j] *
+        /// input[n, c, y stride + i dilation - padding, x stride + j dilation - padding]`.
+        fn conv2d_forward(
+            &self,
+            geometry: &Conv2dGeometry,
+            input: Self::View<'_, T>,
+            weight: Self::View<'_, T>,
+            bias: Option<Self::View<'_, T>>,
+            output: Self::ViewMut<'_, T>,
+        ) -> Result<()>;
 
-    /// The gradient of the input, `[N, C, H, W]`.
-    fn conv2d_backward_input(
-        &self,
-        geometry: &Conv2dGeometry,
-        grad_output: Self::View<'_, T>,
-        weight: Self::View<'_, T>,
-        grad_input: Output<'_, Self, T>,
-    ) -> Result<()>;
+        /// The gradient of the input, `[N, C, H, W]`.
+        fn conv2d_backward_input(
+            &self,
+            geometry: &Conv2dGeometry,
+            grad_output: Self::View<'_, T>,
+            weight: Self::View<'_, T>,
+            grad_input: Output<'_, Self, T>,
+        ) -> Result<()>;
 
-    /// The gradient of the weight, `[O, C, KH, KW]`.
-    fn conv2d_backward_weight(
-        &self,
-        geometry: &Conv2dGeometry,
-        input: Self::View<'_, T>,
-        grad_output: Self::View<'_, T>,
-        grad_weight: Output<'_, Self, T>,
-    ) -> Result<()>;
+        /// The gradient of the weight, `[O, C, KH, KW]`.
+        fn conv2d_backward_weight(
+            &self,
+            geometry: &Conv2dGeometry,
+            input: Self::View<'_, T>,
+            grad_output: Self::View<'_, T>,
+            grad_weight: Output<'_, Self, T>,
+        ) -> Result<()>;
+    }
 }
 
 /// Convolves `input [N, C, H, W]` with `weight [O, C, KH, KW]` and adds `bias [O]`, as
@@ -181,10 +185,10 @@ pub trait Conv2dKernels<T: Float>: Memory {
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
-/// use signet::{Cpu, Tensor};
+/// use signet::{Device, Tensor};
 /// use signet::ops::conv2d::{Conv2dOptions, conv2d};
 ///
-/// let device = Cpu::new(None)?;
+/// let device = Device::cpu()?;
 /// let image = Tensor::from_slice(&device, &[1.0_f32, 2.0, 3.0, 4.0], [1, 1, 2, 2])?;
 /// let ones = Tensor::from_slice(&device, &[1.0; 4], [1, 1, 2, 2])?;
 /// let sum = conv2d(&image, &ones, None, &Conv2dOptions::default())?;
@@ -194,12 +198,12 @@ pub trait Conv2dKernels<T: Float>: Memory {
 ///
 /// # Errors
 /// As [`Conv2dGeometry::new`].
-pub fn conv2d<D: Device<T>, T: Float>(
-    input: &Tensor<D, T>,
-    weight: &Tensor<D, T>,
-    bias: Option<&Tensor<D, T>>,
+pub fn conv2d<T: Float>(
+    input: &Tensor<T>,
+    weight: &Tensor<T>,
+    bias: Option<&Tensor<T>>,
     options: &Conv2dOptions,
-) -> Result<Tensor<D, T>> {
+) -> Result<Tensor<T>> {
     let geometry = Conv2dGeometry::new(input.shape(), weight.shape(), options)?;
     let shape = geometry.output_shape();
     let out_channels = geometry.out_channels as usize;
@@ -215,14 +219,20 @@ pub fn conv2d<D: Device<T>, T: Float>(
         let bias = bias.map(Tensor::read);
         let bias = bias.as_ref().map(|bias| bias.view());
         let (input, weight) = (input.read(), weight.read());
-        device.conv2d_forward(&geometry, input.view(), weight.view(), bias, D::view_mut(&mut y))?;
+        device.conv2d_forward(
+            &geometry,
+            input.view(),
+            weight.view(),
+            bias,
+            Device::view_mut(&mut y),
+        )?;
     }
     let output = Tensor::from_buffer(&device, y, shape);
     let (x, w) = (input.save("conv2d", "input"), weight.save("conv2d", "weight"));
     let inputs = [Some(input), Some(weight), bias];
     Ok(output.with_grad_fn(inputs, move |nodes, gradient, gradients| {
         let [x_node, w_node, b_node] = nodes;
-        let gradient = D::view(&gradient);
+        let gradient = Device::view(&gradient);
         if let Some(output) = gradients.output(x_node, x.numel())? {
             device.conv2d_backward_input(&geometry, gradient, w.read()?.view(), output)?;
         }

@@ -8,8 +8,10 @@ mod cpu;
 mod cuda;
 
 use crate::autograd::is_recorded;
-use crate::device::{Cost, Device, Memory, Output};
-use crate::dtype::Float;
+use crate::device::{
+    AnyView, AnyViewMut, Cost, Cpu, Cuda, Device, Memory, On, Output, each_field_on,
+};
+use crate::dtype::{Float, Plain};
 use crate::ops::batch_norm2d::{
     Affine, Running, Statistics, Tracked, batch_norm2d, check_count, check_eps,
 };
@@ -49,6 +51,8 @@ pub struct ConvBlockGeometry {
     /// Of the pooling over the convolution's output.
     pub pool: MaxPool2dGeometry,
 }
+
+impl Plain for ConvBlockGeometry {}
 
 /// Numbers of a [`ConvBlockGeometry`].
 const NUMBERS: usize = size_of::<ConvBlockGeometry>() / size_of::<u32>();
@@ -98,43 +102,60 @@ impl ConvBlockGeometry {
 }
 
 /// What a block reads.
-pub struct ConvBlockInputs<'a, D: Memory, T: Float> {
+pub struct ConvBlockInputs<'a, M: Memory, T: Float> {
     /// `[N, C, H, W]`.
-    pub input: D::View<'a, T>,
+    pub input: M::View<'a, T>,
     /// Of the convolution, `[O, C, KH, KW]`.
-    pub weight: D::View<'a, T>,
+    pub weight: M::View<'a, T>,
     /// Of the convolution, `[O]`.
-    pub bias: Option<D::View<'a, T>>,
+    pub bias: Option<M::View<'a, T>>,
     /// Of the batch normalisation, `[O]` each.
-    pub affine: Affine<'a, D, T>,
+    pub affine: Affine<'a, M, T>,
 }
 
+each_field_on!(ConvBlockInputs<'a, T: Float> { input, weight, bias, affine });
+
 /// What a block normalises with.
-pub enum Normaliser<'a, D: Memory, T: Float> {
+pub enum Normaliser<'a, M: Memory, T: Float> {
     /// The batch's own statistics, towards which the running ones move.
-    Batch(Option<Running<'a, D, T>>),
+    Batch(Option<Running<'a, M, T>>),
     /// Running statistics, `[O]` each.
     Running {
         /// The mean.
-        mean: D::View<'a, T>,
+        mean: M::View<'a, T>,
         /// The unbiased variance.
-        var: D::View<'a, T>,
+        var: M::View<'a, T>,
     },
 }
 
-/// The gradients of a block; `None` is not computed.
-pub struct ConvBlockGradients<'a, D: Memory, T: Float> {
-    /// `[N, C, H, W]`.
-    pub input: Option<Output<'a, D, T>>,
-    /// Of the convolution's weight, `[O, C, KH, KW]`.
-    pub weight: Option<Output<'a, D, T>>,
-    /// Of the convolution's bias, `[O]`.
-    pub bias: Option<Output<'a, D, T>>,
-    /// Of the normalisation's scale, `[O]`.
-    pub scale: Option<Output<'a, D, T>>,
-    /// Of the normalisation's shift, `[O]`.
-    pub shift: Option<Output<'a, D, T>>,
+impl<'a, D: Memory, T: Float> On<D> for Normaliser<'a, Device, T> {
+    type At = Normaliser<'a, D, T>;
+
+    fn on(self, device: &D) -> Result<Self::At> {
+        Ok(match self {
+            Self::Batch(running) => Normaliser::Batch(running.on(device)?),
+            Self::Running { mean, var } => {
+                Normaliser::Running { mean: mean.on(device)?, var: var.on(device)? }
+            }
+        })
+    }
 }
+
+/// The gradients of a block; `None` is not computed.
+pub struct ConvBlockGradients<'a, M: Memory, T: Float> {
+    /// `[N, C, H, W]`.
+    pub input: Option<Output<'a, M, T>>,
+    /// Of the convolution's weight, `[O, C, KH, KW]`.
+    pub weight: Option<Output<'a, M, T>>,
+    /// Of the convolution's bias, `[O]`.
+    pub bias: Option<Output<'a, M, T>>,
+    /// Of the normalisation's scale, `[O]`.
+    pub scale: Option<Output<'a, M, T>>,
+    /// Of the normalisation's shift, `[O]`.
+    pub shift: Option<Output<'a, M, T>>,
+}
+
+each_field_on!(ConvBlockGradients<'a, T: Float> { input, weight, bias, scale, shift });
 
 /// What a block asks of a device.
 pub trait ConvBlockKernels<T: Float>: Memory {
@@ -169,21 +190,89 @@ pub trait ConvBlockKernels<T: Float>: Memory {
     ) -> Result<()>;
 }
 
-/// The parameters of a block.
-#[derive(Debug)]
-pub struct ConvBlockParameters<'a, D: Memory, T: Float> {
-    /// Of the convolution, `[O, C, KH, KW]`.
-    pub weight: &'a Tensor<D, T>,
-    /// Of the convolution, `[O]`.
-    pub bias: Option<&'a Tensor<D, T>>,
-    /// Of the batch normalisation, `[O]`.
-    pub scale: Option<&'a Tensor<D, T>>,
-    /// Of the batch normalisation, `[O]`.
-    pub shift: Option<&'a Tensor<D, T>>,
+/// A [`ConvBlockKernels::ConvBlockSaved`] of either device.
+pub enum AnySaved<T: Float> {
+    /// On the CPU.
+    Cpu(<Cpu as ConvBlockKernels<T>>::ConvBlockSaved),
+    /// On a GPU.
+    Cuda(<Cuda as ConvBlockKernels<T>>::ConvBlockSaved),
 }
 
-impl<D: Memory, T: Float> ConvBlockParameters<'_, D, T> {
-    fn check(&self, channels: usize, statistics: &Statistics<'_, D, T>) -> Result<()> {
+/// By hand what `kernels!` writes for others: what is saved differs between the devices.
+impl<T: Float> ConvBlockKernels<T> for Device {
+    type ConvBlockSaved = AnySaved<T>;
+
+    fn conv_block_forward(
+        &self,
+        geometry: &ConvBlockGeometry,
+        eps: T,
+        inputs: ConvBlockInputs<'_, Self, T>,
+        normaliser: Normaliser<'_, Self, T>,
+        drop: Option<DropoutView<'_, Self>>,
+        output: AnyViewMut<'_, T>,
+        keep: bool,
+    ) -> Result<Option<AnySaved<T>>> {
+        macro_rules! on {
+            ($device:ident, $kind:ident) => {{
+                let (inputs, normaliser) = (inputs.on($device)?, normaliser.on($device)?);
+                let (drop, output) = (drop.on($device)?, output.on($device)?);
+                let saved = $device
+                    .conv_block_forward(geometry, eps, inputs, normaliser, drop, output, keep)?;
+                Ok(saved.map(AnySaved::$kind))
+            }};
+        }
+        match self {
+            Self::Cpu(cpu) => on!(cpu, Cpu),
+            Self::Cuda(cuda) => on!(cuda, Cuda),
+        }
+    }
+
+    fn conv_block_backward(
+        &self,
+        geometry: &ConvBlockGeometry,
+        inputs: ConvBlockInputs<'_, Self, T>,
+        drop: Option<DropoutView<'_, Self>>,
+        saved: AnySaved<T>,
+        output: AnyView<'_, T>,
+        grad_output: AnyView<'_, T>,
+        gradients: ConvBlockGradients<'_, Self, T>,
+    ) -> Result<()> {
+        macro_rules! on {
+            ($device:ident, $saved:ident) => {
+                $device.conv_block_backward(
+                    geometry,
+                    inputs.on($device)?,
+                    drop.on($device)?,
+                    $saved,
+                    output.on($device)?,
+                    grad_output.on($device)?,
+                    gradients.on($device)?,
+                )
+            };
+        }
+        match (self, saved) {
+            (Self::Cpu(cpu), AnySaved::Cpu(saved)) => on!(cpu, saved),
+            (Self::Cuda(cuda), AnySaved::Cuda(saved)) => on!(cuda, saved),
+            _ => Err(Error::Autograd("a conv_block was kept on another device".into())),
+        }
+    }
+}
+
+/// The parameters of a block.
+#[derive(Debug)]
+pub struct ConvBlockParameters<'a, T: Float> {
+    /// Of the convolution, `[O, C, KH, KW]`.
+    pub weight: &'a Tensor<T>,
+    /// Of the convolution, `[O]`.
+    pub bias: Option<&'a Tensor<T>>,
+    /// Of the batch normalisation, `[O]`.
+    pub scale: Option<&'a Tensor<T>>,
+    /// Of the batch normalisation, `[O]`.
+    pub shift: Option<&'a Tensor<T>>,
+}
+
+impl<T: Float> ConvBlockParameters<'_, T> {
+    fn check(&self, channels: usize, statistics: &Statistics<'_, T>) -> Result<()> {
         let (mean, var) = match statistics {
             Statistics::Batch { running: None } => (None, None),
             Statistics::Batch { running: Some(Tracked { mean, var, .. }) }
@@ -215,9 +304,9 @@ impl<D: Memory, T: Float> ConvBlockParameters<'_, D, T> {
 /// use signet::ops::batch_norm2d::Statistics;
 /// use signet::ops::conv2d::Conv2dOptions;
 /// use signet::ops::conv_block::{ConvBlockOptions, ConvBlockParameters, conv_block};
-/// use signet::{Cpu, Tensor};
+/// use signet::{Device, Tensor};
 ///
-/// let device = Cpu::new(None)?;
+/// let device = Device::cpu()?;
 /// let image = Tensor::from_slice(&device, &[1.0_f32, 2.0, 3.0, 4.0], [1, 1, 2, 2])?;
 /// let weight = Tensor::from_slice(&device, &[2.0], [1, 1, 1, 1])?;
 /// let (mean, var) = (Tensor::zeros(&device, [1])?, Tensor::from_slice(&device, &[3.0], [1])?);
@@ -236,13 +325,13 @@ impl<D: Memory, T: Float> ConvBlockParameters<'_, D, T> {
 ///
 /// # Errors
 /// As the ops that it is made of; [`Error::Argument`] for pooling windows that overlap.
-pub fn conv_block<D: Device<T>, T: Float>(
-    input: &Tensor<D, T>,
-    parameters: &ConvBlockParameters<'_, D, T>,
-    statistics: Statistics<'_, D, T>,
-    mask: Option<&DropoutMask<D>>,
+pub fn conv_block<T: Float>(
+    input: &Tensor<T>,
+    parameters: &ConvBlockParameters<'_, T>,
+    statistics: Statistics<'_, T>,
+    mask: Option<&DropoutMask>,
     options: &ConvBlockOptions,
-) -> Result<Tensor<D, T>> {
+) -> Result<Tensor<T>> {
     const OP: &str = "conv_block";
     if !ConvBlockOptions::windows_apart(&options.pool) {
         let message =
@@ -295,7 +384,7 @@ pub fn conv_block<D: Device<T>, T: Float>(
         };
         let inputs = views(&read);
         let eps = T::of(options.eps);
-        let y = D::view_mut(&mut y);
+        let y = Device::view_mut(&mut y);
         device.conv_block_forward(&geometry, eps, inputs, normaliser, drop, y, keep)?
     };
     let output = Tensor::from_buffer(&device, y, shape);
@@ -326,16 +415,14 @@ pub fn conv_block<D: Device<T>, T: Float>(
             drop,
             saved,
             y.read()?.view(),
-            D::view(&gradient),
+            Device::view(&gradient),
             ConvBlockGradients { input, weight, bias, scale, shift },
         )
     }))
 }
 
 /// Views of what [`conv_block`] borrowed, in its order; input and weight are always there.
-fn views<'a, D: Memory, T: Float>(
-    read: &'a [Option<Reading<'_, D, T>>; 5],
-) -> ConvBlockInputs<'a, D, T> {
+fn views<'a, T: Float>(read: &'a [Option<Reading<'_, T>>; 5]) -> ConvBlockInputs<'a, Device, T> {
     let [input, weight, bias, scale, shift] = read.each_ref().map(|r| r.as_ref().map(|r| r.view()));
     let (Some(input), Some(weight)) = (input, weight) else {
         unreachable!("conv_block always gives an input and a weight")

@@ -5,8 +5,8 @@ pub(crate) mod cuda;
 
 pub(crate) use cpu::{argmax, sum_of_exponentials};
 
-use crate::device::{Cost, Device, Memory, Output};
-use crate::dtype::Float;
+use crate::device::{Cost, Device, Memory, Output, kernels};
+use crate::dtype::{Float, Plain};
 use crate::ops::numel32;
 use crate::{Error, Result, Shape, Tensor};
 
@@ -53,6 +53,8 @@ pub struct CrossEntropyGeometry {
     pub label_smoothing: f64,
 }
 
+impl Plain for CrossEntropyGeometry {}
+
 impl CrossEntropyGeometry {
     /// Of the forward pass: reads the logits and writes their gradient. 8 FLOP an element, an
     /// exponential counted as one: the sum of exponentials takes 3, the probability, its distance from
@@ -66,11 +68,11 @@ impl CrossEntropyGeometry {
     /// # Errors
     /// In the name of `op`, [`Error::Shape`] when shapes do not fit; [`Error::Argument`] for a
     /// smoothing outside 0 to 1.
-    pub(crate) fn new<D: Memory>(
+    pub(crate) fn new(
         op: &'static str,
         batch: usize,
         classes: usize,
-        target: &Tensor<D, i32>,
+        target: &Tensor<i32>,
         options: &CrossEntropyOptions,
     ) -> Result<Self> {
         let logits = Shape::from([batch, classes]);
@@ -96,32 +98,34 @@ impl CrossEntropyGeometry {
     }
 }
 
-/// What cross-entropy asks of a device.
-pub trait CrossEntropyKernels<T: Float>: Memory {
-    /// The reduced loss, its gradient by the logits, and how many rows that count have their
-    /// largest logit at the target (the first of several; as `argmax`).
-    ///
-    /// With `p = softmax(logits)` and `q` the smoothed target of a row, the row's loss is
-    /// `-sum q log p` and its gradient `p - q`; both are divided by the number of rows that count
-    /// for a mean. A target outside the classes is an error, or NaN where a device cannot raise
-    /// one.
-    fn cross_entropy_forward(
-        &self,
-        geometry: &CrossEntropyGeometry,
-        logits: Self::View<'_, T>,
-        target: Self::View<'_, i32>,
-        loss: Self::ViewMut<'_, T>,
-        grad_logits: Self::ViewMut<'_, T>,
-        correct: Self::ViewMut<'_, i32>,
-    ) -> Result<()>;
+kernels! {
+    /// What cross-entropy asks of a device.
+    pub trait CrossEntropyKernels<T: Float>: Memory {
+        /// The reduced loss, its gradient by the logits, and how many rows that count have their
+        /// largest logit at the target (the first of several; as `argmax`).
+        ///
+        /// With `p = softmax(logits)` and `q` the smoothed target of a row, the row's loss is
+        /// `-sum q log p` and its gradient `p - q`; both are divided by the number of rows that count
+        /// for a mean. A target outside the classes is an error, or NaN where a device cannot raise
+        /// one.
+        fn cross_entropy_forward(
+            &self,
+            geometry: &CrossEntropyGeometry,
+            logits: Self::View<'_, T>,
+            target: Self::View<'_, i32>,
+            loss: Self::ViewMut<'_, T>,
+            grad_logits: Self::ViewMut<'_, T>,
+            correct: Self::ViewMut<'_, i32>,
+        ) -> Result<()>;
 
-    /// `grad_logits = gradient[0] * saved`.
-    fn cross_entropy_backward(
-        &self,
-        saved: Self::View<'_, T>,
-        gradient: Self::View<'_, T>,
-        grad_logits: Output<'_, Self, T>,
-    ) -> Result<()>;
+        /// `grad_logits = gradient[0] * saved`.
+        fn cross_entropy_backward(
+            &self,
+            saved: Self::View<'_, T>,
+            gradient: Self::View<'_, T>,
+            grad_logits: Output<'_, Self, T>,
+        ) -> Result<()>;
+    }
 }
 
 /// The cross-entropy of `logits [N, classes]` against `target [N]`, a scalar, and the number of
@@ -129,10 +133,10 @@ pub trait CrossEntropyKernels<T: Float>: Memory {
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
-/// use signet::{Cpu, Tensor};
+/// use signet::{Device, Tensor};
 /// use signet::ops::cross_entropy::cross_entropy;
 ///
-/// let device = Cpu::new(None)?;
+/// let device = Device::cpu()?;
 /// let logits = Tensor::from_slice(&device, &[0.0_f32, 0.0, 9.0, 0.0], [2, 2])?;
 /// let target = Tensor::from_slice(&device, &[1, 0], [2])?;
 /// let (loss, correct) = cross_entropy(&logits, &target, &Default::default())?;
@@ -144,11 +148,11 @@ pub trait CrossEntropyKernels<T: Float>: Memory {
 ///
 /// # Errors
 /// [`Error::Shape`] when shapes do not fit; [`Error::Argument`] for a smoothing outside 0 to 1.
-pub fn cross_entropy<D: Device<T>, T: Float>(
-    logits: &Tensor<D, T>,
-    target: &Tensor<D, i32>,
+pub fn cross_entropy<T: Float>(
+    logits: &Tensor<T>,
+    target: &Tensor<i32>,
     options: &CrossEntropyOptions,
-) -> Result<(Tensor<D, T>, Tensor<D, i32>)> {
+) -> Result<(Tensor<T>, Tensor<i32>)> {
     let [batch, classes] = logits.shape().expect("cross_entropy", "[N, classes]")?;
     let geometry = CrossEntropyGeometry::new("cross_entropy", batch, classes, target, options)?;
     let device = logits.device().clone();
@@ -158,16 +162,16 @@ pub fn cross_entropy<D: Device<T>, T: Float>(
         &geometry,
         logits.read().view(),
         target.read().view(),
-        D::view_mut(&mut loss),
-        D::view_mut(&mut saved),
-        D::view_mut(&mut correct),
+        Device::view_mut(&mut loss),
+        Device::view_mut(&mut saved),
+        Device::view_mut(&mut correct),
     )?;
     let correct = Tensor::from_buffer(&device, correct, Shape::from([1]));
     let loss = Tensor::from_buffer(&device, loss, Shape::default());
     let numel = logits.numel();
     let loss = loss.with_grad_fn([Some(logits)], move |[x], gradient, gradients| {
         let Some(output) = gradients.output(x, numel)? else { return Ok(()) };
-        device.cross_entropy_backward(D::view(&saved), D::view(&gradient), output)
+        device.cross_entropy_backward(Device::view(&saved), Device::view(&gradient), output)
     });
     Ok((loss, correct))
 }

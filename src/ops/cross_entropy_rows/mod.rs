@@ -4,8 +4,8 @@
 mod cpu;
 mod cuda;
 
-use crate::device::{Cost, Device, Memory};
-use crate::dtype::Float;
+use crate::device::{Cost, kernels};
+use crate::dtype::{Float, Plain};
 use crate::ops::index32;
 use crate::{Error, Result, Tensor};
 
@@ -19,6 +19,8 @@ pub struct RowsGeometry {
     pub classes: u32,
 }
 
+impl Plain for RowsGeometry {}
+
 impl RowsGeometry {
     /// Reads the logits once, 3 FLOP each: shifted, an exponential counted as one, summed.
     pub fn cost<T>(&self) -> Cost {
@@ -26,19 +28,21 @@ impl RowsGeometry {
     }
 }
 
-/// What it asks of a device.
-pub trait CrossEntropyRowsKernels<T: Float>: Memory {
-    /// Of each row `losses = -log softmax(logits)[target]`, rounded as in
-    /// [`cross_entropy`](crate::ops::cross_entropy), and `predicted`, the index of the first of the
-    /// largest logits. The loss of a target that is no class is NaN.
-    fn cross_entropy_rows(
-        &self,
-        geometry: &RowsGeometry,
-        logits: Self::View<'_, T>,
-        target: Self::View<'_, i32>,
-        losses: Self::ViewMut<'_, T>,
-        predicted: Self::ViewMut<'_, i32>,
-    ) -> Result<()>;
+kernels! {
+    /// What it asks of a device.
+    pub trait CrossEntropyRowsKernels<T: Float>: Memory {
+        /// Of each row `losses = -log softmax(logits)[target]`, rounded as in
+        /// [`cross_entropy`](crate::ops::cross_entropy), and `predicted`, the index of the first of the
+        /// largest logits. The loss of a target that is no class is NaN.
+        fn cross_entropy_rows(
+            &self,
+            geometry: &RowsGeometry,
+            logits: Self::View<'_, T>,
+            target: Self::View<'_, i32>,
+            losses: Self::ViewMut<'_, T>,
+            predicted: Self::ViewMut<'_, i32>,
+        ) -> Result<()>;
+    }
 }
 
 /// Writes the cross-entropy of each row of `logits [N, classes]` against `target [N]` to
@@ -47,10 +51,10 @@ pub trait CrossEntropyRowsKernels<T: Float>: Memory {
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
-/// use signet::{Cpu, Tensor};
+/// use signet::{Device, Tensor};
 /// use signet::ops::cross_entropy_rows::cross_entropy_rows;
 ///
-/// let device = Cpu::new(None)?;
+/// let device = Device::cpu()?;
 /// let logits = Tensor::from_slice(&device, &[0.0_f32, 0.0, 9.0, 0.0], [2, 2])?;
 /// let target = Tensor::from_slice(&device, &[1, 0], [2])?;
 /// let (losses, predicted) = (Tensor::zeros(&device, [2])?, Tensor::zeros(&device, [2])?);
@@ -62,11 +66,11 @@ pub trait CrossEntropyRowsKernels<T: Float>: Memory {
 ///
 /// # Errors
 /// [`Error::Shape`] when shapes do not fit; [`Error::Device`] when the device fails.
-pub fn cross_entropy_rows<D: Device<T>, T: Float>(
-    logits: &Tensor<D, T>,
-    target: &Tensor<D, i32>,
-    losses: &Tensor<D, T>,
-    predicted: &Tensor<D, i32>,
+pub fn cross_entropy_rows<T: Float>(
+    logits: &Tensor<T>,
+    target: &Tensor<i32>,
+    losses: &Tensor<T>,
+    predicted: &Tensor<i32>,
 ) -> Result<()> {
     const OP: &str = "cross_entropy_rows";
     let [rows, classes] = logits.shape().expect(OP, "[N, classes]")?;

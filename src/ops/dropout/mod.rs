@@ -5,8 +5,8 @@ mod cuda;
 
 pub(crate) use cpu::scaled;
 
-use crate::device::{Device, Memory, Output};
-use crate::dtype::Float;
+use crate::device::{Device, Memory, Output, each_field_on, kernels};
+use crate::dtype::{Float, Plain};
 use crate::tensor::Reading;
 use crate::{Error, Result, Tensor};
 
@@ -24,6 +24,8 @@ pub struct DropoutGeometry {
     /// `p * 2^32`; a word below it drops its element.
     pub threshold: u32,
 }
+
+impl Plain for DropoutGeometry {}
 
 impl DropoutGeometry {
     /// Drops each element with probability `p` in `[0, 1]`.
@@ -46,39 +48,41 @@ impl DropoutGeometry {
 /// The mask of one training step. The step lies on the device, `[1]`, so that a captured graph drops
 /// other elements each time it is replayed.
 #[derive(Debug, Clone)]
-pub struct DropoutMask<D: Memory> {
+pub struct DropoutMask {
     /// Seed, layer and probability.
     pub geometry: DropoutGeometry,
     /// The training step.
-    pub step: Tensor<D, u64>,
+    pub step: Tensor<u64>,
 }
 
-impl<D: Memory> DropoutMask<D> {
+impl DropoutMask {
     /// The mask of `step`.
     ///
     /// # Errors
     /// [`Error::Device`] when the device fails.
-    pub fn new(device: &D, geometry: DropoutGeometry, step: u64) -> Result<Self> {
+    pub fn new(device: &Device, geometry: DropoutGeometry, step: u64) -> Result<Self> {
         Ok(Self { geometry, step: Tensor::from_slice(device, &[step], [1])? })
     }
 
     /// For a kernel, with its step borrowed.
-    pub(crate) fn view<'a>(&self, step: &'a Reading<'_, D, u64>) -> DropoutView<'a, D> {
+    pub(crate) fn view<'a>(&self, step: &'a Reading<'_, u64>) -> DropoutView<'a, Device> {
         DropoutView { geometry: self.geometry, step: step.view() }
     }
 }
 
 /// A [`DropoutMask`], borrowed for a kernel.
-pub struct DropoutView<'a, D: Memory> {
+pub struct DropoutView<'a, M: Memory> {
     /// Seed, layer and probability.
     pub geometry: DropoutGeometry,
     /// The training step, `[1]`.
-    pub step: D::View<'a, u64>,
+    pub step: M::View<'a, u64>,
 }
 
-impl<'a, D: Memory> DropoutView<'a, D> {
+each_field_on!(DropoutView<'a> { geometry, step });
+
+impl<'a, M: Memory> DropoutView<'a, M> {
     /// For a kernel that drops only where there is a step.
-    pub(crate) fn parts(drop: Option<Self>) -> (DropoutGeometry, Option<D::View<'a, u64>>) {
+    pub(crate) fn parts(drop: Option<Self>) -> (DropoutGeometry, Option<M::View<'a, u64>>) {
         match drop {
             Some(Self { geometry, step }) => (geometry, Some(step)),
             None => (bytemuck::Zeroable::zeroed(), None),
@@ -86,28 +90,30 @@ impl<'a, D: Memory> DropoutView<'a, D> {
     }
 }
 
-/// What dropout asks of a device.
-pub trait DropoutKernels<T: Float>: Memory {
-    /// `y = x * scale` where an element is kept, else 0: forward on values, backward on gradients,
-    /// the mask drawn anew.
-    fn dropout(
-        &self,
-        geometry: &DropoutGeometry,
-        step: Self::View<'_, u64>,
-        x: Self::View<'_, T>,
-        y: Output<'_, Self, T>,
-    ) -> Result<()>;
+kernels! {
+    /// What dropout asks of a device.
+    pub trait DropoutKernels<T: Float>: Memory {
+        /// `y = x * scale` where an element is kept, else 0: forward on values, backward on gradients,
+        /// the mask drawn anew.
+        fn dropout(
+            &self,
+            geometry: &DropoutGeometry,
+            step: Self::View<'_, u64>,
+            x: Self::View<'_, T>,
+            y: Output<'_, Self, T>,
+        ) -> Result<()>;
+    }
 }
 
-impl<D: Device<T>, T: Float> Tensor<D, T> {
+impl<T: Float> Tensor<T> {
     /// Zeroes the elements that `mask` drops and scales the others, so that the expectation stays.
     ///
     /// ```
     /// # fn main() -> signet::Result<()> {
-    /// use signet::{Cpu, Tensor};
+    /// use signet::{Device, Tensor};
     /// use signet::ops::dropout::{DropoutGeometry, DropoutMask};
     ///
-    /// let device = Cpu::new(None)?;
+    /// let device = Device::cpu()?;
     /// // Half of the elements, drawn from seed 1, stream 0 and the training step 7.
     /// let mask = DropoutMask::new(&device, DropoutGeometry::new(0.5, 1, 0)?, 7)?;
     /// let x = Tensor::from_slice(&device, &[1.0_f32; 64], [64])?;
@@ -119,19 +125,19 @@ impl<D: Device<T>, T: Float> Tensor<D, T> {
     ///
     /// # Errors
     /// When the device fails.
-    pub fn dropout(&self, mask: &DropoutMask<D>) -> Result<Self> {
+    pub fn dropout(&self, mask: &DropoutMask) -> Result<Self> {
         crate::ops::numel32("dropout", self.shape())?;
         let device = self.device().clone();
         let numel = self.numel();
         let DropoutMask { geometry, step } = mask.clone();
         let mut y = device.alloc(numel)?;
-        let output = Output { view: D::view_mut(&mut y), accumulate: false };
+        let output = Output { view: Device::view_mut(&mut y), accumulate: false };
         device.dropout(&geometry, step.read().view(), self.read().view(), output)?;
         let output = Self::from_buffer(&device, y, self.shape().clone());
         let step = step.save("dropout", "step");
         Ok(output.with_grad_fn([Some(self)], move |[x], gradient, gradients| {
             let Some(output) = gradients.output(x, numel)? else { return Ok(()) };
-            device.dropout(&geometry, step.read()?.view(), D::view(&gradient), output)
+            device.dropout(&geometry, step.read()?.view(), Device::view(&gradient), output)
         }))
     }
 }

@@ -1,16 +1,15 @@
 //! Other shapes over the same memory; no kernel runs.
 
-use crate::device::Device;
 use crate::dtype::Float;
 use crate::{Error, Result, Shape, Tensor};
 
-impl<D: Device<T>, T: Float> Tensor<D, T> {
+impl<T: Float> Tensor<T> {
     /// The same elements under another shape.
     ///
     /// ```
     /// # fn main() -> signet::Result<()> {
-    /// use signet::{Cpu, Tensor};
-    /// let device = Cpu::new(None)?;
+    /// use signet::{Device, Tensor};
+    /// let device = Device::cpu()?;
     /// let x = Tensor::from_slice(&device, &[1.0_f32, 2.0, 3.0, 4.0], [2, 2])?;
     /// assert_eq!(x.reshape([4, 1])?.dims(), [4, 1]);
     /// # Ok(()) }
@@ -38,9 +37,9 @@ impl<D: Device<T>, T: Float> Tensor<D, T> {
     ///
     /// ```
     /// # fn main() -> signet::Result<()> {
-    /// use signet::{Cpu, Tensor};
-    /// let device = Cpu::new(None)?;
-    /// let images = Tensor::<Cpu, f32>::zeros(&device, [8, 3, 28, 28])?;
+    /// use signet::{Device, Tensor};
+    /// let device = Device::cpu()?;
+    /// let images = Tensor::<f32>::zeros(&device, [8, 3, 28, 28])?;
     /// assert_eq!(images.flatten(1)?.dims(), [8, 3 * 28 * 28]);
     /// # Ok(()) }
     /// ```

@@ -3,8 +3,8 @@
 mod cpu;
 mod cuda;
 
-use crate::device::{Cost, Device, Memory};
-use crate::dtype::Float;
+use crate::device::{Cost, Device, Memory, kernels};
+use crate::dtype::{Float, Plain};
 use crate::ops::index32;
 use crate::{Error, Result, Shape, Tensor};
 
@@ -20,6 +20,8 @@ pub struct GatherGeometry {
     pub batch_size: u32,
 }
 
+impl Plain for GatherGeometry {}
+
 impl GatherGeometry {
     /// Reads each byte of the rows, divides it by 255 and writes it.
     pub fn cost<T>(&self) -> Cost {
@@ -28,36 +30,37 @@ impl GatherGeometry {
     }
 }
 
-/// What a gather asks of a device.
-pub trait GatherKernels<T: Float>: Memory {
-    /// `images[i, j] = pixels[order[k], j] / 255` and `targets[i] = labels[order[k]]`, with
-    /// `k = batch[0] * batch_size + i`, or `k = i` without a `batch`. Every `k` must be in the
-    /// order, and every index a row.
-    #[allow(clippy::too_many_arguments)]
-    fn gather(
-        &self,
-        geometry: &GatherGeometry,
-        pixels: Self::View<'_, u8>,
-        labels: Self::View<'_, i32>,
-        order: Self::View<'_, u32>,
-        batch: Option<Self::View<'_, u64>>,
-        images: Self::ViewMut<'_, T>,
-        targets: Self::ViewMut<'_, i32>,
-    ) -> Result<()>;
+kernels! {
+    /// What a gather asks of a device.
+    pub trait GatherKernels<T: Float>: Memory {
+        /// `images[i, j] = pixels[order[k], j] / 255` and `targets[i] = labels[order[k]]`, with
+        /// `k = batch[0] * batch_size + i`, or `k = i` without a `batch`. Every `k` must be in the
+        /// order, and every index a row.
+        fn gather(
+            &self,
+            geometry: &GatherGeometry,
+            pixels: Self::View<'_, u8>,
+            labels: Self::View<'_, i32>,
+            order: Self::View<'_, u32>,
+            batch: Option<Self::View<'_, u64>>,
+            images: Self::ViewMut<'_, T>,
+            targets: Self::ViewMut<'_, i32>,
+        ) -> Result<()>;
+    }
 }
 
 /// Images `[B, ..]` scaled to 0..1, and their labels `[B]`.
-pub type Batch<D, T> = (Tensor<D, T>, Tensor<D, i32>);
+pub type Batch<T> = (Tensor<T>, Tensor<i32>);
 
 /// The rows `order [B]` of `pixels [N, ..]`, scaled to 0..1, and their labels. The caller sees to it
 /// that every index is less than `N`.
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
-/// use signet::{Cpu, Tensor};
+/// use signet::{Device, Tensor};
 /// use signet::ops::gather::gather;
 ///
-/// let device = Cpu::new(None)?;
+/// let device = Device::cpu()?;
 /// let pixels = Tensor::from_slice(&device, &[0_u8, 255, 51, 0], [2, 2])?;
 /// let labels = Tensor::from_slice(&device, &[7, 8], [2])?;
 /// let order = Tensor::from_slice(&device, &[1], [1])?;
@@ -68,11 +71,11 @@ pub type Batch<D, T> = (Tensor<D, T>, Tensor<D, i32>);
 ///
 /// # Errors
 /// [`Error::Shape`] when labels do not fit pixels.
-pub fn gather<D: Device<T>, T: Float>(
-    pixels: &Tensor<D, u8>,
-    labels: &Tensor<D, i32>,
-    order: &Tensor<D, u32>,
-) -> Result<Batch<D, T>> {
+pub fn gather<T: Float>(
+    pixels: &Tensor<u8>,
+    labels: &Tensor<i32>,
+    order: &Tensor<u32>,
+) -> Result<Batch<T>> {
     rows(pixels, labels, order, None, [order.numel(); 2])
 }
 
@@ -83,10 +86,10 @@ pub fn gather<D: Device<T>, T: Float>(
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
-/// use signet::{Cpu, Tensor};
+/// use signet::{Device, Tensor};
 /// use signet::ops::gather::gather_batch;
 ///
-/// let device = Cpu::new(None)?;
+/// let device = Device::cpu()?;
 /// let pixels = Tensor::from_slice(&device, &[0_u8, 255, 51, 0], [4, 1])?;
 /// let labels = Tensor::from_slice(&device, &[6, 7, 8, 9], [4])?;
 /// let order = Tensor::from_slice(&device, &[3, 2, 1, 0], [4])?;
@@ -99,23 +102,23 @@ pub fn gather<D: Device<T>, T: Float>(
 ///
 /// # Errors
 /// [`Error::Shape`] when labels do not fit pixels or a batch is longer than the order.
-pub fn gather_batch<D: Device<T>, T: Float>(
-    pixels: &Tensor<D, u8>,
-    labels: &Tensor<D, i32>,
-    order: &Tensor<D, u32>,
-    batch: &Tensor<D, u64>,
+pub fn gather_batch<T: Float>(
+    pixels: &Tensor<u8>,
+    labels: &Tensor<i32>,
+    order: &Tensor<u32>,
+    batch: &Tensor<u64>,
     [rows, batch_size]: [usize; 2],
-) -> Result<Batch<D, T>> {
+) -> Result<Batch<T>> {
     self::rows(pixels, labels, order, Some(batch), [rows, batch_size])
 }
 
-fn rows<D: Device<T>, T: Float>(
-    pixels: &Tensor<D, u8>,
-    labels: &Tensor<D, i32>,
-    order: &Tensor<D, u32>,
-    batch: Option<&Tensor<D, u64>>,
+fn rows<T: Float>(
+    pixels: &Tensor<u8>,
+    labels: &Tensor<i32>,
+    order: &Tensor<u32>,
+    batch: Option<&Tensor<u64>>,
     [rows, batch_size]: [usize; 2],
-) -> Result<Batch<D, T>> {
+) -> Result<Batch<T>> {
     const OP: &str = "gather";
     let (&[all, ref row @ ..], 1) = (pixels.dims(), order.shape().rank()) else {
         let message = format!(
@@ -149,8 +152,8 @@ fn rows<D: Device<T>, T: Float>(
         labels.read().view(),
         order.read().view(),
         batch.as_ref().map(|batch| batch.view()),
-        D::view_mut(&mut images),
-        D::view_mut(&mut targets),
+        Device::view_mut(&mut images),
+        Device::view_mut(&mut targets),
     )?;
     let shape = Shape::from([&[rows], row].concat());
     let images = Tensor::from_buffer(device, images, shape);

@@ -2,11 +2,11 @@
 
 pub(crate) mod cuda;
 
-use crate::device::{Cost, Device, Memory, Output};
-use crate::dtype::Float;
+use crate::device::{Cost, Device, Memory, Output, each_field_on};
+use crate::dtype::{Float, Plain};
 use crate::ops::index32;
-use crate::ops::matmul::MatmulGeometry;
-use crate::ops::sum::ChannelGeometry;
+use crate::ops::matmul::{MatmulGeometry, MatmulKernels};
+use crate::ops::sum::{ChannelGeometry, SumKernels};
 use crate::{Error, Result, Shape, Tensor};
 
 /// Sizes of one fully connected layer.
@@ -21,6 +21,8 @@ pub struct LinearGeometry {
     pub out_features: u32,
 }
 
+impl Plain for LinearGeometry {}
+
 impl LinearGeometry {
     /// The geometry of input `[N, in_features]`, weight `[out_features, in_features]` and bias
     /// `[out_features]`.
@@ -28,11 +30,11 @@ impl LinearGeometry {
     /// # Errors
     /// [`Error::Shape`] in the name of `op` for other shapes, and for more elements than kernels
     /// index.
-    pub fn new<D: Memory, T: Float>(
+    pub fn new<T: Float>(
         op: &'static str,
-        input: &Tensor<D, T>,
-        weight: &Tensor<D, T>,
-        bias: Option<&Tensor<D, T>>,
+        input: &Tensor<T>,
+        weight: &Tensor<T>,
+        bias: Option<&Tensor<T>>,
     ) -> Result<Self> {
         let [rows, in_features] = input.shape().expect(op, "[N, in_features]")?;
         let [out_features, columns] =
@@ -87,18 +89,20 @@ impl LinearGeometry {
 }
 
 /// The gradients of a fully connected layer; `None` is not computed.
-pub struct LinearGradients<'a, D: Memory, T: Float> {
+pub struct LinearGradients<'a, M: Memory, T: Float> {
     /// `[N, in_features]`.
-    pub input: Option<Output<'a, D, T>>,
+    pub input: Option<Output<'a, M, T>>,
     /// `[out_features, in_features]`.
-    pub weight: Option<Output<'a, D, T>>,
+    pub weight: Option<Output<'a, M, T>>,
     /// `[out_features]`.
-    pub bias: Option<Output<'a, D, T>>,
+    pub bias: Option<Output<'a, M, T>>,
 }
 
-impl<'a, D: Memory, T: Float> LinearGradients<'a, D, T> {
+each_field_on!(LinearGradients<'a, T: Float> { input, weight, bias });
+
+impl<'a, M: Memory, T: Float> LinearGradients<'a, M, T> {
     /// The gradient of the input (0), the weight (1) or the bias (2), and no other.
-    fn only(i: usize, output: Output<'a, D, T>) -> Self {
+    fn only(i: usize, output: Output<'a, M, T>) -> Self {
         let mut one = [None, None, None];
         one[i] = Some(output);
         let [input, weight, bias] = one;
@@ -111,10 +115,10 @@ impl<'a, D: Memory, T: Float> LinearGradients<'a, D, T> {
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
-/// use signet::{Cpu, Tensor};
+/// use signet::{Device, Tensor};
 /// use signet::ops::linear::linear;
 ///
-/// let device = Cpu::new(None)?;
+/// let device = Device::cpu()?;
 /// let x = Tensor::from_slice(&device, &[1.0_f32, 2.0], [1, 2])?;
 /// // Three outputs of two inputs.
 /// let weight = Tensor::from_slice(&device, &[1.0, 0.0, 0.0, 1.0, 1.0, 1.0], [3, 2])?;
@@ -125,11 +129,11 @@ impl<'a, D: Memory, T: Float> LinearGradients<'a, D, T> {
 ///
 /// # Errors
 /// [`Error::Shape`] for other shapes.
-pub fn linear<D: Device<T>, T: Float>(
-    input: &Tensor<D, T>,
-    weight: &Tensor<D, T>,
-    bias: Option<&Tensor<D, T>>,
-) -> Result<Tensor<D, T>> {
+pub fn linear<T: Float>(
+    input: &Tensor<T>,
+    weight: &Tensor<T>,
+    bias: Option<&Tensor<T>>,
+) -> Result<Tensor<T>> {
     let geometry = LinearGeometry::new("linear", input, weight, bias)?;
     let shape = Shape::from([geometry.rows as usize, geometry.out_features as usize]);
     let device = input.device().clone();
@@ -137,7 +141,7 @@ pub fn linear<D: Device<T>, T: Float>(
     {
         let bias = bias.map(Tensor::read);
         let bias = bias.as_ref().map(|bias| bias.view());
-        let output = Output { view: D::view_mut(&mut y), accumulate: false };
+        let output = Output { view: Device::view_mut(&mut y), accumulate: false };
         let (input, weight) = (input.read(), weight.read());
         device.matmul(&geometry.forward(), input.view(), weight.view(), bias, output)?;
     }
@@ -146,7 +150,7 @@ pub fn linear<D: Device<T>, T: Float>(
     let inputs = [Some(input), Some(weight), bias];
     Ok(output.with_grad_fn(inputs, move |nodes, gradient, gradients| {
         let lengths = [x.numel(), w.numel(), geometry.out_features as usize];
-        let gradient = D::view(&gradient);
+        let gradient = Device::view(&gradient);
         // One after the other: input and weight may be the same tensor.
         for (i, (node, len)) in nodes.into_iter().zip(lengths).enumerate() {
             let Some(output) = gradients.output(node, len)? else { continue };
@@ -160,7 +164,7 @@ pub fn linear<D: Device<T>, T: Float>(
 }
 
 /// The gradients of a fully connected layer from that of its output, `[N, out_features]`.
-pub(crate) fn backward<D: Device<T>, T: Float>(
+pub(crate) fn backward<D: MatmulKernels<T> + SumKernels<T>, T: Float>(
     device: &D,
     geometry: &LinearGeometry,
     input: D::View<'_, T>,

@@ -3,8 +3,8 @@
 mod cpu;
 mod cuda;
 
-use crate::device::{Device, Memory};
-use crate::dtype::Float;
+use crate::device::{Device, Memory, kernels};
+use crate::dtype::{Float, Plain};
 use crate::ops::cross_entropy::{CrossEntropyGeometry, CrossEntropyOptions};
 use crate::ops::linear::{LinearGeometry, LinearGradients};
 use crate::{Result, Shape, Tensor};
@@ -20,6 +20,8 @@ pub struct LinearCrossEntropyGeometry {
     padding: u32,
 }
 
+impl Plain for LinearCrossEntropyGeometry {}
+
 impl LinearCrossEntropyGeometry {
     /// The loss behind a layer with so many inputs.
     pub fn new(loss: CrossEntropyGeometry, in_features: u32) -> Self {
@@ -33,34 +35,35 @@ impl LinearCrossEntropyGeometry {
     }
 }
 
-/// What a last layer with its loss asks of a device.
-pub trait LinearCrossEntropyKernels<T: Float>: Memory {
-    /// The reduced loss of `logits = input weight^T + bias`, its gradient by the logits, and how
-    /// many rows that count have their largest logit at the target: see
-    /// [`cross_entropy_forward`](crate::ops::cross_entropy::CrossEntropyKernels).
-    #[allow(clippy::too_many_arguments)]
-    fn linear_cross_entropy_forward(
-        &self,
-        geometry: &LinearCrossEntropyGeometry,
-        input: Self::View<'_, T>,
-        weight: Self::View<'_, T>,
-        bias: Option<Self::View<'_, T>>,
-        target: Self::View<'_, i32>,
-        loss: Self::ViewMut<'_, T>,
-        grad_logits: Self::ViewMut<'_, T>,
-        correct: Self::ViewMut<'_, i32>,
-    ) -> Result<()>;
+kernels! {
+    /// What a last layer with its loss asks of a device.
+    pub trait LinearCrossEntropyKernels<T: Float>: Memory {
+        /// The reduced loss of `logits = input weight^T + bias`, its gradient by the logits, and how
+        /// many rows that count have their largest logit at the target: see
+        /// [`cross_entropy_forward`](crate::ops::cross_entropy::CrossEntropyKernels).
+        fn linear_cross_entropy_forward(
+            &self,
+            geometry: &LinearCrossEntropyGeometry,
+            input: Self::View<'_, T>,
+            weight: Self::View<'_, T>,
+            bias: Option<Self::View<'_, T>>,
+            target: Self::View<'_, i32>,
+            loss: Self::ViewMut<'_, T>,
+            grad_logits: Self::ViewMut<'_, T>,
+            correct: Self::ViewMut<'_, i32>,
+        ) -> Result<()>;
 
-    /// The gradients of the layer, whose output's is `gradient[0] * grad_logits`.
-    fn linear_cross_entropy_backward(
-        &self,
-        geometry: &LinearCrossEntropyGeometry,
-        input: Self::View<'_, T>,
-        weight: Self::View<'_, T>,
-        grad_logits: Self::View<'_, T>,
-        gradient: Self::View<'_, T>,
-        gradients: LinearGradients<'_, Self, T>,
-    ) -> Result<()>;
+        /// The gradients of the layer, whose output's is `gradient[0] * grad_logits`.
+        fn linear_cross_entropy_backward(
+            &self,
+            geometry: &LinearCrossEntropyGeometry,
+            input: Self::View<'_, T>,
+            weight: Self::View<'_, T>,
+            grad_logits: Self::View<'_, T>,
+            gradient: Self::View<'_, T>,
+            gradients: LinearGradients<'_, Self, T>,
+        ) -> Result<()>;
+    }
 }
 
 /// The cross-entropy of `linear(input, weight, bias)` against `target [N]`, a scalar, and the
@@ -68,10 +71,10 @@ pub trait LinearCrossEntropyKernels<T: Float>: Memory {
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
-/// use signet::{Cpu, Tensor};
+/// use signet::{Device, Tensor};
 /// use signet::ops::linear_cross_entropy::linear_cross_entropy;
 ///
-/// let device = Cpu::new(None)?;
+/// let device = Device::cpu()?;
 /// let x = Tensor::from_slice(&device, &[1.0_f32, 2.0], [1, 2])?;
 /// let weight = Tensor::from_slice(&device, &[1.0, 0.0, 0.0, 1.0], [2, 2])?;
 /// let target = Tensor::from_slice(&device, &[1], [1])?;
@@ -85,13 +88,13 @@ pub trait LinearCrossEntropyKernels<T: Float>: Memory {
 /// # Errors
 /// As [`linear`](crate::ops::linear::linear) and
 /// [`cross_entropy`](crate::ops::cross_entropy::cross_entropy).
-pub fn linear_cross_entropy<D: Device<T>, T: Float>(
-    input: &Tensor<D, T>,
-    weight: &Tensor<D, T>,
-    bias: Option<&Tensor<D, T>>,
-    target: &Tensor<D, i32>,
+pub fn linear_cross_entropy<T: Float>(
+    input: &Tensor<T>,
+    weight: &Tensor<T>,
+    bias: Option<&Tensor<T>>,
+    target: &Tensor<i32>,
     options: &CrossEntropyOptions,
-) -> Result<(Tensor<D, T>, Tensor<D, i32>)> {
+) -> Result<(Tensor<T>, Tensor<i32>)> {
     const OP: &str = "linear_cross_entropy";
     let LinearGeometry { rows, in_features, out_features } =
         LinearGeometry::new(OP, input, weight, bias)?;
@@ -110,9 +113,9 @@ pub fn linear_cross_entropy<D: Device<T>, T: Float>(
             weight.read().view(),
             bias.as_ref().map(|bias| bias.view()),
             target.read().view(),
-            D::view_mut(&mut loss),
-            D::view_mut(&mut saved),
-            D::view_mut(&mut correct),
+            Device::view_mut(&mut loss),
+            Device::view_mut(&mut saved),
+            Device::view_mut(&mut correct),
         )?;
     }
     let correct = Tensor::from_buffer(&device, correct, Shape::from([1]));
@@ -127,8 +130,8 @@ pub fn linear_cross_entropy<D: Device<T>, T: Float>(
             &geometry,
             x.read_if(weight.is_some())?.view(),
             w.read_if(input.is_some())?.view(),
-            D::view(&saved),
-            D::view(&gradient),
+            Device::view(&saved),
+            Device::view(&gradient),
             LinearGradients { input, weight, bias },
         )
     });

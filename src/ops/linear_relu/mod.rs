@@ -5,39 +5,40 @@
 mod cpu;
 mod cuda;
 
-use crate::device::{Device, Memory};
+use crate::device::{Device, Memory, kernels};
 use crate::dtype::Float;
 use crate::ops::dropout::{DropoutMask, DropoutView};
 use crate::ops::linear::{LinearGeometry, LinearGradients};
 use crate::{Result, Shape, Tensor};
 
-/// What a hidden layer asks of a device.
-pub trait LinearReluKernels<T: Float>: Memory {
-    /// `output = relu(dropout(input weight^T + bias))`, the elements to drop counted over
-    /// `[N, out_features]`.
-    fn linear_relu_forward(
-        &self,
-        geometry: &LinearGeometry,
-        input: Self::View<'_, T>,
-        weight: Self::View<'_, T>,
-        bias: Option<Self::View<'_, T>>,
-        drop: Option<DropoutView<'_, Self>>,
-        output: Self::ViewMut<'_, T>,
-    ) -> Result<()>;
+kernels! {
+    /// What a hidden layer asks of a device.
+    pub trait LinearReluKernels<T: Float>: Memory {
+        /// `output = relu(dropout(input weight^T + bias))`, the elements to drop counted over
+        /// `[N, out_features]`.
+        fn linear_relu_forward(
+            &self,
+            geometry: &LinearGeometry,
+            input: Self::View<'_, T>,
+            weight: Self::View<'_, T>,
+            bias: Option<Self::View<'_, T>>,
+            drop: Option<DropoutView<'_, Self>>,
+            output: Self::ViewMut<'_, T>,
+        ) -> Result<()>;
 
-    /// The gradients. Where the output is positive (or NaN) the layer passed its value on, times
-    /// `scale` (dropout's, else 1); elsewhere nothing.
-    #[allow(clippy::too_many_arguments)]
-    fn linear_relu_backward(
-        &self,
-        geometry: &LinearGeometry,
-        scale: T,
-        input: Self::View<'_, T>,
-        weight: Self::View<'_, T>,
-        output: Self::View<'_, T>,
-        grad_output: Self::View<'_, T>,
-        gradients: LinearGradients<'_, Self, T>,
-    ) -> Result<()>;
+        /// The gradients. Where the output is positive (or NaN) the layer passed its value on, times
+        /// `scale` (dropout's, else 1); elsewhere nothing.
+        fn linear_relu_backward(
+            &self,
+            geometry: &LinearGeometry,
+            scale: T,
+            input: Self::View<'_, T>,
+            weight: Self::View<'_, T>,
+            output: Self::View<'_, T>,
+            grad_output: Self::View<'_, T>,
+            gradients: LinearGradients<'_, Self, T>,
+        ) -> Result<()>;
+    }
 }
 
 /// `relu(dropout(linear(input, weight, bias)))`: input `[N, in_features]`, weight `[out_features,
@@ -46,10 +47,10 @@ pub trait LinearReluKernels<T: Float>: Memory {
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
-/// use signet::{Cpu, Tensor};
+/// use signet::{Device, Tensor};
 /// use signet::ops::linear_relu::linear_relu;
 ///
-/// let device = Cpu::new(None)?;
+/// let device = Device::cpu()?;
 /// let x = Tensor::from_slice(&device, &[1.0_f32, 2.0], [1, 2])?;
 /// let weight = Tensor::from_slice(&device, &[1.0, 0.0, 0.0, -1.0], [2, 2])?;
 /// assert_eq!(linear_relu(&x, &weight, None, None)?.to_vec()?, [1.0, 0.0]);
@@ -58,12 +59,12 @@ pub trait LinearReluKernels<T: Float>: Memory {
 ///
 /// # Errors
 /// [`Error::Shape`](crate::Error::Shape) for other shapes.
-pub fn linear_relu<D: Device<T>, T: Float>(
-    input: &Tensor<D, T>,
-    weight: &Tensor<D, T>,
-    bias: Option<&Tensor<D, T>>,
-    mask: Option<&DropoutMask<D>>,
-) -> Result<Tensor<D, T>> {
+pub fn linear_relu<T: Float>(
+    input: &Tensor<T>,
+    weight: &Tensor<T>,
+    bias: Option<&Tensor<T>>,
+    mask: Option<&DropoutMask>,
+) -> Result<Tensor<T>> {
     const OP: &str = "linear_relu";
     let geometry = LinearGeometry::new(OP, input, weight, bias)?;
     let shape = Shape::from([geometry.rows as usize, geometry.out_features as usize]);
@@ -80,7 +81,7 @@ pub fn linear_relu<D: Device<T>, T: Float>(
             weight.read().view(),
             bias.as_ref().map(|bias| bias.view()),
             drop,
-            D::view_mut(&mut y),
+            Device::view_mut(&mut y),
         )?;
     }
     let output = Tensor::from_buffer(&device, y, shape);
@@ -98,7 +99,7 @@ pub fn linear_relu<D: Device<T>, T: Float>(
             x.read_if(weight.is_some())?.view(),
             w.read_if(input.is_some())?.view(),
             y.read()?.view(),
-            D::view(&gradient),
+            Device::view(&gradient),
             LinearGradients { input, weight, bias },
         )
     }))

@@ -3,8 +3,8 @@
 mod cpu;
 pub(crate) mod cuda;
 
-use crate::device::{Cost, Device, Memory, Output};
-use crate::dtype::Float;
+use crate::device::{Cost, Device, Memory, Output, kernels};
+use crate::dtype::{Float, Plain};
 use crate::ops::index32;
 use crate::{Error, Result, Shape, Tensor};
 
@@ -24,6 +24,8 @@ pub struct MatmulGeometry {
     /// 1 when `b` lies transposed, else 0.
     pub transpose_b: u32,
 }
+
+impl Plain for MatmulGeometry {}
 
 impl MatmulGeometry {
     /// The product of `[m, k]` and `[k, n]`.
@@ -55,26 +57,28 @@ impl MatmulGeometry {
     }
 }
 
-/// What matrix products ask of a device.
-pub trait MatmulKernels<T: Float>: Memory {
-    /// `c = op(a) op(b) + bias`, the bias `[n]` repeated over rows.
-    fn matmul(
-        &self,
-        geometry: &MatmulGeometry,
-        a: Self::View<'_, T>,
-        b: Self::View<'_, T>,
-        bias: Option<Self::View<'_, T>>,
-        c: Output<'_, Self, T>,
-    ) -> Result<()>;
+kernels! {
+    /// What matrix products ask of a device.
+    pub trait MatmulKernels<T: Float>: Memory {
+        /// `c = op(a) op(b) + bias`, the bias `[n]` repeated over rows.
+        fn matmul(
+            &self,
+            geometry: &MatmulGeometry,
+            a: Self::View<'_, T>,
+            b: Self::View<'_, T>,
+            bias: Option<Self::View<'_, T>>,
+            c: Output<'_, Self, T>,
+        ) -> Result<()>;
+    }
 }
 
-impl<D: Device<T>, T: Float> Tensor<D, T> {
+impl<T: Float> Tensor<T> {
     /// The matrix product of `[m, k]` and `[k, n]`.
     ///
     /// ```
     /// # fn main() -> signet::Result<()> {
-    /// use signet::{Cpu, Tensor};
-    /// let device = Cpu::new(None)?;
+    /// use signet::{Device, Tensor};
+    /// let device = Device::cpu()?;
     /// let x = Tensor::from_slice(&device, &[1.0_f32, 2.0, 3.0, 4.0], [2, 2])?;
     /// let y = Tensor::from_slice(&device, &[1.0, 10.0], [2, 1])?;
     /// assert_eq!(x.matmul(&y)?.to_vec()?, [21.0, 43.0]);
@@ -94,14 +98,14 @@ impl<D: Device<T>, T: Float> Tensor<D, T> {
         }
         let device = self.device().clone();
         let mut c = device.alloc(m * n)?;
-        let output = Output { view: D::view_mut(&mut c), accumulate: false };
+        let output = Output { view: Device::view_mut(&mut c), accumulate: false };
         let geometry = MatmulGeometry::new(OP, m, n, k)?;
         device.matmul(&geometry, self.read().view(), other.read().view(), None, output)?;
         let output = Self::from_buffer(&device, c, Shape::from([m, n]));
         let (a, b) = (self.save(OP, "left matrix"), other.save(OP, "right matrix"));
         let inputs = [Some(self), Some(other)];
         Ok(output.with_grad_fn(inputs, move |[a_node, b_node], gradient, gradients| {
-            let gradient = D::view(&gradient);
+            let gradient = Device::view(&gradient);
             if let Some(output) = gradients.output(a_node, m * k)? {
                 let geometry = MatmulGeometry::new(OP, m, k, n)?.transpose_b();
                 device.matmul(&geometry, gradient, b.read()?.view(), None, output)?;

@@ -6,8 +6,8 @@ mod options;
 
 pub use options::MaxPool2d;
 
-use crate::device::{Cost, Device, Memory, Output};
-use crate::dtype::Float;
+use crate::device::{Cost, Device, Memory, Output, kernels};
+use crate::dtype::{Float, Plain};
 use crate::ops::{index32, numel32};
 use crate::{Error, Result, Shape, Tensor};
 
@@ -32,6 +32,8 @@ pub struct MaxPool2dGeometry {
     /// Rows and columns of minus infinity around the input.
     pub padding: [u32; 2],
 }
+
+impl Plain for MaxPool2dGeometry {}
 
 impl MaxPool2dGeometry {
     /// The geometry of `pool` on input `[N, C, H, W]`, and the output's shape.
@@ -119,27 +121,29 @@ impl MaxPool2dGeometry {
     }
 }
 
-/// What max pooling asks of a device.
-pub trait MaxPool2dKernels<T: Float>: Memory {
-    /// The maximum of each window, and its index `row * width + column` in the input plane. The
-    /// first maximum in row-major order wins; a NaN wins over everything, the last one of several
-    /// (as in PyTorch).
-    fn max_pool2d_forward(
-        &self,
-        geometry: &MaxPool2dGeometry,
-        input: Self::View<'_, T>,
-        output: Self::ViewMut<'_, T>,
-        argmax: Self::ViewMut<'_, i32>,
-    ) -> Result<()>;
+kernels! {
+    /// What max pooling asks of a device.
+    pub trait MaxPool2dKernels<T: Float>: Memory {
+        /// The maximum of each window, and its index `row * width + column` in the input plane. The
+        /// first maximum in row-major order wins; a NaN wins over everything, the last one of several
+        /// (as in PyTorch).
+        fn max_pool2d_forward(
+            &self,
+            geometry: &MaxPool2dGeometry,
+            input: Self::View<'_, T>,
+            output: Self::ViewMut<'_, T>,
+            argmax: Self::ViewMut<'_, i32>,
+        ) -> Result<()>;
 
-    /// Sends each window's gradient to its maximum.
-    fn max_pool2d_backward(
-        &self,
-        geometry: &MaxPool2dGeometry,
-        argmax: Self::View<'_, i32>,
-        grad_output: Self::View<'_, T>,
-        grad_input: Output<'_, Self, T>,
-    ) -> Result<()>;
+        /// Sends each window's gradient to its maximum.
+        fn max_pool2d_backward(
+            &self,
+            geometry: &MaxPool2dGeometry,
+            argmax: Self::View<'_, i32>,
+            grad_output: Self::View<'_, T>,
+            grad_input: Output<'_, Self, T>,
+        ) -> Result<()>;
+    }
 }
 
 /// The maximum of each window, as `torch.nn.functional.max_pool2d`: `[N, C, H, W]` to
@@ -147,11 +151,11 @@ pub trait MaxPool2dKernels<T: Float>: Memory {
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
-/// use signet::{Cpu, Tensor};
+/// use signet::{Device, Tensor};
 /// use signet::nn::MaxPool2d;
 /// use signet::ops::max_pool2d::max_pool2d;
 ///
-/// let device = Cpu::new(None)?;
+/// let device = Device::cpu()?;
 /// let image = Tensor::from_slice(&device, &[1.0_f32, 4.0, 3.0, 2.0], [1, 1, 2, 2])?;
 /// let (largest, place) = max_pool2d(&image, &MaxPool2d::new(2))?;
 /// assert_eq!((largest.item()?, place.item()?), (4.0, 1));
@@ -160,10 +164,10 @@ pub trait MaxPool2dKernels<T: Float>: Memory {
 ///
 /// # Errors
 /// As [`MaxPool2dGeometry::new`].
-pub fn max_pool2d<D: Device<T>, T: Float>(
-    input: &Tensor<D, T>,
+pub fn max_pool2d<T: Float>(
+    input: &Tensor<T>,
     pool: &MaxPool2d,
-) -> Result<(Tensor<D, T>, Tensor<D, i32>)> {
+) -> Result<(Tensor<T>, Tensor<i32>)> {
     let (geometry, shape) = MaxPool2dGeometry::new(pool, input.shape())?;
     let device = input.device().clone();
     let mut y = device.alloc(shape.numel())?;
@@ -171,8 +175,8 @@ pub fn max_pool2d<D: Device<T>, T: Float>(
     device.max_pool2d_forward(
         &geometry,
         input.read().view(),
-        D::view_mut(&mut y),
-        D::view_mut(&mut argmax),
+        Device::view_mut(&mut y),
+        Device::view_mut(&mut argmax),
     )?;
     let output = Tensor::from_buffer(&device, y, shape.clone());
     let argmax = Tensor::from_buffer(&device, argmax, shape);
@@ -180,7 +184,12 @@ pub fn max_pool2d<D: Device<T>, T: Float>(
     let argmax = argmax.save("max_pool2d", "places of the maxima");
     let output = output.with_grad_fn([Some(input)], move |[x], gradient, gradients| {
         let Some(output) = gradients.output(x, numel)? else { return Ok(()) };
-        device.max_pool2d_backward(&geometry, argmax.read()?.view(), D::view(&gradient), output)
+        device.max_pool2d_backward(
+            &geometry,
+            argmax.read()?.view(),
+            Device::view(&gradient),
+            output,
+        )
     });
     Ok((output, indices))
 }

@@ -4,11 +4,11 @@ use crate::ops::Size2;
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
-/// use signet::{Cpu, Tensor, layers};
+/// use signet::{Device, Tensor, layers};
 /// use signet::nn::{MaxPool2d, Module, Sequential};
 ///
-/// let device = Cpu::new(None)?;
-/// let model = Sequential::<Cpu, f32>::new(&device, 0, layers![MaxPool2d::new(2).stride(2)])?;
+/// let device = Device::cpu()?;
+/// let model = Sequential::<f32>::new(&device, 0, layers![MaxPool2d::new(2).stride(2)])?;
 /// let x = Tensor::zeros(&device, [8, 25, 28, 28])?;
 /// assert_eq!(model.forward(&x)?.dims(), [8, 25, 14, 14]);
 /// # Ok(()) }

@@ -5,7 +5,7 @@
 mod cpu;
 mod cuda;
 
-use crate::device::{Cost, Device, Memory};
+use crate::device::{Cost, Device, Memory, kernels};
 use crate::dtype::Float;
 use crate::ops::SomeImages;
 use crate::rng::{both_sides, share, stream};
@@ -53,18 +53,20 @@ impl<T: Float> RandomFilter<T> {
     }
 }
 
-/// What random filters ask of a device.
-pub trait RandomFilterKernels<T: Float>: Memory {
-    /// A filtered image becomes `kept` of itself and the rest of its convolution with the weights,
-    /// each channel by itself, edges repeated, brought to the image's own mean and standard
-    /// deviation (over all channels); a flat convolution is the mean alone.
-    fn random_filter(
-        &self,
-        geometry: &SomeImages,
-        step: Self::View<'_, u64>,
-        input: Self::View<'_, T>,
-        output: Self::ViewMut<'_, T>,
-    ) -> Result<()>;
+kernels! {
+    /// What random filters ask of a device.
+    pub trait RandomFilterKernels<T: Float>: Memory {
+        /// A filtered image becomes `kept` of itself and the rest of its convolution with the weights,
+        /// each channel by itself, edges repeated, brought to the image's own mean and standard
+        /// deviation (over all channels); a flat convolution is the mean alone.
+        fn random_filter(
+            &self,
+            geometry: &SomeImages,
+            step: Self::View<'_, u64>,
+            input: Self::View<'_, T>,
+            output: Self::ViewMut<'_, T>,
+        ) -> Result<()>;
+    }
 }
 
 /// `images [N, C, H, W]`, about the share `p` of them through a random filter; which and through
@@ -73,10 +75,10 @@ pub trait RandomFilterKernels<T: Float>: Memory {
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
-/// use signet::{Cpu, Tensor};
+/// use signet::{Device, Tensor};
 /// use signet::ops::random_filter::random_filter;
 ///
-/// let device = Cpu::new(None)?;
+/// let device = Device::cpu()?;
 /// // Grey squares, brighter to the right; the seed is 1, and this is training step 0.
 /// let ramp: Vec<f32> = (0..2 * 28 * 28).map(|i| (i % 28) as f32 / 28.0).collect();
 /// let images = Tensor::from_slice(&device, &ramp, [2, 1, 28, 28])?;
@@ -89,17 +91,17 @@ pub trait RandomFilterKernels<T: Float>: Memory {
 ///
 /// # Errors
 /// [`Error::Shape`](crate::Error::Shape) for another rank.
-pub fn random_filter<D: Device<T>, T: Float>(
-    images: &Tensor<D, T>,
+pub fn random_filter<T: Float>(
+    images: &Tensor<T>,
     p: f64,
     seed: u64,
-    step: &Tensor<D, u64>,
-) -> Result<Tensor<D, T>> {
+    step: &Tensor<u64>,
+) -> Result<Tensor<T>> {
     let shape = images.shape();
     let geometry = SomeImages::new("random_filter", shape, p, seed, stream::FILTER)?;
     let device = images.device();
     let mut output = device.alloc(images.numel())?;
-    let view = D::view_mut(&mut output);
+    let view = Device::view_mut(&mut output);
     device.random_filter(&geometry, step.read().view(), images.read().view(), view)?;
     Ok(Tensor::from_buffer(device, output, shape.clone()))
 }

@@ -6,7 +6,7 @@
 mod cpu;
 mod cuda;
 
-use crate::device::{Cost, Device, Memory};
+use crate::device::{Cost, kernels};
 use crate::dtype::Float;
 use crate::ops::index32;
 use crate::{Error, Result, Tensor};
@@ -16,17 +16,19 @@ fn cost<T>() -> Cost {
     Cost::default().moving::<T>(3).moving::<u32>(1).moving::<u64>(4)
 }
 
-/// What recording asks of a device.
-pub trait RecordKernels<T: Float>: Memory {
-    /// With `clock = [step, batch]`: `records[batch] = [loss, correct]`, then both count on. A
-    /// batch that is beyond `records [batches, 2]` leaves it as it is.
-    fn record(
-        &self,
-        loss: Self::View<'_, T>,
-        correct: Self::View<'_, i32>,
-        records: Self::ViewMut<'_, T>,
-        clock: Self::ViewMut<'_, u64>,
-    ) -> Result<()>;
+kernels! {
+    /// What recording asks of a device.
+    pub trait RecordKernels<T: Float>: Memory {
+        /// With `clock = [step, batch]`: `records[batch] = [loss, correct]`, then both count on. A
+        /// batch that is beyond `records [batches, 2]` leaves it as it is.
+        fn record(
+            &self,
+            loss: Self::View<'_, T>,
+            correct: Self::View<'_, i32>,
+            records: Self::ViewMut<'_, T>,
+            clock: Self::ViewMut<'_, u64>,
+        ) -> Result<()>;
+    }
 }
 
 /// Ends a step: leaves its `loss` and how many it got right, `correct [1]`, in row `batch` of
@@ -36,9 +38,9 @@ pub trait RecordKernels<T: Float>: Memory {
 /// ```
 /// # fn main() -> signet::Result<()> {
 /// use signet::ops::record::record;
-/// use signet::{Cpu, Tensor};
+/// use signet::{Device, Tensor};
 ///
-/// let device = Cpu::new(None)?;
+/// let device = Device::cpu()?;
 /// let loss = Tensor::from_slice(&device, &[0.5_f32], [])?;
 /// let correct = Tensor::from_slice(&device, &[7], [1])?;
 /// let records = Tensor::zeros(&device, [4])?;
@@ -51,11 +53,11 @@ pub trait RecordKernels<T: Float>: Memory {
 ///
 /// # Errors
 /// [`Error::Shape`] when shapes do not fit; [`Error::Device`] when the device fails.
-pub fn record<D: Device<T>, T: Float>(
-    loss: &Tensor<D, T>,
-    correct: &Tensor<D, i32>,
-    records: &Tensor<D, T>,
-    clock: &Tensor<D, u64>,
+pub fn record<T: Float>(
+    loss: &Tensor<T>,
+    correct: &Tensor<i32>,
+    records: &Tensor<T>,
+    clock: &Tensor<u64>,
 ) -> Result<()> {
     const OP: &str = "record";
     let rows_of_two = records.numel().is_multiple_of(2);

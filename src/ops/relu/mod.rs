@@ -3,32 +3,34 @@
 mod cpu;
 mod cuda;
 
-use crate::device::{Device, Memory, Output};
+use crate::device::{Device, Memory, Output, kernels};
 use crate::dtype::Float;
 use crate::{Result, Tensor};
 
-/// What the rectifier asks of a device.
-pub trait ReluKernels<T: Float>: Memory {
-    /// `y = x > 0 ? x : 0`, and NaN for NaN.
-    fn relu_forward(&self, x: Self::View<'_, T>, y: Self::ViewMut<'_, T>) -> Result<()>;
+kernels! {
+    /// What the rectifier asks of a device.
+    pub trait ReluKernels<T: Float>: Memory {
+        /// `y = x > 0 ? x : 0`, and NaN for NaN.
+        fn relu_forward(&self, x: Self::View<'_, T>, y: Self::ViewMut<'_, T>) -> Result<()>;
 
-    /// `grad_x = y > 0 ? grad_y : 0` from the saved output; NaN lets the gradient through, as in
-    /// PyTorch.
-    fn relu_backward(
-        &self,
-        y: Self::View<'_, T>,
-        grad_y: Self::View<'_, T>,
-        grad_x: Output<'_, Self, T>,
-    ) -> Result<()>;
+        /// `grad_x = y > 0 ? grad_y : 0` from the saved output; NaN lets the gradient through, as in
+        /// PyTorch.
+        fn relu_backward(
+            &self,
+            y: Self::View<'_, T>,
+            grad_y: Self::View<'_, T>,
+            grad_x: Output<'_, Self, T>,
+        ) -> Result<()>;
+    }
 }
 
-impl<D: Device<T>, T: Float> Tensor<D, T> {
+impl<T: Float> Tensor<T> {
     /// `max(x, 0)` of every element.
     ///
     /// ```
     /// # fn main() -> signet::Result<()> {
-    /// use signet::{Cpu, Tensor};
-    /// let device = Cpu::new(None)?;
+    /// use signet::{Device, Tensor};
+    /// let device = Device::cpu()?;
     /// let x = Tensor::from_slice(&device, &[-1.5_f32, 0.0, 2.0], [3])?;
     /// assert_eq!(x.relu()?.to_vec()?, [0.0, 0.0, 2.0]);
     /// # Ok(()) }
@@ -39,12 +41,12 @@ impl<D: Device<T>, T: Float> Tensor<D, T> {
     pub fn relu(&self) -> Result<Self> {
         let device = self.device().clone();
         let mut y = device.alloc(self.numel())?;
-        device.relu_forward(self.read().view(), D::view_mut(&mut y))?;
+        device.relu_forward(self.read().view(), Device::view_mut(&mut y))?;
         let output = Self::from_buffer(&device, y, self.shape().clone());
         let y = output.save("relu", "output");
         Ok(output.with_grad_fn([Some(self)], move |[x], gradient, gradients| {
             let Some(output) = gradients.output(x, y.numel())? else { return Ok(()) };
-            device.relu_backward(y.read()?.view(), D::view(&gradient), output)
+            device.relu_backward(y.read()?.view(), Device::view(&gradient), output)
         }))
     }
 }

@@ -3,9 +3,7 @@
 mod cpu;
 mod cuda;
 
-use crate::Result;
-use crate::device::{Cost, Memory};
-use crate::dtype::Float;
+use crate::device::{Cost, kernels};
 use crate::ops::Update;
 
 /// The options of a group of parameters.
@@ -31,17 +29,19 @@ pub(crate) fn cost<T>(parameters: usize, velocity: bool) -> Cost {
     Cost::elementwise::<T>(parameters, moved, flops)
 }
 
-/// What SGD asks of a device.
-pub trait SgdKernels<T: Float>: Memory {
-    /// For every element of the tiles, by the options of its group, with gradient `g` plus
-    /// `weight_decay * p`: without momentum `p -= lr g`; with it, which `velocity` is there for,
-    /// `b = momentum b + (1 - dampening) g` (`b = g` in its parameter's first step) and `p -= lr b`, or
-    /// `p -= lr (g + momentum b)` for nesterov.
-    fn sgd(
-        &self,
-        update: Update<'_, Self>,
-        parameters: Self::ViewMut<'_, T>,
-        gradients: Self::View<'_, T>,
-        velocity: Option<Self::ViewMut<'_, T>>,
-    ) -> Result<()>;
+kernels! {
+    /// What SGD asks of a device.
+    pub trait SgdKernels<T: Float>: Memory {
+        /// For every element of the tiles, by the options of its group, with gradient `g` plus
+        /// `weight_decay * p`: without momentum `p -= lr g`; with it, which `velocity` is there for,
+        /// `b = momentum b + (1 - dampening) g` (`b = g` in its parameter's first step) and `p -= lr b`, or
+        /// `p -= lr (g + momentum b)` for nesterov.
+        fn sgd(
+            &self,
+            update: Update<'_, Self>,
+            parameters: Self::ViewMut<'_, T>,
+            gradients: Self::View<'_, T>,
+            velocity: Option<Self::ViewMut<'_, T>>,
+        ) -> Result<()>;
+    }
 }

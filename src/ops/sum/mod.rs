@@ -3,8 +3,8 @@
 mod cpu;
 pub(crate) mod cuda;
 
-use crate::device::{Cost, Device, Memory, Output};
-use crate::dtype::Float;
+use crate::device::{Cost, Device, Memory, Output, kernels};
+use crate::dtype::{Float, Plain};
 use crate::ops::numel32;
 use crate::{Result, Shape, Tensor};
 
@@ -22,6 +22,8 @@ pub struct ChannelGeometry {
     /// Extent inside the channels.
     pub inner: u32,
 }
+
+impl Plain for ChannelGeometry {}
 
 impl ChannelGeometry {
     /// Of summing each channel: reads every element once and adds it.
@@ -42,35 +44,37 @@ impl ChannelGeometry {
     }
 }
 
-/// What sums ask of a device.
-pub trait SumKernels<T: Float>: Memory {
-    /// `sums[c] = scale * sum over o, i of x[o, c, i]`, in an order that depends on the geometry
-    /// alone.
-    fn channel_sum(
-        &self,
-        geometry: &ChannelGeometry,
-        scale: T,
-        x: Self::View<'_, T>,
-        sums: Output<'_, Self, T>,
-    ) -> Result<()>;
+kernels! {
+    /// What sums ask of a device.
+    pub trait SumKernels<T: Float>: Memory {
+        /// `sums[c] = scale * sum over o, i of x[o, c, i]`, in an order that depends on the geometry
+        /// alone.
+        fn channel_sum(
+            &self,
+            geometry: &ChannelGeometry,
+            scale: T,
+            x: Self::View<'_, T>,
+            sums: Output<'_, Self, T>,
+        ) -> Result<()>;
 
-    /// `x[o, c, i] = scale * values[c]`: the gradient of [`SumKernels::channel_sum`].
-    fn channel_expand(
-        &self,
-        geometry: &ChannelGeometry,
-        scale: T,
-        values: Self::View<'_, T>,
-        x: Output<'_, Self, T>,
-    ) -> Result<()>;
+        /// `x[o, c, i] = scale * values[c]`: the gradient of [`SumKernels::channel_sum`].
+        fn channel_expand(
+            &self,
+            geometry: &ChannelGeometry,
+            scale: T,
+            values: Self::View<'_, T>,
+            x: Output<'_, Self, T>,
+        ) -> Result<()>;
+    }
 }
 
-impl<D: Device<T>, T: Float> Tensor<D, T> {
+impl<T: Float> Tensor<T> {
     /// The sum of all elements, a scalar `[]`.
     ///
     /// ```
     /// # fn main() -> signet::Result<()> {
-    /// use signet::{Cpu, Tensor};
-    /// let device = Cpu::new(None)?;
+    /// use signet::{Device, Tensor};
+    /// let device = Device::cpu()?;
     /// let x = Tensor::from_slice(&device, &[1.0_f32, 2.0, 3.0, 4.0], [2, 2])?;
     /// assert_eq!(x.sum()?.item()?, 10.0);
     /// # Ok(()) }
@@ -86,8 +90,8 @@ impl<D: Device<T>, T: Float> Tensor<D, T> {
     ///
     /// ```
     /// # fn main() -> signet::Result<()> {
-    /// use signet::{Cpu, Tensor};
-    /// let device = Cpu::new(None)?;
+    /// use signet::{Device, Tensor};
+    /// let device = Device::cpu()?;
     /// let x = Tensor::from_slice(&device, &[1.0_f32, 2.0, 3.0, 4.0], [2, 2])?;
     /// assert_eq!(x.mean()?.item()?, 2.5);
     /// # Ok(()) }
@@ -100,19 +104,15 @@ impl<D: Device<T>, T: Float> Tensor<D, T> {
     }
 }
 
-fn scaled_sum<D: Device<T>, T: Float>(
-    op: &'static str,
-    x: &Tensor<D, T>,
-    scale: T,
-) -> Result<Tensor<D, T>> {
+fn scaled_sum<T: Float>(op: &'static str, x: &Tensor<T>, scale: T) -> Result<Tensor<T>> {
     let geometry = ChannelGeometry { outer: 1, channels: 1, inner: numel32(op, x.shape())? };
     let device = x.device().clone();
     let mut sum = device.alloc(1)?;
-    let output = Output { view: D::view_mut(&mut sum), accumulate: false };
+    let output = Output { view: Device::view_mut(&mut sum), accumulate: false };
     device.channel_sum(&geometry, scale, x.read().view(), output)?;
     let output = Tensor::from_buffer(&device, sum, Shape::default());
     Ok(output.with_grad_fn([Some(x)], move |[x], gradient, gradients| {
         let Some(output) = gradients.output(x, geometry.numel())? else { return Ok(()) };
-        device.channel_expand(&geometry, scale, D::view(&gradient), output)
+        device.channel_expand(&geometry, scale, Device::view(&gradient), output)
     }))
 }

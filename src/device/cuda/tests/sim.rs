@@ -5,7 +5,7 @@ use super::super::{
 };
 use super::common::{is_sim, load_sim};
 use super::{assert_says, block_sum, halve, message};
-use crate::device::{AnyDevice, DeviceChoice, Memory, Pending, Precision, Precisions, choose};
+use crate::device::{Device, DeviceChoice, Memory, Pending, Precision, Precisions, choose};
 use crate::{Cuda, Error, Tensor};
 use cusim::{Report, Sim, in_child};
 use needs::test_on_cusim as test;
@@ -140,7 +140,7 @@ fn device_information_is_read() {
     assert!(nvrtc.path.unwrap().to_string_lossy().contains("cusim_nvrtc"));
     let chosen = choose(DeviceChoice::Auto, None).unwrap();
     let line = chosen.to_string();
-    let AnyDevice::Cuda(device) = chosen.device else { panic!("{line}") };
+    let Device::Cuda(device) = chosen.device else { panic!("{line}") };
     assert_eq!(device.name(), "cuda:0");
     assert_eq!((device.info().multiprocessors, device.info().capability), (132, (9, 0)));
     assert_says(&line, &["cuda:0", name, "80.0 GiB", "9.0"]);
@@ -163,7 +163,7 @@ fn an_old_device_is_refused() {
     assert!(matches!(reason, NoGpu::TooOld { capability: (7, 0), .. }));
     assert_says(&reason.to_string(), &["7.0", "7.5", "Turing"]);
     let chosen = choose(DeviceChoice::Auto, Some(1)).unwrap();
-    assert!(matches!(chosen.device, AnyDevice::Cpu(_)));
+    assert!(matches!(chosen.device, Device::Cpu(_)));
     assert_says(&chosen.to_string(), &["cpu (1 thread), as there is no GPU: ", "Turing"]);
     assert!(choose(DeviceChoice::Cuda(0), None).is_err());
 }
@@ -203,7 +203,7 @@ fn the_cpu_touches_nothing_of_cuda() {
         return;
     }
     let chosen = choose(DeviceChoice::Cpu, Some(1)).unwrap();
-    assert!(matches!(chosen.device, AnyDevice::Cpu(_)));
+    assert!(matches!(chosen.device, Device::Cpu(_)));
     assert_eq!((sim().calls("*"), sim().nvrtc_calls("*")), (0, 0));
 }
 
@@ -266,7 +266,7 @@ fn a_driver_that_does_not_start_is_no_gpu() {
     let reason = open().unwrap_err();
     assert_says(&reason.to_string(), &["CUDA_ERROR_STUB_LIBRARY", "container"]);
     let chosen = choose(DeviceChoice::Auto, Some(1)).unwrap();
-    assert!(matches!(chosen.device, AnyDevice::Cpu(_)));
+    assert!(matches!(chosen.device, Device::Cpu(_)));
     assert_says(&chosen.to_string(), &["CUDA_ERROR_STUB_LIBRARY"]);
 }
 

@@ -1,6 +1,6 @@
 use super::Peaks;
 use crate::Result;
-use crate::device::{Device, KernelRun};
+use crate::device::Device;
 use serde::Serialize;
 
 /// What is timed: the work of one repetition.
@@ -53,19 +53,21 @@ pub struct About {
     pub nvrtc: Option<String>,
 }
 
+/// The [`Meter`] device that `device` is.
+pub(super) fn meter(device: &Device) -> &dyn Meter {
+    match device {
+        Device::Cpu(cpu) => cpu,
+        Device::Cuda(cuda) => cuda,
+    }
+}
+
 /// A device that can be measured.
-pub trait Measured: Device<f32> {
+pub(super) trait Meter {
     /// What it is.
     fn about(&self) -> About;
 
     /// Sets the device up as a training does: what is measured is what a training runs.
     fn prepare(&self) {}
-
-    /// Starts to record every kernel that runs.
-    fn start_trace(&self);
-
-    /// The kernels since then, in order.
-    fn take_trace(&self) -> Vec<KernelRun>;
 
     /// The seconds that each of so many repetitions took.
     ///

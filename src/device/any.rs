@@ -1,0 +1,192 @@
+//! The memory of a [`Device`]: that of whichever device it is.
+#![forbid(unsafe_code)]
+
+use super::cuda::{CudaBuffer, CudaGraph, CudaPending, CudaView, CudaViewMut};
+use super::{Cpu, CpuBuffer, Cuda, Device, Memory, On, Pending};
+use crate::dtype::Element;
+use crate::{Error, Result};
+use std::ops::Range;
+
+/// A [`Memory::Buffer`] of either device.
+pub enum AnyBuffer<E: Element> {
+    /// On the CPU.
+    Cpu(CpuBuffer<E>),
+    /// On a GPU.
+    Cuda(CudaBuffer<E>),
+}
+
+/// A [`Memory::View`] of either device.
+#[derive(Clone, Copy)]
+pub enum AnyView<'a, E: Element> {
+    /// On the CPU.
+    Cpu(&'a [E]),
+    /// On a GPU.
+    Cuda(CudaView<'a, E>),
+}
+
+/// A [`Memory::ViewMut`] of either device.
+pub enum AnyViewMut<'a, E: Element> {
+    /// On the CPU.
+    Cpu(&'a mut [E]),
+    /// On a GPU.
+    Cuda(CudaViewMut<'a, E>),
+}
+
+/// A [`Memory::Graph`]: only GPUs have such a thing.
+pub struct AnyGraph(CudaGraph);
+
+/// A [`Memory::Pending`] of either device.
+pub enum AnyPending<E: Element> {
+    /// On the CPU: it is there.
+    Cpu(Vec<E>),
+    /// From a GPU.
+    Cuda(CudaPending<E>),
+}
+
+/// One expression for either device: `either!(Device, device => work)`, or
+/// `either!(AnyView, view => work; AnyView)`, whose result is wrapped again.
+macro_rules! either {
+    ($what:ident($value:expr), $name:ident => $work:expr) => {
+        match $value {
+            $what::Cpu($name) => $work,
+            $what::Cuda($name) => $work,
+        }
+    };
+    ($what:ident($value:expr), $name:ident: $kind:ident => $work:expr, $result:ident) => {
+        match $value {
+            $what::Cpu($name) => {
+                type $kind = Cpu;
+                $result::Cpu($work)
+            }
+            $what::Cuda($name) => {
+                type $kind = Cuda;
+                $result::Cuda($work)
+            }
+        }
+    };
+}
+
+/// What a kernel is given, on the device that runs it.
+pub(crate) fn elsewhere(device: &str, what: &str) -> Error {
+    Error::Device {
+        device: device.into(),
+        message: format!(
+            "a tensor on {what} was given to work on {device}; all tensors of an op must be on one device"
+        ),
+    }
+}
+
+impl Memory for Device {
+    type Buffer<E: Element> = AnyBuffer<E>;
+    type View<'a, E: Element> = AnyView<'a, E>;
+    type ViewMut<'a, E: Element> = AnyViewMut<'a, E>;
+    type Graph = AnyGraph;
+    type Pending<E: Element> = AnyPending<E>;
+
+    fn name(&self) -> String {
+        either!(Device(self), device => device.name())
+    }
+
+    fn alloc<E: Element>(&self, len: usize) -> Result<AnyBuffer<E>> {
+        Ok(either!(Device(self), device: D => device.alloc(len)?, AnyBuffer))
+    }
+
+    fn write<E: Element>(&self, target: AnyViewMut<'_, E>, host: &[E]) -> Result<()> {
+        either!(Device(self), device => device.write(target.on(device)?, host))
+    }
+
+    fn read<E: Element>(&self, source: AnyView<'_, E>) -> Result<Vec<E>> {
+        either!(Device(self), device => device.read(source.on(device)?))
+    }
+
+    fn read_later<E: Element>(&self, source: AnyView<'_, E>) -> Result<AnyPending<E>> {
+        Ok(either!(Device(self), device: D => device.read_later(source.on(device)?)?, AnyPending))
+    }
+
+    fn copy<E: Element>(&self, source: AnyView<'_, E>, target: AnyViewMut<'_, E>) -> Result<()> {
+        either!(Device(self), device => device.copy(source.on(device)?, target.on(device)?))
+    }
+
+    fn zero<E: Element>(&self, target: AnyViewMut<'_, E>) -> Result<()> {
+        either!(Device(self), device => device.zero(target.on(device)?))
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        either!(Device(self), device => device.synchronize())
+    }
+
+    fn capture(&self, work: impl FnOnce() -> Result<()>) -> Result<Option<AnyGraph>> {
+        match self {
+            Self::Cpu(_) => Ok(None),
+            Self::Cuda(cuda) => Ok(cuda.capture(work)?.map(AnyGraph)),
+        }
+    }
+
+    fn replay(&self, graph: &AnyGraph) -> Result<()> {
+        match self {
+            Self::Cpu(_) => Err(elsewhere("cpu", "a GPU")),
+            Self::Cuda(cuda) => cuda.replay(&graph.0),
+        }
+    }
+
+    fn refuse_in_graph(&self, what: &str) -> Result<()> {
+        either!(Device(self), device => device.refuse_in_graph(what))
+    }
+
+    fn view_of<'a, E: Element>(&self, view: AnyView<'a, E>) -> Result<AnyView<'a, E>> {
+        Ok(view)
+    }
+
+    fn view_mut_of<'a, E: Element>(&self, view: AnyViewMut<'a, E>) -> Result<AnyViewMut<'a, E>> {
+        Ok(view)
+    }
+
+    fn len<E: Element>(buffer: &AnyBuffer<E>) -> usize {
+        match buffer {
+            AnyBuffer::Cpu(buffer) => Cpu::len(buffer),
+            AnyBuffer::Cuda(buffer) => Cuda::len(buffer),
+        }
+    }
+
+    fn view<E: Element>(buffer: &AnyBuffer<E>) -> AnyView<'_, E> {
+        either!(AnyBuffer(buffer), buffer: D => D::view(buffer), AnyView)
+    }
+
+    fn view_mut<E: Element>(buffer: &mut AnyBuffer<E>) -> AnyViewMut<'_, E> {
+        either!(AnyBuffer(buffer), buffer: D => D::view_mut(buffer), AnyViewMut)
+    }
+
+    fn slice<'a, E: Element>(view: Self::View<'a, E>, range: Range<usize>) -> Self::View<'a, E> {
+        either!(AnyView(view), view: D => D::slice(view, range), AnyView)
+    }
+
+    fn reborrow<'s, E: Element>(view: &'s mut AnyViewMut<'_, E>) -> AnyViewMut<'s, E> {
+        either!(AnyViewMut(view), view: D => D::reborrow(view), AnyViewMut)
+    }
+
+    fn split_at<'a, E: Element>(
+        view: Self::ViewMut<'a, E>,
+        at: usize,
+    ) -> (Self::ViewMut<'a, E>, Self::ViewMut<'a, E>) {
+        match view {
+            AnyViewMut::Cpu(view) => {
+                let (head, tail) = Cpu::split_at(view, at);
+                (AnyViewMut::Cpu(head), AnyViewMut::Cpu(tail))
+            }
+            AnyViewMut::Cuda(view) => {
+                let (head, tail) = Cuda::split_at(view, at);
+                (AnyViewMut::Cuda(head), AnyViewMut::Cuda(tail))
+            }
+        }
+    }
+}
+
+impl<E: Element> Pending<E> for AnyPending<E> {
+    fn is_ready(&self) -> Result<bool> {
+        either!(AnyPending(self), pending => pending.is_ready())
+    }
+
+    fn wait(self) -> Result<Vec<E>> {
+        either!(AnyPending(self), pending => pending.wait())
+    }
+}
