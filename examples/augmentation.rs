@@ -6,13 +6,13 @@
 //! cargo run --release --example augmentation -- data/asl_data 20   # the course's files
 //! ```
 
-use signet::checkpoint;
 use signet::data::{DataLoader, read_folder, synthetic};
 use signet::nn::{Module, Sequential, asl};
 use signet::ops::augment::{AugmentOptions, augment};
 use signet::ops::cross_entropy::cross_entropy;
 use signet::optim::{Adam, AdamOptions, Optimizer};
-use signet::{Cpu, Result, Tensor, no_grad};
+use signet::{Device, checkpoint};
+use signet::{Result, Tensor, no_grad};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -29,14 +29,14 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let epochs = arguments.get(1).and_then(|epochs| epochs.parse().ok()).unwrap_or(3);
-    let device = Cpu::new(None)?;
+    let device = Device::cpu()?;
     let data = match arguments.first() {
         Some(folder) => read_folder(folder)?,
         None => synthetic(0, 4096, 1024),
     };
-    let train_loader = DataLoader::<Cpu, f32>::new(&device, &data.train, 32, Some(0))?;
-    let valid_loader = DataLoader::<Cpu, f32>::new(&device, &data.valid, 32, None)?;
-    let model = Sequential::<Cpu, f32>::new(&device, 0, asl(data.train.classes.len()))?;
+    let train_loader = DataLoader::<f32>::new(&device, &data.train, 32, Some(0))?;
+    let valid_loader = DataLoader::<f32>::new(&device, &data.valid, 32, None)?;
+    let model = Sequential::<f32>::new(&device, 0, asl(data.train.classes.len()))?;
     let mut optimizer = Adam::new(model.arena(), AdamOptions::adam(1e-3))?;
 
     // ANCHOR: options

@@ -13,16 +13,16 @@ use signet::nn::{
 use signet::ops::cross_entropy::cross_entropy;
 use signet::ops::max_pool2d::max_pool2d;
 use signet::optim::{Adam, AdamOptions, Optimizer};
-use signet::{Cpu, Device, Result, Tensor, no_grad};
+use signet::{Device, Result, Tensor, no_grad};
 
 /// `relu(x + bn(conv(x)))`
-struct Residual<D: Device<f32>> {
-    conv: Conv2dModule<D, f32>,
-    bn: BatchNorm2dModule<D, f32>,
+struct Residual {
+    conv: Conv2dModule<f32>,
+    bn: BatchNorm2dModule<f32>,
 }
 
-impl<D: Device<f32>> Residual<D> {
-    fn new(init: &Init<D, f32>, channels: usize) -> Result<Self> {
+impl Residual {
+    fn new(init: &Init<f32>, channels: usize) -> Result<Self> {
         Ok(Self {
             conv: Conv2d::new(channels, channels, 3).padding(1).bias(false).build(init)?,
             bn: BatchNorm2d::new(channels).build(init)?,
@@ -30,26 +30,26 @@ impl<D: Device<f32>> Residual<D> {
     }
 }
 
-impl<D: Device<f32>> Module<D, f32> for Residual<D> {
-    fn forward(&self, x: &Tensor<D, f32>) -> Result<Tensor<D, f32>> {
+impl Module<f32> for Residual {
+    fn forward(&self, x: &Tensor<f32>) -> Result<Tensor<f32>> {
         x.add(&self.bn.forward(&self.conv.forward(x)?)?)?.relu()
     }
 
-    fn state(&self) -> Vec<(String, State<D, f32>)> {
+    fn state(&self) -> Vec<(String, State<f32>)> {
         let mut state = self.conv.state_of_part("conv");
         state.extend(self.bn.state_of_part("bn"));
         state
     }
 }
 
-struct Net<D: Device<f32>> {
-    stem: Conv2dModule<D, f32>,
-    blocks: Vec<Residual<D>>,
-    head: LinearModule<D, f32>,
+struct Net {
+    stem: Conv2dModule<f32>,
+    blocks: Vec<Residual>,
+    head: LinearModule<f32>,
 }
 
-impl<D: Device<f32>> Net<D> {
-    fn new(init: &Init<D, f32>, classes: usize) -> Result<Self> {
+impl Net {
+    fn new(init: &Init<f32>, classes: usize) -> Result<Self> {
         Ok(Self {
             stem: Conv2d::new(1, 16, 3).padding(1).build(init)?,
             blocks: (0..2).map(|_| Residual::new(init, 16)).collect::<Result<_>>()?,
@@ -58,8 +58,8 @@ impl<D: Device<f32>> Net<D> {
     }
 }
 
-impl<D: Device<f32>> Module<D, f32> for Net<D> {
-    fn forward(&self, x: &Tensor<D, f32>) -> Result<Tensor<D, f32>> {
+impl Module<f32> for Net {
+    fn forward(&self, x: &Tensor<f32>) -> Result<Tensor<f32>> {
         let mut x = self.stem.forward(x)?.relu()?;
         for block in &self.blocks {
             (x, _) = max_pool2d(&block.forward(&x)?, &MaxPool2d::new(2))?;
@@ -67,7 +67,7 @@ impl<D: Device<f32>> Module<D, f32> for Net<D> {
         self.head.forward(&x.flatten(1)?)
     }
 
-    fn state(&self) -> Vec<(String, State<D, f32>)> {
+    fn state(&self) -> Vec<(String, State<f32>)> {
         let mut state = self.stem.state_of_part("stem");
         for (i, block) in self.blocks.iter().enumerate() {
             state.extend(block.state_of_part(&format!("blocks.{i}")));
@@ -78,10 +78,10 @@ impl<D: Device<f32>> Module<D, f32> for Net<D> {
 }
 
 fn main() -> Result<()> {
-    let device = Cpu::new(None)?;
+    let device = Device::cpu()?;
     let data = synthetic(0, 4096, 1024);
-    let train = DataLoader::<Cpu, f32>::new(&device, &data.train, 32, Some(0))?;
-    let valid = DataLoader::<Cpu, f32>::new(&device, &data.valid, 32, None)?;
+    let train = DataLoader::<f32>::new(&device, &data.train, 32, Some(0))?;
+    let valid = DataLoader::<f32>::new(&device, &data.valid, 32, None)?;
 
     let init = Init::new(&device, 0)?;
     let model = Net::new(&init, data.train.classes.len())?;

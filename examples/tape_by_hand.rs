@@ -5,14 +5,10 @@
 //! ```
 #![forbid(unsafe_code)]
 
-use signet::{Arena, Cpu, Result, Tensor, no_grad};
+use signet::{Arena, Device, Result, Tensor, no_grad};
 
 /// `loss = mean((relu(x w1 + b1) w2 - y)^2)`: recorded, as parameters take part.
-fn loss(
-    parameters: &[Tensor<Cpu, f64>],
-    x: &Tensor<Cpu, f64>,
-    y: &Tensor<Cpu, f64>,
-) -> Result<Tensor<Cpu, f64>> {
+fn loss(parameters: &[Tensor<f64>], x: &Tensor<f64>, y: &Tensor<f64>) -> Result<Tensor<f64>> {
     let [w1, b1, w2] = parameters else { unreachable!("three parameters") };
     let hidden = x.matmul(w1)?.add(b1)?.relu()?;
     let error = hidden.matmul(w2)?.add(y)?;
@@ -20,7 +16,7 @@ fn loss(
 }
 
 fn main() -> Result<()> {
-    let device = Cpu::new(None)?;
+    let device = Device::cpu()?;
     let x = Tensor::from_slice(&device, &[0.5, -1.0, 1.5, 0.25, -0.75, 2.0], [3, 2])?;
     let minus_y = Tensor::from_slice(&device, &[-1.0, 0.5, -2.0], [3, 1])?;
 

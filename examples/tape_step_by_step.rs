@@ -4,12 +4,11 @@
 //! cargo run --release --example tape_step_by_step
 //! ```
 
-use signet::device::Memory;
-use signet::{Arena, Cpu, Error, GradcheckOptions, Result, Tensor, gradcheck, no_grad};
+use signet::{Arena, Device, Error, GradcheckOptions, Result, Tensor, gradcheck, no_grad};
 
 // ANCHOR: product
 /// z = x y, so dz/dx = y and dz/dy = x.
-fn product(device: &Cpu) -> Result<()> {
+fn product(device: &Device) -> Result<()> {
     let x = Tensor::from_slice(device, &[3.0], [])?.requires_grad(true)?;
     let y = Tensor::from_slice(device, &[5.0], [])?.requires_grad(true)?;
     let z = x.mul(&y)?;
@@ -21,7 +20,7 @@ fn product(device: &Cpu) -> Result<()> {
 
 // ANCHOR: twice
 /// z = x x + x: three uses of x, whose gradients add up to 2 x + 1.
-fn used_three_times(device: &Cpu) -> Result<()> {
+fn used_three_times(device: &Device) -> Result<()> {
     let x = Tensor::from_slice(device, &[3.0], [])?.requires_grad(true)?;
     let z = x.mul(&x)?.add(&x)?;
     z.backward()?;
@@ -32,7 +31,7 @@ fn used_three_times(device: &Cpu) -> Result<()> {
 
 // ANCHOR: parameters
 /// Gradients stay, and add up, until `zero_grad`.
-fn parameters(device: &Cpu) -> Result<()> {
+fn parameters(device: &Device) -> Result<()> {
     let arena = Arena::new(device)?;
     let w = arena.parameter(&[3.0], [])?;
     let x = Tensor::from_slice(device, &[5.0], [])?;
@@ -51,7 +50,7 @@ fn parameters(device: &Cpu) -> Result<()> {
 
 // ANCHOR: once
 /// What was recorded is used up, and of constants nothing is.
-fn once(device: &Cpu) -> Result<()> {
+fn once(device: &Device) -> Result<()> {
     let x = Tensor::from_slice(device, &[3.0], [])?;
     println!("nothing: {}", refusal(x.mul(&x)?.backward()));
 
@@ -65,7 +64,7 @@ fn once(device: &Cpu) -> Result<()> {
 
 // ANCHOR: changed
 /// A product needs its factors, a sum does not need its terms.
-fn changed(device: &Cpu) -> Result<()> {
+fn changed(device: &Device) -> Result<()> {
     let arena = Arena::new(device)?;
     let [v, w] = [arena.parameter(&[2.0], [])?, arena.parameter(&[3.0], [])?];
     let (product, sum) = (v.mul(&w)?, v.add(&w)?);
@@ -79,7 +78,7 @@ fn changed(device: &Cpu) -> Result<()> {
 
 // ANCHOR: no_grad
 /// `no_grad` makes a constant in the middle: z = x c with c = x x, of which only the first x counts.
-fn constant_in_the_middle(device: &Cpu) -> Result<()> {
+fn constant_in_the_middle(device: &Device) -> Result<()> {
     let x = Tensor::from_slice(device, &[3.0], [])?.requires_grad(true)?;
     let constant = no_grad(|| x.mul(&x))?;
     x.mul(&constant)?.backward()?;
@@ -90,7 +89,7 @@ fn constant_in_the_middle(device: &Cpu) -> Result<()> {
 
 // ANCHOR: frozen
 /// A frozen parameter is a constant until it is thawed.
-fn frozen(device: &Cpu) -> Result<()> {
+fn frozen(device: &Device) -> Result<()> {
     let arena = Arena::new(device)?;
     let [v, w] = [arena.parameter(&[2.0], [])?, arena.parameter(&[3.0], [])?];
     w.requires_grad(false)?;
@@ -105,22 +104,21 @@ fn frozen(device: &Cpu) -> Result<()> {
 
 // ANCHOR: sine
 /// An op of one's own: the sine, computed on the host. `scale` is 1 if it is right.
-fn sine(x: &Tensor<Cpu, f64>, scale: f64) -> Result<Tensor<Cpu, f64>> {
-    let device = x.device().clone();
+fn sine(x: &Tensor<f64>, scale: f64) -> Result<Tensor<f64>> {
     let values = x.to_vec()?;
     let sines: Vec<f64> = values.iter().map(|x| x.sin()).collect();
-    let output = Tensor::from_slice(&device, &sines, x.shape().clone())?;
+    let output = Tensor::from_slice(x.device(), &sines, x.shape().clone())?;
     Ok(output.with_grad_fn([Some(x)], move |[node], gradient, gradients| {
         // d sin(x) / dx = cos(x), times the gradient that comes from above.
-        let above = device.read(Cpu::view(&gradient))?;
+        let above = gradient.to_vec()?;
         let below: Vec<f64> = above.iter().zip(&values).map(|(g, x)| scale * g * x.cos()).collect();
-        gradients.pass(node, device.upload(&below)?)
+        gradients.pass(node, Tensor::from_slice(gradient.device(), &below, gradient.dims())?)
     }))
 }
 // ANCHOR_END: sine
 
 // ANCHOR: gradcheck
-fn check(device: &Cpu) -> Result<()> {
+fn check(device: &Device) -> Result<()> {
     let x = Tensor::from_slice(device, &[-1.0, 0.0, 0.5, 2.0], [2, 2])?;
     let options = GradcheckOptions::default();
     let worst = gradcheck(|x| sine(&x[0], 1.0), std::slice::from_ref(&x), &options)?;
@@ -131,7 +129,7 @@ fn check(device: &Cpu) -> Result<()> {
 // ANCHOR_END: gradcheck
 
 /// The gradient of a scalar.
-fn grad(of: &Tensor<Cpu, f64>) -> Result<f64> {
+fn grad(of: &Tensor<f64>) -> Result<f64> {
     of.grad()?.map_or(Ok(f64::NAN), |gradient| gradient.item())
 }
 
@@ -141,7 +139,7 @@ fn refusal<T>(result: Result<T>) -> String {
 }
 
 fn main() -> Result<()> {
-    let device = Cpu::new(None)?;
+    let device = Device::cpu()?;
     product(&device)?;
     used_three_times(&device)?;
     parameters(&device)?;

@@ -67,6 +67,10 @@
 #[cfg(test)]
 extern crate self as signet;
 
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod common;
+
 mod autograd;
 pub mod bench;
 pub mod data;

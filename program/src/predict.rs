@@ -87,7 +87,7 @@ impl TrainedModel {
     ///
     /// # Errors
     /// [`Error::Checkpoint`] when the values are of another model.
-    pub fn build<D: Device<f32>>(&self, device: &D) -> Result<Sequential<D, f32>> {
+    pub fn build(&self, device: &Device) -> Result<Sequential<f32>> {
         let model = Sequential::new(device, 0, asl(self.classes.len()))?;
         model.load_state_dict(&self.dict).map_err(|error| match error {
             Error::Shape { op: "load_state_dict", message } => invalid(&self.path, message),
@@ -148,7 +148,7 @@ struct Measurement<'a> {
 impl OnDevice for Measurement<'_> {
     type Result = Evaluation;
 
-    fn run<D: Device<f32>>(self, device: &D) -> Result<Evaluation> {
+    fn run(self, device: &Device) -> Result<Evaluation> {
         let model = self.model.build(device)?;
         let loader = DataLoader::new(device, self.data, self.batch_size, None)?;
         let evaluation = evaluate(&model, &loader, self.data.classes.len())?;
@@ -168,8 +168,8 @@ impl OnDevice for Measurement<'_> {
 
 /// What the network has under which key, if it tells so many classes apart.
 fn wanted(classes: usize) -> Result<Vec<Wanted>> {
-    let model = Sequential::<Cpu, f32>::new(&Cpu::new(Some(1))?, 0, asl(classes))?;
-    let wanted = |(name, state): (String, State<Cpu, f32>)| Wanted {
+    let model = Sequential::<f32>::new(&Cpu::new(Some(1))?, 0, asl(classes))?;
+    let wanted = |(name, state): (String, State<f32>)| Wanted {
         name,
         shape: state.shape(),
         counts: matches!(state, State::Count(_)),
@@ -225,12 +225,7 @@ fn check_names(names: &[String], outputs: usize) -> Result<(), String> {
 
 /// Where the numbers of `model` cease to be finite for the images of `loader`, of which `what` is
 /// known.
-fn overflow<D: Device<f32>>(
-    path: &Path,
-    model: &Sequential<D, f32>,
-    loader: &DataLoader<D, f32>,
-    what: &str,
-) -> Error {
+fn overflow(path: &Path, model: &Sequential<f32>, loader: &DataLoader<f32>, what: &str) -> Error {
     model.eval();
     model.detect_anomaly(true);
     let look = || -> Result<()> {
@@ -264,19 +259,19 @@ fn checked(
 }
 
 /// A trained model on a device, in evaluation mode.
-pub struct Predictor<D: Device<f32>> {
-    device: D,
-    model: Sequential<D, f32>,
+pub struct Predictor {
+    device: Device,
+    model: Sequential<f32>,
     classes: usize,
     path: PathBuf,
 }
 
-impl<D: Device<f32>> Predictor<D> {
+impl Predictor {
     /// Brings `model` to `device`.
     ///
     /// # Errors
     /// As [`TrainedModel::build`].
-    pub fn new(device: &D, model: &TrainedModel) -> Result<Self> {
+    pub fn new(device: &Device, model: &TrainedModel) -> Result<Self> {
         let (device, classes, path) = (device.clone(), model.classes.len(), model.path.clone());
         let model = model.build(&device)?;
         model.eval();

@@ -17,7 +17,7 @@ use std::rc::Rc;
 const ALIGNMENT: usize = 64;
 
 /// The parameters of a model and their gradients, each in one flat buffer. Clones share both.
-pub struct Arena<E: Element>(Rc<Inner<E>>);
+pub struct Arena<E: Element = f32>(Rc<Inner<E>>);
 
 struct Inner<E: Element> {
     device: Device,

@@ -3,7 +3,6 @@
 use super::gradients::{Gradients, NodeId};
 use super::graph::{Leaf, Node, Origin};
 use super::no_grad;
-use crate::device::{AnyBuffer, Device, Memory};
 use crate::dtype::{Element, Float};
 use crate::tensor::Tensor;
 use crate::{Error, Result};
@@ -52,17 +51,10 @@ impl<T: Float> Tensor<T> {
         let mut arenas = reachable.borrow_arenas()?;
         let mut gradients = Gradients::new(self.device(), reachable.nodes.len());
         gradients.add_leaves(&reachable.leaves, &mut arenas);
-        gradients.pass(reachable.id(self.origin()), gradient.copy_buffer()?)?;
+        gradients.pass(reachable.id(self.origin()), gradient.detach())?;
         let result = no_grad(|| reachable.walk(&mut gradients));
         gradients.finish(&reachable.leaves);
         result
-    }
-
-    /// A copy of the values in memory of its own.
-    fn copy_buffer(&self) -> Result<AnyBuffer<T>> {
-        let mut copy = self.device().alloc(self.numel())?;
-        self.device().copy(self.read().view(), Device::view_mut(&mut copy))?;
-        Ok(copy)
     }
 }
 
@@ -114,7 +106,7 @@ impl<E: Element> Reachable<E> {
     fn walk(&self, gradients: &mut Gradients<'_, E>) -> Result<()> {
         for (i, node) in self.nodes.iter().enumerate() {
             // An op may have had no gradient to give.
-            let Some(gradient) = gradients.take(NodeId(i)) else { continue };
+            let Some(gradient) = gradients.take(NodeId(i), &node.shape) else { continue };
             let Some(backward) = node.backward.take() else { continue };
             let of = |input: &Option<Origin<E>>| input.as_ref().and_then(|x| self.id(x));
             let inputs: Vec<_> = node.inputs.iter().map(of).collect();

@@ -7,7 +7,7 @@ use crate::device::{AnyBuffer, AnyView, AnyViewMut, Device, Memory, Output};
 use crate::dtype::{Element, Float};
 use crate::ops::add::AddKernels;
 use crate::tensor::Tensor;
-use crate::{Error, Result};
+use crate::{Error, Result, Shape};
 use std::cell::RefMut;
 use std::rc::Rc;
 
@@ -111,9 +111,11 @@ impl<'a, E: Element> Gradients<'a, E> {
     }
 
     /// Takes the gradient of a node that an op made, if anything wrote it.
-    pub(super) fn take(&mut self, node: NodeId) -> Option<AnyBuffer<E>> {
+    pub(super) fn take(&mut self, node: NodeId, shape: &Shape) -> Option<Tensor<E>> {
         match std::mem::replace(&mut self.slots[node.0], Slot::Empty) {
-            Slot::Owned(gradient) => Some(gradient),
+            Slot::Owned(gradient) => {
+                Some(Tensor::from_buffer(&self.device, gradient, shape.clone()))
+            }
             Slot::Empty | Slot::Parameter { .. } => None,
         }
     }
@@ -180,14 +182,14 @@ impl<T: Float> Gradients<'_, T> {
     ///
     /// # Errors
     /// [`Error::Device`] when the device fails.
-    pub fn pass(&mut self, node: Option<NodeId>, gradient: AnyBuffer<T>) -> Result<()> {
+    pub fn pass(&mut self, node: Option<NodeId>, gradient: Tensor<T>) -> Result<()> {
         let Some(node) = node else { return Ok(()) };
         if let slot @ Slot::Empty = &mut self.slots[node.0] {
-            *slot = Slot::Owned(gradient);
+            *slot = Slot::Owned(gradient.into_buffer()?);
             return Ok(());
         }
-        let output = self.slots[node.0].output(&self.device, Device::len(&gradient))?;
-        self.device.accumulate(Device::view(&gradient), output)
+        let output = self.slots[node.0].output(&self.device, gradient.numel())?;
+        self.device.accumulate(gradient.read().view(), output)
     }
 }
 

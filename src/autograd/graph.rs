@@ -6,7 +6,7 @@ use super::records;
 use crate::device::AnyBuffer;
 use crate::dtype::{Element, Float};
 use crate::tensor::Tensor;
-use crate::{Error, Result};
+use crate::{Error, Result, Shape};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -38,6 +38,8 @@ pub(super) enum LeafGradient<E: Element> {
 pub(crate) struct Node<E: Element> {
     /// Greater than the numbers of all its inputs.
     pub(super) number: u64,
+    /// Of what it made, and so of its gradient.
+    pub(super) shape: Shape,
     /// `None`: an input whose gradient nobody wants.
     pub(super) inputs: Vec<Option<Origin<E>>>,
     /// `None` once it has run.
@@ -45,7 +47,7 @@ pub(crate) struct Node<E: Element> {
 }
 
 /// Given the gradient of an op's output, tells its inputs theirs.
-type Backward<E> = dyn FnOnce(&[Option<NodeId>], AnyBuffer<E>, &mut Gradients<'_, E>) -> Result<()>;
+type Backward<E> = dyn FnOnce(&[Option<NodeId>], Tensor<E>, &mut Gradients<'_, E>) -> Result<()>;
 
 impl<E: Element> Leaf<E> {
     /// Nobody wants its gradient yet.
@@ -106,7 +108,7 @@ impl<E: Element> Tensor<E> {
     pub fn with_grad_fn<const N: usize>(
         self,
         inputs: [Option<&Self>; N],
-        backward: impl FnOnce([Option<NodeId>; N], AnyBuffer<E>, &mut Gradients<'_, E>) -> Result<()>
+        backward: impl FnOnce([Option<NodeId>; N], Tensor<E>, &mut Gradients<'_, E>) -> Result<()>
         + 'static,
     ) -> Self {
         if !is_recorded(&inputs) {
@@ -117,8 +119,10 @@ impl<E: Element> Tensor<E> {
         let backward: Box<Backward<E>> = Box::new(move |nodes, gradient, gradients| {
             backward(std::array::from_fn(|i| nodes[i]), gradient, gradients)
         });
+        let shape = self.shape().clone();
         self.with_origin(Origin::Op(Rc::new(Node {
             number: NEXT.replace(NEXT.get() + 1),
+            shape,
             inputs: inputs.into_iter().map(of).collect(),
             backward: RefCell::new(Some(backward)),
         })))

@@ -5,7 +5,7 @@ use crate::tensor::{Reading, Tensor};
 use crate::{Error, Result};
 
 /// A tensor as a forward pass found it, for its backward pass to read: see [`Tensor::save`].
-pub struct SavedTensor<E: Element> {
+pub struct SavedTensor<E: Element = f32> {
     tensor: Tensor<E>,
     version: u64,
     op: &'static str,

@@ -89,6 +89,15 @@ pub fn run(
     Ok(Document::new(meter.about(), options.effort, peaks, rows))
 }
 
+/// How fast `device` moves memory, multiplies and starts kernels, measured at this moment.
+///
+/// # Errors
+/// When the device fails or computes something wrong.
+#[cfg(test)]
+pub(crate) fn peaks(device: &Device, effort: Effort) -> Result<Peaks> {
+    meter(device).peaks(effort)
+}
+
 /// The rows that `options` ask for.
 fn plans(options: &Options) -> Result<Vec<Plan>> {
     let mut plans = kernels::plans(options.effort);

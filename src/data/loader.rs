@@ -31,7 +31,7 @@ use std::rc::Rc;
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone)]
-pub struct DataLoader<T: Float> {
+pub struct DataLoader<T: Float = f32> {
     device: Device,
     rows: Rows<T>,
     count: usize,

@@ -55,10 +55,12 @@ macro_rules! either {
     ($what:ident($value:expr), $name:ident: $kind:ident => $work:expr, $result:ident) => {
         match $value {
             $what::Cpu($name) => {
+                #[allow(dead_code)]
                 type $kind = Cpu;
                 $result::Cpu($work)
             }
             $what::Cuda($name) => {
+                #[allow(dead_code)]
                 type $kind = Cuda;
                 $result::Cuda($work)
             }

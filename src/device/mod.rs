@@ -81,6 +81,22 @@ impl Device {
         Cuda::new(ordinal).map(Self::Cuda)
     }
 
+    /// The CPU, if it is that.
+    pub fn as_cpu(&self) -> Option<&Cpu> {
+        match self {
+            Self::Cpu(cpu) => Some(cpu),
+            Self::Cuda(_) => None,
+        }
+    }
+
+    /// The GPU, if it is one.
+    pub fn as_cuda(&self) -> Option<&Cuda> {
+        match self {
+            Self::Cpu(_) => None,
+            Self::Cuda(cuda) => Some(cuda),
+        }
+    }
+
     /// Its name, in words.
     pub fn describe(&self) -> String {
         match self {

@@ -1,7 +1,6 @@
 //! Where numbers cease to be finite: each layer's output, its gradient and each parameter, looked at.
 
 use super::{Module, Sequential, State};
-use crate::device::{Device, Memory};
 use crate::dtype::Float;
 use crate::{Error, Result, Shape, Tensor, no_grad};
 use std::ops::Range;
@@ -35,10 +34,9 @@ impl<T: Float> Sequential<T> {
             let all = || format!("what {} make is {found}", self.names(layers.clone()));
             return Err(Error::NonFinite(self.culprit(layers.clone(), input)?.unwrap_or_else(all)));
         }
-        let (device, shape, name) =
-            (output.device().clone(), output.shape().clone(), self.names(layers));
+        let name = self.names(layers);
         Ok(output.detach().with_grad_fn([Some(output)], move |[x], gradient, gradients| {
-            match first_not_finite(&device.read(Device::view(&gradient))?, &shape) {
+            match first_of(&gradient)? {
                 Some(found) => Err(Error::NonFinite(format!(
                     "the gradient for the output of {name} is {found}"
                 ))),

@@ -11,7 +11,7 @@ use std::cell::Cell;
 
 /// Draws parameters into a flat arena, each from a random stream of its own.
 #[derive(Debug)]
-pub struct Init<T: Float> {
+pub struct Init<T: Float = f32> {
     arena: Arena<T>,
     context: Context,
     parameters: Cell<u64>,

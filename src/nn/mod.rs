@@ -90,7 +90,7 @@ macro_rules! table_of_layers {
         /// A layer of a [`Sequential`] with its parameters.
         #[derive(Debug)]
         #[allow(missing_docs)]
-        pub enum LayerModule<T: Float> {
+        pub enum LayerModule<T: Float = f32> {
             $($layer($module),)*
         }
 

@@ -34,7 +34,7 @@ use std::rc::Rc;
 /// assert!(dict.get("linear.weight").is_some());
 /// # Ok(()) }
 /// ```
-pub trait Module<T: Float> {
+pub trait Module<T: Float = f32> {
     /// The output for `input`.
     ///
     /// # Errors
@@ -113,7 +113,7 @@ pub trait Module<T: Float> {
 }
 
 /// One parameter or buffer of a module.
-pub enum State<T: Float> {
+pub enum State<T: Float = f32> {
     /// Learned by the optimizer.
     Parameter(Tensor<T>),
     /// Kept beside the parameters, as running statistics are.

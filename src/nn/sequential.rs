@@ -28,7 +28,7 @@ use std::cell::{Cell, RefCell};
 /// assert_eq!(logits.dims(), [32, 10]);
 /// # Ok(()) }
 /// ```
-pub struct Sequential<T: Float> {
+pub struct Sequential<T: Float = f32> {
     pub(super) layers: Vec<Layer>,
     pub(super) modules: Vec<LayerModule<T>>,
     arena: Arena<T>,

@@ -13,6 +13,8 @@
 
 mod size2;
 mod some_images;
+#[cfg(all(test, target_os = "linux", target_arch = "x86_64"))]
+mod tests;
 mod update;
 
 pub mod adam;

@@ -69,7 +69,7 @@ impl Group for AdamGroup {
 }
 
 /// `torch.optim.Adam` and, with decoupled weight decay, `torch.optim.AdamW`.
-pub struct Adam<T: Float>(Groups<T, AdamGroup>);
+pub struct Adam<T: Float = f32>(Groups<T, AdamGroup>);
 
 impl<T: Float> Adam<T> {
     /// An optimizer of all parameters in `arena`; those that are added to it later join.

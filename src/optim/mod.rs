@@ -45,7 +45,7 @@ use crate::{Error, Result};
 /// assert!((w.item()? - 3.0).abs() < 1e-6);
 /// # Ok(()) }
 /// ```
-pub trait Optimizer<T: Float> {
+pub trait Optimizer<T: Float = f32> {
     /// Updates every parameter that has a gradient; one whose gradient is missing stays as it is, and
     /// makes no step, as in PyTorch: bias corrections and first steps are each parameter's own.
     ///

@@ -58,7 +58,7 @@ impl Group for SgdGroup {
 }
 
 /// `torch.optim.SGD`.
-pub struct Sgd<T: Float>(Groups<T, SgdGroup>);
+pub struct Sgd<T: Float = f32>(Groups<T, SgdGroup>);
 
 impl<T: Float> Sgd<T> {
     /// An optimizer of all parameters in `arena`; those that are added to it later join.

@@ -28,7 +28,7 @@ pub(crate) type Shared<E> = Rc<RefCell<AnyBuffer<E>>>;
 /// A contiguous row-major tensor of `E` on device `D`. Clones share memory.
 ///
 /// Images are `[N, C, H, W]`.
-pub struct Tensor<E: Element> {
+pub struct Tensor<E: Element = f32> {
     device: Device,
     shape: Shape,
     data: Shared<E>,
@@ -179,6 +179,17 @@ impl<E: Element> Tensor<E> {
     pub(crate) fn rows(&self, first: usize, count: usize) -> Self {
         debug_assert!(self.shape.rank() == 1 && first + count <= self.numel());
         Self { offset: self.offset + first, ..self.detach_as(Shape::from([count])) }
+    }
+
+    /// Its memory, or a copy where others share it.
+    pub(crate) fn into_buffer(self) -> Result<AnyBuffer<E>> {
+        let is_whole = Device::len(&self.data.borrow()) == self.numel();
+        if is_whole && Rc::strong_count(&self.data) == 1 {
+            return Ok(Rc::into_inner(self.data).expect("it is the only one").into_inner());
+        }
+        let mut copy = self.device.alloc(self.numel())?;
+        self.device.copy(self.read().view(), Device::view_mut(&mut copy))?;
+        Ok(copy)
     }
 
     /// The values, row-major, on the host. Waits for the device.

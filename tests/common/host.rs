@@ -14,7 +14,7 @@ pub struct HostTensor {
 
 impl HostTensor {
     /// The same tensor on a device, rounded to `T`.
-    pub fn on<D: Device<T>, T: Float>(&self, device: &D) -> Tensor<D, T> {
+    pub fn on<T: Float>(&self, device: &Device) -> Tensor<T> {
         let values: Vec<T> = self.values.iter().map(|&x| T::of(x)).collect();
         Tensor::from_slice(device, &values, &self.shape[..]).expect("values fill the shape")
     }
@@ -25,7 +25,7 @@ impl HostTensor {
     }
 
     /// The elements as labels on a device.
-    pub fn labels_on<D: signet::device::Memory>(&self, device: &D) -> Tensor<D, i32> {
+    pub fn labels_on(&self, device: &Device) -> Tensor<i32> {
         Tensor::from_slice(device, &self.integers(), &self.shape[..]).expect("they fill the shape")
     }
 
@@ -44,12 +44,12 @@ impl HostTensor {
 }
 
 /// The values of a tensor, as `f64`.
-pub fn values<D: Device<T>, T: Float>(tensor: &Tensor<D, T>) -> Vec<f64> {
+pub fn values<T: Float>(tensor: &Tensor<T>) -> Vec<f64> {
     tensor.to_vec().expect("the device works").into_iter().map(T::as_f64).collect()
 }
 
 /// The bit patterns of a tensor; `f32` widens without a change, NaN included.
-pub fn bits<D: Device<T>, T: Float>(tensor: &Tensor<D, T>) -> Vec<u64> {
+pub fn bits<T: Float>(tensor: &Tensor<T>) -> Vec<u64> {
     values(tensor).into_iter().map(f64::to_bits).collect()
 }
 

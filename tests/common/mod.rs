@@ -4,7 +4,7 @@
 //! | file | subject |
 //! |---|---|
 //! | `cuda.rs` | the CUDA device that tests run on |
-//! | `device.rs` | running one generic test on every device |
+//! | `device.rs` | running one test on every device |
 //! | `host.rs` | tensors on the host, and random ones |
 //! | `compare.rs` | how near is near enough, and what a failure says |
 //! | `fixture.rs` | reading `tests/fixtures` |

@@ -61,21 +61,21 @@ impl Batch {
 }
 
 /// What one forward pass gives.
-pub struct Answer<D: Device<T>, T: Float> {
+pub struct Answer<T: Float> {
     /// `[N, 24]`.
-    pub logits: Tensor<D, T>,
+    pub logits: Tensor<T>,
     /// The mean cross-entropy.
-    pub loss: Tensor<D, T>,
+    pub loss: Tensor<T>,
     /// How many are right.
     pub correct: i32,
 }
 
 /// Runs `model` on pixels and labels.
-pub fn forward<D: Device<T>, T: Float>(
-    model: &Sequential<D, T>,
-    pixels: &Tensor<D, T>,
+pub fn forward<T: Float>(
+    model: &Sequential<T>,
+    pixels: &Tensor<T>,
     labels: &HostTensor,
-) -> Result<Answer<D, T>> {
+) -> Result<Answer<T>> {
     let logits = model.forward(pixels)?;
     let labels = labels.labels_on(pixels.device());
     let (loss, correct) = cross_entropy(&logits, &labels, &CrossEntropyOptions::default())?;
@@ -83,23 +83,23 @@ pub fn forward<D: Device<T>, T: Float>(
 }
 
 /// A model with Adam(1e-3), as the notebook trains it.
-pub struct Training<D: Device<T>, T: Float> {
+pub struct Training<T: Float> {
     /// The model.
-    pub model: Sequential<D, T>,
+    pub model: Sequential<T>,
     /// Its optimizer.
-    pub adam: Adam<D, T>,
+    pub adam: Adam<T>,
 }
 
-impl<D: Device<T>, T: Float> Training<D, T> {
+impl<T: Float> Training<T> {
     /// A new model.
-    pub fn new(device: &D, seed: u64, layers: Vec<Layer>) -> Self {
+    pub fn new(device: &Device, seed: u64, layers: Vec<Layer>) -> Self {
         let model = Sequential::new(device, seed, layers).expect("the layers can be built");
         let adam = Adam::new(model.arena(), AdamOptions::adam(1e-3)).expect("good options");
         Self { model, adam }
     }
 
     /// One step; the gradients stay to be looked at.
-    pub fn step(&mut self, batch: &Batch) -> Answer<D, T> {
+    pub fn step(&mut self, batch: &Batch) -> Answer<T> {
         let pixels = batch.pixels.on(self.model.arena().device());
         let answer = forward(&self.model, &pixels, &batch.labels).expect("the batch fits");
         self.adam.zero_grad();
@@ -119,14 +119,14 @@ impl<D: Device<T>, T: Float> Training<D, T> {
 
 /// Everything that `steps` steps of training on noise leave behind, losses included, bit by bit.
 /// The last batch is smaller, as the last of an epoch is.
-pub fn training_bits<D: Device<T>, T: Float>(
-    device: &D,
+pub fn training_bits<T: Float>(
+    device: &Device,
     seed: u64,
     layers: Vec<Layer>,
     steps: u64,
     batch: usize,
 ) -> Vec<u64> {
-    let mut training = Training::new(device, seed, layers);
+    let mut training = Training::<T>::new(device, seed, layers);
     let mut all = Vec::new();
     for step in 0..steps {
         let size = if step + 1 == steps { batch - 1 } else { batch };
@@ -139,7 +139,7 @@ pub fn training_bits<D: Device<T>, T: Float>(
 }
 
 /// The parameters of a model by PyTorch's keys, in order.
-pub fn parameters<D: Device<T>, T: Float>(model: &Sequential<D, T>) -> Vec<(String, Tensor<D, T>)> {
+pub fn parameters<T: Float>(model: &Sequential<T>) -> Vec<(String, Tensor<T>)> {
     let parameter = |(name, state)| match state {
         State::Parameter(tensor) => Some((name, tensor)),
         State::Buffer(_) | State::Count(_) => None,
@@ -148,16 +148,14 @@ pub fn parameters<D: Device<T>, T: Float>(model: &Sequential<D, T>) -> Vec<(Stri
 }
 
 /// The gradients of a model by PyTorch's keys.
-pub fn gradients<D: Device<T>, T: Float>(model: &Sequential<D, T>) -> BTreeMap<String, Vec<f64>> {
-    let gradient = |tensor: &Tensor<D, T>| tensor.grad().expect("the device works");
+pub fn gradients<T: Float>(model: &Sequential<T>) -> BTreeMap<String, Vec<f64>> {
+    let gradient = |tensor: &Tensor<T>| tensor.grad().expect("the device works");
     let parameters = parameters(model).into_iter();
     parameters.map(|(key, t)| (key, values(&gradient(&t).expect("backward ran")))).collect()
 }
 
 /// A model's values by PyTorch's keys.
-pub fn named_state<D: Device<T>, T: Float>(
-    model: &Sequential<D, T>,
-) -> BTreeMap<String, HostTensor> {
+pub fn named_state<T: Float>(model: &Sequential<T>) -> BTreeMap<String, HostTensor> {
     let dict = model.state_dict().expect("the device works");
     dict.iter()
         .map(|(key, value)| {
@@ -168,11 +166,7 @@ pub fn named_state<D: Device<T>, T: Float>(
 }
 
 /// Loads the fixture's tensors under `prefix/` into a model.
-pub fn load<D: Device<T>, T: Float>(
-    model: &Sequential<D, T>,
-    fixture: &Fixture,
-    prefix: &str,
-) -> Result<()> {
+pub fn load<T: Float>(model: &Sequential<T>, fixture: &Fixture, prefix: &str) -> Result<()> {
     model.load_state_dict(&state_dict(fixture.group(prefix)))
 }
 
@@ -187,10 +181,7 @@ pub fn state_dict<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a HostTensor
 
 /// The moments of an optimizer by PyTorch's keys: an arena starts every parameter at a multiple of
 /// 64 bytes.
-pub fn moment<D: Device<T>, T: Float>(
-    training: &Training<D, T>,
-    name: &str,
-) -> BTreeMap<String, Vec<f64>> {
+pub fn moment<T: Float>(training: &Training<T>, name: &str) -> BTreeMap<String, Vec<f64>> {
     let state = training.adam.state().expect("the device works");
     let (_, flat) = state.moments.iter().find(|(known, _)| known == name).expect("Adam has it");
     let (mut start, step) = (0, 64 / size_of::<T>());

@@ -12,7 +12,7 @@ use cudarc::driver::{CudaContext, CudaStream, LaunchConfig, PushKernelArg};
 use cudarc::nvrtc::{Ptx, result as nvrtc, sys};
 use cusim::{ChildOutput, Order, Report, Sim, in_child};
 use serde_json::Value;
-use signet::{Cpu, Tensor};
+use signet::{Cpu, Device, Tensor};
 use std::ffi::CString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -115,8 +115,8 @@ fn operands([m, n, k]: [u32; 3]) -> ([Vec<f32>; 2], Vec<f64>) {
         Fill::Normal(1.0).draw(&[rows as usize, columns as usize], 1, stream)
     };
     let (a, b) = (draw(m, k, 0), draw(k, n, 1));
-    let cpu = Cpu::new(Some(1)).unwrap();
-    let product: Tensor<Cpu, f64> = a.on(&cpu).matmul(&b.on(&cpu)).unwrap();
+    let cpu = Device::from(Cpu::new(Some(1)).unwrap());
+    let product: Tensor<f64> = a.on(&cpu).matmul(&b.on(&cpu)).unwrap();
     ([a, b].map(|host| host.values.iter().map(|&x| x as f32).collect()), values(&product))
 }
 
@@ -158,7 +158,7 @@ fn each_step_is_clean_and_the_table_says_what_it_asks_for() {
             gpu.product((step, &source(step)), launch, TABLE, [&a, &b]);
         }
         // And the library's own.
-        let device = common::cuda::device().expect("it is simulated");
+        let device = common::cuda::device().expect("it is simulated").into();
         let on_device = |values: &[f32], rows: u32, columns: u32| {
             Tensor::from_slice(&device, values, [rows as usize, columns as usize]).unwrap()
         };

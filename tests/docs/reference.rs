@@ -9,8 +9,8 @@ use signet::ops::augment::{AugmentOptions, augment};
 use signet::ops::cross_entropy::{CrossEntropyOptions, cross_entropy};
 use signet::optim::{Adam, AdamOptions, Optimizer, Schedule, Sgd, SgdOptions};
 use signet::{
-    Cpu, Cuda, GradcheckOptions, Gradients, NodeId, Result, Tensor, checkpoint, gradcheck, layers,
-    no_grad,
+    Cpu, Cuda, Device, GradcheckOptions, Gradients, NodeId, Result, Tensor, checkpoint, gradcheck,
+    layers, no_grad,
 };
 
 /// The calls of the tables of the first section, but for flags of the program.
@@ -52,11 +52,11 @@ fn every_call_is_compiled_as_printed() {
 #[test]
 #[rustfmt::skip]
 fn tensors() -> Result<()> {
-    let (d, values, shape, n) = (Cpu::new(None)?, [1.0_f32, 2.0, 3.0, 4.0], [2, 2], 2);
+    let (d, values, shape, n) = (Device::cpu()?, [1.0_f32, 2.0, 3.0, 4.0], [2, 2], 2);
     assert_eq!(Cpu::new(Some(n))?.threads(), n);
     // There may be no GPU.
     let _ = Cuda::new(0);
-    let zeros: Tensor<Cpu, f64> = Tensor::zeros(&d, shape)?;
+    let zeros: Tensor<f64> = Tensor::zeros(&d, shape)?;
     assert_eq!(zeros.to_vec()?, [0.0_f64; 4]);
     let x = Tensor::from_slice(&d, &values, shape)?;
     let y = x.detach();
@@ -69,16 +69,16 @@ fn tensors() -> Result<()> {
     let x = x.sum()?;
     assert_eq!(x.item()?, 10.0);
     assert_eq!(x.to_vec()?, [10.0]);
-    fn both<D: signet::Device<T>, T: signet::dtype::Float>(_: Option<Tensor<D, T>>) {}
-    both(None::<Tensor<Cpu, f32>>);
-    both(None::<Tensor<Cpu, f64>>);
+    fn both<T: signet::dtype::Float>(_: Option<Tensor<T>>) {}
+    both(None::<Tensor<f32>>);
+    both(None::<Tensor<f64>>);
     Ok(())
 }
 
 #[test]
 #[rustfmt::skip]
 fn gradients() -> Result<()> {
-    let d = Cpu::new(None)?;
+    let d = Device::cpu()?;
     let x = Tensor::from_slice(&d, &[1.0, 2.0], [2])?;
     let x = x.requires_grad(true)?;
     x.mul(&x)?.sum()?.backward()?;
@@ -103,14 +103,14 @@ fn gradients() -> Result<()> {
     p.requires_grad(false)?;
     assert!(!p.needs_grad());
     let layers = layers![Linear::new(1, 1)];
-    let model: Sequential<Cpu, f32> = Sequential::new(&d, 0, layers)?;
+    let model: Sequential<f32> = Sequential::new(&d, 0, layers)?;
     model.requires_grad(false)?;
     assert!(model.parameters().iter().all(|p| !p.needs_grad()));
 
     // The identity, as an op of one's own.
-    let function = |inputs: &[Tensor<Cpu, f64>]| {
+    let function = |inputs: &[Tensor<f64>]| {
         let (inputs, output) = ([Some(&inputs[0])], inputs[0].detach());
-        fn closure(_: [Option<NodeId>; 1], _: <Cpu as Memory>::Buffer<f64>, _: &mut Gradients<'_, Cpu, f64>) -> Result<()> {
+        fn closure(_: [Option<NodeId>; 1], _: Tensor<f64>, _: &mut Gradients<'_, f64>) -> Result<()> {
             Ok(())
         }
         Ok(output.with_grad_fn(inputs, closure))
@@ -124,14 +124,14 @@ fn gradients() -> Result<()> {
 #[test]
 #[rustfmt::skip]
 fn layers_losses_and_optimizers() -> Result<()> {
-    let (device, seed, s, lr) = (Cpu::new(None)?, 0, 0.1, 0.01);
+    let (device, seed, s, lr) = (Device::cpu()?, 0, 0.1, 0.01);
     let _ = layers![
         Conv2d::new(1, 25, 3).padding(1).bias(false), BatchNorm2d::new(25), ReLU, Flatten,
         Dropout::new(0.2), MaxPool2d::new(2).stride(2), Linear::new(675, 512),
     ];
     let (a, b) = (Flatten, Linear::new(784, 24));
-    let model: Sequential<Cpu, f32> = Sequential::new(&device, seed, layers![a, b])?;
-    fn is_module<M: Module<Cpu, f32>>(_: &M) {}
+    let model: Sequential<f32> = Sequential::new(&device, seed, layers![a, b])?;
+    fn is_module<M: Module<f32>>(_: &M) {}
     is_module(&model);
     let shape = [32, 1, 28, 28];
     assert!(model.summary(shape)?.to_string().contains("Linear"));

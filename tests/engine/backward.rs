@@ -20,11 +20,11 @@ on_every_device! {
 }
 
 /// Outputs and gradients in f32 on this device against f64 on the CPU.
-fn single_precision_agrees_with_double_on_the_cpu<D: TestDevice>() {
-    let (device, cpu) = (D::open(), Cpu::open());
+fn single_precision_agrees_with_double_on_the_cpu(on: TestDevice) {
+    let (device, cpu) = (on.open(), TestDevice::Cpu.open());
     for case in sample() {
-        let single = Pass::of_case::<D, f32>(&case, &device);
-        let double = Pass::of_case::<Cpu, f64>(&case, &cpu);
+        let single = Pass::of_case::<f32>(&case, &device);
+        let double = Pass::of_case::<f64>(&case, &cpu);
         let tolerance = Tolerance::of::<f32>();
         assert_close(case.name(), &single.output, &double.output, tolerance);
         for (i, (single, double)) in single.gradients.iter().zip(&double.gradients).enumerate() {
@@ -38,13 +38,10 @@ fn single_precision_agrees_with_double_on_the_cpu<D: TestDevice>() {
 
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
-    fn check<T: Float>()
-    where
-        Cpu: Device<T>,
-    {
-        let devices = [1, 2, 3].map(|threads| Cpu::new(Some(threads)).unwrap());
+    fn check<T: Float>() {
+        let devices = [1, 2, 3].map(|threads| Device::from(Cpu::new(Some(threads)).unwrap()));
         for case in sample() {
-            let [one, two, three] = devices.each_ref().map(|d| Pass::of_case(&case, d).bits());
+            let [one, two, three] = devices.each_ref().map(|d| Pass::of_case::<T>(&case, d).bits());
             assert!(one == two && two == three, "{} in {}", case.name(), T::NAME);
         }
     }
@@ -52,19 +49,19 @@ fn any_number_of_threads_gives_the_same_bits() {
     check::<f64>();
 }
 
-fn backward_twice_gives_the_same_bits<D: TestDevice>() {
-    let device = D::open();
+fn backward_twice_gives_the_same_bits(on: TestDevice) {
+    let device = on.open();
     for case in sample() {
-        let pass = || Pass::of_case::<D, f32>(&case, &device).bits();
+        let pass = || Pass::of_case::<f32>(&case, &device).bits();
         assert_eq!(pass(), pass(), "{}", case.name());
     }
 }
 
 /// Leaving out a gradient that nobody needs changes no other.
-fn one_gradient_alone_has_the_same_bits<D: TestDevice>() {
-    let device = D::open();
+fn one_gradient_alone_has_the_same_bits(on: TestDevice) {
+    let device = on.open();
     for case in sample().into_iter().filter(|case| case.inputs.len() > 1) {
-        let inputs: Vec<Tensor<D, f64>> = case.draw(&device, 2);
+        let inputs: Vec<Tensor<f64>> = case.draw(&device, 2);
         let all = Pass::new(&case, &inputs, |_| true);
         for i in 0..inputs.len() {
             let mut expected = all.clone();
@@ -81,11 +78,11 @@ fn one_gradient_alone_has_the_same_bits<D: TestDevice>() {
 }
 
 /// As in PyTorch: a second backward pass adds, one after `zero_grad` overwrites.
-fn gradients_accumulate_until_zero_grad<D: TestDevice>() {
-    let device = D::open();
+fn gradients_accumulate_until_zero_grad(on: TestDevice) {
+    let device = on.open();
     for case in sample() {
         let arena = Arena::new(&device).unwrap();
-        let drawn: Vec<Tensor<D, f64>> = case.draw(&device, 2);
+        let drawn: Vec<Tensor<f64>> = case.draw(&device, 2);
         let parameters: Vec<_> = drawn
             .iter()
             .map(|x| arena.parameter(&x.to_vec().unwrap(), x.dims()).unwrap())
@@ -112,12 +109,12 @@ fn gradients_accumulate_until_zero_grad<D: TestDevice>() {
 }
 
 /// An op adds to the gradient of an input that another use of it wrote before.
-fn a_gradient_is_added_to_what_is_there<D: TestDevice>() {
-    let device = D::open();
+fn a_gradient_is_added_to_what_is_there(on: TestDevice) {
+    let device = on.open();
     for case in sample() {
-        let inputs: Vec<Tensor<D, f64>> = case.draw(&device, 2);
+        let inputs: Vec<Tensor<f64>> = case.draw(&device, 2);
         let alone = Pass::new(&case, &inputs, |_| true);
-        let leaf = |input: &Tensor<D, f64>| input.detach().requires_grad(true).unwrap();
+        let leaf = |input: &Tensor<f64>| input.detach().requires_grad(true).unwrap();
         let inputs: Vec<_> = inputs.iter().map(leaf).collect();
         let output = case.op.run(&inputs).unwrap();
         let mut total = output.mul(&upstream(&output)).unwrap().sum().unwrap();

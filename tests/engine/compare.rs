@@ -6,7 +6,7 @@ use common::compare::{Tolerance, compare};
 use common::fixture::Fixture;
 use common::host::{HostTensor, values};
 use signet::ops::conv2d::{Conv2dOptions, conv2d};
-use signet::{Cpu, Tensor};
+use signet::{Cpu, Device, Tensor};
 
 /// The loosest tolerance of an op.
 fn loosest() -> Tolerance {
@@ -89,11 +89,11 @@ fn a_gradient_too_large_by_a_hundredth_fails() {
 /// A border that is nearly zero is not zero.
 #[test]
 fn a_wrong_padding_term_fails() {
-    let device = Cpu::new(Some(1)).unwrap();
+    let device = Device::from(Cpu::new(Some(1)).unwrap());
     let cases = Fixture::cases("conv2d");
     let case = cases.iter().find(|case| case.name == "conv2d/k3_p1_b3").unwrap();
     let unpadded = |border: f64| {
-        let input: Tensor<Cpu, f64> = bordered(case.tensor("input"), border).on(&device);
+        let input: Tensor<f64> = bordered(case.tensor("input"), border).on(&device);
         let [weight, bias] = ["weight", "bias"].map(|name| case.tensor(name).on(&device));
         values(&conv2d(&input, &weight, Some(&bias), &Conv2dOptions::default()).unwrap())
     };

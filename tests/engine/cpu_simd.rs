@@ -53,19 +53,16 @@ impl Block {
 
     /// Output, running statistics and gradients by name, by one op or by five; every gradient is
     /// written by one use and added to by another.
-    fn run<T: Float>(self, device: &Cpu, fused: bool) -> Vec<(String, Vec<f64>)>
-    where
-        Cpu: Device<T>,
-    {
+    fn run<T: Float>(self, device: &Device, fused: bool) -> Vec<(String, Vec<f64>)> {
         let leaf = |drawn: &HostTensor| drawn.on(device).requires_grad(true).unwrap();
-        let inputs: Vec<Tensor<Cpu, T>> = self.draw().iter().map(leaf).collect();
+        let inputs: Vec<Tensor<T>> = self.draw().iter().map(leaf).collect();
         let [x, weight, bias, scale, shift] = &inputs[..] else { panic!("five inputs") };
         let bias = self.bias.then_some(bias);
         let per_channel = [self.channels];
-        let mean: Tensor<Cpu, T> = Fill::Normal(0.5).draw(&per_channel, 6, 0).on(device);
+        let mean: Tensor<T> = Fill::Normal(0.5).draw(&per_channel, 6, 0).on(device);
         let mut var = Fill::Normal(1.0).draw(&per_channel, 6, 1);
         var.values.iter_mut().for_each(|x| *x = 4.0 + x.abs());
-        let var: Tensor<Cpu, T> = var.on(device);
+        let var: Tensor<T> = var.on(device);
         let conv = Conv2dOptions { padding: [1, 1], ..Default::default() };
         let [kernel_size, stride] = self.window;
         let pool = MaxPool2d { kernel_size, stride, padding: [0, 0], ceil_mode: false };
@@ -140,9 +137,9 @@ fn blocks() -> Vec<Block> {
     blocks
 }
 
-fn everywhere(mut check: impl FnMut(&Cpu)) {
+fn everywhere(mut check: impl FnMut(&Device)) {
     for level in SimdLevel::available() {
-        check(&Cpu::new(Some(2)).unwrap().with_simd(level).unwrap());
+        check(&Cpu::new(Some(2)).unwrap().with_simd(level).unwrap().into());
     }
 }
 
@@ -161,11 +158,11 @@ fn assert_all_close(
 
 #[test]
 fn a_block_computes_what_the_plain_ops_do() {
-    let plain = Cpu::new(Some(2)).unwrap();
+    let plain = Device::from(Cpu::new(Some(2)).unwrap());
     for block in blocks() {
         let expected = block.run::<f64>(&plain, false);
         everywhere(|device| {
-            let level = device.simd_level();
+            let level = device.as_cpu().unwrap().simd_level();
             let name = |of| format!("{block:?} in {of} with {level}");
             let tolerance = Tolerance::scale(1e-11).plus(1e-11);
             assert_all_close(&name("f64"), &block.run::<f64>(device, true), &expected, tolerance);
@@ -181,10 +178,10 @@ fn a_block_hides_no_nan() {
     let mut x = Fill::Normal(1.0).draw(&[1, 1, 6, 6], 1, 0);
     x.values[14] = f64::NAN;
     everywhere(|device| {
-        let x: Tensor<Cpu, f32> = x.on(device);
+        let x: Tensor<f32> = x.on(device);
         let one = |shape: &[usize]| Fill::OffZero.draw(shape, 2, 0).on(device);
         let (weight, mean) = (one(&[3, 1, 3, 3]), one(&[3]));
-        let var: Tensor<Cpu, f32> = Tensor::from_slice(device, &[1.0; 3], [3]).unwrap();
+        let var: Tensor<f32> = Tensor::from_slice(device, &[1.0; 3], [3]).unwrap();
         let conv = Conv2dOptions { padding: [1, 1], ..Default::default() };
         let pool =
             MaxPool2d { kernel_size: [2, 2], stride: [2, 2], padding: [0, 0], ceil_mode: false };
@@ -196,9 +193,8 @@ fn a_block_hides_no_nan() {
         let y = conv2d(&x, &weight, None, &conv).unwrap();
         let y = batch_norm2d(&y, None, None, Statistics::Running(&mean, &var), 1e-5).unwrap();
         let plain = max_pool2d(&y.relu().unwrap(), &pool).unwrap().0;
-        let nan = |x: &Tensor<Cpu, f32>| -> Vec<bool> {
-            values(x).into_iter().map(f64::is_nan).collect()
-        };
+        let nan =
+            |x: &Tensor<f32>| -> Vec<bool> { values(x).into_iter().map(f64::is_nan).collect() };
         assert_eq!(nan(&fused), nan(&plain));
         assert!(nan(&fused).contains(&true) && nan(&fused).contains(&false));
     });
@@ -208,13 +204,12 @@ fn a_block_hides_no_nan() {
 #[test]
 fn an_image_is_evaluated_alike_in_any_batch() {
     everywhere(|device| {
-        let mut training = Training::<Cpu, f32>::new(device, 3, asl(24));
+        let mut training = Training::<f32>::new(device, 3, asl(24));
         let batch = Batch::random(17, 1);
         training.step(&batch);
         training.model.eval();
-        let logits = |batch: &HostTensor| {
-            values(&training.model.forward(&batch.on::<Cpu, f32>(device)).unwrap())
-        };
+        let logits =
+            |batch: &HostTensor| values(&training.model.forward(&batch.on::<f32>(device)).unwrap());
         let all = logits(&batch.pixels);
         for image in [0, 7, 16] {
             let alone = logits(&batch.pixels.rows(image..image + 1));
@@ -231,20 +226,20 @@ fn an_image_is_evaluated_alike_in_any_batch() {
 /// Once a step has made its buffers, the following ones take them from the pool.
 #[test]
 fn a_steady_training_allocates_nothing() {
-    let device = Cpu::new(Some(1)).unwrap();
-    let mut training = Training::<Cpu, f32>::new(&device, 3, asl(24));
+    let cpu = Cpu::new(Some(1)).unwrap();
+    let mut training = Training::<f32>::new(&cpu.clone().into(), 3, asl(24));
     let batch = Batch::random(32, 1);
     training.step(&batch);
     training.step(&batch);
-    let before = device.allocations();
+    let before = cpu.allocations();
     assert!(before > 20, "{before}");
     for _ in 0..3 {
         training.step(&batch);
     }
-    assert_eq!(device.allocations(), before);
+    assert_eq!(cpu.allocations(), before);
     // A batch of another size needs others.
     training.step(&Batch::random(31, 1));
-    assert!(device.allocations() > before);
+    assert!(cpu.allocations() > before);
 }
 
 #[test]

@@ -18,7 +18,6 @@ use signet::data::synthetic;
 use signet::nn::{Layer, Module, asl};
 use signet::optim::Optimizer;
 use signet::train::{Config, Outcome, Trainer};
-use signet::{Cpu, Cuda};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -41,8 +40,8 @@ struct Trained {
 }
 
 /// Trains with dropout on, whose masks are the same on every device: Philox draws them.
-fn train<D: TestDevice>(layers: Vec<Layer>, steps: u64, size: usize) -> Trained {
-    let mut training = Training::<D, f64>::new(&D::open(), 7, layers);
+fn train(on: TestDevice, layers: Vec<Layer>, steps: u64, size: usize) -> Trained {
+    let mut training = Training::<f64>::new(&on.open(), 7, layers);
     let (mut losses, mut correct) = (Vec::new(), Vec::new());
     for step in 0..steps {
         training.model.context().set_step(step).unwrap();
@@ -61,7 +60,8 @@ fn train<D: TestDevice>(layers: Vec<Layer>, steps: u64, size: usize) -> Trained 
 /// Thirty steps, each from where the one before ended. In f64 two ways to round stay together: a
 /// relu or a maximum that tips over would need two values within 1e-15 of each other.
 fn thirty_steps_agree(layers: fn() -> Vec<Layer>, size: usize) {
-    let (cuda, cpu) = (train::<Cuda>(layers(), 30, size), train::<Cpu>(layers(), 30, size));
+    let [cuda, cpu] =
+        [TestDevice::Cuda, TestDevice::Cpu].map(|device| train(device, layers(), 30, size));
     let tight = Tolerance::scale(1e-9);
     assert_close("losses", &cuda.losses, &cpu.losses, Tolerance::relative(1e-9));
     assert_eq!(cuda.correct, cpu.correct);
@@ -101,8 +101,8 @@ fn thirty_steps_of_the_full_network_agree_in_f64() {
 #[test]
 fn every_step_of_the_full_network_agrees_in_f32() {
     let (steps, size) = (12, 8);
-    let mut cuda = Training::<Cuda, f32>::new(&TestDevice::open(), 7, asl(24));
-    let mut cpu = Training::<Cpu, f32>::new(&TestDevice::open(), 7, asl(24));
+    let mut cuda = Training::<f32>::new(&TestDevice::Cuda.open(), 7, asl(24));
+    let mut cpu = Training::<f32>::new(&TestDevice::Cpu.open(), 7, asl(24));
     let mut tipped = BTreeMap::<String, u64>::new();
     for step in 0..steps {
         cuda.model.load_state_dict(&cpu.model.state_dict().unwrap()).unwrap();
@@ -157,8 +157,8 @@ fn sim() -> &'static Sim {
 /// Everything that a few steps leave behind, of both precisions.
 fn bits() -> [Vec<u64>; 2] {
     let bits = [
-        training_bits::<Cuda, f32>(&TestDevice::open(), 7, asl(24), 3, 9),
-        training_bits::<Cuda, f64>(&TestDevice::open(), 7, narrow(DROPOUT), 3, 9),
+        training_bits::<f32>(&TestDevice::Cuda.open(), 7, asl(24), 3, 9),
+        training_bits::<f64>(&TestDevice::Cuda.open(), 7, narrow(DROPOUT), 3, 9),
     ];
     // One NaN is as good as another.
     assert!(bits.iter().flatten().all(|&bits| f64::from_bits(bits).is_finite()));
@@ -217,11 +217,11 @@ fn a_step_asks_for_no_memory_and_all_of_it_comes_back() {
     if in_parent("a_step_asks_for_no_memory_and_all_of_it_comes_back", &leaks) {
         return;
     }
-    let device = <Cuda as TestDevice>::open();
+    let device = TestDevice::Cuda.open();
     let config = Config { batch_size: 2, epochs: 4, ..Config::default() };
     let mut trainer = Trainer::new(&device, config, &synthetic(3, 19, 5)).unwrap();
     let mut after_step = Vec::new();
-    let mut epoch = |trainer: &mut Trainer<Cuda>| {
+    let mut epoch = |trainer: &mut Trainer| {
         let outcome = trainer.run_epoch(|_| {
             after_step.push(asked());
             true
@@ -241,7 +241,8 @@ fn a_step_asks_for_no_memory_and_all_of_it_comes_back() {
         assert_eq!(after_step[step], after_step[1], "step {}", step + 1);
     }
     drop(trainer);
-    assert_eq!(device.memory_use().in_use, 0, "a buffer outlives the training");
+    let in_use = device.as_cuda().unwrap().memory_use().in_use;
+    assert_eq!(in_use, 0, "a buffer outlives the training");
     drop(device);
     assert_eq!((sim().allocated_bytes(), sim().allocations()), (0, 0));
     assert_eq!(sim().calls("cuMemHostAlloc"), sim().calls("cuMemFreeHost"));
@@ -265,7 +266,7 @@ fn a_step_is_one_launch_of_a_graph_and_nothing_that_waits() {
         return;
     }
     let config = Config { batch_size: 1, epochs: 2, ..Config::default() };
-    let device = <Cuda as TestDevice>::open();
+    let device = TestDevice::Cuda.open();
     let mut trainer = Trainer::new(&device, config, &synthetic(3, 40, 2)).unwrap();
     let calls = || {
         let named = OF_A_STEP.map(|function| sim().calls(function));
@@ -303,7 +304,7 @@ const MOST_LAUNCHES: u64 = 24;
 /// How many kernels the graph of a step at batch 32 has.
 fn launches_of_a_step(fuse: bool) -> u64 {
     let config = Config { epochs: 1, ..Config::default() };
-    let device = <Cuda as TestDevice>::open();
+    let device = TestDevice::Cuda.open();
     let mut trainer = Trainer::new(&device, config, &synthetic(3, 64, 1)).unwrap();
     trainer.model().fuse(fuse);
     let mut after_step = Vec::new();
@@ -335,7 +336,7 @@ fn a_fused_step_launches_few_kernels() {
 /// the first step.
 fn short_run(graphs: bool, fault: &str) -> (Vec<Vec<f64>>, Vec<String>) {
     let config = Config { batch_size: 3, epochs: 2, ..Config::default() };
-    let device = <Cuda as TestDevice>::open();
+    let device = TestDevice::Cuda.open();
     let mut trainer = Trainer::new(&device, config, &synthetic(3, 8, 2)).unwrap();
     trainer.use_graphs(graphs);
     let notices = Rc::new(RefCell::new(Vec::new()));
@@ -409,7 +410,7 @@ fn a_fused_step_takes_22_launches() {
         return;
     }
     let launches = |fuse| {
-        let mut training = Training::<Cuda, f32>::new(&TestDevice::open(), 7, asl(24));
+        let mut training = Training::<f32>::new(&TestDevice::Cuda.open(), 7, asl(24));
         training.model.fuse(fuse);
         let batch = Batch::random(32, 1);
         let device = training.model.arena().device().clone();
@@ -434,9 +435,9 @@ fn checks_have_nothing_to_report_on_a_training_step() {
     if in_parent("checks_have_nothing_to_report_on_a_training_step", &checked) {
         return;
     }
-    let device = <Cuda as TestDevice>::open();
-    training_bits::<_, f32>(&device, 7, narrow(DROPOUT), 2, 3);
-    training_bits::<_, f64>(&device, 7, narrow(DROPOUT), 2, 3);
+    let device = TestDevice::Cuda.open();
+    training_bits::<f32>(&device, 7, narrow(DROPOUT), 2, 3);
+    training_bits::<f64>(&device, 7, narrow(DROPOUT), 2, 3);
     // The real one: gathering, counting, validation, all of it replayed in the third epoch.
     let config = Config { batch_size: 2, epochs: 3, ..Config::default() };
     let mut trainer = Trainer::new(&device, config, &synthetic(3, 3, 1)).unwrap();

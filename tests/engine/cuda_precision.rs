@@ -16,12 +16,12 @@ use half::bf16;
 use signet::device::{Precision, Precisions};
 use signet::dtype::Float;
 use signet::ops::conv2d::Conv2dOptions;
-use signet::{Cpu, Cuda, Device, Tensor};
+use signet::{Device, Tensor};
 
 const ROUNDED: [Precision; 2] = [Precision::Tf32, Precision::Bf16];
 
-fn cuda(precisions: impl Into<Precisions>) -> Cuda {
-    let device = <Cuda as TestDevice>::open();
+fn cuda(precisions: impl Into<Precisions>) -> Device {
+    let device = TestDevice::Cuda.open();
     device.set_precisions(precisions).expect("the tests' device has tensor cores");
     device
 }
@@ -84,13 +84,13 @@ fn each_operand_is_rounded_to_nearest() {
 }
 
 /// What `case` gives on these inputs under this upstream gradient: the output, then the gradients.
-fn run<D: Device<T>, T: Float>(
+fn run<T: Float>(
     case: &Case,
-    device: &D,
+    device: &Device,
     inputs: &[HostTensor],
     upstream: impl Fn(&[usize]) -> HostTensor,
 ) -> Vec<Vec<f64>> {
-    let leaf = |x: &HostTensor| x.on::<D, T>(device).requires_grad(true).unwrap();
+    let leaf = |x: &HostTensor| x.on::<T>(device).requires_grad(true).unwrap();
     let inputs: Vec<_> = inputs.iter().map(leaf).collect();
     let output = case.op.run(&inputs).unwrap_or_else(|e| panic!("{}: {e}", case.name()));
     output.backward_with(&upstream(output.dims()).on(device)).unwrap();
@@ -130,13 +130,13 @@ fn products() -> Vec<Case> {
 ///
 /// The sums of absolute products and the `n` are those of the same op on absolute inputs, and on ones.
 fn assert_within_the_bound(case: &Case, precision: Precision, actual: &[Vec<f64>]) {
-    let cpu = <Cpu as TestDevice>::open();
+    let cpu = TestDevice::Cpu.open();
     let inputs = drawn(case);
-    let expected = run::<_, f64>(case, &cpu, &inputs, upstream);
+    let expected = run::<f64>(case, &cpu, &inputs, upstream);
     let absolute: Vec<_> = inputs.iter().map(|x| map(x, f64::abs)).collect();
-    let sums = run::<_, f64>(case, &cpu, &absolute, |shape| map(&upstream(shape), f64::abs));
+    let sums = run::<f64>(case, &cpu, &absolute, |shape| map(&upstream(shape), f64::abs));
     let ones: Vec<_> = inputs.iter().map(|x| map(x, |_| 1.0)).collect();
-    let counts = run::<_, f64>(case, &cpu, &ones, |shape| map(&upstream(shape), |_| 1.0));
+    let counts = run::<f64>(case, &cpu, &ones, |shape| map(&upstream(shape), |_| 1.0));
     for (i, actual) in actual.iter().enumerate() {
         // Third among the inputs is the bias, whose gradient is a sum without products.
         let u = if i == 3 { 0.0 } else { precision.unit_roundoff() };
@@ -166,7 +166,7 @@ fn products_are_within_the_formats_bound_in_every_order() {
             for case in products() {
                 let mut results = Vec::new();
                 in_every_order(|| {
-                    results.push(run::<_, f32>(&case, &device, &drawn(&case), upstream));
+                    results.push(run::<f32>(&case, &device, &drawn(&case), upstream));
                 });
                 let name = format!("{} in {precision}", case.name());
                 assert!(results.iter().all(|r| r == &results[0]), "{name}: other bits");
@@ -185,7 +185,7 @@ fn the_checks_find_nothing_in_any_precision() {
             for precision in ROUNDED {
                 let device = cuda(precision);
                 for case in products() {
-                    run::<_, f32>(&case, &device, &drawn(&case), upstream);
+                    run::<f32>(&case, &device, &drawn(&case), upstream);
                 }
             }
         },
@@ -204,11 +204,11 @@ fn only_what_a_format_has_no_room_for_is_changed() {
             let inputs = drawn(&case);
             let integers: Vec<_> = inputs.iter().map(|x| map(x, |x| (4.0 * x).round())).collect();
             let of_integers = |shape: &[usize]| map(&upstream(shape), |x| (4.0 * x).round());
-            let expected = run::<_, f32>(&case, &exact, &integers, of_integers);
-            let actual = run::<_, f32>(&case, &device, &integers, of_integers);
+            let expected = run::<f32>(&case, &exact, &integers, of_integers);
+            let actual = run::<f32>(&case, &device, &integers, of_integers);
             assert_eq!(actual, expected, "{name}: integers");
-            let expected = run::<_, f32>(&case, &exact, &inputs, upstream);
-            let actual = run::<_, f32>(&case, &device, &inputs, upstream);
+            let expected = run::<f32>(&case, &exact, &inputs, upstream);
+            let actual = run::<f32>(&case, &device, &inputs, upstream);
             for i in 0..3 {
                 assert_ne!(actual[i], expected[i], "{name}: result {i} is not rounded");
             }
@@ -223,14 +223,13 @@ fn the_setting_is_one_of_the_device_and_of_a_kind_of_product() {
     let find = |op: fn(&Op) -> bool| cases.iter().find(|case| op(&case.op)).expect("it is there");
     let conv2d = find(|op| matches!(op, Op::Conv2d(_)));
     let linear = cases.iter().rfind(|case| case.op == Op::Linear).expect("it is there");
-    let device = <Cuda as TestDevice>::open();
+    let device = TestDevice::Cuda.open();
     let bits = |precisions: Precisions| {
         device.set_precisions(precisions).unwrap();
         assert_eq!(device.precisions(), precisions);
-        [conv2d, linear].map(|case| run::<_, f32>(case, &device, &drawn(case), upstream))
+        [conv2d, linear].map(|case| run::<f32>(case, &device, &drawn(case), upstream))
     };
-    let doubles =
-        || [conv2d, linear].map(|case| run::<_, f64>(case, &device, &drawn(case), upstream));
+    let doubles = || [conv2d, linear].map(|case| run::<f64>(case, &device, &drawn(case), upstream));
     let [f32_conv, f32_linear] = bits(Precision::F32.into());
     let exact = doubles();
     for precision in ROUNDED {
@@ -262,7 +261,7 @@ fn the_setting_is_one_of_the_device_and_of_a_kind_of_product() {
 fn the_network_learns_in_every_precision() {
     let batch = Batch::random(9, 0);
     let train = |precision: Precision| {
-        let mut training = Training::<Cuda, f32>::new(&cuda(precision), 7, narrow([0.0, 0.0]));
+        let mut training = Training::<f32>::new(&cuda(precision), 7, narrow([0.0, 0.0]));
         let mut losses = Vec::new();
         let mut first = None;
         for _ in 0..10 {

@@ -18,25 +18,21 @@ use signet::dtype::Float;
 use signet::nn::MaxPool2d;
 use signet::ops::conv_block::ConvBlockOptions;
 use signet::ops::conv2d::Conv2dOptions;
-use signet::{Cpu, Cuda, Device, GradcheckOptions, Tensor, gradcheck};
+use signet::{Device, GradcheckOptions, Tensor, gradcheck};
 use std::time::Instant;
 
 /// The same bits in every order, and the CPU's values to rounding.
-fn agrees<T: Float>(cuda: &Cuda, cpu: &Cpu, case: &Case)
-where
-    Cuda: Device<T>,
-    Cpu: Device<T>,
-{
+fn agrees<T: Float>(cuda: &Device, cpu: &Device, case: &Case) {
     let name = format!("{} in {}", case.name(), T::NAME);
     let mut passes = Vec::new();
-    in_every_order(|| passes.push(Pass::of_case::<Cuda, T>(case, cuda)));
+    in_every_order(|| passes.push(Pass::of_case::<T>(case, cuda)));
     let [first, others @ ..] = &passes[..] else { panic!("there are orders") };
     assert!(
         others.iter().all(|other| other.bits() == first.bits()),
         "{name}: an order has other bits"
     );
 
-    let expected = Pass::of_case::<Cpu, T>(case, cpu);
+    let expected = Pass::of_case::<T>(case, cpu);
     // Batch norm's gradient is what is left of larger terms.
     let tolerance = Tolerance::of::<T>();
     let of_gradients = tolerance.plus(1e4 * T::epsilon().as_f64());
@@ -48,7 +44,7 @@ where
 }
 
 fn all_agree(cases: Vec<Case>) {
-    let (cuda, cpu) = (<Cuda as TestDevice>::open(), <Cpu as TestDevice>::open());
+    let (cuda, cpu) = (TestDevice::Cuda.open(), TestDevice::Cpu.open());
     for case in cases {
         agrees::<f32>(&cuda, &cpu, &case);
         agrees::<f64>(&cuda, &cpu, &case);
@@ -72,11 +68,11 @@ fn the_whole_grid_has_the_same_bits_in_every_order() {
 fn gradients_agree_with_differences_in_every_order() {
     let options = GradcheckOptions { eps: 1e-5, rtol: 1e-6, atol: 1e-8, seed: 5 };
     alone("cuda_registry::gradients_agree_with_differences_in_every_order", &[], || {
-        let device = <Cuda as TestDevice>::open();
+        let device = TestDevice::Cuda.open();
         // Values are the same in every order, so the smallest case of each op will do.
         for case in smallest_of_each_op() {
             in_every_order(|| {
-                let inputs = case.draw::<Cuda, f64>(&device, 1);
+                let inputs = case.draw::<f64>(&device, 1);
                 if let Err(error) = gradcheck(|inputs| case.op.run(inputs), &inputs, &options) {
                     panic!("{}: {error}", case.name());
                 }
@@ -88,10 +84,10 @@ fn gradients_agree_with_differences_in_every_order() {
 #[test]
 fn the_checks_find_nothing_in_any_op() {
     alone("cuda_registry::the_checks_find_nothing_in_any_op", &[("CUSIM_CHECK", "1")], || {
-        let device = <Cuda as TestDevice>::open();
+        let device = TestDevice::Cuda.open();
         for case in sample() {
-            Pass::of_case::<Cuda, f32>(&case, &device);
-            Pass::of_case::<Cuda, f64>(&case, &device);
+            Pass::of_case::<f32>(&case, &device);
+            Pass::of_case::<f64>(&case, &device);
         }
     });
 }
@@ -100,14 +96,11 @@ fn the_checks_find_nothing_in_any_op() {
 /// does for every batch size.
 #[test]
 fn specialised_kernels_have_the_bits_of_the_generic_ones() {
-    fn check<T: Float>(cases: &[&Case], modules: [u64; 2])
-    where
-        Cuda: Device<T>,
-    {
-        let (generic, specialised) = (<Cuda as TestDevice>::open(), <Cuda as TestDevice>::open());
-        specialised.set_specialise(true);
-        let loaded = |device: &Cuda| {
-            let statistics = device.kernel_statistics();
+    fn check<T: Float>(cases: &[&Case], modules: [u64; 2]) {
+        let (generic, specialised) = (TestDevice::Cuda.open(), TestDevice::Cuda.open());
+        specialised.as_cuda().unwrap().set_specialise(true);
+        let loaded = |device: &Device| {
+            let statistics = device.as_cuda().unwrap().kernel_statistics();
             statistics.compiled + statistics.cached
         };
         let before = [&generic, &specialised].map(loaded);
@@ -115,7 +108,7 @@ fn specialised_kernels_have_the_bits_of_the_generic_ones() {
             let mut small = (*case).clone();
             small.inputs[0].0[0] -= 1;
             for case in [(*case).clone(), small] {
-                let bits = |device| Pass::of_case::<Cuda, T>(&case, device).bits();
+                let bits = |device| Pass::of_case::<T>(&case, device).bits();
                 assert!(bits(&specialised) == bits(&generic), "{} in {}", case.name(), T::NAME);
             }
         }
@@ -191,14 +184,14 @@ fn sums_across_blocks_have_the_same_bits_every_time() {
         Ok(times) => times.parse().expect("SIGNET_STRESS is a number"),
         Err(_) => 2,
     };
-    let device = <Cuda as TestDevice>::open();
+    let device = TestDevice::Cuda.open();
     for (case, watched) in shared_sums() {
         let shapes: Vec<_> = case.inputs.iter().map(|(shape, _)| shape).collect();
         let name = format!("{} of {shapes:?}", case.op.folder());
-        let inputs = case.draw::<Cuda, f32>(&device, 2);
+        let inputs = case.draw::<f32>(&device, 2);
         let gradient = upstream(&case.op.run(&inputs).unwrap());
         // The results, on their way.
-        let start = || -> Vec<Tensor<Cuda, f32>> {
+        let start = || -> Vec<Tensor<f32>> {
             let leaf = |i: usize| inputs[i].detach().requires_grad(watched.contains(&i)).unwrap();
             let inputs: Vec<_> = (0..inputs.len()).map(leaf).collect();
             let output = case.op.run(&inputs).unwrap();
@@ -208,7 +201,7 @@ fn sums_across_blocks_have_the_same_bits_every_time() {
             output.backward_with(&gradient).unwrap();
             inputs.iter().filter_map(|input| input.grad().unwrap()).collect()
         };
-        let bits = |results: &[Tensor<Cuda, f32>]| -> Vec<Vec<u32>> {
+        let bits = |results: &[Tensor<f32>]| -> Vec<Vec<u32>> {
             let values = results.iter().map(|result| result.to_vec().unwrap());
             values.map(|values| values.into_iter().map(f32::to_bits).collect()).collect()
         };

@@ -110,8 +110,8 @@ fn the_synthetic_set_says_what_it_is() {
 }
 
 /// Shuffled as images are, wide labels and all; the last batch is smaller.
-fn rows_of_any_numbers_are_batches<D: TestDevice>() {
-    let device = D::open();
+fn rows_of_any_numbers_are_batches(on: TestDevice) {
+    let device = on.open();
     let values: Vec<f64> = (0..42).map(|i| f64::from(i) - 0.5).collect();
     let labels: Vec<i32> = (0..7).map(|row| 1000 * row - 1).collect();
     let loader = DataLoader::from_values(&device, values, [7, 3, 2], labels, 3, Some(11)).unwrap();
@@ -137,15 +137,15 @@ fn rows_of_any_numbers_are_batches<D: TestDevice>() {
     assert_ne!(seen[0], seen[1]);
     // As images of the same number are.
     let images = synthetic(0, 7, 1);
-    let images = DataLoader::<D, f64>::new(&device, &images.train, 7, Some(11)).unwrap();
-    let classes = |batch: signet::Result<signet::data::Batch<D, f64>>| batch.unwrap().1;
+    let images = DataLoader::<f64>::new(&device, &images.train, 7, Some(11)).unwrap();
+    let classes = |batch: signet::Result<signet::data::Batch<f64>>| batch.unwrap().1;
     let shuffled = classes(images.epoch(1, 0).unwrap().next().unwrap()).to_vec().unwrap();
     let plain: Vec<i32> = synthetic(0, 7, 1).train.labels.iter().map(|&l| l.into()).collect();
     assert_eq!(shuffled, seen[1].iter().map(|&row| plain[row as usize]).collect::<Vec<_>>());
 }
 
-fn rows_that_do_not_fit_are_errors<D: TestDevice>() {
-    let device = D::open();
+fn rows_that_do_not_fit_are_errors(on: TestDevice) {
+    let device = on.open();
     let make = |values: usize, shape: &[usize], labels: usize, batch_size: usize| {
         let (values, labels) = (vec![0.0_f32; values], vec![0; labels]);
         DataLoader::from_values(&device, values, shape, labels, batch_size, None)

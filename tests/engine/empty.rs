@@ -10,7 +10,7 @@ use signet::nn::{
     BatchNorm2d, Conv2d, Layer, Linear, MaxPool2d, Module, ReLU, Sequential, State, Values, asl,
 };
 use signet::ops::cross_entropy::cross_entropy;
-use signet::{Error, Result, Tensor, layers};
+use signet::{Device, Error, Result, Tensor, layers};
 
 on_every_device! {
     sums_and_products_of_nothing_are_nothing,
@@ -23,12 +23,12 @@ on_every_device! {
     numbers_that_no_batch_norm_can_use_are_errors,
 }
 
-fn tensor<D: TestDevice>(device: &D, values: &[f32], shape: &[usize]) -> Tensor<D, f32> {
+fn tensor(device: &Device, values: &[f32], shape: &[usize]) -> Tensor<f32> {
     Tensor::from_slice(device, values, shape).unwrap()
 }
 
 /// The parameters of a model with their gradients.
-fn gradients<D: TestDevice>(model: &Sequential<D, f32>) -> Vec<(String, Vec<f32>)> {
+fn gradients(model: &Sequential<f32>) -> Vec<(String, Vec<f32>)> {
     let mut gradients = Vec::new();
     for (name, state) in model.state() {
         if let State::Parameter(parameter) = state {
@@ -39,8 +39,8 @@ fn gradients<D: TestDevice>(model: &Sequential<D, f32>) -> Vec<(String, Vec<f32>
     gradients
 }
 
-fn sums_and_products_of_nothing_are_nothing<D: TestDevice>() {
-    let device = D::open();
+fn sums_and_products_of_nothing_are_nothing(on: TestDevice) {
+    let device = on.open();
     // PyTorch's shapes: `torch.zeros(a) + torch.ones(b)`.
     let shapes: [(&[usize], &[usize]); 9] = [
         (&[0], &[0]),
@@ -77,10 +77,10 @@ fn sums_and_products_of_nothing_are_nothing<D: TestDevice>() {
     assert!(tensor(&device, &[], &[0]).mean().unwrap().item().unwrap().is_nan());
 }
 
-fn layers_without_inputs_start_at_zero<D: TestDevice>() {
-    let device = D::open();
+fn layers_without_inputs_start_at_zero(on: TestDevice) {
+    let device = on.open();
     let layers = layers![Linear::new(0, 3)];
-    let model = Sequential::<D, f32>::new(&device, 0, layers).unwrap();
+    let model = Sequential::<f32>::new(&device, 0, layers).unwrap();
     let x = tensor(&device, &[], &[2, 0]);
     let y = model.forward(&x).unwrap();
     // `torch.nn.Linear(0, 3)(torch.zeros(2, 0))`
@@ -90,21 +90,21 @@ fn layers_without_inputs_start_at_zero<D: TestDevice>() {
     assert_eq!(gradients(&model), expected);
 
     let convolution = layers![Conv2d::new(0, 3, 3)];
-    let model = Sequential::<D, f32>::new(&device, 0, convolution).unwrap();
+    let model = Sequential::<f32>::new(&device, 0, convolution).unwrap();
     let bias = model.state_dict().unwrap().get("0.bias").unwrap().values.clone();
     assert_eq!(bias, Values::F32(vec![0.0; 3]));
     // One without outputs.
-    let model = Sequential::<D, f32>::new(&device, 0, layers![Linear::new(3, 0)]).unwrap();
+    let model = Sequential::<f32>::new(&device, 0, layers![Linear::new(3, 0)]).unwrap();
     let y = model.forward(&tensor(&device, &[1.0; 6], &[2, 3])).unwrap();
     assert_eq!((y.dims(), y.to_vec().unwrap()), (&[2, 0][..], vec![]));
 }
 
-fn an_empty_batch_is_normalised_to_nothing<D: TestDevice>() {
-    let device = D::open();
+fn an_empty_batch_is_normalised_to_nothing(on: TestDevice) {
+    let device = on.open();
     for shape in [[0, 2, 3, 3], [4, 2, 0, 3], [0, 2, 1, 1]] {
         for momentum in [Some(0.1), None] {
             let norm = BatchNorm2d::new(2).momentum(momentum);
-            let model = Sequential::<D, f32>::new(&device, 0, layers![norm]).unwrap();
+            let model = Sequential::<f32>::new(&device, 0, layers![norm]).unwrap();
             let before = model.state_dict().unwrap();
             let x = tensor(&device, &[], &shape).requires_grad(true).unwrap();
             let y = model.forward(&x).unwrap();
@@ -126,22 +126,22 @@ fn an_empty_batch_is_normalised_to_nothing<D: TestDevice>() {
             assert_eq!(model.forward(&x.detach()).unwrap().dims(), shape);
         }
     }
-    let model = Sequential::<D, f32>::new(&device, 0, layers![BatchNorm2d::new(0)]).unwrap();
+    let model = Sequential::<f32>::new(&device, 0, layers![BatchNorm2d::new(0)]).unwrap();
     assert_eq!(model.forward(&tensor(&device, &[], &[2, 0, 1, 1])).unwrap().dims(), [2, 0, 1, 1]);
 }
 
-fn one_value_has_no_variance<D: TestDevice>() {
-    let device = D::open();
-    let model = Sequential::<D, f32>::new(&device, 0, layers![BatchNorm2d::new(2)]).unwrap();
+fn one_value_has_no_variance(on: TestDevice) {
+    let device = on.open();
+    let model = Sequential::<f32>::new(&device, 0, layers![BatchNorm2d::new(2)]).unwrap();
     let refused = model.forward(&tensor(&device, &[1.0, 2.0], &[1, 2, 1, 1]));
     let message = refused.expect_err("PyTorch refuses it too").to_string();
     assert!(message.contains("one value per channel"), "{message}");
 }
 
-fn an_empty_batch_passes_through_the_whole_network<D: TestDevice>() {
-    let device = D::open();
+fn an_empty_batch_passes_through_the_whole_network(on: TestDevice) {
+    let device = on.open();
     for fuse in [true, false] {
-        let model = Sequential::<D, f32>::new(&device, 0, asl(24)).unwrap();
+        let model = Sequential::<f32>::new(&device, 0, asl(24)).unwrap();
         model.fuse(fuse);
         for training in [true, false] {
             if !training {
@@ -164,11 +164,11 @@ fn an_empty_batch_passes_through_the_whole_network<D: TestDevice>() {
 }
 
 /// Convolution, batch normalisation with `norm`, rectifier and pooling, on an image.
-fn block<D: TestDevice>(norm: BatchNorm2d, fuse: bool) -> (Sequential<D, f32>, Vec<Vec<f64>>) {
-    let device = D::open();
+fn block(on: TestDevice, norm: BatchNorm2d, fuse: bool) -> (Sequential<f32>, Vec<Vec<f64>>) {
+    let device = on.open();
     let layers: Vec<Layer> =
         layers![Conv2d::new(1, 2, 3).padding(1), norm, ReLU, MaxPool2d::new(2)];
-    let model = Sequential::<D, f32>::new(&device, 0, layers).unwrap();
+    let model = Sequential::<f32>::new(&device, 0, layers).unwrap();
     model.fuse(fuse);
     let pixels: Vec<f32> = (0..2 * 36).map(|i| (i * 7 % 11) as f32 / 11.0).collect();
     let y = model.forward(&tensor(&device, &pixels, &[2, 1, 6, 6])).unwrap();
@@ -179,16 +179,16 @@ fn block<D: TestDevice>(norm: BatchNorm2d, fuse: bool) -> (Sequential<D, f32>, V
     (model, results.into_iter().map(wide).collect())
 }
 
-fn a_batch_norm_may_have_a_scale_alone<D: TestDevice>() {
-    let names = |model: &Sequential<D, f32>| {
+fn a_batch_norm_may_have_a_scale_alone(on: TestDevice) {
+    let names = |model: &Sequential<f32>| {
         let names = model.state().into_iter().map(|(name, _)| name);
         names.filter(|name| name.starts_with("1.")).collect::<Vec<_>>()
     };
-    let (with, both) = block::<D>(BatchNorm2d::new(2), false);
+    let (with, both) = block(on, BatchNorm2d::new(2), false);
     let all = ["1.weight", "1.bias", "1.running_mean", "1.running_var", "1.num_batches_tracked"];
     assert_eq!(names(&with), all);
     for fuse in [false, true] {
-        let (without, alone) = block::<D>(BatchNorm2d::new(2).bias(false), fuse);
+        let (without, alone) = block(on, BatchNorm2d::new(2).bias(false), fuse);
         let [weight, _, rest @ ..] = all;
         assert_eq!(names(&without), [&[weight][..], &rest].concat());
         // A shift starts at 0, so all else is the same: output, and gradients of the convolution's
@@ -199,21 +199,21 @@ fn a_batch_norm_may_have_a_scale_alone<D: TestDevice>() {
         }
         assert_eq!(alone.len(), 4);
     }
-    let (neither, _) = block::<D>(BatchNorm2d::new(2).affine(false), true);
+    let (neither, _) = block(on, BatchNorm2d::new(2).affine(false), true);
     assert_eq!(names(&neither), all[2..]);
-    let (still, _) = block::<D>(BatchNorm2d::new(2).affine(false).bias(true), true);
+    let (still, _) = block(on, BatchNorm2d::new(2).affine(false).bias(true), true);
     assert_eq!(names(&still), all[2..]);
 }
 
-fn shapes_that_no_memory_holds_are_errors<D: TestDevice>() {
-    let device = D::open();
+fn shapes_that_no_memory_holds_are_errors(on: TestDevice) {
+    let device = on.open();
     for shape in [&[1 << 32, 1 << 32][..], &[1 << 62], &[1 << 61], &[usize::MAX, 2], &[1 << 46]] {
-        let error = Tensor::<D, f32>::zeros(&device, shape).expect_err("no machine has so much");
+        let error = Tensor::<f32>::zeros(&device, shape).expect_err("no machine has so much");
         assert!(matches!(error, Error::Device { .. }), "{shape:?}: {error}");
-        assert!(Tensor::<D, f32>::from_slice(&device, &[], shape).is_err());
+        assert!(Tensor::<f32>::from_slice(&device, &[], shape).is_err());
     }
     // Nothing is nothing, whatever it is repeated by.
-    assert_eq!(Tensor::<D, f32>::zeros(&device, [0, usize::MAX, 2]).unwrap().numel(), 0);
+    assert_eq!(Tensor::<f32>::zeros(&device, [0, usize::MAX, 2]).unwrap().numel(), 0);
     let layers: [Layer; 6] = [
         Linear::new(usize::MAX, 2).into(),
         Linear::new(1 << 20, 1 << 20).into(),
@@ -224,16 +224,16 @@ fn shapes_that_no_memory_holds_are_errors<D: TestDevice>() {
     ];
     for layer in layers {
         let what = format!("{layer:?}");
-        let refused: Result<_> = Sequential::<D, f32>::new(&device, 0, vec![layer]);
+        let refused: Result<_> = Sequential::<f32>::new(&device, 0, vec![layer]);
         let error = refused.map(|_| ()).expect_err(&what);
         assert!(matches!(error, Error::Shape { .. }), "{what}: {error}");
     }
     // The device works on.
-    assert_eq!(Tensor::<D, f32>::zeros(&device, [2]).unwrap().to_vec().unwrap(), [0.0; 2]);
+    assert_eq!(Tensor::<f32>::zeros(&device, [2]).unwrap().to_vec().unwrap(), [0.0; 2]);
 }
 
-fn numbers_that_no_batch_norm_can_use_are_errors<D: TestDevice>() {
-    let device = D::open();
+fn numbers_that_no_batch_norm_can_use_are_errors(on: TestDevice) {
+    let device = on.open();
     let wrong = [
         ("eps", BatchNorm2d::new(1).eps(0.0)),
         ("eps", BatchNorm2d::new(1).eps(-1.0)),
@@ -244,13 +244,13 @@ fn numbers_that_no_batch_norm_can_use_are_errors<D: TestDevice>() {
     ];
     for (expected, norm) in wrong {
         let what = format!("{norm:?}");
-        match Sequential::<D, f32>::new(&device, 0, layers![norm]).map(|_| ()) {
+        match Sequential::<f32>::new(&device, 0, layers![norm]).map(|_| ()) {
             Err(Error::Argument { name, .. }) => assert_eq!(name, expected),
             other => panic!("{what}: {other:?}"),
         }
     }
     // PyTorch takes these, and so do we.
     for norm in [BatchNorm2d::new(1).momentum(0.0), BatchNorm2d::new(1).momentum(2.0)] {
-        Sequential::<D, f32>::new(&device, 0, layers![norm]).unwrap();
+        Sequential::<f32>::new(&device, 0, layers![norm]).unwrap();
     }
 }

@@ -38,15 +38,15 @@ on_every_device! {
 
 /// Runs a case's inputs (those of `names` that it has) through `function`, and compares the output
 /// and, under the case's upstream gradient, the gradient of each input.
-fn check<D: Device<T>, T: Float>(
-    device: &D,
+fn check<T: Float>(
+    device: &Device,
     case: &FixtureCase,
     names: &[&str],
     tolerance: Tolerance,
-    function: impl Fn(&[Tensor<D, T>]) -> Result<Tensor<D, T>>,
+    function: impl Fn(&[Tensor<T>]) -> Result<Tensor<T>>,
 ) {
     let what = |part: &str| format!("{} {part} in {}", case.name, T::NAME);
-    let leaf = |name| Some(case.get(name)?.on::<D, T>(device).requires_grad(true).unwrap());
+    let leaf = |name| Some(case.get(name)?.on::<T>(device).requires_grad(true).unwrap());
     let (names, inputs): (Vec<_>, Vec<_>) =
         names.iter().filter_map(|&name| Some((name, leaf(name)?))).unzip();
     let output = function(&inputs).unwrap_or_else(|e| panic!("{}: {e}", what("output")));
@@ -62,17 +62,17 @@ fn check<D: Device<T>, T: Float>(
 }
 
 /// All cases of a file, in both precisions.
-fn check_file<D: TestDevice>(file: &str, names: &[&str], op: impl Fn(&FixtureCase) -> Op) {
-    let device = D::open();
+fn check_file(on: TestDevice, file: &str, names: &[&str], op: impl Fn(&FixtureCase) -> Op) {
+    let device = on.open();
     for case in Fixture::cases(file) {
         let op = op(&case);
-        check(&device, &case, names, Tolerance::of::<f64>(), |x| op.run::<D, f64>(x));
-        check(&device, &case, names, Tolerance::of::<f32>(), |x| op.run::<D, f32>(x));
+        check(&device, &case, names, Tolerance::of::<f64>(), |x| op.run::<f64>(x));
+        check(&device, &case, names, Tolerance::of::<f32>(), |x| op.run::<f32>(x));
     }
 }
 
-fn conv2d_agrees_with_pytorch<D: TestDevice>() {
-    check_file::<D>("conv2d", &["input", "weight", "bias"], |case| {
+fn conv2d_agrees_with_pytorch(on: TestDevice) {
+    check_file(on, "conv2d", &["input", "weight", "bias"], |case| {
         assert_eq!(case.flag("bias"), case.get("bias").is_some(), "{}", case.name);
         assert_eq!(case.tensor("weight").shape[2..], case.pair("kernel"), "{}", case.name);
         Op::Conv2d(Conv2dOptions {
@@ -83,41 +83,41 @@ fn conv2d_agrees_with_pytorch<D: TestDevice>() {
     });
 }
 
-fn relu_agrees_with_pytorch<D: TestDevice>() {
-    check_file::<D>("relu", &["input"], |_| Op::Relu);
+fn relu_agrees_with_pytorch(on: TestDevice) {
+    check_file(on, "relu", &["input"], |_| Op::Relu);
 }
 
-fn linear_agrees_with_pytorch<D: TestDevice>() {
-    check_file::<D>("linear", &["input", "weight", "bias"], |_| Op::Linear);
+fn linear_agrees_with_pytorch(on: TestDevice) {
+    check_file(on, "linear", &["input", "weight", "bias"], |_| Op::Linear);
 }
 
-fn add_mul_and_matmul_agree_with_pytorch<D: TestDevice>() {
-    check_file::<D>("add", &["a", "b"], |_| Op::Add);
-    check_file::<D>("mul", &["a", "b"], |_| Op::Mul);
-    check_file::<D>("matmul", &["a", "b"], |_| Op::Matmul);
+fn add_mul_and_matmul_agree_with_pytorch(on: TestDevice) {
+    check_file(on, "add", &["a", "b"], |_| Op::Add);
+    check_file(on, "mul", &["a", "b"], |_| Op::Mul);
+    check_file(on, "matmul", &["a", "b"], |_| Op::Matmul);
 }
 
-fn flatten_and_reshape_agree_with_pytorch<D: TestDevice>() {
-    check_file::<D>("flatten", &["input"], |case| Op::Flatten(case.number("start_dim") as usize));
-    check_file::<D>("reshape", &["input"], |case| Op::Reshape(case.sizes("shape")));
+fn flatten_and_reshape_agree_with_pytorch(on: TestDevice) {
+    check_file(on, "flatten", &["input"], |case| Op::Flatten(case.number("start_dim") as usize));
+    check_file(on, "reshape", &["input"], |case| Op::Reshape(case.sizes("shape")));
 }
 
 /// The engine sums all elements or none; the cases along some dimensions wait for an op.
-fn sum_and_mean_agree_with_pytorch<D: TestDevice>() {
-    let device = D::open();
+fn sum_and_mean_agree_with_pytorch(on: TestDevice) {
+    let device = on.open();
     for (file, op) in [("sum", Op::Sum), ("mean", Op::Mean)] {
         let cases = Fixture::cases(file).into_iter();
         let whole: Vec<_> = cases.filter(|case| case.attribute("dims").is_null()).collect();
         assert_eq!(whole.len(), 4, "{file}");
         for case in whole {
-            check(&device, &case, &["input"], Tolerance::of::<f64>(), |x| op.run::<D, f64>(x));
-            check(&device, &case, &["input"], Tolerance::of::<f32>(), |x| op.run::<D, f32>(x));
+            check(&device, &case, &["input"], Tolerance::of::<f64>(), |x| op.run::<f64>(x));
+            check(&device, &case, &["input"], Tolerance::of::<f32>(), |x| op.run::<f32>(x));
         }
     }
 }
 
-fn cross_entropy_agrees_with_pytorch<D: TestDevice>() {
-    check_file::<D>("cross_entropy", &["input"], |case| Op::CrossEntropy {
+fn cross_entropy_agrees_with_pytorch(on: TestDevice) {
+    check_file(on, "cross_entropy", &["input"], |case| Op::CrossEntropy {
         target: case.tensor("target").integers(),
         options: CrossEntropyOptions {
             ignore_index: case.number("ignore_index") as i32,
@@ -138,48 +138,48 @@ fn pool(case: &FixtureCase) -> MaxPool2d {
         .ceil_mode(case.flag("ceil_mode"))
 }
 
-fn max_pool2d_agrees_with_pytorch<D: TestDevice>() {
-    check_file::<D>("max_pool2d", &["input"], |case| Op::MaxPool2d(pool(case)));
-    let device = D::open();
+fn max_pool2d_agrees_with_pytorch(on: TestDevice) {
+    check_file(on, "max_pool2d", &["input"], |case| Op::MaxPool2d(pool(case)));
+    let device = on.open();
     for case in Fixture::cases("max_pool2d") {
-        let input: Tensor<D, f32> = case.tensor("input").on(&device);
+        let input: Tensor<f32> = case.tensor("input").on(&device);
         let (_, indices) = max_pool2d(&input, &pool(&case)).unwrap();
         assert_eq!(indices.to_vec().unwrap(), case.tensor("indices").integers(), "{}", case.name);
     }
 }
 
-fn dropout_that_draws_nothing_agrees_with_pytorch<D: TestDevice>() {
-    fn one<D: Device<T>, T: Float>(device: &D, case: &FixtureCase) {
+fn dropout_that_draws_nothing_agrees_with_pytorch(on: TestDevice) {
+    fn one<T: Float>(device: &Device, case: &FixtureCase) {
         let layers = layers![Dropout::new(case.number("p"))];
-        let model = Sequential::<D, T>::new(device, 1, layers).unwrap();
+        let model = Sequential::<T>::new(device, 1, layers).unwrap();
         model.context().train(case.flag("training"));
         check(device, case, &["input"], Tolerance::of::<T>(), |x| model.forward(&x[0]));
     }
-    let device = D::open();
+    let device = on.open();
     for case in Fixture::cases("dropout") {
-        one::<D, f64>(&device, &case);
-        one::<D, f32>(&device, &case);
+        one::<f64>(&device, &case);
+        one::<f32>(&device, &case);
     }
 }
 
-fn batch_norm2d_agrees_with_pytorch<D: TestDevice>() {
-    let device = D::open();
+fn batch_norm2d_agrees_with_pytorch(on: TestDevice) {
+    let device = on.open();
     for case in Fixture::cases("batch_norm2d") {
-        check_batch_norm2d::<D, f64>(&device, &case);
-        check_batch_norm2d::<D, f32>(&device, &case);
+        check_batch_norm2d::<f64>(&device, &case);
+        check_batch_norm2d::<f32>(&device, &case);
     }
 }
 
 /// The layer, with its running statistics before and after. `check` watches weight and bias: the
 /// layer's own parameters are set to the same values and get the same gradients.
-fn check_batch_norm2d<D: Device<T>, T: Float>(device: &D, case: &FixtureCase) {
+fn check_batch_norm2d<T: Float>(device: &Device, case: &FixtureCase) {
     let channels = case.tensor("input").shape[1];
     let layer = BatchNorm2d::new(channels)
         .eps(case.number("eps"))
         .momentum(case.attribute("momentum").as_f64())
         .affine(case.flag("affine"))
         .track_running_stats(case.flag("track_running_stats"));
-    let model = Sequential::<D, T>::new(device, 1, layers![layer]).unwrap();
+    let model = Sequential::<T>::new(device, 1, layers![layer]).unwrap();
     let before = |key: &str| {
         case.get(key).or_else(|| case.get(&format!("{key}_before"))).expect("a value before")
     };
@@ -208,25 +208,25 @@ fn check_batch_norm2d<D: Device<T>, T: Float>(device: &D, case: &FixtureCase) {
     }
 }
 
-fn optimizers_agree_with_pytorch<D: TestDevice>() {
-    let device = D::open();
+fn optimizers_agree_with_pytorch(on: TestDevice) {
+    let device = on.open();
     for case in Fixture::cases("optim") {
-        check_optimizer::<D, f64>(&device, &case, 1e-13);
-        check_optimizer::<D, f32>(&device, &case, 1e-4);
+        check_optimizer::<f64>(&device, &case, 1e-13);
+        check_optimizer::<f32>(&device, &case, 1e-4);
     }
 }
 
 /// Ten steps on given gradients. The tolerance is a share of each element: their magnitudes run
 /// over eleven decades. f32 needs room where weight decay cancels a gradient.
-fn check_optimizer<D: Device<T>, T: Float>(device: &D, case: &FixtureCase, relative: f64) {
+fn check_optimizer<T: Float>(device: &Device, case: &FixtureCase, relative: f64) {
     let arena = Arena::new(device).unwrap();
-    let start: Tensor<D, T> = case.tensor("start").on(device);
+    let start: Tensor<T> = case.tensor("start").on(device);
     let parameter = arena.parameter(&start.to_vec().unwrap(), start.dims()).unwrap();
     let mut optimizer = optimizer(&arena, case);
     let (grads, expected) = (case.tensor("grads"), case.tensor("values"));
     for step in 0..10 {
         // The gradient of `sum(g * p)` by `p` is `g`.
-        let g: Tensor<D, T> = grads.rows(step..step + 1).on(device);
+        let g: Tensor<T> = grads.rows(step..step + 1).on(device);
         let product = g.mul(&parameter).unwrap();
         optimizer.zero_grad();
         product.sum().unwrap().backward().unwrap();
@@ -250,10 +250,7 @@ fn check_optimizer<D: Device<T>, T: Float>(device: &D, case: &FixtureCase, relat
     }
 }
 
-fn optimizer<D: Device<T>, T: Float>(
-    arena: &Arena<D, T>,
-    case: &FixtureCase,
-) -> Box<dyn Optimizer<D, T>> {
+fn optimizer<T: Float>(arena: &Arena<T>, case: &FixtureCase) -> Box<dyn Optimizer<T>> {
     let (lr, weight_decay) = (case.number("lr"), case.number("weight_decay"));
     let adam = |options: AdamOptions| {
         let betas = case.attribute("betas");
@@ -319,8 +316,8 @@ fn schedules_agree_with_pytorch() {
 
 /// Drawn values fill the interval and never leave it: with `n` of them the largest is near the
 /// bound, the mean near 0 and the mean square near a third of the bound's.
-fn parameters_start_inside_pytorchs_bounds<D: TestDevice>() {
-    let device = D::open();
+fn parameters_start_inside_pytorchs_bounds(on: TestDevice) {
+    let device = on.open();
     let cases = Fixture::cases("init");
     for case in &cases {
         let shape = case.sizes("shape");
@@ -337,8 +334,7 @@ fn parameters_start_inside_pytorchs_bounds<D: TestDevice>() {
             let drawn: Vec<f64> = (0..64)
                 .take_while(|seed| *seed == 0 || shape.iter().product::<usize>() < 10_000)
                 .flat_map(|seed| {
-                    let model =
-                        Sequential::<D, f64>::new(&device, seed, vec![layer.clone()]).unwrap();
+                    let model = Sequential::<f64>::new(&device, seed, vec![layer.clone()]).unwrap();
                     named_state(&model)[&format!("0.{name}")].values.clone()
                 })
                 .collect();
@@ -361,22 +357,21 @@ fn parameters_start_inside_pytorchs_bounds<D: TestDevice>() {
 }
 
 /// Row by row, to the last bit.
-fn cross_entropy_rows_agree_with_cross_entropy<D: TestDevice>() {
-    fn check<D: Device<T>, T: Float>(device: &D) {
+fn cross_entropy_rows_agree_with_cross_entropy(on: TestDevice) {
+    fn check<T: Float>(device: &Device) {
         let logits = Fill::Normal(3.0).draw(&[9, 7], 4, 0);
         let target: Vec<i32> = (0..9).map(|row| row * 5 % 7).collect();
         let targets = Tensor::from_slice(device, &target, [9]).unwrap();
-        let losses = Tensor::<D, T>::zeros(device, [9]).unwrap();
+        let losses = Tensor::<T>::zeros(device, [9]).unwrap();
         let predicted = Tensor::zeros(device, [9]).unwrap();
-        let on_device: Tensor<D, T> = logits.on(device);
+        let on_device: Tensor<T> = logits.on(device);
         cross_entropy_rows(&on_device, &targets, &losses, &predicted).unwrap();
         let (losses, predicted) = (losses.to_vec().unwrap(), predicted.to_vec().unwrap());
         let mut hits = 0;
         for row in 0..9 {
             let one = logits.rows(row..row + 1).on(device);
             let expected = Tensor::from_slice(device, &target[row..row + 1], [1]).unwrap();
-            let (loss, correct) =
-                cross_entropy::<D, T>(&one, &expected, &Default::default()).unwrap();
+            let (loss, correct) = cross_entropy::<T>(&one, &expected, &Default::default()).unwrap();
             assert_eq!(losses[row], loss.item().unwrap(), "row {row}");
             let correct = correct.item().unwrap();
             assert_eq!(i32::from(predicted[row] == target[row]), correct, "row {row}");
@@ -386,19 +381,19 @@ fn cross_entropy_rows_agree_with_cross_entropy<D: TestDevice>() {
         let refused = cross_entropy_rows(&on_device, &targets, &on_device, &targets);
         assert!(refused.is_err(), "losses of another shape");
     }
-    let device = D::open();
-    check::<D, f64>(&device);
-    check::<D, f32>(&device);
+    let device = on.open();
+    check::<f64>(&device);
+    check::<f32>(&device);
 }
 
 /// The pixels of a fixture out of order, some of them twice.
-fn gather_picks_and_scales_as_the_fixtures_do<D: TestDevice>() {
-    fn one<D: Device<T>, T: Float>(device: &D, pixels: &HostTensor, labels: &HostTensor) {
+fn gather_picks_and_scales_as_the_fixtures_do(on: TestDevice) {
+    fn one<T: Float>(device: &Device, pixels: &HostTensor, labels: &HostTensor) {
         let bytes: Vec<u8> = pixels.values.iter().map(|&x| x as u8).collect();
         let data = Tensor::from_slice(device, &bytes, &pixels.shape[..]).unwrap();
         let order = [4, 0, 6, 6, 2];
         let rows = Tensor::from_slice(device, &order, [5]).unwrap();
-        let (images, targets) = gather::<D, T>(&data, &labels.labels_on(device), &rows).unwrap();
+        let (images, targets) = gather::<T>(&data, &labels.labels_on(device), &rows).unwrap();
         assert_eq!(images.dims(), [5, 1, 28, 28]);
         let picked = |t: &HostTensor| -> Vec<f64> {
             let rows = order.iter().map(|&row| row as usize);
@@ -413,12 +408,12 @@ fn gather_picks_and_scales_as_the_fixtures_do<D: TestDevice>() {
         // The last batch of two is the last row.
         let (batch, labels) =
             (Tensor::from_slice(device, &[2], [1]).unwrap(), labels.labels_on(device));
-        let (last, target) = gather_batch::<D, T>(&data, &labels, &rows, &batch, [1, 2]).unwrap();
+        let (last, target) = gather_batch::<T>(&data, &labels, &rows, &batch, [1, 2]).unwrap();
         assert_eq!(values(&last), expected[4 * 784..]);
         assert_eq!(target.to_vec().unwrap(), [picked_labels[4] as i32]);
-        assert!(gather_batch::<D, T>(&data, &labels, &rows, &batch, [6, 6]).is_err());
+        assert!(gather_batch::<T>(&data, &labels, &rows, &batch, [6, 6]).is_err());
     }
-    let (device, fixture) = (D::open(), Fixture::load("narrow_step"));
-    one::<D, f64>(&device, fixture.tensor("pixels"), fixture.tensor("labels"));
-    one::<D, f32>(&device, fixture.tensor("pixels"), fixture.tensor("labels"));
+    let (device, fixture) = (on.open(), Fixture::load("narrow_step"));
+    one::<f64>(&device, fixture.tensor("pixels"), fixture.tensor("labels"));
+    one::<f32>(&device, fixture.tensor("pixels"), fixture.tensor("labels"));
 }

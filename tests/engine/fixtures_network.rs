@@ -27,18 +27,18 @@ on_every_device! {
 /// The fixtures have dropout at p = 0, so that PyTorch's random numbers do not matter.
 const NO_DROPOUT: [f64; 2] = [0.0, 0.0];
 
-fn one_step_agrees_in_f64<D: TestDevice>() {
-    one_step::<D, f64>(Tolerance::scale(1e-12));
+fn one_step_agrees_in_f64(on: TestDevice) {
+    one_step::<f64>(on, Tolerance::scale(1e-12));
 }
 
-fn one_step_agrees_in_f32<D: TestDevice>() {
-    one_step::<D, f32>(Tolerance::scale(2e-5));
+fn one_step_agrees_in_f32(on: TestDevice) {
+    one_step::<f32>(on, Tolerance::scale(2e-5));
 }
 
 /// Logits, loss, every gradient, and what Adam makes of them.
-fn one_step<D: Device<T> + TestDevice, T: Float>(tolerance: Tolerance) {
+fn one_step<T: Float>(on: TestDevice, tolerance: Tolerance) {
     let fixture = Fixture::load("narrow_step");
-    let mut training = Training::<D, T>::new(&D::open(), 1, narrow(NO_DROPOUT));
+    let mut training = Training::<T>::new(&on.open(), 1, narrow(NO_DROPOUT));
     load(&training.model, &fixture, "before").unwrap();
     let batch = batch(&fixture, 0..8);
     let answer = training.step(&batch);
@@ -56,7 +56,7 @@ fn one_step<D: Device<T> + TestDevice, T: Float>(tolerance: Tolerance) {
             assert_close(format!("{name}/{key}"), &moment, expected, of_gradient(&key, tolerance));
         }
     }
-    check_state::<D, T>(&training, &fixture, 1, tolerance);
+    check_state::<T>(&training, &fixture, 1, tolerance);
 }
 
 /// The gradients of biases before a batch norm are rounding and nothing else.
@@ -67,12 +67,7 @@ fn of_gradient(key: &str, tolerance: Tolerance) -> Tolerance {
     tolerance
 }
 
-fn check_state<D: Device<T>, T: Float>(
-    training: &Training<D, T>,
-    fixture: &Fixture,
-    steps: u32,
-    usual: Tolerance,
-) {
+fn check_state<T: Float>(training: &Training<T>, fixture: &Fixture, steps: u32, usual: Tolerance) {
     let expected = fixture.group("after");
     let state = named_state(&training.model);
     assert!(state.keys().map(String::as_str).eq(expected.keys().copied()), "other keys");
@@ -89,13 +84,14 @@ fn batch(fixture: &Fixture, rows: std::ops::Range<usize>) -> Batch {
     }
 }
 
-fn twenty_steps_agree_in_f64<D: TestDevice>() {
+fn twenty_steps_agree_in_f64(on: TestDevice) {
     let exact = Tolerance::scale(1e-12);
-    twenty_steps::<D, f64>(exact, exact, Tolerance::absolute(1e-7));
+    twenty_steps::<f64>(on, exact, exact, Tolerance::absolute(1e-7));
 }
 
-fn twenty_steps_agree_in_f32<D: TestDevice>() {
-    twenty_steps::<D, f32>(
+fn twenty_steps_agree_in_f32(on: TestDevice) {
+    twenty_steps::<f32>(
+        on,
         Tolerance::scale(1e-6),
         // Adam's steps of the smallest gradients carry their rounding: of the 0.02 that twenty steps
         // can move a parameter, this is about a thousandth.
@@ -106,13 +102,14 @@ fn twenty_steps_agree_in_f32<D: TestDevice>() {
 }
 
 /// Batches of 16 in the order stored and a last one of 11.
-fn twenty_steps<D: Device<T> + TestDevice, T: Float>(
+fn twenty_steps<T: Float>(
+    on: TestDevice,
     of_losses: Tolerance,
     of_state: Tolerance,
     of_eval_logits: Tolerance,
 ) {
-    let (device, fixture) = (D::open(), Fixture::load("narrow_trajectory"));
-    let mut training = Training::<D, T>::new(&device, 1, narrow(NO_DROPOUT));
+    let (device, fixture) = (on.open(), Fixture::load("narrow_trajectory"));
+    let mut training = Training::<T>::new(&device, 1, narrow(NO_DROPOUT));
     load(&training.model, &fixture, "before").unwrap();
     let rows = fixture.tensor("labels").values.len();
     let (mut losses, mut correct) = (Vec::new(), Vec::new());
@@ -123,7 +120,7 @@ fn twenty_steps<D: Device<T> + TestDevice, T: Float>(
     }
     assert_close("losses", &losses, &fixture.tensor("loss").values, of_losses);
     assert_eq!(correct, fixture.tensor("correct").integers());
-    check_state::<D, T>(&training, &fixture, 20, of_state);
+    check_state::<T>(&training, &fixture, 20, of_state);
 
     training.model.eval();
     let first = batch(&fixture, 0..16);
@@ -133,18 +130,18 @@ fn twenty_steps<D: Device<T> + TestDevice, T: Float>(
 }
 
 /// A file that `safetensors.torch.save_file` wrote, as a user would load it.
-fn a_stored_model_answers_as_pytorch<D: TestDevice>() {
+fn a_stored_model_answers_as_pytorch(on: TestDevice) {
     let (dict, _) = checkpoint::load(&path("model_pytorch")).unwrap();
-    let (device, fixture) = (D::open(), Fixture::load("model_pytorch_eval"));
+    let (device, fixture) = (on.open(), Fixture::load("model_pytorch_eval"));
     let pixels = fixture.tensor("pixels").scaled();
-    fn check<D: Device<T>, T: Float>(
-        device: &D,
+    fn check<T: Float>(
+        device: &Device,
         dict: &StateDict,
         pixels: &HostTensor,
         expected: &[f64],
         tolerance: Tolerance,
     ) {
-        let model = Sequential::<D, T>::new(device, 1, narrow(NO_DROPOUT)).unwrap();
+        let model = Sequential::<T>::new(device, 1, narrow(NO_DROPOUT)).unwrap();
         model.load_state_dict(dict).unwrap();
         model.eval();
         let logits = model.forward(&pixels.on(device)).unwrap();
@@ -152,7 +149,7 @@ fn a_stored_model_answers_as_pytorch<D: TestDevice>() {
         assert_eq!(named_state(&model)["1.num_batches_tracked"].values, [3.0]);
     }
     let double = &fixture.tensor("logits_f64").values;
-    check::<D, f64>(&device, &dict, &pixels, double, Tolerance::scale(1e-12));
+    check::<f64>(&device, &dict, &pixels, double, Tolerance::scale(1e-12));
     let single = &fixture.tensor("logits").values;
-    check::<D, f32>(&device, &dict, &pixels, single, Tolerance::scale(1e-5));
+    check::<f32>(&device, &dict, &pixels, single, Tolerance::scale(1e-5));
 }

@@ -9,7 +9,7 @@ use common::host::{Fill, values};
 use common::registry::cases::{grid, sample};
 use common::registry::pass::Pass;
 use common::registry::{Case, WITHOUT_GRADIENT};
-use signet::{GradcheckOptions, Result, Tensor, gradcheck};
+use signet::{Device, GradcheckOptions, Result, Tensor, gradcheck};
 use std::collections::BTreeSet;
 
 on_every_device! {
@@ -44,10 +44,10 @@ fn what_has_no_gradient_has_its_own_test() {
     }
 }
 
-fn gradients_agree_with_differences<D: TestDevice>() {
-    let device = D::open();
+fn gradients_agree_with_differences(on: TestDevice) {
+    let device = on.open();
     for (i, case) in sample().into_iter().enumerate() {
-        if case.numel() <= D::EACH_ELEMENT {
+        if case.numel() <= on.each_element() {
             check_elements(&device, &case);
         } else {
             (0..3).for_each(|direction| check_direction(&device, &case, 3 * i as u64 + direction));
@@ -59,7 +59,7 @@ fn gradients_agree_with_differences<D: TestDevice>() {
 #[test]
 #[ignore = "long: run by scripts/full"]
 fn gradients_agree_on_the_whole_grid() {
-    let device = <signet::Cpu as TestDevice>::open();
+    let device = TestDevice::Cpu.open();
     for (i, case) in grid().into_iter().enumerate() {
         check_direction(&device, &case, i as u64);
         if case.numel() < 1000 {
@@ -68,8 +68,8 @@ fn gradients_agree_on_the_whole_grid() {
     }
 }
 
-fn check_elements<D: TestDevice>(device: &D, case: &Case) {
-    let inputs: Vec<Tensor<D, f64>> = case.draw(device, 1);
+fn check_elements(device: &Device, case: &Case) {
+    let inputs: Vec<Tensor<f64>> = case.draw(device, 1);
     if let Err(error) = gradcheck(|inputs| case.op.run(inputs), &inputs, &OPTIONS) {
         panic!("{}: {error}", case.name());
     }
@@ -77,9 +77,9 @@ fn check_elements<D: TestDevice>(device: &D, case: &Case) {
 
 /// `<J^T u, v>` against `<u, (f(x + eps v) - f(x - eps v)) / (2 eps)>` for a random `u` and a
 /// random direction `v` of each input: as good as all elements at the price of two evaluations.
-fn check_direction<D: TestDevice>(device: &D, case: &Case, seed: u64) {
+fn check_direction(device: &Device, case: &Case, seed: u64) {
     let eps = 1e-6;
-    let inputs: Vec<Tensor<D, f64>> = case.draw(device, seed);
+    let inputs: Vec<Tensor<f64>> = case.draw(device, seed);
     let pass = Pass::new(case, &inputs, |_| true);
     for (i, input) in inputs.iter().enumerate() {
         let direction = Fill::Normal(1.0).draw(input.dims(), seed, 100).values;
@@ -104,10 +104,10 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 }
 
 /// The check itself is checked: a gradient that is 1 % too large fails.
-fn a_wrong_gradient_is_found<D: TestDevice>() {
-    let device = D::open();
-    let x: Tensor<D, f64> = Fill::Normal(1.0).draw(&[3, 5], 1, 0).on(&device);
-    let too_large = |inputs: &[Tensor<D, f64>]| -> Result<Tensor<D, f64>> {
+fn a_wrong_gradient_is_found(on: TestDevice) {
+    let device = on.open();
+    let x: Tensor<f64> = Fill::Normal(1.0).draw(&[3, 5], 1, 0).on(&device);
+    let too_large = |inputs: &[Tensor<f64>]| -> Result<Tensor<f64>> {
         let x = &inputs[0];
         let y = x.mul(x)?;
         // Its value is that of `y`, its gradient 1.01 times as large.
@@ -116,7 +116,7 @@ fn a_wrong_gradient_is_found<D: TestDevice>() {
         let minus = Tensor::from_slice(x.device(), &[-1.0], [])?;
         y.add(&surplus)?.add(&surplus.detach().mul(&minus)?)
     };
-    let honest = |inputs: &[Tensor<D, f64>]| inputs[0].mul(&inputs[0]);
+    let honest = |inputs: &[Tensor<f64>]| inputs[0].mul(&inputs[0]);
     gradcheck(honest, std::slice::from_ref(&x), &OPTIONS).expect("x * x is right");
     let error = gradcheck(too_large, &[x], &OPTIONS).expect_err("1 % is too much").to_string();
     assert!(error.contains("wrong gradient: input 0 element"), "{error}");

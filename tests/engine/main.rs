@@ -21,7 +21,6 @@ mod backward;
 mod compare;
 mod cpu_simd;
 mod cuda_network;
-mod cuda_ops;
 mod cuda_precision;
 mod cuda_registry;
 mod data;

@@ -11,7 +11,7 @@ use common::models::{
     training_bits,
 };
 use signet::nn::{Layer, Module, Sequential, StateDict, Value, Values, asl};
-use signet::{Cpu, Error, Result, Shape, Tensor};
+use signet::{Cpu, Device, Error, Result, Shape, Tensor};
 
 on_every_device! {
     the_narrow_networks_gradients_agree_with_differences,
@@ -27,14 +27,14 @@ on_every_device! {
 const DROPOUT: [f64; 2] = [0.2, 0.3];
 
 /// A network and its batch, as a function of parameters and pixels that can be moved.
-struct Landscape<D: TestDevice> {
-    model: Sequential<D, f64>,
+struct Landscape {
+    model: Sequential<f64>,
     batch: Batch,
 }
 
-impl<D: TestDevice> Landscape<D> {
+impl Landscape {
     /// The loss in training mode, dropout's masks the same in each call.
-    fn loss(&self, pixels: &Tensor<D, f64>) -> Tensor<D, f64> {
+    fn loss(&self, pixels: &Tensor<f64>) -> Tensor<f64> {
         self.model.context().set_step(1).unwrap();
         forward(&self.model, pixels, &self.batch.labels).unwrap().loss
     }
@@ -43,8 +43,8 @@ impl<D: TestDevice> Landscape<D> {
     /// `direction`.
     fn difference(
         &self,
-        tensor: &Tensor<D, f64>,
-        pixels: &Tensor<D, f64>,
+        tensor: &Tensor<f64>,
+        pixels: &Tensor<f64>,
         direction: &[f64],
         eps: f64,
     ) -> f64 {
@@ -63,11 +63,11 @@ impl<D: TestDevice> Landscape<D> {
 /// Along random directions of every parameter and of the pixels. Where a relu changes its sign or
 /// a window its maximum in between, the difference depends on the step: such directions are left
 /// out, and there may be few of them.
-fn check_directions<D: TestDevice>(layers: Vec<Layer>, batch: usize, directions: u64) {
-    let device = D::open();
-    let model = Sequential::<D, f64>::new(&device, 3, layers).unwrap();
+fn check_directions(on: TestDevice, layers: Vec<Layer>, batch: usize, directions: u64) {
+    let device = on.open();
+    let model = Sequential::<f64>::new(&device, 3, layers).unwrap();
     let landscape = Landscape { model, batch: Batch::random(batch, 8) };
-    let pixels: Tensor<D, f64> = landscape.batch.pixels.on(&device);
+    let pixels: Tensor<f64> = landscape.batch.pixels.on(&device);
     let leaf = pixels.detach().requires_grad(true).unwrap();
     landscape.loss(&leaf).backward().unwrap();
 
@@ -104,34 +104,34 @@ fn check_directions<D: TestDevice>(layers: Vec<Layer>, batch: usize, directions:
     assert!(left_out.len() as u64 * 4 <= all, "{} of {all}: {left_out:?}", left_out.len());
 }
 
-fn the_narrow_networks_gradients_agree_with_differences<D: TestDevice>() {
-    check_directions::<D>(narrow(DROPOUT), 5, 8);
+fn the_narrow_networks_gradients_agree_with_differences(on: TestDevice) {
+    check_directions(on, narrow(DROPOUT), 5, 8);
 }
 
-fn the_full_networks_gradients_agree_with_differences<D: TestDevice>() {
-    check_directions::<D>(asl(24), 3, 3);
+fn the_full_networks_gradients_agree_with_differences(on: TestDevice) {
+    check_directions(on, asl(24), 3, 3);
 }
 
-fn the_same_seed_gives_the_same_bits<D: TestDevice>() {
-    let run = || training_bits::<D, f32>(&D::open(), 7, narrow(DROPOUT), 4, 33);
+fn the_same_seed_gives_the_same_bits(on: TestDevice) {
+    let run = || training_bits::<f32>(&on.open(), 7, narrow(DROPOUT), 4, 33);
     assert!(run() == run());
 }
 
-fn another_seed_gives_other_bits<D: TestDevice>() {
-    let device = D::open();
-    let run = |seed| training_bits::<D, f32>(&device, seed, narrow(DROPOUT), 1, 3);
+fn another_seed_gives_other_bits(on: TestDevice) {
+    let device = on.open();
+    let run = |seed| training_bits::<f32>(&device, seed, narrow(DROPOUT), 1, 3);
     assert!(run(7) != run(8));
 }
 
 /// Loss, hits and every gradient of a training step, and the logits of an evaluation, with the
 /// fused ops and with the plain ones.
-fn fused_layers_compute_what_the_plain_ones_do<D: TestDevice>() {
-    let device = D::open();
+fn fused_layers_compute_what_the_plain_ones_do(on: TestDevice) {
+    let device = on.open();
     let run = |fuse| {
-        let model = Sequential::<D, f64>::new(&device, 3, asl(24)).unwrap();
+        let model = Sequential::<f64>::new(&device, 3, asl(24)).unwrap();
         model.fuse(fuse);
         let batch = Batch::random(5, 8);
-        let pixels: Tensor<D, f64> = batch.pixels.on(&device);
+        let pixels: Tensor<f64> = batch.pixels.on(&device);
         let labels = batch.labels.labels_on(&device);
         model.context().set_step(7).unwrap();
         let (loss, correct) = model.cross_entropy(&pixels, &labels, &Default::default()).unwrap();
@@ -157,8 +157,8 @@ fn fused_layers_compute_what_the_plain_ones_do<D: TestDevice>() {
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
     let run = |threads| {
-        let device = Cpu::new(Some(threads)).unwrap();
-        training_bits::<Cpu, f32>(&device, 7, asl(24), 4, 32)
+        let device = Device::from(Cpu::new(Some(threads)).unwrap());
+        training_bits::<f32>(&device, 7, asl(24), 4, 32)
     };
     let one = run(1);
     for threads in [2, 3] {
@@ -173,8 +173,8 @@ fn any_number_of_threads_gives_the_same_bits() {
 fn any_number_of_threads_gives_the_same_bits_at_every_batch() {
     for batch in [2, 5, 17, 33, 64] {
         let run = |threads| {
-            let device = Cpu::new(Some(threads)).unwrap();
-            training_bits::<Cpu, f32>(&device, 7, asl(24), 3, batch)
+            let device = Device::from(Cpu::new(Some(threads)).unwrap());
+            training_bits::<f32>(&device, 7, asl(24), 3, batch)
         };
         let one = run(1);
         for threads in 2..=8 {
@@ -183,11 +183,11 @@ fn any_number_of_threads_gives_the_same_bits_at_every_batch() {
     }
 }
 
-fn a_step_set_again_draws_the_same_masks<D: TestDevice>() {
-    let device = D::open();
-    let model = Sequential::<D, f32>::new(&device, 3, narrow(DROPOUT)).unwrap();
+fn a_step_set_again_draws_the_same_masks(on: TestDevice) {
+    let device = on.open();
+    let model = Sequential::<f32>::new(&device, 3, narrow(DROPOUT)).unwrap();
     let batch = Batch::random(3, 1);
-    let pixels: Tensor<D, f32> = batch.pixels.on(&device);
+    let pixels: Tensor<f32> = batch.pixels.on(&device);
     let logits = || values(&model.forward(&pixels).unwrap());
     let at = |step| {
         model.context().set_step(step).unwrap();
@@ -202,7 +202,7 @@ fn a_step_set_again_draws_the_same_masks<D: TestDevice>() {
 
 #[test]
 fn the_network_has_the_notebooks_size() {
-    let model = Sequential::<Cpu, f32>::new(&Cpu::open(), 1, asl(24)).unwrap();
+    let model = Sequential::<f32>::new(&TestDevice::Cpu.open(), 1, asl(24)).unwrap();
     let summary = model.summary([32, 1, 28, 28]).unwrap();
     assert_eq!(summary.parameters(), 404_099);
     assert_eq!(summary.rows.last().unwrap().output, Shape::from([32, 24]));
@@ -228,7 +228,7 @@ fn state_dict_keys_are_pytorchs() {
         .chain(linear(17))
         .collect();
     for layers in [asl(24), narrow(DROPOUT)] {
-        let model = Sequential::<Cpu, f32>::new(&Cpu::open(), 1, layers).unwrap();
+        let model = Sequential::<f32>::new(&TestDevice::Cpu.open(), 1, layers).unwrap();
         let dict = model.state_dict().unwrap();
         let keys: Vec<_> = dict.iter().map(|(key, _)| key.to_string()).collect();
         assert_eq!(keys, expected);
@@ -241,10 +241,10 @@ fn state_dict_keys_are_pytorchs() {
     assert_eq!(stored, expected);
 }
 
-fn a_state_dict_goes_round<D: TestDevice>() {
-    let device = D::open();
+fn a_state_dict_goes_round(on: TestDevice) {
+    let device = on.open();
     let [one, other] =
-        [1, 2].map(|seed| Sequential::<D, f32>::new(&device, seed, narrow(DROPOUT)).unwrap());
+        [1, 2].map(|seed| Sequential::<f32>::new(&device, seed, narrow(DROPOUT)).unwrap());
     forward(&one, &Batch::random(3, 1).pixels.on(&device), &Batch::random(3, 1).labels).unwrap();
     let dict = one.state_dict().unwrap();
     assert_ne!(other.state_dict().unwrap(), dict);
@@ -254,10 +254,10 @@ fn a_state_dict_goes_round<D: TestDevice>() {
 }
 
 /// Each of these differs in one thing from what fits, and everything else has new values.
-fn a_state_dict_of_another_model_changes_nothing<D: TestDevice>() {
-    let device = D::open();
+fn a_state_dict_of_another_model_changes_nothing(on: TestDevice) {
+    let device = on.open();
     let [model, other] =
-        [1, 2].map(|seed| Sequential::<D, f32>::new(&device, seed, narrow(DROPOUT)).unwrap());
+        [1, 2].map(|seed| Sequential::<f32>::new(&device, seed, narrow(DROPOUT)).unwrap());
     let fits = other.state_dict().unwrap();
     let with = |key: &str, value: Option<Value>| -> StateDict {
         let rest = fits.iter().filter(|(known, _)| *known != key);
@@ -299,7 +299,7 @@ fn assert_shape_error(result: Result<()>, part: &str) {
 /// Long lists of what is wrong are cut.
 #[test]
 fn a_state_dict_of_nothing_is_described_briefly() {
-    let model = Sequential::<Cpu, f32>::new(&Cpu::open(), 1, narrow(DROPOUT)).unwrap();
+    let model = Sequential::<f32>::new(&TestDevice::Cpu.open(), 1, narrow(DROPOUT)).unwrap();
     let nothing = common::models::state_dict(std::iter::empty::<(&str, &HostTensor)>());
     let message = model.load_state_dict(&nothing).unwrap_err().to_string();
     assert!(message.ends_with("and 22 more"), "{message}");

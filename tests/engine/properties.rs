@@ -22,7 +22,7 @@ use signet::ops::cross_entropy::{CrossEntropyOptions, cross_entropy};
 use signet::ops::dropout::DropoutGeometry;
 use signet::ops::random_filter::{RandomFilter, random_filter};
 use signet::rng::{Philox, stream};
-use signet::{GradcheckOptions, Shape, Tensor, gradcheck};
+use signet::{Device, GradcheckOptions, Shape, Tensor, gradcheck};
 use std::fmt::Debug;
 
 on_every_device! {
@@ -66,13 +66,13 @@ fn expect_close(actual: &[f64], expected: &[f64]) -> TestCaseResult {
 }
 
 /// Runs `op` and compares it with its definition, which is `None` where the shapes do not fit.
-fn expect_definition<D: TestDevice>(
-    device: &D,
+fn expect_definition(
+    device: &Device,
     op: &Op,
     inputs: &[HostTensor],
     definition: Option<HostTensor>,
 ) -> TestCaseResult {
-    let inputs: Vec<Tensor<D, f64>> = inputs.iter().map(|input| input.on(device)).collect();
+    let inputs: Vec<Tensor<f64>> = inputs.iter().map(|input| input.on(device)).collect();
     match (op.run(&inputs), definition) {
         (Ok(output), Some(expected)) => {
             prop_assert_eq!(output.dims(), &expected.shape[..]);
@@ -142,8 +142,8 @@ fn positions([a, b, c, d]: [usize; 4]) -> impl Iterator<Item = [usize; 4]> {
     (0..a * b * c * d).map(move |i| [i / d / c / b, i / d / c % b, i / d % c, i % d])
 }
 
-fn a_convolution_is_its_definition<D: TestDevice>() {
-    let device = D::open();
+fn a_convolution_is_its_definition(on: TestDevice) {
+    let device = on.open();
     for_all(256, convolutions(1..10), |drawn| {
         let op = Op::Conv2d(drawn.options);
         expect_definition(&device, &op, &drawn.inputs, drawn.definition())
@@ -195,8 +195,8 @@ fn pooled(pool: &MaxPool2d, input: &HostTensor) -> Option<HostTensor> {
     Some(HostTensor { values: values.collect(), shape: vec![n, c, oh, ow] })
 }
 
-fn a_pooling_is_its_definition<D: TestDevice>() {
-    let device = D::open();
+fn a_pooling_is_its_definition(on: TestDevice) {
+    let device = on.open();
     for_all(256, (pools(), images(1..9, Fill::Normal(1.0))), |(pool, input)| {
         let definition = pooled(&pool, &input);
         expect_definition(&device, &Op::MaxPool2d(pool), &[input], definition)
@@ -222,12 +222,12 @@ fn normalised(input: &HostTensor, mean: &[f64], var: &[f64], eps: f64) -> Vec<f6
     channels.zip(&input.values).map(|(c, x)| (x - mean[c]) / (var[c] + eps).sqrt()).collect()
 }
 
-fn a_batch_norm_is_its_definition<D: TestDevice>() {
-    let device = D::open();
+fn a_batch_norm_is_its_definition(on: TestDevice) {
+    let device = on.open();
     let drawn = (images(1..7, Fill::Normal(2.0)), 1e-5..1e-2f64, 0.0..1.0f64, any::<u64>());
     for_all(128, drawn, |(input, eps, momentum, seed)| {
         let c = input.shape[1];
-        let on = |values: &[f64]| Tensor::<D, f64>::from_slice(&device, values, [c]).unwrap();
+        let on = |values: &[f64]| Tensor::<f64>::from_slice(&device, values, [c]).unwrap();
         let random = |stream| Fill::Normal(1.0).draw(&[c], seed, stream).values;
         let (weight, bias, mean) = (random(1), random(2), random(3));
         let var: Vec<f64> = random(4).iter().map(|x| 0.5 + x.abs()).collect();
@@ -264,8 +264,8 @@ fn a_batch_norm_is_its_definition<D: TestDevice>() {
 
 // --- linear ---
 
-fn a_linear_layer_is_its_definition<D: TestDevice>() {
-    let device = D::open();
+fn a_linear_layer_is_its_definition(on: TestDevice) {
+    let device = on.open();
     let drawn = (0..40usize, 0..40usize, 1..40usize, any::<bool>(), any::<u64>());
     for_all(128, drawn, |(rows, n_in, n_out, bias, seed)| {
         let draw = |shape: &[usize], i| Fill::Normal(1.0).draw(shape, seed, i);
@@ -285,8 +285,8 @@ fn a_linear_layer_is_its_definition<D: TestDevice>() {
 // --- dropout ---
 
 /// Word `i % 4` of Philox block `i / 4` decides over element `i`: the same bits on every device.
-fn a_dropout_is_its_definition<D: TestDevice>() {
-    let device = D::open();
+fn a_dropout_is_its_definition(on: TestDevice) {
+    let device = on.open();
     let drawn = (0.0..1.0f64, any::<u64>(), any::<u64>(), 0..9u32, 1..3000usize);
     for_all(128, drawn, |(p, seed, step, stream, n)| {
         let op = Op::Dropout(DropoutGeometry::new(p, seed, stream).unwrap(), step);
@@ -309,10 +309,10 @@ fn a_dropout_is_its_definition<D: TestDevice>() {
 
 // --- cross-entropy ---
 
-fn a_right_answer_is_the_first_largest_logit<D: TestDevice>() {
-    let device = D::open();
+fn a_right_answer_is_the_first_largest_logit(on: TestDevice) {
+    let device = on.open();
     let answer = |logits: &[f64], target: i32| {
-        let logits = Tensor::<D, f64>::from_slice(&device, logits, [1, logits.len()]).unwrap();
+        let logits = Tensor::<f64>::from_slice(&device, logits, [1, logits.len()]).unwrap();
         let target = Tensor::from_slice(&device, &[target], [1]).unwrap();
         let options = CrossEntropyOptions { ignore_index: -1, ..CrossEntropyOptions::default() };
         let (loss, correct) = cross_entropy(&logits, &target, &options)?;
@@ -334,10 +334,10 @@ fn a_right_answer_is_the_first_largest_logit<D: TestDevice>() {
 
 // --- gradients ---
 
-fn gradients_of_random_geometries_agree_with_differences<D: TestDevice>() {
-    let device = D::open();
+fn gradients_of_random_geometries_agree_with_differences(on: TestDevice) {
+    let device = on.open();
     let check = |op: &Op, inputs: &[HostTensor]| {
-        let inputs: Vec<Tensor<D, f64>> = inputs.iter().map(|input| input.on(&device)).collect();
+        let inputs: Vec<Tensor<f64>> = inputs.iter().map(|input| input.on(&device)).collect();
         if op.run(&inputs).is_err() {
             return Err(TestCaseError::reject("does not fit"));
         }
@@ -414,8 +414,8 @@ fn greys(shape: [usize; 4], seed: u64) -> HostTensor {
 }
 
 /// Pixel by pixel, from the random words: `augment` as `AugmentKernels` puts it into words.
-fn augmented_images_are_their_definition<D: TestDevice>() {
-    let device = D::open();
+fn augmented_images_are_their_definition(on: TestDevice) {
+    let device = on.open();
     let sizes = (1..4usize, 1..3usize, 1..12usize, 1..12usize);
     let geometric = (0.0..180.0, 0.0..0.5, uniform2(0.3..3.0));
     let drawn = (sizes, geometric, vec(0.0..1.0, 6), any::<(u64, u64)>());
@@ -488,14 +488,14 @@ fn augmented_images_are_their_definition<D: TestDevice>() {
             expected.extend(changed.iter().map(|x| (mean + (x - mean) * factor).clamp(0.0, 1.0)));
         }
         let step = Tensor::from_slice(&device, &[step], [1]).unwrap();
-        let output = augment::<D, f64>(&input.on(&device), &options, seed, &step).unwrap();
+        let output = augment::<f64>(&input.on(&device), &options, seed, &step).unwrap();
         expect_close(&values(&output), &expected)
     });
 }
 
 /// Pixel by pixel, as `RandomFilterKernels` puts it into words.
-fn filtered_images_are_their_definition<D: TestDevice>() {
-    let device = D::open();
+fn filtered_images_are_their_definition(on: TestDevice) {
+    let device = on.open();
     let sizes = (1..6usize, 1..3usize, 1..9usize, 1..9usize);
     for_all(96, (sizes, 0.0..1.0, any::<(u64, u64)>()), |((n, c, h, w), p, (seed, step))| {
         let input = greys([n, c, h, w], seed);
@@ -536,14 +536,14 @@ fn filtered_images_are_their_definition<D: TestDevice>() {
             );
         }
         let step = Tensor::from_slice(&device, &[step], [1]).unwrap();
-        let output = random_filter::<D, f64>(&input.on(&device), p, seed, &step).unwrap();
+        let output = random_filter::<f64>(&input.on(&device), p, seed, &step).unwrap();
         expect_close(&values(&output), &expected)
     });
 }
 
 /// Pixel by pixel, as `BackgroundKernels` puts it into words.
-fn replaced_backgrounds_are_their_definition<D: TestDevice>() {
-    let device = D::open();
+fn replaced_backgrounds_are_their_definition(on: TestDevice) {
+    let device = on.open();
     let sizes = (1..4usize, 1..3usize, 1..12usize, 1..12usize);
     for_all(96, (sizes, 0.0..1.5, any::<(u64, u64)>()), |((n, c, h, w), p, (seed, step))| {
         // Few greys, most of them alike: winding backgrounds.
@@ -586,16 +586,16 @@ fn replaced_backgrounds_are_their_definition<D: TestDevice>() {
             }
         }
         let step = Tensor::from_slice(&device, &[step], [1]).unwrap();
-        let output = background::<D, f64>(&input.on(&device), p, seed, &step).unwrap();
+        let output = background::<f64>(&input.on(&device), p, seed, &step).unwrap();
         expect_close(&values(&output), &expected)
     });
 }
 
-fn augmentation_by_nothing_changes_nothing<D: TestDevice>() {
-    let device = D::open();
+fn augmentation_by_nothing_changes_nothing(on: TestDevice) {
+    let device = on.open();
     let nothing = AugmentOptions::NONE;
     let values01: Vec<f32> = (0..2 * 5 * 7).map(|i| (i * 37 % 101) as f32 / 100.0).collect();
-    let images: Tensor<D, f32> = Tensor::from_slice(&device, &values01, [2, 1, 5, 7]).unwrap();
+    let images: Tensor<f32> = Tensor::from_slice(&device, &values01, [2, 1, 5, 7]).unwrap();
     let step = Tensor::from_slice(&device, &[3], [1]).unwrap();
     let run = |options| augment(&images, &options, 1, &step).map(|x| x.to_vec().unwrap());
     let close = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6);
@@ -618,20 +618,20 @@ fn augmentation_by_nothing_changes_nothing<D: TestDevice>() {
     let sharp = random_filter(&behind, 0.7, 1, &step).unwrap();
     let by_hand = augment(&sharp, &AugmentOptions { flip: 0.5, ..nothing }, 1, &step).unwrap();
     assert_eq!(run(some).unwrap(), by_hand.to_vec().unwrap());
-    let large = Tensor::<D, f32>::zeros(&device, [1, 1, 129, 128]).unwrap();
+    let large = Tensor::<f32>::zeros(&device, [1, 1, 129, 128]).unwrap();
     assert!(background(&large, 0.5, 1, &step).unwrap_err().to_string().contains("129 x 128"));
     assert!(augment(&images.flatten(1).unwrap(), &nothing, 1, &step).is_err());
 }
 
 /// Any op on any three shapes, empty ones too: an error, or a whole result (a test build fills
 /// fresh memory with NaN, so that a hole shows) whose backward pass runs.
-fn what_does_not_fit_is_an_error_and_never_a_panic<D: TestDevice>() {
-    let device = D::open();
+fn what_does_not_fit_is_an_error_and_never_a_panic(on: TestDevice) {
+    let device = on.open();
     for_all(20_000, (any_op(), uniform2(any_shape()), any_shape()), |(op, [a, b], c)| {
         let shapes = [a, b, c].into_iter().enumerate();
-        let inputs: Vec<Tensor<D, f64>> = shapes
+        let inputs: Vec<Tensor<f64>> = shapes
             .map(|(i, shape)| Fill::Normal(1.0).draw(&shape, 1, i as u32).on(&device))
-            .map(|drawn: Tensor<D, f64>| drawn.requires_grad(true).unwrap())
+            .map(|drawn: Tensor<f64>| drawn.requires_grad(true).unwrap())
             .collect();
         let Ok(output) = op.run(&inputs) else { return Ok(()) };
         // A target that is no class is NaN where a device cannot raise an error.
@@ -655,12 +655,11 @@ fn what_does_not_fit_is_an_error_and_never_a_panic<D: TestDevice>() {
 }
 
 /// Padding makes no image of nothing, though a filter would fit into it; a batch may be empty.
-fn images_without_pixels_are_errors<D: TestDevice>() {
-    let device = D::open();
+fn images_without_pixels_are_errors(on: TestDevice) {
+    let device = on.open();
     let run = |op: &Op, shape: [usize; 4]| {
         let weight = Fill::Normal(1.0).draw(&[2, 1, 3, 3], 1, 0);
-        let inputs =
-            [Fill::Normal(1.0).draw(&shape, 1, 0), weight].map(|x| x.on::<D, f64>(&device));
+        let inputs = [Fill::Normal(1.0).draw(&shape, 1, 0), weight].map(|x| x.on::<f64>(&device));
         op.run(&inputs).map(|output| output.shape().clone())
     };
     let options = Conv2dOptions { padding: [2, 2], ..Conv2dOptions::default() };
@@ -674,8 +673,8 @@ fn images_without_pixels_are_errors<D: TestDevice>() {
 }
 
 /// Sizes that no kernel can index are refused, not wrapped.
-fn huge_attributes_are_errors<D: TestDevice>() {
-    let device = D::open();
+fn huge_attributes_are_errors(on: TestDevice) {
+    let device = on.open();
     let huge = || prop_oneof![Just(1usize << 31), Just(1 << 32), Just(usize::MAX)];
     let one_huge = (0..6usize, huge(), any::<bool>());
     for_all(200, one_huge, |(which, size, ceil_mode)| {
@@ -683,7 +682,7 @@ fn huge_attributes_are_errors<D: TestDevice>() {
         attributes[which / 2][which % 2] = size;
         let [stride, padding, dilation] = attributes;
         let [x, w] = [[1, 2, 5, 5], [3, 2, 2, 2]]
-            .map(|shape| Fill::Normal(1.0).draw(&shape, 1, 0).on::<D, f64>(&device));
+            .map(|shape| Fill::Normal(1.0).draw(&shape, 1, 0).on::<f64>(&device));
         let op = Op::Conv2d(Conv2dOptions { stride, padding, dilation });
         prop_assert!(op.run(&[x.clone(), w]).is_err(), "{op:?}");
         let pool = MaxPool2d { kernel_size: dilation, stride, padding, ceil_mode };
@@ -713,10 +712,10 @@ fn any_layer() -> impl Strategy<Value = Layer> {
 }
 
 /// What `output_shape` says without running is what running gives, errors included.
-fn a_layer_knows_the_shape_of_its_output<D: TestDevice>() {
-    let device = D::open();
+fn a_layer_knows_the_shape_of_its_output(on: TestDevice) {
+    let device = on.open();
     for_all(2000, (any_layer(), any_shape()), |(layer, shape)| {
-        let model = Sequential::<D, f64>::new(&device, 1, vec![layer.clone()]).unwrap();
+        let model = Sequential::<f64>::new(&device, 1, vec![layer.clone()]).unwrap();
         model.eval();
         let input = Fill::Normal(1.0).draw(&shape, 1, 0).on(&device);
         let output = model.forward(&input).map(|output| output.shape().clone()).ok();
@@ -725,10 +724,10 @@ fn a_layer_knows_the_shape_of_its_output<D: TestDevice>() {
     });
 }
 
-fn reshape_and_flatten_go_round<D: TestDevice>() {
-    let device = D::open();
+fn reshape_and_flatten_go_round(on: TestDevice) {
+    let device = on.open();
     for_all(256, (vec(1..5usize, 1..5), 0..4usize, any::<u64>()), |(shape, start, seed)| {
-        let x: Tensor<D, f64> = Fill::Normal(1.0).draw(&shape, seed, 0).on(&device);
+        let x: Tensor<f64> = Fill::Normal(1.0).draw(&shape, seed, 0).on(&device);
         let turned: Vec<usize> = shape.iter().rev().copied().collect();
         let back = x.reshape(turned).unwrap().reshape(&shape[..]).unwrap();
         prop_assert_eq!(values(&back), values(&x));

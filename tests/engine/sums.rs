@@ -7,7 +7,7 @@ use common::device::TestDevice;
 use signet::nn::{BatchNorm2d, Linear, Module, Sequential, State, Values};
 use signet::ops::cross_entropy::cross_entropy;
 use signet::rng::Philox;
-use signet::{Cpu, Tensor, layers};
+use signet::{Cpu, Device, Tensor, layers};
 
 /// The largest relative error, that of PyTorch's sums.
 const EXACT: f64 = 1e-6;
@@ -25,7 +25,7 @@ fn check(what: &str, value: f32, exact: f64) {
 }
 
 #[track_caller]
-fn check_sum<D: TestDevice>(device: &D, values: &[f32]) {
+fn check_sum(device: &Device, values: &[f32]) {
     let exact: f64 = values.iter().map(|&x| f64::from(x)).sum();
     let n = values.len();
     let x = Tensor::from_slice(device, values, [n]).unwrap();
@@ -39,8 +39,8 @@ fn random(n: usize) -> Vec<f32> {
     (0..n).map(|_| random.range(0.0, 1.0) as f32).collect()
 }
 
-fn sums_and_means_are_exact<D: TestDevice>() {
-    let device = D::open();
+fn sums_and_means_are_exact(on: TestDevice) {
+    let device = on.open();
     for n in [1, 17, 4_097, 300_001] {
         check_sum(&device, &vec![0.1; n]);
         check_sum(&device, &random(n));
@@ -49,7 +49,7 @@ fn sums_and_means_are_exact<D: TestDevice>() {
 
 #[test]
 fn forty_million_are_summed_as_exactly_as_forty() {
-    let device = Cpu::new(Some(2)).unwrap();
+    let device = Device::from(Cpu::new(Some(2)).unwrap());
     check_sum(&device, &vec![0.1; 40_000_000]);
     check_sum(&device, &random(10_000_000));
     // Every element has the same gradient, whatever the order of the sum.
@@ -64,7 +64,7 @@ fn any_number_of_threads_sums_to_the_same_bits() {
     let values = random(700_003);
     let shapes: [&[usize]; 4] = [&[700_003], &[1, 700_003], &[700_003, 1], &[7, 1, 100_000]];
     let sums = |threads| {
-        let device = Cpu::new(Some(threads)).unwrap();
+        let device = Device::from(Cpu::new(Some(threads)).unwrap());
         shapes.map(|shape| {
             let values = &values[..shape.iter().product()];
             let x = Tensor::from_slice(&device, values, shape).unwrap();
@@ -77,10 +77,10 @@ fn any_number_of_threads_sums_to_the_same_bits() {
     }
 }
 
-fn gradients_of_biases_are_exact<D: TestDevice>() {
-    let device = D::open();
+fn gradients_of_biases_are_exact(on: TestDevice) {
+    let device = on.open();
     let n = 100_000;
-    let model = Sequential::<D, f32>::new(&device, 0, layers![Linear::new(1, 1)]).unwrap();
+    let model = Sequential::<f32>::new(&device, 0, layers![Linear::new(1, 1)]).unwrap();
     let x = Tensor::from_slice(&device, &vec![0.1; n], [n, 1]).unwrap();
     let y = model.forward(&x).unwrap();
     y.backward_with(&x).unwrap();
@@ -94,11 +94,11 @@ fn gradients_of_biases_are_exact<D: TestDevice>() {
     }
 }
 
-fn statistics_of_a_batch_are_exact<D: TestDevice>() {
-    let device = D::open();
+fn statistics_of_a_batch_are_exact(on: TestDevice) {
+    let device = on.open();
     let n = 200_000;
     let norm = BatchNorm2d::new(1).momentum(1.0);
-    let model = Sequential::<D, f32>::new(&device, 0, layers![norm]).unwrap();
+    let model = Sequential::<f32>::new(&device, 0, layers![norm]).unwrap();
     // One image, whose pixels are one run; then many images of few pixels.
     for shape in [[1, 1, 400, n / 400], [n / 4, 1, 2, 2]] {
         let pixels: Vec<f32> = (0..n).map(|i| 0.1 + (i % 2) as f32 * 0.8).collect();
@@ -130,7 +130,7 @@ fn statistics_of_a_batch_are_exact<D: TestDevice>() {
 
 #[test]
 fn a_softmax_over_a_million_classes_is_exact() {
-    let device = Cpu::new(Some(1)).unwrap();
+    let device = Device::from(Cpu::new(Some(1)).unwrap());
     let classes = 1_000_000;
     let logits = vec![0.1_f32.ln(); classes];
     let logits = Tensor::from_slice(&device, &logits, [1, classes]).unwrap();

@@ -28,16 +28,16 @@ on_every_device! {
 }
 
 /// Three steps an epoch, the last of a smaller batch.
-fn trainer<D: TestDevice>(optimizer: OptimizerKind, graphs: bool) -> Trainer<D> {
+fn trainer(on: TestDevice, optimizer: OptimizerKind, graphs: bool) -> Trainer {
     let config = Config { batch_size: 4, epochs: 3, optimizer, ..Config::default() };
-    let mut trainer = Trainer::new(&D::open(), config, &synthetic(3, 11, 5)).unwrap();
+    let mut trainer = Trainer::new(&on.open(), config, &synthetic(3, 11, 5)).unwrap();
     trainer.use_graphs(graphs);
     trainer.on_notice(|line| panic!("{line}"));
     trainer
 }
 
 /// Trains to the end, or in `epoch` up to `step`.
-fn run<D: TestDevice>(trainer: &mut Trainer<D>, stop: Option<(u64, usize)>) {
+fn run(trainer: &mut Trainer, stop: Option<(u64, usize)>) {
     while trainer.epoch() < 3 {
         let outcome = trainer.run_epoch(|at| stop != Some((at.epoch, at.step))).unwrap();
         if outcome == Outcome::Interrupted {
@@ -60,10 +60,10 @@ fn assert_same(what: &str, one: &State, other: &State) {
     assert_eq!(losses(one), losses(other), "{what}");
 }
 
-fn graphs_change_no_bit<D: TestDevice>() {
+fn graphs_change_no_bit(on: TestDevice) {
     for (optimizer, fuse) in [(OptimizerKind::Adam, true), (OptimizerKind::Sgd, false)] {
         let [graphs, eager] = [true, false].map(|graphs| {
-            let mut trainer = trainer::<D>(optimizer, graphs);
+            let mut trainer = trainer(on, optimizer, graphs);
             trainer.model().fuse(fuse);
             run(&mut trainer, None);
             trainer.state().unwrap()
@@ -76,18 +76,18 @@ fn graphs_change_no_bit<D: TestDevice>() {
     }
 }
 
-fn a_run_goes_on_with_the_same_bits_wherever_it_stopped<D: TestDevice>() {
+fn a_run_goes_on_with_the_same_bits_wherever_it_stopped(on: TestDevice) {
     let whole = {
-        let mut trainer = trainer::<D>(OptimizerKind::Adam, true);
+        let mut trainer = trainer(on, OptimizerKind::Adam, true);
         run(&mut trainer, None);
         trainer.state().unwrap()
     };
     // Before anything is captured, and when everything is; on with graphs or without.
     for (stop, graphs) in [((0, 1), false), ((2, 1), true)] {
-        let mut first = trainer::<D>(OptimizerKind::Adam, true);
+        let mut first = trainer(on, OptimizerKind::Adam, true);
         run(&mut first, Some(stop));
         let state = first.state().unwrap();
-        let mut second = trainer::<D>(OptimizerKind::Adam, graphs);
+        let mut second = trainer(on, OptimizerKind::Adam, graphs);
         second.restore(&state).unwrap();
         run(&mut second, None);
         assert_same(&format!("stopped at {stop:?}"), &second.state().unwrap(), &whole);
@@ -121,9 +121,9 @@ fn a_state_of_an_older_version_is_read() {
     assert_eq!(state.optimizer, expected);
 }
 
-fn a_loss_that_is_no_number_stops_the_run_soon<D: TestDevice>() {
+fn a_loss_that_is_no_number_stops_the_run_soon(on: TestDevice) {
     let config = Config { batch_size: 1, epochs: 1, lr: 1e30, ..Config::default() };
-    let mut trainer = Trainer::new(&D::open(), config, &synthetic(3, 90, 1)).unwrap();
+    let mut trainer = Trainer::new(&on.open(), config, &synthetic(3, 90, 1)).unwrap();
     let mut steps = 0;
     let outcome = trainer.run_epoch(|progress| {
         steps = progress.step;
@@ -140,7 +140,7 @@ fn a_loss_that_is_no_number_stops_the_run_soon<D: TestDevice>() {
 #[needs::test_on_cusim]
 fn the_host_does_not_run_ahead_of_a_gpu_that_lags() {
     use common::cuda::{is_sim, load_sim};
-    use signet::Cuda;
+    
     let name = "train::the_host_does_not_run_ahead_of_a_gpu_that_lags";
     if !is_sim() {
         eprintln!("SKIPPED: of the stand-in alone, which can lag as far as there is");
@@ -148,11 +148,11 @@ fn the_host_does_not_run_ahead_of_a_gpu_that_lags() {
     }
     let Some(child) = cusim::in_child(name, &[("CUSIM_LATE_EVENTS", "1")]) else {
         load_sim();
-        a_loss_that_is_no_number_stops_the_run_soon::<Cuda>();
+        a_loss_that_is_no_number_stops_the_run_soon(TestDevice::Cuda);
 
         let config = Config { batch_size: 1, epochs: 1, ..Config::default() };
         let mut trainer =
-            Trainer::new(&<Cuda as TestDevice>::open(), config, &synthetic(3, 200, 1)).unwrap();
+            Trainer::new(&TestDevice::Cuda.open(), config, &synthetic(3, 200, 1)).unwrap();
         let (mut changes, mut last) = (Vec::new(), f64::NAN);
         let outcome = trainer.run_epoch(|at| {
             if !at.loss.is_nan() && at.loss != last {
@@ -178,10 +178,10 @@ fn non_finite<R>(result: signet::Result<R>) -> String {
     }
 }
 
-fn the_first_layer_that_is_not_finite_is_named<D: TestDevice>() {
-    let device = D::open();
+fn the_first_layer_that_is_not_finite_is_named(on: TestDevice) {
+    let device = on.open();
     let data = synthetic(5, 4, 1).train;
-    let loader = DataLoader::<D, f32>::new(&device, &data, 4, None).unwrap();
+    let loader = DataLoader::<f32>::new(&device, &data, 4, None).unwrap();
     for (poisoned, layer) in [
         ("0.weight", "0 (Conv2d)"),
         ("5.weight", "5 (BatchNorm2d)"),
@@ -190,7 +190,7 @@ fn the_first_layer_that_is_not_finite_is_named<D: TestDevice>() {
         ("17.weight", "17 (Linear)"),
     ] {
         for fuse in [true, false] {
-            let model = Sequential::<D, f32>::new(&device, 0, asl(24)).unwrap();
+            let model = Sequential::<f32>::new(&device, 0, asl(24)).unwrap();
             model.fuse(fuse);
             model.detect_anomaly(true);
             let attempt = || {
@@ -210,8 +210,8 @@ fn the_first_layer_that_is_not_finite_is_named<D: TestDevice>() {
     }
 }
 
-fn the_first_gradient_that_is_not_finite_is_named<D: TestDevice>() {
-    let device = D::open();
+fn the_first_gradient_that_is_not_finite_is_named(on: TestDevice) {
+    let device = on.open();
     // The loss is finite, what goes back through the second layer is not; or, from there, the
     // gradient of the first layer's weight.
     for (x, first, second, expected) in [
@@ -224,7 +224,7 @@ fn the_first_gradient_that_is_not_finite_is_named<D: TestDevice>() {
         (3e38, 1e-38, 2.0, "the gradient of 0.weight (Linear) is inf at [0, 0] of [1, 1]"),
     ] {
         let layers = layers![Linear::new(1, 1).bias(false), Linear::new(1, 2).bias(false)];
-        let model = Sequential::<D, f32>::new(&device, 0, layers).unwrap();
+        let model = Sequential::<f32>::new(&device, 0, layers).unwrap();
         for (values, (_, state)) in [vec![first], vec![second, -second]].iter().zip(model.state()) {
             let signet::nn::State::Parameter(parameter) = state else { panic!() };
             parameter.set(values).unwrap();
@@ -238,10 +238,10 @@ fn the_first_gradient_that_is_not_finite_is_named<D: TestDevice>() {
     }
 }
 
-fn a_step_that_is_not_finite_names_a_parameter<D: TestDevice>() {
+fn a_step_that_is_not_finite_names_a_parameter(on: TestDevice) {
     let config =
         Config { batch_size: 2, lr: 1e39, optimizer: OptimizerKind::Sgd, ..Config::default() };
-    let mut trainer = Trainer::new(&D::open(), config, &synthetic(3, 4, 1)).unwrap();
+    let mut trainer = Trainer::new(&on.open(), config, &synthetic(3, 4, 1)).unwrap();
     trainer.detect_anomaly();
     let text = non_finite(trainer.run_epoch(|_| true));
     assert!(text.starts_with("after the step 0.weight (Conv2d) is "), "{text}");
@@ -249,11 +249,11 @@ fn a_step_that_is_not_finite_names_a_parameter<D: TestDevice>() {
 }
 
 /// The outputs are finite, the difference between them is not.
-fn a_loss_that_is_not_finite_of_finite_outputs_is_named<D: TestDevice>() {
-    let device = D::open();
+fn a_loss_that_is_not_finite_of_finite_outputs_is_named(on: TestDevice) {
+    let device = on.open();
     for fuse in [true, false] {
         let layers = layers![Linear::new(1, 2).bias(false)];
-        let model = Sequential::<D, f32>::new(&device, 0, layers).unwrap();
+        let model = Sequential::<f32>::new(&device, 0, layers).unwrap();
         let Some((_, signet::nn::State::Parameter(weight))) = model.state().pop() else { panic!() };
         weight.set(&[3e38, -3e38]).unwrap();
         model.fuse(fuse);
@@ -267,10 +267,10 @@ fn a_loss_that_is_not_finite_of_finite_outputs_is_named<D: TestDevice>() {
 }
 
 /// Against a loop as users write it, on more images than go through the model at once.
-fn an_evaluation_sums_the_means_of_its_batches<D: TestDevice>() {
-    fn check<D: Device<T>, T: Float>(device: &D, tolerance: f64) {
+fn an_evaluation_sums_the_means_of_its_batches(on: TestDevice) {
+    fn check<T: Float>(device: &Device, tolerance: f64) {
         let data = synthetic(5, 1, 300).valid;
-        let model = Sequential::<D, T>::new(device, 3, narrow([0.2, 0.3])).unwrap();
+        let model = Sequential::<T>::new(device, 3, narrow([0.2, 0.3])).unwrap();
         let loader = DataLoader::new(device, &data, 32, None).unwrap();
         let evaluation = evaluate(&model, &loader, 24).unwrap();
         assert!(model.context().training(), "its mode is not that of before");
@@ -294,14 +294,14 @@ fn an_evaluation_sums_the_means_of_its_batches<D: TestDevice>() {
         assert_eq!((recognised, evaluation.predicted.len()), (hits as usize, 300));
         assert!(hits > 0, "nothing to count");
     }
-    let device = D::open();
-    check::<D, f64>(&device, 1e-12);
-    check::<D, f32>(&device, 1e-6);
+    let device = on.open();
+    check::<f64>(&device, 1e-12);
+    check::<f32>(&device, 1e-6);
 }
 
-fn too_few_outputs_are_refused<D: TestDevice>() {
-    let device = D::open();
-    let model = Sequential::<D, f32>::new(&device, 0, asl(3)).unwrap();
+fn too_few_outputs_are_refused(on: TestDevice) {
+    let device = on.open();
+    let model = Sequential::<f32>::new(&device, 0, asl(3)).unwrap();
     let loader = DataLoader::new(&device, &synthetic(5, 1, 30).valid, 32, None).unwrap();
     let refused = evaluate(&model, &loader, 24);
     assert!(matches!(&refused, Err(Error::Shape { op: "evaluate", .. })), "{refused:?}");

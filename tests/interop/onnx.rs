@@ -8,7 +8,7 @@ use common::root::{python, root};
 use prost::Message;
 use signet::nn::{BatchNorm2d, Conv2d, Layer, Module, ReLU, Sequential, asl};
 use signet::onnx::{export, fold_batch_norms, proto};
-use signet::{Cpu, Tensor, layers};
+use signet::{Cpu, Device, Tensor, layers};
 
 const IMAGE: [usize; 3] = [1, 28, 28];
 
@@ -17,7 +17,7 @@ fn names(count: usize) -> Vec<String> {
 }
 
 /// A model whose running statistics have seen something.
-fn trained(device: &Cpu) -> Sequential<Cpu, f32> {
+fn trained(device: &Device) -> Sequential<f32> {
     let mut training = Training::new(device, 5, asl(24));
     for step in 0..3 {
         training.model.context().set_step(step).unwrap();
@@ -36,7 +36,7 @@ fn decode(file: &[u8]) -> proto::Graph {
 
 #[test]
 fn the_graph_is_the_chain_of_layers() {
-    let device = Cpu::new(Some(1)).unwrap();
+    let device = Device::from(Cpu::new(Some(1)).unwrap());
     let dict = trained(&device).state_dict().unwrap();
     let graph = decode(&export(&asl(24), &dict, IMAGE, &names(24), false).unwrap());
     let ops: Vec<_> = graph.node.iter().map(|node| node.op_type.as_str()).collect();
@@ -70,7 +70,7 @@ fn the_graph_is_the_chain_of_layers() {
 
 #[test]
 fn folding_computes_the_same() {
-    let device = Cpu::new(Some(1)).unwrap();
+    let device = Device::from(Cpu::new(Some(1)).unwrap());
     let model = trained(&device);
     let named: Vec<(usize, Layer)> = asl(24).into_iter().enumerate().collect();
     let (folded, dict) = fold_batch_norms(&named, &model.state_dict().unwrap()).unwrap();
@@ -83,10 +83,10 @@ fn folding_computes_the_same() {
     });
     let renamed: Vec<_> = renamed.collect();
     let layers = folded.iter().map(|(_, layer)| layer.clone()).collect();
-    let other = Sequential::<Cpu, f32>::new(&device, 0, layers).unwrap();
+    let other = Sequential::<f32>::new(&device, 0, layers).unwrap();
     other.load_state_dict(&renamed.into_iter().collect()).unwrap();
     other.eval();
-    let images: Tensor<Cpu, f32> = Fill::Normal(1.0).draw(&[7, 1, 28, 28], 1, 0).on(&device);
+    let images: Tensor<f32> = Fill::Normal(1.0).draw(&[7, 1, 28, 28], 1, 0).on(&device);
     let (a, b) = (model.forward(&images).unwrap(), other.forward(&images).unwrap());
     let scale = values(&a).iter().fold(0.0, |scale: f64, x| scale.max(x.abs()));
     for (a, b) in values(&a).iter().zip(values(&b)) {
@@ -96,11 +96,10 @@ fn folding_computes_the_same() {
 
 #[test]
 fn what_cannot_be_expressed_is_an_error() {
-    let device = Cpu::new(Some(1)).unwrap();
+    let device = Device::from(Cpu::new(Some(1)).unwrap());
     let norm = BatchNorm2d { track_running_stats: false, ..BatchNorm2d::new(4) };
     let layers = layers![Conv2d::new(1, 4, 3), norm, ReLU];
-    let dict =
-        Sequential::<Cpu, f32>::new(&device, 0, layers.clone()).unwrap().state_dict().unwrap();
+    let dict = Sequential::<f32>::new(&device, 0, layers.clone()).unwrap().state_dict().unwrap();
     let refuse = |layers: &[Layer], fold, expected: &str| {
         let error = export(layers, &dict, IMAGE, &[], fold).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
@@ -118,13 +117,13 @@ fn what_cannot_be_expressed_is_an_error() {
 /// 256 images through onnxruntime, folded or not, to 1e-5 of the largest logit.
 #[needs::test(onnxruntime)]
 fn onnxruntime_computes_the_same() {
-    let device = Cpu::new(Some(2)).unwrap();
+    let device = Device::from(Cpu::new(Some(2)).unwrap());
     let model = trained(&device);
-    let images: Tensor<Cpu, f32> = Fill::Normal(1.0).draw(&[256, 1, 28, 28], 1, 0).on(&device);
+    let images: Tensor<f32> = Fill::Normal(1.0).draw(&[256, 1, 28, 28], 1, 0).on(&device);
     let logits = model.forward(&images).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let examples = folder.path().join("examples.safetensors");
-    let example = |tensor: &Tensor<Cpu, f32>| signet::nn::Value {
+    let example = |tensor: &Tensor<f32>| signet::nn::Value {
         shape: tensor.shape().clone(),
         values: signet::nn::Values::F32(tensor.to_vec().unwrap()),
     };

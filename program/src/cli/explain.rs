@@ -39,7 +39,7 @@ struct Step {
     layer: String,
 }
 
-fn plan<D: Measured>(device: &D, config: &Config, fuse: bool, json: bool) -> Result<String> {
+fn plan(device: &Device, config: &Config, fuse: bool, json: bool) -> Result<String> {
     let kernels = trace_layers(device, config, fuse)?;
     let kernels = kernels.into_iter().map(|(layer, run)| Step { run, layer }).collect();
     let plan = Plan { batch: config.batch_size, peaks: device.peaks(Effort::Full)?, kernels };

@@ -133,7 +133,7 @@ impl OnDevice for Job<'_> {
     /// What the network saw of each image that could be read, and the letter it took it for.
     type Result = Vec<(Image, String)>;
 
-    fn run<D: Device<f32>>(self, device: &D) -> Result<Self::Result> {
+    fn run(self, device: &Device) -> Result<Self::Result> {
         let predictor = Predictor::new(device, self.model)?;
         let (widths, mut seen) = (self.widths(), Vec::new());
         for path in self.images {

@@ -115,7 +115,7 @@ struct Job {
 impl OnDevice for Job {
     type Result = ();
 
-    fn run<D: Device<f32>>(self, device: &D) -> Result<()> {
+    fn run(self, device: &Device) -> Result<()> {
         let predictor = Predictor::new(device, &self.model)?;
         let address = self.listener.local_addr().map_err(Error::io("read", "the address"))?;
         announce(address, &self.origins, self.open)?;

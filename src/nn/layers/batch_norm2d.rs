@@ -119,7 +119,7 @@ impl BatchNorm2d {
 
 /// A [`BatchNorm2d`] with its parameters and running statistics, `[num_features]` each.
 #[derive(Debug)]
-pub struct BatchNorm2dModule<T: Float> {
+pub struct BatchNorm2dModule<T: Float = f32> {
     /// The learned scale.
     pub weight: Option<Tensor<T>>,
     /// The learned shift.

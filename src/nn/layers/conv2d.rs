@@ -93,7 +93,7 @@ impl Conv2d {
 
 /// A [`Conv2d`] with its parameters.
 #[derive(Debug)]
-pub struct Conv2dModule<T: Float> {
+pub struct Conv2dModule<T: Float = f32> {
     /// `[out_channels, in_channels, KH, KW]`.
     pub weight: Tensor<T>,
     /// `[out_channels]`.

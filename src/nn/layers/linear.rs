@@ -64,7 +64,7 @@ impl Linear {
 
 /// A [`Linear`] with its parameters.
 #[derive(Debug)]
-pub struct LinearModule<T: Float> {
+pub struct LinearModule<T: Float = f32> {
     /// `[out_features, in_features]`.
     pub weight: Tensor<T>,
     /// `[out_features]`.

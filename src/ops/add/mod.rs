@@ -68,7 +68,7 @@ impl<T: Float> Tensor<T> {
         let inputs = [Some(self), Some(other)];
         Ok(output.with_grad_fn(inputs, move |[a, b], gradient, gradients| {
             if let Some(output) = gradients.output(b, geometry.channels as usize)? {
-                device.channel_sum(&geometry, T::one(), Device::view(&gradient), output)?;
+                device.channel_sum(&geometry, T::one(), gradient.read().view(), output)?;
             }
             gradients.pass(a, gradient)
         }))

@@ -123,7 +123,7 @@ pub(crate) fn backward_input_cost<T>(geometry: &ChannelGeometry) -> Cost {
 }
 
 /// Which statistics normalise, and what becomes of the running ones.
-pub enum Statistics<'a, T: Float> {
+pub enum Statistics<'a, T: Float = f32> {
     /// The batch's; `running` (mean, variance, momentum) moves towards them.
     Batch {
         /// What to move, if anything.
@@ -134,7 +134,7 @@ pub enum Statistics<'a, T: Float> {
 }
 
 /// Running statistics that a batch moves.
-pub struct Tracked<'a, T: Float> {
+pub struct Tracked<'a, T: Float = f32> {
     /// `[C]`.
     pub mean: &'a Tensor<T>,
     /// `[C]`, unbiased.
@@ -255,7 +255,7 @@ pub fn batch_norm2d<T: Float>(
             mean.read_if(xhat)?.view(),
             Device::view(&invstd),
             w.as_ref().map(|w| w.view()),
-            Device::view(&gradient),
+            gradient.read().view(),
             BatchNorm2dGradients { input, weight, bias },
         )
     }))

@@ -232,7 +232,8 @@ pub fn conv2d<T: Float>(
     let inputs = [Some(input), Some(weight), bias];
     Ok(output.with_grad_fn(inputs, move |nodes, gradient, gradients| {
         let [x_node, w_node, b_node] = nodes;
-        let gradient = Device::view(&gradient);
+        let gradient = gradient.read();
+        let gradient = gradient.view();
         if let Some(output) = gradients.output(x_node, x.numel())? {
             device.conv2d_backward_input(&geometry, gradient, w.read()?.view(), output)?;
         }

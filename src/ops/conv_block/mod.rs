@@ -260,7 +260,7 @@ impl<T: Float> ConvBlockKernels<T> for Device {
 
 /// The parameters of a block.
 #[derive(Debug)]
-pub struct ConvBlockParameters<'a, T: Float> {
+pub struct ConvBlockParameters<'a, T: Float = f32> {
     /// Of the convolution, `[O, C, KH, KW]`.
     pub weight: &'a Tensor<T>,
     /// Of the convolution, `[O]`.
@@ -415,7 +415,7 @@ pub fn conv_block<T: Float>(
             drop,
             saved,
             y.read()?.view(),
-            Device::view(&gradient),
+            gradient.read().view(),
             ConvBlockGradients { input, weight, bias, scale, shift },
         )
     }))

@@ -171,7 +171,7 @@ pub fn cross_entropy<T: Float>(
     let numel = logits.numel();
     let loss = loss.with_grad_fn([Some(logits)], move |[x], gradient, gradients| {
         let Some(output) = gradients.output(x, numel)? else { return Ok(()) };
-        device.cross_entropy_backward(Device::view(&saved), Device::view(&gradient), output)
+        device.cross_entropy_backward(Device::view(&saved), gradient.read().view(), output)
     });
     Ok((loss, correct))
 }

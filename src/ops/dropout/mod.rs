@@ -137,7 +137,7 @@ impl<T: Float> Tensor<T> {
         let step = step.save("dropout", "step");
         Ok(output.with_grad_fn([Some(self)], move |[x], gradient, gradients| {
             let Some(output) = gradients.output(x, numel)? else { return Ok(()) };
-            device.dropout(&geometry, step.read()?.view(), Device::view(&gradient), output)
+            device.dropout(&geometry, step.read()?.view(), gradient.read().view(), output)
         }))
     }
 }

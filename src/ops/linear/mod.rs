@@ -150,7 +150,8 @@ pub fn linear<T: Float>(
     let inputs = [Some(input), Some(weight), bias];
     Ok(output.with_grad_fn(inputs, move |nodes, gradient, gradients| {
         let lengths = [x.numel(), w.numel(), geometry.out_features as usize];
-        let gradient = Device::view(&gradient);
+        let gradient = gradient.read();
+        let gradient = gradient.view();
         // One after the other: input and weight may be the same tensor.
         for (i, (node, len)) in nodes.into_iter().zip(lengths).enumerate() {
             let Some(output) = gradients.output(node, len)? else { continue };

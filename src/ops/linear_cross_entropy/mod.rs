@@ -131,7 +131,7 @@ pub fn linear_cross_entropy<T: Float>(
             x.read_if(weight.is_some())?.view(),
             w.read_if(input.is_some())?.view(),
             Device::view(&saved),
-            Device::view(&gradient),
+            gradient.read().view(),
             LinearGradients { input, weight, bias },
         )
     });

@@ -99,7 +99,7 @@ pub fn linear_relu<T: Float>(
             x.read_if(weight.is_some())?.view(),
             w.read_if(input.is_some())?.view(),
             y.read()?.view(),
-            Device::view(&gradient),
+            gradient.read().view(),
             LinearGradients { input, weight, bias },
         )
     }))

@@ -105,7 +105,8 @@ impl<T: Float> Tensor<T> {
         let (a, b) = (self.save(OP, "left matrix"), other.save(OP, "right matrix"));
         let inputs = [Some(self), Some(other)];
         Ok(output.with_grad_fn(inputs, move |[a_node, b_node], gradient, gradients| {
-            let gradient = Device::view(&gradient);
+            let gradient = gradient.read();
+            let gradient = gradient.view();
             if let Some(output) = gradients.output(a_node, m * k)? {
                 let geometry = MatmulGeometry::new(OP, m, k, n)?.transpose_b();
                 device.matmul(&geometry, gradient, b.read()?.view(), None, output)?;

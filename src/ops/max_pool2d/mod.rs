@@ -184,12 +184,7 @@ pub fn max_pool2d<T: Float>(
     let argmax = argmax.save("max_pool2d", "places of the maxima");
     let output = output.with_grad_fn([Some(input)], move |[x], gradient, gradients| {
         let Some(output) = gradients.output(x, numel)? else { return Ok(()) };
-        device.max_pool2d_backward(
-            &geometry,
-            argmax.read()?.view(),
-            Device::view(&gradient),
-            output,
-        )
+        device.max_pool2d_backward(&geometry, argmax.read()?.view(), gradient.read().view(), output)
     });
     Ok((output, indices))
 }

@@ -42,7 +42,8 @@ impl<T: Float> Tensor<T> {
         let (a, b) = (self.save("mul", "first factor"), other.save("mul", "second factor"));
         let inputs = [Some(self), Some(other)];
         Ok(output.with_grad_fn(inputs, move |[a_node, b_node], gradient, gradients| {
-            let gradient = Device::view(&gradient);
+            let gradient = gradient.read();
+            let gradient = gradient.view();
             if let Some(output) = gradients.output(b_node, b.numel())? {
                 let mut product = device.alloc(a.numel())?;
                 let whole = Output { view: Device::view_mut(&mut product), accumulate: false };

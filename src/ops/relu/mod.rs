@@ -46,7 +46,7 @@ impl<T: Float> Tensor<T> {
         let y = output.save("relu", "output");
         Ok(output.with_grad_fn([Some(self)], move |[x], gradient, gradients| {
             let Some(output) = gradients.output(x, y.numel())? else { return Ok(()) };
-            device.relu_backward(y.read()?.view(), Device::view(&gradient), output)
+            device.relu_backward(y.read()?.view(), gradient.read().view(), output)
         }))
     }
 }

@@ -113,6 +113,6 @@ fn scaled_sum<T: Float>(op: &'static str, x: &Tensor<T>, scale: T) -> Result<Ten
     let output = Tensor::from_buffer(&device, sum, Shape::default());
     Ok(output.with_grad_fn([Some(x)], move |[x], gradient, gradients| {
         let Some(output) = gradients.output(x, geometry.numel())? else { return Ok(()) };
-        device.channel_expand(&geometry, scale, Device::view(&gradient), output)
+        device.channel_expand(&geometry, scale, gradient.read().view(), output)
     }))
 }

@@ -80,7 +80,7 @@ impl Op {
     }
 
     /// Runs it. Optional inputs (a bias) come last and may be missing.
-    pub fn run<D: Device<T>, T: Float>(&self, inputs: &[Tensor<D, T>]) -> Result<Tensor<D, T>> {
+    pub fn run<T: Float>(&self, inputs: &[Tensor<T>]) -> Result<Tensor<T>> {
         let x = &inputs[0];
         match self {
             Self::Add => x.add(&inputs[1]),
@@ -141,16 +141,13 @@ impl Op {
     }
 }
 
-fn vector<D: Device<T>, T: Float>(device: &D, values: &[f64]) -> Result<Tensor<D, T>> {
+fn vector<T: Float>(device: &Device, values: &[f64]) -> Result<Tensor<T>> {
     let values: Vec<T> = values.iter().map(|&x| T::of(x)).collect();
     Tensor::from_slice(device, &values, [values.len()])
 }
 
 /// Step 3 of a dropout with probability `p`.
-fn mask<D: Device<T>, T: Float>(
-    x: &Tensor<D, T>,
-    p: Option<f64>,
-) -> Result<Option<DropoutMask<D>>> {
+fn mask<T: Float>(x: &Tensor<T>, p: Option<f64>) -> Result<Option<DropoutMask>> {
     let mask = |p| DropoutMask::new(x.device(), DropoutGeometry::new(p, 11, 2)?, 3);
     p.map(mask).transpose()
 }
@@ -166,7 +163,7 @@ pub struct Case {
 
 impl Case {
     /// Random inputs, clear of kinks.
-    pub fn draw<D: Device<T>, T: Float>(&self, device: &D, seed: u64) -> Vec<Tensor<D, T>> {
+    pub fn draw<T: Float>(&self, device: &Device, seed: u64) -> Vec<Tensor<T>> {
         let inputs = self.inputs.iter().enumerate();
         inputs.map(|(i, (shape, fill))| fill.draw(shape, seed, i as u32).on(device)).collect()
     }

@@ -18,18 +18,13 @@ pub struct Pass {
 
 impl Pass {
     /// Runs `case` on `inputs`, of which those get a gradient that `watch` picks.
-    pub fn new<D: Device<T>, T: Float>(
-        case: &Case,
-        inputs: &[Tensor<D, T>],
-        watch: impl Fn(usize) -> bool,
-    ) -> Self {
-        let leaf = |(i, input): (_, &Tensor<D, T>)| input.detach().requires_grad(watch(i)).unwrap();
+    pub fn new<T: Float>(case: &Case, inputs: &[Tensor<T>], watch: impl Fn(usize) -> bool) -> Self {
+        let leaf = |(i, input): (_, &Tensor<T>)| input.detach().requires_grad(watch(i)).unwrap();
         let inputs: Vec<_> = inputs.iter().enumerate().map(leaf).collect();
         let output = case.op.run(&inputs).unwrap_or_else(|e| panic!("{}: {e}", case.name()));
         let upstream = upstream(&output);
         output.backward_with(&upstream).expect("the output was recorded");
-        let gradient =
-            |input: &Tensor<D, T>| input.grad().unwrap().map(|gradient| values(&gradient));
+        let gradient = |input: &Tensor<T>| input.grad().unwrap().map(|gradient| values(&gradient));
         Self {
             output: values(&output),
             upstream: values(&upstream),
@@ -38,8 +33,8 @@ impl Pass {
     }
 
     /// Draws the inputs; all get a gradient.
-    pub fn of_case<D: Device<T>, T: Float>(case: &Case, device: &D) -> Self {
-        Self::new(case, &case.draw::<D, T>(device, 2), |_| true)
+    pub fn of_case<T: Float>(case: &Case, device: &Device) -> Self {
+        Self::new(case, &case.draw::<T>(device, 2), |_| true)
     }
 
     /// The bit patterns of output and gradients.
@@ -50,6 +45,6 @@ impl Pass {
 }
 
 /// A random gradient for `output`.
-pub fn upstream<D: Device<T>, T: Float>(output: &Tensor<D, T>) -> Tensor<D, T> {
+pub fn upstream<T: Float>(output: &Tensor<T>) -> Tensor<T> {
     Fill::Normal(1.0).draw(output.dims(), 3, 50).on(output.device())
 }

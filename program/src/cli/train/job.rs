@@ -39,7 +39,7 @@ pub struct Job<'a> {
 impl OnDevice for Job<'_> {
     type Result = ExitCode;
 
-    fn run<D: Device<f32>>(self, device: &D) -> Result<ExitCode> {
+    fn run(self, device: &Device) -> Result<ExitCode> {
         let epochs = self.record.config.epochs;
         let bar = Rc::new(EpochBar::new(self.quiet, epochs, self.split.valid.len()));
         let mut trainer = self.trainer(device, self.state.as_ref(), &bar)?;
@@ -93,12 +93,12 @@ impl OnDevice for Job<'_> {
 }
 
 impl Job<'_> {
-    fn trainer<D: Device<f32>>(
+    fn trainer(
         &self,
-        device: &D,
+        device: &Device,
         state: Option<&State>,
         bar: &Rc<EpochBar>,
-    ) -> Result<Trainer<D>> {
+    ) -> Result<Trainer> {
         let mut trainer = Trainer::new(device, self.record.config.clone(), self.split)?;
         trainer.use_graphs(self.graphs);
         trainer.on_notice(|line| note(format_args!("{line}")));
@@ -112,7 +112,7 @@ impl Job<'_> {
     }
 
     /// Trains an epoch with a bar beside it.
-    fn epoch<D: Device<f32>>(&self, trainer: &mut Trainer<D>, bar: &EpochBar) -> Result<Outcome> {
+    fn epoch(&self, trainer: &mut Trainer, bar: &EpochBar) -> Result<Outcome> {
         bar.start();
         let outcome = trainer.run_epoch(|progress| {
             bar.show(&progress);
@@ -126,7 +126,7 @@ impl Job<'_> {
     }
 
     /// Where a run goes on that was begun before, or that there is nothing left to do.
-    fn where_it_goes_on<D: Device<f32>>(&self, trainer: &Trainer<D>) -> String {
+    fn where_it_goes_on(&self, trainer: &Trainer) -> String {
         let (epoch, (step, steps)) = (trainer.epoch(), trainer.steps());
         let config = &self.record.config;
         if epoch < config.epochs {
@@ -180,7 +180,7 @@ impl Job<'_> {
     /// The error of a training that ran into `what`, with the layer where that began. Looking at
     /// every layer in every step would slow down all trainings; but a training that is repeated
     /// from its last state has the same bits, so it is enough to look then.
-    fn located<D: Device<f32>>(&self, device: &D, what: String) -> Error {
+    fn located(&self, device: &Device, what: String) -> Error {
         if self.detect_anomaly {
             return Error::NonFinite(what);
         }
@@ -216,7 +216,7 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn stopped<D: Device<f32>>(&self, trainer: &Trainer<D>) -> Result<ExitCode> {
+    fn stopped(&self, trainer: &Trainer) -> Result<ExitCode> {
         let folder = words::argument(self.run.path());
         let (epoch, epochs) = (trainer.epoch(), self.record.config.epochs);
         let place = match trainer.steps() {
@@ -268,11 +268,7 @@ impl Job<'_> {
     }
 }
 
-fn summary<D: Device<f32>>(
-    model: &Sequential<D, f32>,
-    batch_size: usize,
-    split: &Split,
-) -> Result<()> {
+fn summary(model: &Sequential<f32>, batch_size: usize, split: &Split) -> Result<()> {
     let images = &split.train;
     let shape = [batch_size, images.channels, images.height, images.width];
     print(model.summary(shape)?.fitting(table_width()))

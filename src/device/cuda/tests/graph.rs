@@ -1,30 +1,26 @@
 //! Graphs, their memory, and copies that nobody waits for.
 
 use super::{assert_says, device, message};
-use crate::device::{Memory, Output, Pending};
+use crate::device::{Memory, On, Output, Pending};
 use crate::nn::{BatchNorm2d, Init, Module};
 use crate::{Cuda, Tensor};
 use needs::test_on_cusim as test;
 
 /// `out += in / 2` for each of the elements.
-fn add_half(
-    device: &Cuda,
-    input: &Tensor<Cuda, f32>,
-    out: &Tensor<Cuda, f32>,
-) -> crate::Result<()> {
+fn add_half(device: &Cuda, input: &Tensor, out: &Tensor) -> crate::Result<()> {
     let n = input.numel() as u32;
     let (input, mut out) = (input.read(), out.write());
     device
         .kernel::<f32>("test_launch", "halve")?
         .value([n, 1])
-        .input(input.view())
+        .input(input.view().on(device)?)
         .optional(None::<super::CudaView<'_, f32>>)
-        .gradient(Output { view: out.view_mut(), accumulate: true })
+        .gradient(Output { view: out.view_mut().on(device)?, accumulate: true })
         .launch([n.div_ceil(32), 1, 1], [32, 1, 1])
 }
 
-fn tensor(device: &Cuda, values: &[f32]) -> Tensor<Cuda, f32> {
-    Tensor::from_slice(device, values, [values.len()]).unwrap()
+fn tensor(device: &Cuda, values: &[f32]) -> Tensor {
+    Tensor::from_slice(&device.clone().into(), values, [values.len()]).unwrap()
 }
 
 #[test]
@@ -33,7 +29,7 @@ fn a_graph_does_what_was_captured_each_time() {
     let (x, sum) = (tensor(&device, &[2.0; 4]), tensor(&device, &[0.0; 4]));
     add_half(&device, &x, &sum).unwrap();
     let work = || {
-        let middle = Tensor::zeros(&device, [4])?;
+        let middle = Tensor::zeros(&device.clone().into(), [4])?;
         add_half(&device, &x, &middle)?;
         add_half(&device, &middle, &sum)
     };
@@ -59,7 +55,7 @@ fn a_graphs_memory_is_its_own_until_it_goes() {
     let work = || {
         for _ in 0..3 {
             // One after the other in the same block.
-            let out = Tensor::zeros(&device, [64])?;
+            let out = Tensor::zeros(&device.clone().into(), [64])?;
             add_half(&device, &x, &out)?;
             result = Some(out);
         }
@@ -113,7 +109,7 @@ fn fresh_memory_in_a_graph_is_nan_each_time() {
     let out = tensor(&device, &[0.0; 4]);
     let work = || {
         let mut fresh = device.alloc::<f32>(4)?;
-        device.copy(Cuda::view(&fresh), out.write().view_mut())?;
+        device.copy(Cuda::view(&fresh), out.write().view_mut().on(&device)?)?;
         device.zero(Cuda::view_mut(&mut fresh))
     };
     let graph = device.capture(work).unwrap().unwrap();
@@ -138,7 +134,7 @@ fn what_cannot_be_captured_is_named_and_the_stream_works_on() {
         assert_eq!(device.memory_use().in_use, start);
     };
     refused("copying to the host", &|| x.to_vec().map(|_| ()));
-    refused("copying to the host", &|| device.read_later(x.read().view()).map(|_| ()));
+    refused("copying to the host", &|| device.read_later(x.read().view().on(&device)?).map(|_| ()));
     refused("copying from the host", &|| x.set(&[1.0; 4]));
     refused("copying from the host", &|| device.upload(&[1_u8]).map(|_| ()));
     refused("waiting for the device", &|| device.synchronize());
@@ -146,9 +142,10 @@ fn what_cannot_be_captured_is_named_and_the_stream_works_on() {
     refused("launching another graph", &|| device.replay(&graph));
     refused("capturing another graph", &|| device.capture(|| Ok(())).map(|_| ()));
     // Each batch has another share in the running statistics, which a kernel is told by value.
-    let init = Init::<Cuda, f32>::new(&device, 0).unwrap();
+    let init = Init::<f32>::new(&device.clone().into(), 0).unwrap();
     let norm = BatchNorm2d::new(1).momentum(None).build(&init).unwrap();
-    let pictures = Tensor::from_slice(&device, &[1.0, 2.0, 3.0, 5.0], [4, 1, 1, 1]).unwrap();
+    let pictures =
+        Tensor::from_slice(&device.clone().into(), &[1.0, 2.0, 3.0, 5.0], [4, 1, 1, 1]).unwrap();
     norm.forward(&pictures).unwrap();
     let start = device.memory_use().in_use;
     let text = message(device.capture(|| norm.forward(&pictures).map(|_| ())).map(|_| ()));
@@ -175,7 +172,7 @@ fn nothing_is_captured_while_kernels_are_timed() {
 fn another_handles_graph_is_refused() {
     let (Some(one), Some(other)) = (device(), device()) else { return };
     let x = tensor(&one, &[1.0; 4]);
-    let graph = one.capture(|| one.zero(x.write().view_mut())).unwrap().unwrap();
+    let graph = one.capture(|| one.zero(x.write().view_mut().on(&one)?)).unwrap().unwrap();
     assert_says(&message(other.replay(&graph)), &["another device handle"]);
 }
 
@@ -183,11 +180,11 @@ fn another_handles_graph_is_refused() {
 fn values_arrive_later_as_they_were() {
     let Some(device) = device() else { return };
     let x = tensor(&device, &[1.0, 2.0, 3.0]);
-    let first = device.read_later(Cuda::slice(x.read().view(), 1..3)).unwrap();
+    let first = device.read_later(Cuda::slice(x.read().view().on(&device).unwrap(), 1..3)).unwrap();
     x.set(&[7.0, 8.0, 9.0]).unwrap();
     // Another while one is on its way, and one of nothing.
-    let second = device.read_later(x.read().view()).unwrap();
-    let none = device.read_later(Cuda::slice(x.read().view(), 0..0)).unwrap();
+    let second = device.read_later(x.read().view().on(&device).unwrap()).unwrap();
+    let none = device.read_later(Cuda::slice(x.read().view().on(&device).unwrap(), 0..0)).unwrap();
     drop(x);
     device.synchronize().unwrap();
     assert!(first.is_ready().unwrap() && second.is_ready().unwrap());

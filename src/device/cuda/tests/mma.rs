@@ -1,7 +1,7 @@
 //! The wrappers of `kernels/mma.cuh` by themselves.
 
-use super::common::device;
 use crate::Cuda;
+use crate::common::cuda::device;
 use crate::device::Memory;
 use crate::rng::Philox;
 use needs::test_on_cusim as test;

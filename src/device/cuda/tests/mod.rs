@@ -1,7 +1,5 @@
 //! The device's own tests, on cusim or on a GPU (see `tests/common/cuda.rs`).
 
-#[path = "../../../../tests/common/cuda.rs"]
-mod common;
 mod graph;
 mod mma;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -9,9 +7,9 @@ mod sim;
 
 use super::memory::fills_fresh_memory;
 use super::{Cuda, CudaView, KernelCache, driver};
+use crate::common::cuda::device;
 use crate::device::{Memory, Output};
 use crate::dtype::{Element, Float};
-use common::device;
 use needs::test_on_cusim as test;
 use std::fmt::Debug;
 

@@ -3,8 +3,8 @@
 use super::super::{
     GpuInfo, KernelCache, KernelStatistics, NoGpu, driver_version, gpus, nvrtc_info,
 };
-use super::common::{is_sim, load_sim};
 use super::{assert_says, block_sum, halve, message};
+use crate::common::cuda::{is_sim, load_sim};
 use crate::device::{Device, DeviceChoice, Memory, Pending, Precision, Precisions, choose};
 use crate::{Cuda, Error, Tensor};
 use cusim::{Report, Sim, in_child};
@@ -184,7 +184,8 @@ fn an_older_device_has_no_tensor_cores() {
     }
     assert_eq!(device.precisions(), Precision::F32.into());
     // `mma.cuh` is left out of its build.
-    let [a, b] = [[2_f32; 4], [3.0; 4]].map(|x| Tensor::from_slice(&device, &x, [2, 2]).unwrap());
+    let [a, b] = [[2_f32; 4], [3.0; 4]]
+        .map(|x| Tensor::from_slice(&device.clone().into(), &x, [2, 2]).unwrap());
     assert_eq!(a.matmul(&b).unwrap().to_vec().unwrap(), [12.0; 4]);
 }
 

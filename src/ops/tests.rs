@@ -3,36 +3,42 @@
 //! sum is cut. Simulated, threads run in several orders and must leave the same bits; and a checked
 //! run must find no race, no access out of bounds and no uninitialised read. On a GPU, several runs
 //! must leave the same bits, and `compute-sanitizer` around the last test checks the same.
-#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
-use crate::common;
+use crate::common::compare::{Tolerance, compare};
+use crate::common::cuda::is_sim;
+use crate::common::device::TestDevice;
+use crate::device::{AnyBuffer, AnyView, AnyViewMut, Memory, Output};
+use crate::dtype::{Element, Float};
+use crate::nn::MaxPool2d;
+use crate::ops::adam::{AdamGroup, AdamKernels};
+use crate::ops::add::AddKernels;
+use crate::ops::augment::{AugmentGeometry, AugmentKernels};
+use crate::ops::background::BackgroundKernels;
+use crate::ops::batch_norm2d::{Affine, BatchNorm2dGradients, BatchNorm2dKernels, Running};
+use crate::ops::conv_block::{
+    ConvBlockGeometry, ConvBlockGradients, ConvBlockInputs, ConvBlockKernels, Normaliser,
+};
+use crate::ops::conv2d::{Conv2dGeometry, Conv2dKernels, Conv2dOptions};
+use crate::ops::cross_entropy::{CrossEntropyGeometry, CrossEntropyKernels};
+use crate::ops::cross_entropy_rows::{CrossEntropyRowsKernels, RowsGeometry};
+use crate::ops::dropout::{DropoutGeometry, DropoutKernels, DropoutView};
+use crate::ops::gather::{GatherGeometry, GatherKernels};
+use crate::ops::linear::{LinearGeometry, LinearGradients};
+use crate::ops::linear_cross_entropy::{LinearCrossEntropyGeometry, LinearCrossEntropyKernels};
+use crate::ops::linear_relu::LinearReluKernels;
+use crate::ops::matmul::{MatmulGeometry, MatmulKernels};
+use crate::ops::max_pool2d::{MaxPool2dGeometry, MaxPool2dKernels};
+use crate::ops::mul::MulKernels;
+use crate::ops::random_filter::RandomFilterKernels;
+use crate::ops::record::RecordKernels;
+use crate::ops::relu::ReluKernels;
+use crate::ops::sgd::{SgdGroup, SgdKernels};
+use crate::ops::sum::{ChannelGeometry, SumKernels};
+use crate::ops::{SomeImages, Update, UpdateTile};
+use crate::optim::{AdamOptions, SgdOptions};
+use crate::rng::Philox;
+use crate::{Device, Shape};
 use needs::test_on_cusim as test;
-
-use common::compare::{Tolerance, compare};
-use common::cuda::is_sim;
-use common::device::TestDevice;
-use signet::device::{Memory, Output};
-use signet::dtype::{Element, Float};
-use signet::nn::MaxPool2d;
-use signet::ops::adam::AdamGroup;
-use signet::ops::augment::AugmentGeometry;
-use signet::ops::batch_norm2d::{Affine, BatchNorm2dGradients, Running};
-use signet::ops::conv_block::{ConvBlockGeometry, ConvBlockGradients, ConvBlockInputs, Normaliser};
-use signet::ops::conv2d::{Conv2dGeometry, Conv2dOptions};
-use signet::ops::cross_entropy::CrossEntropyGeometry;
-use signet::ops::cross_entropy_rows::RowsGeometry;
-use signet::ops::dropout::{DropoutGeometry, DropoutView};
-use signet::ops::gather::GatherGeometry;
-use signet::ops::linear::{LinearGeometry, LinearGradients};
-use signet::ops::linear_cross_entropy::LinearCrossEntropyGeometry;
-use signet::ops::matmul::MatmulGeometry;
-use signet::ops::max_pool2d::MaxPool2dGeometry;
-use signet::ops::sgd::SgdGroup;
-use signet::ops::sum::ChannelGeometry;
-use signet::ops::{SomeImages, Update, UpdateTile};
-use signet::optim::{AdamOptions, SgdOptions};
-use signet::rng::Philox;
-use signet::{Cpu, Cuda, Device, Shape};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -86,35 +92,35 @@ impl Place {
 }
 
 /// A device, and how buffers lie on it.
-struct Bench<'a, D> {
-    device: &'a D,
+struct Bench<'a> {
+    device: &'a Device,
     size: Size,
     place: Place,
 }
 
 /// A view's worth of elements inside a buffer.
-struct Field<D: Memory, E: Element> {
-    buffer: D::Buffer<E>,
+struct Field<E: Element> {
+    buffer: AnyBuffer<E>,
     offset: usize,
 }
 
-impl<D: Memory, E: Element> Field<D, E> {
-    fn view(&self) -> D::View<'_, E> {
-        D::slice(D::view(&self.buffer), self.offset..D::len(&self.buffer))
+impl<E: Element> Field<E> {
+    fn view(&self) -> AnyView<'_, E> {
+        Device::slice(Device::view(&self.buffer), self.offset..Device::len(&self.buffer))
     }
 
-    fn view_mut(&mut self) -> D::ViewMut<'_, E> {
-        let range = self.offset..D::len(&self.buffer);
-        D::slice_mut(D::view_mut(&mut self.buffer), range)
+    fn view_mut(&mut self) -> AnyViewMut<'_, E> {
+        let range = self.offset..Device::len(&self.buffer);
+        Device::slice_mut(Device::view_mut(&mut self.buffer), range)
     }
 
-    fn output(&mut self, accumulate: bool) -> Output<'_, D, E> {
+    fn output(&mut self, accumulate: bool) -> Output<'_, Device, E> {
         Output { view: self.view_mut(), accumulate }
     }
 }
 
-impl<D: Memory> Bench<'_, D> {
-    fn field<E: Element>(&self, values: &[E]) -> Field<D, E> {
+impl Bench<'_> {
+    fn field<E: Element>(&self, values: &[E]) -> Field<E> {
         let offset = self.place.offset::<E>(values.len());
         let mut all = vec![E::default(); offset];
         all.extend_from_slice(values);
@@ -123,30 +129,30 @@ impl<D: Memory> Bench<'_, D> {
     }
 
     /// Normal numbers around `mean`.
-    fn normal<T: Float>(&self, n: usize, stream: u32, mean: f64) -> Field<D, T> {
+    fn normal<T: Float>(&self, n: usize, stream: u32, mean: f64) -> Field<T> {
         self.field(&normal(n, stream).iter().map(|x| T::of(x + mean)).collect::<Vec<_>>())
     }
 
     /// What an output holds before: numbers to add to, or NaN, which must vanish.
-    fn before<T: Float>(&self, n: usize, accumulate: bool) -> Field<D, T> {
+    fn before<T: Float>(&self, n: usize, accumulate: bool) -> Field<T> {
         if accumulate { self.normal(n, 99, 0.0) } else { self.field(&vec![T::nan(); n]) }
     }
 
-    fn zeros<E: Element>(&self, n: usize) -> Field<D, E> {
+    fn zeros<E: Element>(&self, n: usize) -> Field<E> {
         self.field(&vec![E::default(); n])
     }
 
-    fn values<T: Float>(&self, field: &Field<D, T>) -> Vec<f64> {
+    fn values<T: Float>(&self, field: &Field<T>) -> Vec<f64> {
         let values = self.device.read(field.view()).expect("the kernels ran");
         values.into_iter().map(T::as_f64).collect()
     }
 
-    fn integers(&self, field: &Field<D, i32>) -> Vec<f64> {
+    fn integers(&self, field: &Field<i32>) -> Vec<f64> {
         let values = self.device.read(field.view()).expect("the kernels ran");
         values.into_iter().map(f64::from).collect()
     }
 
-    fn counts(&self, field: &Field<D, u64>) -> Vec<f64> {
+    fn counts(&self, field: &Field<u64>) -> Vec<f64> {
         let values = self.device.read(field.view()).expect("the kernels ran");
         values.into_iter().map(|count| count as f64).collect()
     }
@@ -180,27 +186,27 @@ impl Results {
 /// Lists the functions that run an op's kernels, and makes a test of each against the CPU.
 macro_rules! ops {
     ($($op:ident),* $(,)?) => {
-        fn all_ops<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
-            $($op(bench, results);)*
+        fn all_ops<T: Float>(bench: &Bench<'_>, results: &mut Results) {
+            $($op::<T>(bench, results);)*
         }
 
         mod agrees_with_the_cpu {
             use needs::test_on_cusim as test;
-            use signet::bench::{Effort, Measured};
+
 
             $(
                 #[test]
                 fn $op() {
-                    super::compare_with_cpu::<f64>(super::$op::<_, f64>, super::$op::<_, f64>);
-                    super::compare_with_cpu::<f32>(super::$op::<_, f32>, super::$op::<_, f32>);
+                    super::compare_with_cpu::<f64>(super::$op::<f64>);
+                    super::compare_with_cpu::<f32>(super::$op::<f32>);
                 }
             )*
 
             /// The kernels that measure a GPU's peaks, whose results the measurement itself checks.
             #[test]
             fn peak() {
-                let cuda = <signet::Cuda as super::TestDevice>::open();
-                let peaks = cuda.peaks(Effort::Quick).unwrap();
+                let cuda = super::TestDevice::Cuda.open();
+                let peaks = crate::bench::peaks(&cuda, crate::bench::Effort::Quick).unwrap();
                 assert!(peaks.bytes_per_second > 0.0 && peaks.flops_per_second > 0.0, "{peaks:?}");
             }
         }
@@ -213,14 +219,14 @@ ops! {
     random_filter, record, relu, sgd, sum,
 }
 
-type Run<D> = fn(&Bench<'_, D>, &mut Results);
+type Run = fn(&Bench<'_>, &mut Results);
 
-fn compare_with_cpu<T: Float>(on_cuda: Run<Cuda>, on_cpu: Run<Cpu>) {
-    let (cuda, cpu) = (<Cuda as TestDevice>::open(), <Cpu as TestDevice>::open());
+fn compare_with_cpu<T: Float>(op: Run) {
+    let (cuda, cpu) = (TestDevice::Cuda.open(), TestDevice::Cpu.open());
     for place in [Place::From(0), Place::From(1)] {
         let (mut actual, mut expected) = (Results::default(), Results::default());
-        on_cuda(&Bench { device: &cuda, size: Size::Large, place }, &mut actual);
-        on_cpu(&Bench { device: &cpu, size: Size::Large, place }, &mut expected);
+        op(&Bench { device: &cuda, size: Size::Large, place }, &mut actual);
+        op(&Bench { device: &cpu, size: Size::Large, place }, &mut expected);
         assert!(actual.0.keys().eq(expected.0.keys()));
         let mut worst = (0.0, "");
         for (name, Result { values, distance }) in &actual.0 {
@@ -242,13 +248,10 @@ fn compare_with_cpu<T: Float>(on_cuda: Run<Cuda>, on_cpu: Run<Cpu>) {
 }
 
 /// The bits of everything, so that NaN can be compared too.
-fn bits<T: Float>(size: Size) -> BTreeMap<String, Vec<u64>>
-where
-    Cuda: Device<T>,
-{
-    let cuda = <Cuda as TestDevice>::open();
+fn bits<T: Float>(size: Size) -> BTreeMap<String, Vec<u64>> {
+    let cuda = TestDevice::Cuda.open();
     let mut results = Results::default();
-    all_ops::<Cuda, T>(&Bench { device: &cuda, size, place: Place::From(0) }, &mut results);
+    all_ops::<T>(&Bench { device: &cuda, size, place: Place::From(0) }, &mut results);
     let bits = |values: Vec<f64>| values.into_iter().map(f64::to_bits).collect();
     results.0.into_iter().map(|(name, result)| (name, bits(result.values))).collect()
 }
@@ -256,7 +259,8 @@ where
 #[test]
 fn the_order_of_threads_changes_no_bit() {
     // In a process of its own, whose order no other test sets.
-    let Some(child) = cusim::in_child("cuda_ops::the_order_of_threads_changes_no_bit", &[]) else {
+    let Some(child) = cusim::in_child("ops::tests::the_order_of_threads_changes_no_bit", &[])
+    else {
         let sim = is_sim().then(|| cusim::Sim::load().expect("cusim was built with this test"));
         let in_orders = |run: fn() -> BTreeMap<String, Vec<u64>>| {
             let [forward, others @ ..] = cusim::Order::ALL.map(|order| {
@@ -282,11 +286,11 @@ fn the_order_of_threads_changes_no_bit() {
 #[test]
 fn checks_have_nothing_to_report() {
     let every_kernel = || {
-        let cuda = <Cuda as TestDevice>::open();
+        let cuda = TestDevice::Cuda.open();
         for place in [Place::From(0), Place::ToTheEnd] {
             let bench = Bench { device: &cuda, size: Size::Small, place };
-            all_ops::<Cuda, f32>(&bench, &mut Results::default());
-            all_ops::<Cuda, f64>(&bench, &mut Results::default());
+            all_ops::<f32>(&bench, &mut Results::default());
+            all_ops::<f64>(&bench, &mut Results::default());
         }
     };
     if !is_sim() {
@@ -295,7 +299,7 @@ fn checks_have_nothing_to_report() {
         return;
     }
     let checked = [("CUSIM_CHECK", "1")];
-    let Some(child) = cusim::in_child("cuda_ops::checks_have_nothing_to_report", &checked) else {
+    let Some(child) = cusim::in_child("ops::tests::checks_have_nothing_to_report", &checked) else {
         every_kernel();
         return;
     };
@@ -303,7 +307,7 @@ fn checks_have_nothing_to_report() {
     assert!(child.success, "{}", child.output);
 }
 
-fn conv2d<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+fn conv2d<T: Float>(bench: &Bench<'_>, results: &mut Results) {
     let plain = Conv2dOptions::default();
     let padded = Conv2dOptions { padding: [1, 1], ..plain };
     let strided = Conv2dOptions { stride: [2, 3], padding: [2, 1], ..plain };
@@ -332,21 +336,21 @@ fn conv2d<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
         let g = Conv2dGeometry::new(&input, &weight, &options).unwrap();
         let output = g.output_shape().numel();
         let what = format!("conv2d of {input} by {weight}, {options:?}");
-        let x = bench.normal(input.numel(), 0, 0.0);
-        let w = bench.normal(weight.numel(), 1, 0.0);
-        let b = bench.normal(o, 2, 0.0);
+        let x = bench.normal::<T>(input.numel(), 0, 0.0);
+        let w = bench.normal::<T>(weight.numel(), 1, 0.0);
+        let b = bench.normal::<T>(o, 2, 0.0);
         for (bias, name) in [(Some(b.view()), "with bias"), (None, "without bias")] {
-            let mut y = bench.before(output, false);
+            let mut y = bench.before::<T>(output, false);
             bench.device.conv2d_forward(&g, x.view(), w.view(), bias, y.view_mut()).unwrap();
             results.close(format!("{what}: output {name}"), bench.values(&y));
         }
-        let dy = bench.normal(output, 3, 0.0);
+        let dy = bench.normal::<T>(output, 3, 0.0);
         for accumulate in [false, true] {
-            let mut dx = bench.before(input.numel(), accumulate);
+            let mut dx = bench.before::<T>(input.numel(), accumulate);
             let out = dx.output(accumulate);
             bench.device.conv2d_backward_input(&g, dy.view(), w.view(), out).unwrap();
             results.close(format!("{what}: grad_input, {accumulate}"), bench.values(&dx));
-            let mut dw = bench.before(weight.numel(), accumulate);
+            let mut dw = bench.before::<T>(weight.numel(), accumulate);
             let out = dw.output(accumulate);
             bench.device.conv2d_backward_weight(&g, x.view(), dy.view(), out).unwrap();
             results.close(format!("{what}: grad_weight, {accumulate}"), bench.values(&dw));
@@ -365,7 +369,7 @@ fn some_dropped() -> DropoutGeometry {
     DropoutGeometry::new(0.3, 0x1234_5678_9abc_def0, 7).expect("it is in 0..=1")
 }
 
-fn conv_block<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+fn conv_block<T: Float>(bench: &Bench<'_>, results: &mut Results) {
     let plain = Conv2dOptions::default();
     let padded = Conv2dOptions { padding: [1, 1], ..plain };
     let all = Conv2dOptions { stride: [3, 2], padding: [1, 4], dilation: [2, 2] };
@@ -398,8 +402,8 @@ fn conv_block<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Result
         let x = bench.field(&whole::<T>(input.numel(), 0));
         let w = bench.field(&whole::<T>(weight.numel(), 1));
         let b = bench.field(&whole::<T>(o, 2));
-        let (scale, shift) = (bench.normal(o, 3, 1.0), bench.normal(o, 4, 0.0));
-        let dy = bench.normal(output.numel(), 5, 0.25);
+        let (scale, shift) = (bench.normal::<T>(o, 3, 1.0), bench.normal::<T>(o, 4, 0.0));
+        let dy = bench.normal::<T>(output.numel(), 5, 0.25);
         let (step, dropout) = (bench.field(&[1u64 << 33]), some_dropped());
         for case in 0..8 {
             if input.numel() > 1_000 && case > 3 {
@@ -419,7 +423,7 @@ fn conv_block<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Result
                     bias: (case != 4).then(|| shift.view()),
                 },
             };
-            let mut mean = bench.normal(o, 6, 0.0);
+            let mut mean = bench.normal::<T>(o, 6, 0.0);
             let mut var = bench.field(&vec![T::of(5.0); o]);
             let normaliser = if !batch {
                 Normaliser::Running { mean: mean.view(), var: var.view() }
@@ -430,7 +434,7 @@ fn conv_block<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Result
                     momentum: T::of(0.1),
                 }))
             };
-            let mut y = bench.before(output.numel(), false);
+            let mut y = bench.before::<T>(output.numel(), false);
             let keep = case != 7;
             let saved = bench
                 .device
@@ -443,11 +447,11 @@ fn conv_block<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Result
                 continue;
             }
             let accumulate = case % 2 == 1;
-            let mut dx = bench.before(input.numel(), accumulate);
-            let mut dw = bench.before(weight.numel(), !accumulate);
-            let mut db = bench.before(o, accumulate);
-            let mut dscale = bench.before(o, accumulate);
-            let mut dshift = bench.before(o, !accumulate);
+            let mut dx = bench.before::<T>(input.numel(), accumulate);
+            let mut dw = bench.before::<T>(weight.numel(), !accumulate);
+            let mut db = bench.before::<T>(o, accumulate);
+            let mut dscale = bench.before::<T>(o, accumulate);
+            let mut dshift = bench.before::<T>(o, !accumulate);
             let gradients = ConvBlockGradients {
                 // Each must work without the others.
                 input: (case < 5).then(|| dx.output(accumulate)),
@@ -475,19 +479,19 @@ fn conv_block<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Result
 }
 
 /// The gradients of a fully connected layer, each wanted or not, added or not.
-fn linear_gradients<D: Device<T>, T: Float>(
-    bench: &Bench<'_, D>,
+fn linear_gradients<T: Float>(
+    bench: &Bench<'_>,
     results: &mut Results,
     what: &str,
     g: &LinearGeometry,
-    run: impl Fn(LinearGradients<'_, D, T>),
+    run: impl Fn(LinearGradients<'_, Device, T>),
 ) {
     let [rows, inner, columns] = [g.rows, g.in_features, g.out_features].map(|n| n as usize);
     for case in 0..5 {
         let accumulate = case % 2 == 1;
-        let mut dx = bench.before(rows * inner, accumulate);
-        let mut dw = bench.before(columns * inner, !accumulate);
-        let mut db = bench.before(columns, accumulate);
+        let mut dx = bench.before::<T>(rows * inner, accumulate);
+        let mut dw = bench.before::<T>(columns * inner, !accumulate);
+        let mut db = bench.before::<T>(columns, accumulate);
         run(LinearGradients {
             input: (case != 2).then(|| dx.output(accumulate)),
             weight: (case != 3).then(|| dw.output(!accumulate)),
@@ -499,7 +503,7 @@ fn linear_gradients<D: Device<T>, T: Float>(
     }
 }
 
-fn linear_relu<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+fn linear_relu<T: Float>(bench: &Bench<'_>, results: &mut Results) {
     let small: &[[usize; 3]] = &[[1, 1, 1], [3, 200, 5], [33, 17, 66], [2, 600, 3], [4, 0, 8]];
     // Sums in more slices than one block adds, forward and backward.
     let large: &[[usize; 3]] =
@@ -511,14 +515,14 @@ fn linear_relu<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Resul
         let x = bench.field(&whole::<T>(rows * inner, 0));
         let w = bench.field(&whole::<T>(columns * inner, 1));
         let b = bench.field(&whole::<T>(columns, 2));
-        let dy = bench.normal(rows * columns, 3, 0.0);
+        let dy = bench.normal::<T>(rows * columns, 3, 0.0);
         let (step, dropout) = (bench.field(&[1u64 << 33]), some_dropped());
         for (with_bias, dropped) in [(false, true), (true, true), (true, false)] {
             let what = format!("linear_relu {g:?}, {with_bias}, {dropped}");
             let bias = with_bias.then(|| b.view());
             let drop = dropped.then(|| DropoutView { geometry: dropout, step: step.view() });
             let scale = if dropped { T::of(dropout.scale) } else { T::one() };
-            let mut y = bench.before(rows * columns, false);
+            let mut y = bench.before::<T>(rows * columns, false);
             let (x, w) = (x.view(), w.view());
             bench.device.linear_relu_forward(&g, x, w, bias, drop, y.view_mut()).unwrap();
             results.close(format!("{what}: output"), bench.values(&y));
@@ -530,7 +534,7 @@ fn linear_relu<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Resul
     }
 }
 
-fn linear_cross_entropy<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+fn linear_cross_entropy<T: Float>(bench: &Bench<'_>, results: &mut Results) {
     let small: &[[usize; 3]] = &[[1, 1, 1], [3, 6, 7], [33, 130, 24], [0, 3, 5], [2, 0, 3]];
     let large: &[[usize; 3]] = &[[32, 512, 24], [1100, 9, 3], [9, 70, 1000], [4, 1500, 65]];
     let more = if bench.size == Size::Large { large } else { &[] };
@@ -554,8 +558,8 @@ fn linear_cross_entropy<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &
             };
             let g = LinearCrossEntropyGeometry::new(loss, inner as u32);
             let what = format!("linear_cross_entropy {g:?}, {case}");
-            let mut loss = bench.before(1, false);
-            let mut saved = bench.before(rows * classes, false);
+            let mut loss = bench.before::<T>(1, false);
+            let mut saved = bench.before::<T>(rows * classes, false);
             let mut correct = bench.zeros(1);
             bench
                 .device
@@ -573,7 +577,7 @@ fn linear_cross_entropy<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &
             results.close(format!("{what}: loss"), bench.values(&loss));
             results.close(format!("{what}: saved"), bench.values(&saved));
             results.exact(format!("{what}: correct"), bench.integers(&correct));
-            let upstream = bench.normal(1, 4, 0.0);
+            let upstream = bench.normal::<T>(1, 4, 0.0);
             let linear = g.linear();
             linear_gradients(bench, results, &what, &linear, |gradients| {
                 let (x, w, saved) = (x.view(), w.view(), saved.view());
@@ -586,14 +590,14 @@ fn linear_cross_entropy<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &
     }
 }
 
-fn matmul<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+fn matmul<T: Float>(bench: &Bench<'_>, results: &mut Results) {
     let small: &[[usize; 3]] = &[[1, 1, 1], [3, 5, 200], [33, 66, 17], [4, 8, 0]];
     let large: &[[usize; 3]] =
         &[[32, 512, 675], [33, 24, 512], [65, 129, 31], [130, 7, 1000], [0, 3, 4], [5, 0, 4]];
     let more = if bench.size == Size::Large { large } else { &[] };
     for &[m, n, k] in small.iter().chain(more) {
-        let (a, b) = (bench.normal(m * k, 0, 0.0), bench.normal(k * n, 1, 0.0));
-        let bias = bench.normal(n, 2, 0.0);
+        let (a, b) = (bench.normal::<T>(m * k, 0, 0.0), bench.normal::<T>(k * n, 1, 0.0));
+        let bias = bench.normal::<T>(n, 2, 0.0);
         for form in 0..4 {
             let (transpose_a, transpose_b) = (form & 1, form >> 1);
             let g = MatmulGeometry::new("test", m, n, k).unwrap();
@@ -602,7 +606,7 @@ fn matmul<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
                 [(false, false), (true, false), (false, true), (true, true)]
             {
                 let bias = with_bias.then(|| bias.view());
-                let mut c = bench.before(m * n, accumulate);
+                let mut c = bench.before::<T>(m * n, accumulate);
                 let out = c.output(accumulate);
                 bench.device.matmul(&g, a.view(), b.view(), bias, out).unwrap();
                 results.close(format!("{g:?}, {with_bias}, {accumulate}"), bench.values(&c));
@@ -611,7 +615,7 @@ fn matmul<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
     }
 }
 
-fn batch_norm2d<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+fn batch_norm2d<T: Float>(bench: &Bench<'_>, results: &mut Results) {
     let small: &[[u32; 3]] = &[[1, 5, 12], [3, 7, 1], [33, 3, 6], [3, 2, 1600]];
     let large: &[[u32; 3]] = &[[33, 25, 784], [2, 1, 70_001], [700, 9, 7], [9000, 3, 1]];
     let more = if bench.size == Size::Large { large } else { &[] };
@@ -620,14 +624,14 @@ fn batch_norm2d<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Resu
         let c = channels as usize;
         let what = format!("{g:?}");
         // A mean far from 0 shows a variance that cancels.
-        let x = bench.normal(g.numel(), 0, 100.0);
-        let (w, b) = (bench.normal(c, 1, 1.0), bench.normal(c, 2, 0.0));
-        let dy = bench.normal(g.numel(), 3, 0.25);
+        let x = bench.normal::<T>(g.numel(), 0, 100.0);
+        let (w, b) = (bench.normal::<T>(c, 1, 1.0), bench.normal::<T>(c, 2, 0.0));
+        let dy = bench.normal::<T>(g.numel(), 3, 0.25);
         let eps = T::of(1e-5);
-        let (mut mean, mut invstd) = (bench.before(c, false), bench.before(c, false));
+        let (mut mean, mut invstd) = (bench.before::<T>(c, false), bench.before::<T>(c, false));
         for tracked in [false, true] {
             let (mut running_mean, mut running_var) =
-                (bench.normal(c, 4, 0.0), bench.normal(c, 5, 3.0));
+                (bench.normal::<T>(c, 4, 0.0), bench.normal::<T>(c, 5, 3.0));
             let running = tracked.then(|| Running {
                 mean: running_mean.view_mut(),
                 var: running_var.view_mut(),
@@ -651,15 +655,15 @@ fn batch_norm2d<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Resu
         }
         // From here on the same statistics on both devices: what the last bit of a mean changes
         // below would be no error.
-        let (mean, invstd) = (bench.normal(c, 7, 100.0), bench.normal(c, 8, 4.0));
-        let var = bench.normal(c, 6, 5.0);
-        let mut of_var = bench.before(c, false);
+        let (mean, invstd) = (bench.normal::<T>(c, 7, 100.0), bench.normal::<T>(c, 8, 4.0));
+        let var = bench.normal::<T>(c, 6, 5.0);
+        let mut of_var = bench.before::<T>(c, false);
         bench.device.batch_norm2d_invstd(eps, var.view(), of_var.view_mut()).unwrap();
         results.close(format!("{what}: invstd of var"), bench.values(&of_var));
         for with in 0..4 {
             let weight = (with & 1 == 1).then(|| w.view());
             let bias = (with & 2 == 2).then(|| b.view());
-            let mut y = bench.before(g.numel(), false);
+            let mut y = bench.before::<T>(g.numel(), false);
             let affine = Affine { weight, bias };
             bench
                 .device
@@ -676,8 +680,9 @@ fn batch_norm2d<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Resu
         }
         for with in 0..8 {
             let (accumulate, affine, batch) = (with & 1 == 1, with & 2 == 2, with & 4 == 4);
-            let mut dx = bench.before(g.numel(), accumulate);
-            let (mut dw, mut db) = (bench.before(c, accumulate), bench.before(c, !accumulate));
+            let mut dx = bench.before::<T>(g.numel(), accumulate);
+            let (mut dw, mut db) =
+                (bench.before::<T>(c, accumulate), bench.before::<T>(c, !accumulate));
             let gradients = BatchNorm2dGradients {
                 // Each must work without the others.
                 input: (with != 3).then(|| dx.output(accumulate)),
@@ -704,17 +709,17 @@ fn batch_norm2d<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Resu
     }
 }
 
-fn relu<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+fn relu<T: Float>(bench: &Bench<'_>, results: &mut Results) {
     for n in [0, 1, 7, 1025] {
         let mut values: Vec<T> = normal(n, 0).into_iter().map(T::of).collect();
         let special = [T::nan(), T::zero(), -T::zero(), T::infinity(), T::neg_infinity()];
         values.iter_mut().zip(special).for_each(|(value, special)| *value = special);
-        let (x, dy) = (bench.field(&values), bench.normal(n, 1, 0.0));
-        let mut y = bench.before(n, false);
+        let (x, dy) = (bench.field(&values), bench.normal::<T>(n, 1, 0.0));
+        let mut y = bench.before::<T>(n, false);
         bench.device.relu_forward(x.view(), y.view_mut()).unwrap();
         results.exact(format!("relu of {n}"), bench.values(&y));
         for accumulate in [false, true] {
-            let mut dx = bench.before(n, accumulate);
+            let mut dx = bench.before::<T>(n, accumulate);
             let out = dx.output(accumulate);
             bench.device.relu_backward(y.view(), dy.view(), out).unwrap();
             results.exact(format!("relu of {n}: gradient, {accumulate}"), bench.values(&dx));
@@ -725,25 +730,25 @@ fn relu<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
 /// Lengths, and how many elements repeat.
 const REPEATS: [[usize; 2]; 7] = [[0, 1], [1, 1], [7, 7], [1026, 1026], [15, 5], [24, 8], [33, 1]];
 
-fn add<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+fn add<T: Float>(bench: &Bench<'_>, results: &mut Results) {
     for [n, repeat] in REPEATS {
-        let (a, b) = (bench.normal(n, 0, 0.0), bench.normal(repeat, 1, 0.0));
-        let mut y = bench.before(n, false);
+        let (a, b) = (bench.normal::<T>(n, 0, 0.0), bench.normal::<T>(repeat, 1, 0.0));
+        let mut y = bench.before::<T>(n, false);
         bench.device.add(a.view(), b.view(), y.view_mut()).unwrap();
         results.exact(format!("add {n}, {repeat}"), bench.values(&y));
         for accumulate in [false, true] {
-            let mut y = bench.before(n, accumulate);
+            let mut y = bench.before::<T>(n, accumulate);
             bench.device.accumulate(a.view(), y.output(accumulate)).unwrap();
             results.exact(format!("accumulate {n}, {repeat}, {accumulate}"), bench.values(&y));
         }
     }
 }
 
-fn mul<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+fn mul<T: Float>(bench: &Bench<'_>, results: &mut Results) {
     for [n, repeat] in REPEATS {
-        let (a, b) = (bench.normal(n, 0, 0.0), bench.normal(repeat, 1, 0.0));
+        let (a, b) = (bench.normal::<T>(n, 0, 0.0), bench.normal::<T>(repeat, 1, 0.0));
         for accumulate in [false, true] {
-            let mut y = bench.before(n, accumulate);
+            let mut y = bench.before::<T>(n, accumulate);
             bench.device.mul(a.view(), b.view(), y.output(accumulate)).unwrap();
             // Added to, the product may be fused with the sum.
             results.close(format!("mul {n}, {repeat}, {accumulate}"), bench.values(&y));
@@ -751,7 +756,7 @@ fn mul<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
     }
 }
 
-fn augment<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+fn augment<T: Float>(bench: &Bench<'_>, results: &mut Results) {
     let all = AugmentGeometry {
         seed: 0x1234_5678_9abc_def0,
         rotation: 0.5,
@@ -778,7 +783,7 @@ fn augment<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) 
         let n = (batch * channels * height * width) as usize;
         let values: Vec<T> = normal(n, 0).iter().map(|x| T::of(x.abs() % 1.0)).collect();
         let x = bench.field(&values);
-        let mut y = bench.before(n, false);
+        let mut y = bench.before::<T>(n, false);
         bench.device.augment(&g, step.view(), x.view(), y.view_mut()).unwrap();
         results.close(format!("augment {g:?}"), bench.values(&y));
     }
@@ -789,45 +794,45 @@ const IMAGES: [[u32; 4]; 6] =
     [[0, 1, 3, 3], [9, 1, 28, 28], [6, 3, 7, 11], [4, 2, 1, 1], [4, 1, 1, 40], [2, 1, 128, 128]];
 
 /// Of the bytes 0, 3, 6, ...: some neighbours are alike.
-fn greys<D: Device<T>, T: Float>(bench: &Bench<'_, D>, sizes: [u32; 4]) -> Field<D, T> {
+fn greys<T: Float>(bench: &Bench<'_>, sizes: [u32; 4]) -> Field<T> {
     let n = sizes.iter().product::<u32>() as usize;
     let greys = normal(n, 0).into_iter().map(|x| T::of((x.abs() * 4.0).floor() * 3.0 / 255.0));
     bench.field(&greys.collect::<Vec<T>>())
 }
 
 /// What an op that changes some of these images makes of them.
-fn some_images<D: Device<T>, T: Float>(
-    bench: &Bench<'_, D>,
+fn some_images<T: Float>(
+    bench: &Bench<'_>,
     results: &mut Results,
     op: &str,
-    change: impl Fn(&D, &SomeImages, D::View<'_, u64>, D::View<'_, T>, D::ViewMut<'_, T>),
+    change: impl Fn(&Device, &SomeImages, AnyView<'_, u64>, AnyView<'_, T>, AnyViewMut<'_, T>),
 ) {
     let step = bench.field(&[1u64 << 33]);
     for sizes @ [_, channels, height, width] in IMAGES {
         let (seed, threshold, stream) = (0x1234_5678_9abc_def0, 0.75 * 2f64.powi(32), 9);
         let g = SomeImages { seed, threshold, stream, channels, height, width };
-        let x = greys(bench, sizes);
-        let mut y = bench.before(sizes.iter().product::<u32>() as usize, false);
+        let x = greys::<T>(bench, sizes);
+        let mut y = bench.before::<T>(sizes.iter().product::<u32>() as usize, false);
         change(bench.device, &g, step.view(), x.view(), y.view_mut());
         results.close(format!("{op} {sizes:?}"), bench.values(&y));
     }
 }
 
-fn background<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
-    some_images(bench, results, "background", |device, g, step, x, y| {
+fn background<T: Float>(bench: &Bench<'_>, results: &mut Results) {
+    some_images::<T>(bench, results, "background", |device, g, step, x, y| {
         device.background(g, step, x, y).unwrap();
     });
 }
 
-fn random_filter<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
-    some_images(bench, results, "random_filter", |device, g, step, x, y| {
+fn random_filter<T: Float>(bench: &Bench<'_>, results: &mut Results) {
+    some_images::<T>(bench, results, "random_filter", |device, g, step, x, y| {
         device.random_filter(g, step, x, y).unwrap();
     });
 }
 
-fn dropout<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+fn dropout<T: Float>(bench: &Bench<'_>, results: &mut Results) {
     for n in [0, 1, 6, 1027] {
-        let x = bench.normal(n, 0, 0.0);
+        let x = bench.normal::<T>(n, 0, 0.0);
         let geometry =
             |p| DropoutGeometry::new(p, 0x1234_5678_9abc_def0, 7).expect("it is in 0..=1");
         let step = bench.field(&[1u64 << 33]);
@@ -837,17 +842,17 @@ fn dropout<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) 
         let edge = DropoutGeometry { threshold, ..half };
         for g in [geometry(0.0), geometry(0.2), half, geometry(1.0), edge] {
             let p = f64::from(g.threshold) / 2f64.powi(32);
-            let mut y = bench.before(n, false);
+            let mut y = bench.before::<T>(n, false);
             bench.device.dropout(&g, step.view(), x.view(), y.output(false)).unwrap();
             results.exact(format!("dropout of {n} by {p}"), bench.values(&y));
-            let mut y = bench.before(n, true);
+            let mut y = bench.before::<T>(n, true);
             bench.device.dropout(&g, step.view(), x.view(), y.output(true)).unwrap();
             results.close(format!("dropout of {n} by {p}, added"), bench.values(&y));
         }
     }
 }
 
-fn max_pool2d<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+fn max_pool2d<T: Float>(bench: &Bench<'_>, results: &mut Results) {
     let pool = |kernel_size, stride, padding, ceil_mode| {
         let mut pool = MaxPool2d::new(1);
         pool.kernel_size = kernel_size;
@@ -872,16 +877,16 @@ fn max_pool2d<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Result
         values.iter_mut().step_by(17).for_each(|x| *x = T::nan());
         values.iter_mut().skip(5).step_by(23).for_each(|x| *x = T::neg_infinity());
         let x = bench.field(&values);
-        let mut y = bench.before(output.numel(), false);
+        let mut y = bench.before::<T>(output.numel(), false);
         let mut argmax = bench.zeros(output.numel());
         let device = bench.device;
         device.max_pool2d_forward(&g, x.view(), y.view_mut(), argmax.view_mut()).unwrap();
         let what = format!("{g:?}");
         results.exact(format!("{what}: output"), bench.values(&y));
         results.exact(format!("{what}: argmax"), bench.integers(&argmax));
-        let dy = bench.normal(output.numel(), 1, 0.0);
+        let dy = bench.normal::<T>(output.numel(), 1, 0.0);
         for accumulate in [false, true] {
-            let mut dx = bench.before(n, accumulate);
+            let mut dx = bench.before::<T>(n, accumulate);
             let out = dx.output(accumulate);
             device.max_pool2d_backward(&g, argmax.view(), dy.view(), out).unwrap();
             results.exact(format!("{what}: gradient, {accumulate}"), bench.values(&dx));
@@ -889,7 +894,7 @@ fn max_pool2d<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Result
     }
 }
 
-fn cross_entropy<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+fn cross_entropy<T: Float>(bench: &Bench<'_>, results: &mut Results) {
     let small: &[[usize; 2]] = &[[1, 1], [3, 7], [33, 24], [70, 65], [0, 5]];
     let more: &[[usize; 2]] =
         if bench.size == Size::Large { &[[300, 10], [4200, 3], [9, 1000]] } else { &[] };
@@ -932,8 +937,8 @@ fn cross_entropy<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Res
             };
             let what = format!("{g:?}, {case}");
             let (x, t) = (bench.field(&logits), bench.field(&target));
-            let mut loss = bench.before(1, false);
-            let mut saved = bench.before(batch * classes, false);
+            let mut loss = bench.before::<T>(1, false);
+            let mut saved = bench.before::<T>(batch * classes, false);
             let mut correct = bench.zeros(1);
             let device = bench.device;
             device
@@ -949,9 +954,9 @@ fn cross_entropy<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Res
             results.close(format!("{what}: loss"), bench.values(&loss));
             results.close(format!("{what}: saved"), bench.values(&saved));
             results.exact(format!("{what}: correct"), bench.integers(&correct));
-            let upstream = bench.normal(1, 1, 0.0);
+            let upstream = bench.normal::<T>(1, 1, 0.0);
             for accumulate in [false, true] {
-                let mut dx = bench.before(batch * classes, accumulate);
+                let mut dx = bench.before::<T>(batch * classes, accumulate);
                 let out = dx.output(accumulate);
                 device.cross_entropy_backward(saved.view(), upstream.view(), out).unwrap();
                 results.close(format!("{what}: gradient, {accumulate}"), bench.values(&dx));
@@ -960,7 +965,7 @@ fn cross_entropy<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Res
     }
 }
 
-fn sum<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+fn sum<T: Float>(bench: &Bench<'_>, results: &mut Results) {
     let small: &[[u32; 3]] =
         &[[1, 1, 1], [3, 5, 7], [300, 33, 1], [2, 3, 2100], [1, 1, 0], [0, 4, 3], [0, 4, 1]];
     let large: &[[u32; 3]] = &[
@@ -976,17 +981,17 @@ fn sum<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
     for &[outer, channels, inner] in small.iter().chain(more) {
         let g = ChannelGeometry { outer, channels, inner };
         let (n, c) = (g.numel(), channels as usize);
-        let (x, scale) = (bench.normal(n, 0, 0.5), T::of(0.75));
+        let (x, scale) = (bench.normal::<T>(n, 0, 0.5), T::of(0.75));
         for accumulate in [false, true] {
-            let mut sums = bench.before(c, accumulate);
+            let mut sums = bench.before::<T>(c, accumulate);
             let out = sums.output(accumulate);
             bench.device.channel_sum(&g, scale, x.view(), out).unwrap();
             results.close(format!("sum of {g:?}, {accumulate}"), bench.values(&sums));
             if n > 1_000_000 {
                 continue;
             }
-            let values = bench.normal(c, 1, 0.0);
-            let mut x = bench.before(n, accumulate);
+            let values = bench.normal::<T>(c, 1, 0.0);
+            let mut x = bench.before::<T>(n, accumulate);
             let out = x.output(accumulate);
             bench.device.channel_expand(&g, scale, values.view(), out).unwrap();
             results.close(format!("expand to {g:?}, {accumulate}"), bench.values(&x));
@@ -994,7 +999,7 @@ fn sum<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
     }
 }
 
-fn gather<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+fn gather<T: Float>(bench: &Bench<'_>, results: &mut Results) {
     for width in [1, 7, 256, 784] {
         let rows = 11;
         let pixels: Vec<u8> = (0..rows * width).map(|i| (i * 89 % 256) as u8).collect();
@@ -1010,7 +1015,7 @@ fn gather<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
                 let labels = bench.field::<i32>(&labels);
                 let picked = bench.field::<u32>(order);
                 let batch = number.map(|number| bench.field::<u64>(&[number as u64]));
-                let mut images = bench.before(count * width, false);
+                let mut images = bench.before::<T>(count * width, false);
                 let mut targets = bench.zeros(count);
                 bench
                     .device
@@ -1032,12 +1037,12 @@ fn gather<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
     }
 }
 
-fn record<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+fn record<T: Float>(bench: &Bench<'_>, results: &mut Results) {
     // Into the middle, the last place, and none.
     for batch in [1, 2, 3] {
-        let loss = bench.normal(1, 0, 0.0);
+        let loss = bench.normal::<T>(1, 0, 0.0);
         let correct = bench.field::<i32>(&[29]);
-        let mut records = bench.before(6, true);
+        let mut records = bench.before::<T>(6, true);
         let mut clock = bench.field::<u64>(&[u64::from(u32::MAX), batch]);
         bench
             .device
@@ -1048,7 +1053,7 @@ fn record<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
     }
 }
 
-fn cross_entropy_rows<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+fn cross_entropy_rows<T: Float>(bench: &Bench<'_>, results: &mut Results) {
     for [rows, classes] in [[1, 1], [3, 7], [33, 24], [9, 70], [0, 5]] {
         let mut logits: Vec<T> = normal(rows * classes, 0).iter().map(|x| T::of(4.0 * x)).collect();
         // Ties, and one row far from 0, where the sum must not be rounded away.
@@ -1061,7 +1066,7 @@ fn cross_entropy_rows<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mu
             logits[4 * classes + 1] = T::nan();
         }
         let (x, t) = (bench.field(&logits), bench.field(&target));
-        let mut losses = bench.before(rows, false);
+        let mut losses = bench.before::<T>(rows, false);
         let mut predicted = bench.zeros(rows);
         let g = RowsGeometry { rows: rows as u32, classes: classes as u32 };
         bench
@@ -1074,18 +1079,18 @@ fn cross_entropy_rows<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mu
 }
 
 /// What an optimizer's kernel is told: four parameters in two groups, of which some are updated.
-struct Told<D: Memory> {
-    tiles: Field<D, u32>,
-    groups: Field<D, f64>,
-    steps: Field<D, u64>,
+struct Told {
+    tiles: Field<u32>,
+    groups: Field<f64>,
+    steps: Field<u64>,
     parameters: Range<u32>,
     count: usize,
     elements: usize,
 }
 
-impl<D: Memory> Told<D> {
+impl Told {
     /// Of `n` elements in all; `parameters` are updated.
-    fn new<T>(bench: &Bench<'_, D>, n: usize, groups: &[f64], parameters: Range<u32>) -> Self {
+    fn new<T>(bench: &Bench<'_>, n: usize, groups: &[f64], parameters: Range<u32>) -> Self {
         // Where a pack does not begin, too, which no arena does.
         let at = |parameter: u32| (n * parameter as usize / 4) as u32;
         let of = |p: u32| UpdateTile::of::<T>(at(p)..at(p + 1), p, p % 2);
@@ -1100,7 +1105,7 @@ impl<D: Memory> Told<D> {
         }
     }
 
-    fn update(&mut self) -> Update<'_, D> {
+    fn update(&mut self) -> Update<'_, Device> {
         Update {
             tiles: self.tiles.view(),
             groups: self.groups.view(),
@@ -1115,7 +1120,7 @@ impl<D: Memory> Told<D> {
 /// All parameters, and those in the middle.
 const UPDATED: [Range<u32>; 2] = [0..4, 1..3];
 
-fn sgd<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+fn sgd<T: Float>(bench: &Bench<'_>, results: &mut Results) {
     for n in [0, 1, 7, 1030, 5000] {
         for case in 0..4_u32 {
             let (plain, momentum) = (SgdOptions::new(0.1), 0.9);
@@ -1131,8 +1136,8 @@ fn sgd<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
             for updated in UPDATED {
                 let name = format!("sgd {case} of {n}, {updated:?}");
                 let mut told = Told::new::<T>(bench, n, bytemuck::cast_slice(&groups), updated);
-                let mut p = bench.normal(n, 0, 0.0);
-                let g = bench.normal(n, 1, 0.0);
+                let mut p = bench.normal::<T>(n, 0, 0.0);
+                let g = bench.normal::<T>(n, 1, 0.0);
                 // In a parameter's first step there is no velocity yet: whatever lies there must not
                 // matter. It is the second that has made none.
                 let mut velocity: Vec<T> = normal(n, 99).into_iter().map(T::of).collect();
@@ -1150,7 +1155,7 @@ fn sgd<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
     }
 }
 
-fn adam<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
+fn adam<T: Float>(bench: &Bench<'_>, results: &mut Results) {
     for n in [0, 1, 7, 1030, 5000] {
         for case in 0..4_u64 {
             let group = AdamOptions {
@@ -1177,7 +1182,7 @@ fn adam<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
                         (T::zero(), T::min_positive_value(), T::min_positive_value());
                     (gradients[1], first[1], second[1]) = (T::nan(), T::zero(), T::one());
                 }
-                let mut p = bench.normal(n, 0, 0.0);
+                let mut p = bench.normal::<T>(n, 0, 0.0);
                 let g = bench.field(&gradients);
                 let (mut m, mut v) = (bench.field(&first), bench.field(&second));
                 let mut largest = bench.field(&squares(4));
@@ -1199,7 +1204,7 @@ fn adam<D: Device<T>, T: Float>(bench: &Bench<'_, D>, results: &mut Results) {
 /// Where the CPU raises an error, a kernel can only say NaN.
 #[test]
 fn a_target_that_is_no_class_makes_the_loss_nan() {
-    let cuda = <Cuda as TestDevice>::open();
+    let cuda = TestDevice::Cuda.open();
     let bench = Bench { device: &cuda, size: Size::Small, place: Place::From(0) };
     for batch in [4, 70] {
         for wrong in [3, -1, i32::MAX] {
@@ -1212,9 +1217,9 @@ fn a_target_that_is_no_class_makes_the_loss_nan() {
             };
             let mut target = vec![1; batch];
             target[batch - 2] = wrong;
-            let (x, t) = (bench.normal(batch * 3, 0, 0.0), bench.field(&target));
+            let (x, t) = (bench.normal::<f32>(batch * 3, 0, 0.0), bench.field(&target));
             let mut loss = bench.field(&[0.0_f32]);
-            let mut saved = bench.before(batch * 3, false);
+            let mut saved = bench.before::<f32>(batch * 3, false);
             let mut correct = bench.zeros(1);
             signet::ops::cross_entropy::CrossEntropyKernels::cross_entropy_forward(
                 &cuda,
@@ -1226,7 +1231,7 @@ fn a_target_that_is_no_class_makes_the_loss_nan() {
                 correct.view_mut(),
             )
             .unwrap();
-            let found = |loss: &Field<Cuda, f32>, saved: &Field<Cuda, f32>| {
+            let found = |loss: &Field<f32>, saved: &Field<f32>| {
                 let saved = bench.values(saved);
                 let nan_rows = (0..batch).filter(|row| saved[row * 3].is_nan()).collect();
                 (bench.values(loss)[0].is_nan(), nan_rows)
@@ -1236,7 +1241,7 @@ fn a_target_that_is_no_class_makes_the_loss_nan() {
 
             let g = LinearCrossEntropyGeometry::new(g, 3);
             let mut loss = bench.field(&[0.0_f32]);
-            let weight = bench.normal(9, 1, 0.0);
+            let weight = bench.normal::<f32>(9, 1, 0.0);
             signet::ops::linear_cross_entropy::LinearCrossEntropyKernels::linear_cross_entropy_forward(
                 &cuda,
                 &g,
