@@ -8,22 +8,22 @@ use crate::device::{AnyBuffer, Device, Memory};
 use crate::dtype::Element;
 use crate::tensor::{Identity, Shared, Tensor};
 use crate::{Error, Result, Shape};
-use std::cell::{Ref, RefCell, RefMut};
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::fmt;
 use std::ops::Range;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// Every parameter starts at a multiple of this many bytes: a cache line, and more than any load.
 const ALIGNMENT: usize = 64;
 
 /// The parameters of a model and their gradients, each in one flat buffer. Clones share both.
-pub struct Arena<E: Element = f32>(Rc<Inner<E>>);
+pub struct Arena<E: Element = f32>(Arc<Inner<E>>);
 
 struct Inner<E: Element> {
     device: Device,
     values: Shared<E>,
-    gradients: RefCell<AnyBuffer<E>>,
-    slots: RefCell<Vec<ArenaSlot>>,
+    gradients: RwLock<AnyBuffer<E>>,
+    slots: RwLock<Vec<ArenaSlot>>,
 }
 
 struct ArenaSlot {
@@ -31,7 +31,7 @@ struct ArenaSlot {
     /// Whether the gradient holds something: `zero_grad` clears this and no memory, and the next
     /// writer overwrites.
     has_grad: bool,
-    identity: Rc<Identity>,
+    identity: Arc<Identity>,
 }
 
 /// A parameter's place in its arena.
@@ -46,11 +46,11 @@ impl<E: Element> Arena<E> {
     /// # Errors
     /// [`Error::Device`](crate::Error::Device) when the device fails.
     pub fn new(device: &Device) -> Result<Self> {
-        Ok(Self(Rc::new(Inner {
+        Ok(Self(Arc::new(Inner {
             device: device.clone(),
-            values: Rc::new(RefCell::new(device.alloc(0)?)),
-            gradients: RefCell::new(device.alloc(0)?),
-            slots: RefCell::default(),
+            values: Arc::new(RwLock::new(device.alloc(0)?)),
+            gradients: RwLock::new(device.alloc(0)?),
+            slots: RwLock::default(),
         })))
     }
 
@@ -66,20 +66,20 @@ impl<E: Element> Arena<E> {
         let end = start + values.len();
         let capacity = end.next_multiple_of(ALIGNMENT / size_of::<E>());
         {
-            let mut old = inner.values.borrow_mut();
+            let mut old = inner.values.write();
             if Device::len(&old) < capacity {
                 // Doubling keeps the copying of a whole model linear.
                 let len = capacity.max(2 * Device::len(&old));
                 *old = inner.device.grown(&old, len)?;
-                let gradients = &mut *inner.gradients.borrow_mut();
+                let gradients = &mut *inner.gradients.write();
                 *gradients = inner.device.grown(gradients, len)?;
             }
         }
-        let mut slots = inner.slots.borrow_mut();
+        let mut slots = inner.slots.write();
         let index = slots.len();
         let identity = Identity::named(format!("parameter {index}"));
-        let tensor = Tensor::from_shared(&inner.device, Rc::clone(&inner.values), start, shape);
-        let tensor = tensor.with_identity(Rc::clone(&identity));
+        let tensor = Tensor::from_shared(&inner.device, Arc::clone(&inner.values), start, shape);
+        let tensor = tensor.with_identity(Arc::clone(&identity));
         tensor.set(values)?;
         slots.push(ArenaSlot { range: start..end, has_grad: false, identity });
         let parameter = Parameter { arena: self.clone(), index };
@@ -93,7 +93,7 @@ impl<E: Element> Arena<E> {
 
     /// The length of the flat buffers in use, padding included.
     pub fn len(&self) -> usize {
-        let slots = self.0.slots.borrow();
+        let slots = self.0.slots.read();
         slots.last().map_or(0, |slot| slot.range.end.next_multiple_of(ALIGNMENT / size_of::<E>()))
     }
 
@@ -105,12 +105,12 @@ impl<E: Element> Arena<E> {
     /// Forgets the gradients, as `optimizer.zero_grad(set_to_none=True)`: the next backward pass
     /// overwrites them.
     pub fn zero_grad(&self) {
-        self.0.slots.borrow_mut().iter_mut().for_each(|slot| slot.has_grad = false);
+        self.0.slots.write().iter_mut().for_each(|slot| slot.has_grad = false);
     }
 
     /// How many parameters it holds.
     pub(crate) fn parameters(&self) -> usize {
-        self.0.slots.borrow().len()
+        self.0.slots.read().len()
     }
 
     /// The number of `tensor` among them, if it is one of them.
@@ -121,14 +121,14 @@ impl<E: Element> Arena<E> {
 
     /// The elements of a parameter in the flat buffers.
     pub(crate) fn range_of(&self, parameter: usize) -> Range<usize> {
-        self.0.slots.borrow()[parameter].range.clone()
+        self.0.slots.read()[parameter].range.clone()
     }
 
     /// The runs of neighbouring parameters that have a gradient: what an optimizer updates. One run for
     /// a whole model, as a rule.
     pub(crate) fn runs_with_grad(&self) -> Vec<Range<usize>> {
         let mut runs: Vec<Range<usize>> = Vec::new();
-        let slots = self.0.slots.borrow();
+        let slots = self.0.slots.read();
         for (i, _) in slots.iter().enumerate().filter(|(_, slot)| slot.has_grad) {
             match runs.last_mut() {
                 Some(run) if run.end == i => run.end = i + 1,
@@ -140,39 +140,39 @@ impl<E: Element> Arena<E> {
 
     /// Says that these parameters were written.
     pub(crate) fn changed(&self, parameters: Range<usize>) {
-        self.0.slots.borrow()[parameters].iter().for_each(|slot| slot.identity.changed());
+        self.0.slots.read()[parameters].iter().for_each(|slot| slot.identity.changed());
     }
 
-    pub(crate) fn values_mut(&self) -> RefMut<'_, AnyBuffer<E>> {
-        self.0.values.borrow_mut()
+    pub(crate) fn values_mut(&self) -> RwLockWriteGuard<'_, AnyBuffer<E>> {
+        self.0.values.write()
     }
 
-    pub(crate) fn gradients(&self) -> Result<Ref<'_, AnyBuffer<E>>> {
-        self.0.gradients.try_borrow().map_err(|_| in_use())
+    pub(crate) fn gradients(&self) -> Result<RwLockReadGuard<'_, AnyBuffer<E>>> {
+        self.0.gradients.try_read().ok_or_else(in_use)
     }
 
-    pub(super) fn gradients_mut(&self) -> Result<RefMut<'_, AnyBuffer<E>>> {
-        self.0.gradients.try_borrow_mut().map_err(|_| in_use())
+    pub(super) fn gradients_mut(&self) -> Result<RwLockWriteGuard<'_, AnyBuffer<E>>> {
+        self.0.gradients.try_write().ok_or_else(in_use)
     }
 
     /// Whether two handles are the same arena.
     pub(crate) fn is(&self, other: &Self) -> bool {
-        Rc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
 impl<E: Element> Parameter<E> {
     /// Its elements in the flat buffers.
     pub(super) fn range(&self) -> Range<usize> {
-        self.arena.0.slots.borrow()[self.index].range.clone()
+        self.arena.0.slots.read()[self.index].range.clone()
     }
 
     pub(super) fn has_grad(&self) -> bool {
-        self.arena.0.slots.borrow()[self.index].has_grad
+        self.arena.0.slots.read()[self.index].has_grad
     }
 
     pub(super) fn set_has_grad(&self, has_grad: bool) {
-        self.arena.0.slots.borrow_mut()[self.index].has_grad = has_grad;
+        self.arena.0.slots.write()[self.index].has_grad = has_grad;
     }
 }
 
@@ -191,6 +191,6 @@ impl<E: Element> fmt::Debug for Arena<E> {
 
 impl<E: Element> Clone for Arena<E> {
     fn clone(&self) -> Self {
-        Self(Rc::clone(&self.0))
+        Self(Arc::clone(&self.0))
     }
 }

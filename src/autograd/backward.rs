@@ -8,7 +8,7 @@ use crate::tensor::Tensor;
 use crate::{Error, Result};
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
-use std::rc::Rc;
+use std::sync::Arc;
 
 impl<T: Float> Tensor<T> {
     /// Back-propagates from this scalar: its gradient by every parameter and every other
@@ -61,8 +61,8 @@ impl<T: Float> Tensor<T> {
 /// What a result was computed from, as far as gradients are wanted.
 pub(super) struct Reachable<E: Element> {
     /// From the highest number down.
-    nodes: Vec<Rc<Node<E>>>,
-    pub(super) leaves: Vec<Rc<Leaf<E>>>,
+    nodes: Vec<Arc<Node<E>>>,
+    pub(super) leaves: Vec<Arc<Leaf<E>>>,
     /// Nodes first, then leaves.
     ids: HashMap<*const (), NodeId>,
 }
@@ -78,7 +78,7 @@ impl<E: Element> Reachable<E> {
             }
             match origin {
                 Origin::Leaf(leaf) => leaves.push(leaf),
-                Origin::Op(node) if node.backward.borrow().is_none() => {
+                Origin::Op(node) if node.backward.lock().is_none() => {
                     return Err(Error::Autograd(
                         "backward already ran through some of what this was computed from, and what \
                          it needs is freed: run the forward pass again, or add losses that share it \
@@ -107,7 +107,8 @@ impl<E: Element> Reachable<E> {
         for (i, node) in self.nodes.iter().enumerate() {
             // An op may have had no gradient to give.
             let Some(gradient) = gradients.take(NodeId(i), &node.shape) else { continue };
-            let Some(backward) = node.backward.take() else { continue };
+            let backward = node.backward.lock().take();
+            let Some(backward) = backward else { continue };
             let of = |input: &Option<Origin<E>>| input.as_ref().and_then(|x| self.id(x));
             let inputs: Vec<_> = node.inputs.iter().map(of).collect();
             backward(&inputs, gradient, gradients)?;

@@ -8,15 +8,15 @@ use crate::dtype::{Element, Float};
 use crate::ops::add::AddKernels;
 use crate::tensor::Tensor;
 use crate::{Error, Result, Shape};
-use std::cell::RefMut;
-use std::rc::Rc;
+use parking_lot::RwLockWriteGuard;
+use std::sync::Arc;
 
 /// Where a backward pass keeps the gradient of an op's input, if somebody wants it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NodeId(pub(super) usize);
 
 /// An arena and its gradients, to write.
-pub(super) type BorrowedArena<'a, E> = (&'a Arena<E>, RefMut<'a, AnyBuffer<E>>);
+pub(super) type BorrowedArena<'a, E> = (&'a Arena<E>, RwLockWriteGuard<'a, AnyBuffer<E>>);
 
 impl<E: Element> Leaf<E> {
     pub(super) fn as_parameter(&self) -> Option<&Parameter<E>> {
@@ -85,12 +85,12 @@ impl<'a, E: Element> Gradients<'a, E> {
     /// Gives each leaf a slot with what has accumulated so far: a parameter its slice of its arena.
     pub(super) fn add_leaves(
         &mut self,
-        leaves: &[Rc<Leaf<E>>],
+        leaves: &[Arc<Leaf<E>>],
         arenas: &'a mut [BorrowedArena<'_, E>],
     ) {
         let first = self.slots.len();
         self.slots.extend(leaves.iter().map(|leaf| match &leaf.gradient {
-            LeafGradient::Own(gradient) => gradient.take().map_or(Slot::Empty, Slot::Owned),
+            LeafGradient::Own(gradient) => gradient.lock().take().map_or(Slot::Empty, Slot::Owned),
             LeafGradient::Parameter(_) => Slot::Empty,
         }));
         for (arena, buffer) in arenas {
@@ -121,12 +121,12 @@ impl<'a, E: Element> Gradients<'a, E> {
     }
 
     /// Hands the leaves, whose slots are the last ones, what they have now.
-    pub(super) fn finish(mut self, leaves: &[Rc<Leaf<E>>]) {
+    pub(super) fn finish(mut self, leaves: &[Arc<Leaf<E>>]) {
         let slots = self.slots.split_off(self.slots.len() - leaves.len());
         for (leaf, slot) in leaves.iter().zip(slots) {
             match (&leaf.gradient, slot) {
                 (LeafGradient::Own(gradient), Slot::Owned(buffer)) => {
-                    gradient.replace(Some(buffer));
+                    *gradient.lock() = Some(buffer);
                 }
                 (LeafGradient::Parameter(parameter), Slot::Parameter { written: true, .. }) => {
                     parameter.set_has_grad(true);
@@ -207,11 +207,9 @@ impl<E: Element> Tensor<E> {
             Ok(Self::from_buffer(self.device(), copy, self.shape().clone()))
         };
         match &leaf.gradient {
-            LeafGradient::Own(gradient) => gradient
-                .borrow()
-                .as_ref()
-                .map(|gradient| copy_of(Device::view(gradient)))
-                .transpose(),
+            LeafGradient::Own(gradient) => {
+                gradient.lock().as_ref().map(|own| copy_of(Device::view(own))).transpose()
+            }
             LeafGradient::Parameter(parameter) if parameter.has_grad() => {
                 let gradients = parameter.arena.gradients()?;
                 copy_of(Device::slice(Device::view(&gradients), parameter.range())).map(Some)
@@ -224,7 +222,7 @@ impl<E: Element> Tensor<E> {
     pub fn zero_grad(&self) {
         let Origin::Leaf(leaf) = self.origin() else { return };
         match &leaf.gradient {
-            LeafGradient::Own(gradient) => drop(gradient.take()),
+            LeafGradient::Own(gradient) => drop(gradient.lock().take()),
             LeafGradient::Parameter(parameter) => parameter.set_has_grad(false),
         }
     }

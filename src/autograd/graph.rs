@@ -7,28 +7,29 @@ use crate::device::AnyBuffer;
 use crate::dtype::{Element, Float};
 use crate::tensor::Tensor;
 use crate::{Error, Result, Shape};
-use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Where a tensor came from, which decides who is told its gradient.
 pub(crate) enum Origin<E: Element> {
     /// No op that was recorded.
-    Leaf(Rc<Leaf<E>>),
+    Leaf(Arc<Leaf<E>>),
     /// An op that was.
-    Op(Rc<Node<E>>),
+    Op(Arc<Node<E>>),
 }
 
 /// A tensor that no recorded op made: a parameter, an input, a constant.
 pub(crate) struct Leaf<E: Element> {
     /// Whether its gradient is wanted.
-    pub(super) requires_grad: Cell<bool>,
+    pub(super) requires_grad: AtomicBool,
     pub(super) gradient: LeafGradient<E>,
 }
 
 /// Where a leaf's gradient accumulates.
 pub(super) enum LeafGradient<E: Element> {
     /// In a buffer of its own, which the first gradient makes.
-    Own(RefCell<Option<AnyBuffer<E>>>),
+    Own(Mutex<Option<AnyBuffer<E>>>),
     /// In its arena.
     Parameter(Parameter<E>),
 }
@@ -43,22 +44,23 @@ pub(crate) struct Node<E: Element> {
     /// `None`: an input whose gradient nobody wants.
     pub(super) inputs: Vec<Option<Origin<E>>>,
     /// `None` once it has run.
-    pub(super) backward: RefCell<Option<Box<Backward<E>>>>,
+    pub(super) backward: Mutex<Option<Box<Backward<E>>>>,
 }
 
 /// Given the gradient of an op's output, tells its inputs theirs.
-type Backward<E> = dyn FnOnce(&[Option<NodeId>], Tensor<E>, &mut Gradients<'_, E>) -> Result<()>;
+type Backward<E> =
+    dyn FnOnce(&[Option<NodeId>], Tensor<E>, &mut Gradients<'_, E>) -> Result<()> + Send;
 
 impl<E: Element> Leaf<E> {
     /// Nobody wants its gradient yet.
-    pub(crate) fn constant() -> Rc<Self> {
-        let gradient = LeafGradient::Own(RefCell::new(None));
-        Rc::new(Self { requires_grad: Cell::new(false), gradient })
+    pub(crate) fn constant() -> Arc<Self> {
+        let gradient = LeafGradient::Own(Mutex::new(None));
+        Arc::new(Self { requires_grad: AtomicBool::new(false), gradient })
     }
 
-    pub(super) fn parameter(parameter: Parameter<E>) -> Rc<Self> {
+    pub(super) fn parameter(parameter: Parameter<E>) -> Arc<Self> {
         let gradient = LeafGradient::Parameter(parameter);
-        Rc::new(Self { requires_grad: Cell::new(true), gradient })
+        Arc::new(Self { requires_grad: AtomicBool::new(true), gradient })
     }
 }
 
@@ -66,7 +68,7 @@ impl<E: Element> Origin<E> {
     /// Whether a backward pass has something to do here.
     pub(super) fn needs_grad(&self) -> bool {
         match self {
-            Self::Leaf(leaf) => leaf.requires_grad.get(),
+            Self::Leaf(leaf) => leaf.requires_grad.load(Ordering::Relaxed),
             Self::Op(_) => true,
         }
     }
@@ -74,16 +76,14 @@ impl<E: Element> Origin<E> {
     /// Tells it from all others.
     pub(super) fn address(&self) -> *const () {
         match self {
-            Self::Leaf(leaf) => Rc::as_ptr(leaf).cast(),
-            Self::Op(node) => Rc::as_ptr(node).cast(),
+            Self::Leaf(leaf) => Arc::as_ptr(leaf).cast(),
+            Self::Op(node) => Arc::as_ptr(node).cast(),
         }
     }
 }
 
-thread_local! {
-    /// The number of the next node.
-    static NEXT: Cell<u64> = const { Cell::new(0) };
-}
+/// The number of the next node.
+static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// Whether an op on `inputs` is recorded: what only its backward pass needs need not be made
 /// otherwise.
@@ -109,6 +109,7 @@ impl<E: Element> Tensor<E> {
         self,
         inputs: [Option<&Self>; N],
         backward: impl FnOnce([Option<NodeId>; N], Tensor<E>, &mut Gradients<'_, E>) -> Result<()>
+        + Send
         + 'static,
     ) -> Self {
         if !is_recorded(&inputs) {
@@ -120,11 +121,11 @@ impl<E: Element> Tensor<E> {
             backward(std::array::from_fn(|i| nodes[i]), gradient, gradients)
         });
         let shape = self.shape().clone();
-        self.with_origin(Origin::Op(Rc::new(Node {
-            number: NEXT.replace(NEXT.get() + 1),
+        self.with_origin(Origin::Op(Arc::new(Node {
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
             shape,
             inputs: inputs.into_iter().map(of).collect(),
-            backward: RefCell::new(Some(backward)),
+            backward: Mutex::new(Some(backward)),
         })))
     }
 }
@@ -139,7 +140,7 @@ impl<T: Float> Tensor<T> {
     /// that needs no gradient.
     pub fn requires_grad(&self, requires_grad: bool) -> Result<Self> {
         match self.origin() {
-            Origin::Leaf(leaf) => leaf.requires_grad.set(requires_grad),
+            Origin::Leaf(leaf) => leaf.requires_grad.store(requires_grad, Ordering::Relaxed),
             Origin::Op(_) if requires_grad => {}
             Origin::Op(_) => {
                 return Err(Error::Autograd(format!(
@@ -159,7 +160,7 @@ impl<E: Element> Drop for Node<E> {
         let mut inputs = std::mem::take(&mut self.inputs);
         while let Some(input) = inputs.pop() {
             if let Some(Origin::Op(node)) = input
-                && let Some(mut node) = Rc::into_inner(node)
+                && let Some(mut node) = Arc::into_inner(node)
             {
                 inputs.append(&mut node.inputs);
             }
@@ -170,8 +171,8 @@ impl<E: Element> Drop for Node<E> {
 impl<E: Element> Clone for Origin<E> {
     fn clone(&self) -> Self {
         match self {
-            Self::Leaf(leaf) => Self::Leaf(Rc::clone(leaf)),
-            Self::Op(node) => Self::Op(Rc::clone(node)),
+            Self::Leaf(leaf) => Self::Leaf(Arc::clone(leaf)),
+            Self::Op(node) => Self::Op(Arc::clone(node)),
         }
     }
 }

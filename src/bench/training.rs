@@ -6,8 +6,8 @@ use crate::device::{Device, KernelRun};
 use crate::nn::Place;
 use crate::train::{Config, Outcome, Trainer};
 use crate::{Error, Result};
-use std::cell::RefCell;
-use std::rc::Rc;
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 /// Classes of the data set.
 pub(super) const CLASSES: usize = 24;
@@ -91,12 +91,12 @@ pub fn trace_layers(
     let split: Split = synthetic(config.seed, 2 * config.batch_size, 1);
     let mut trainer = Trainer::new(device, config.clone(), &split)?;
     trainer.model().fuse(fuse);
-    let (here, runs) = (Rc::new(RefCell::new(Place::Outside)), Rc::new(RefCell::new(Vec::new())));
-    let (place, found, traced) = (Rc::clone(&here), Rc::clone(&runs), device.clone());
+    let (here, runs) = (Arc::new(Mutex::new(Place::Outside)), Arc::new(Mutex::new(Vec::new())));
+    let (place, found, traced) = (Arc::clone(&here), Arc::clone(&runs), device.clone());
     // What was launched since the last change of place belongs to the place before.
     let enter = move |next: Place| {
-        let before = place.replace(next);
-        found.borrow_mut().extend(traced.take_trace().into_iter().map(|run| (before.clone(), run)));
+        let before = std::mem::replace(&mut *place.lock(), next);
+        found.lock().extend(traced.take_trace().into_iter().map(|run| (before.clone(), run)));
         traced.start_trace();
     };
     trainer.model().on_place(enter.clone());
@@ -104,7 +104,7 @@ pub fn trace_layers(
     let mut step = None;
     trainer.run_epoch(|_| {
         enter(Place::Outside);
-        step.get_or_insert_with(|| runs.borrow().clone());
+        step.get_or_insert_with(|| runs.lock().clone());
         false
     })?;
     device.take_trace();

@@ -7,7 +7,7 @@ pub use crate::ops::gather::Batch;
 use crate::ops::gather::{gather, gather_batch};
 use crate::rng::{Philox, stream};
 use crate::{Error, Result, Shape, Tensor};
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// `torch.utils.data.DataLoader`. The last batch is smaller when the rows do not divide. Clones share
 /// the data.
@@ -45,7 +45,7 @@ enum Rows<T: Float> {
     /// On the device.
     Images { pixels: Tensor<u8>, labels: Tensor<i32> },
     /// On the host: `values` holds a row of `shape` for each label.
-    Values { values: Rc<[T]>, shape: Vec<usize>, labels: Rc<[i32]> },
+    Values { values: Arc<[T]>, shape: Vec<usize>, labels: Arc<[i32]> },
 }
 
 impl<T: Float> DataLoader<T> {

@@ -4,6 +4,7 @@ use super::{Module, Sequential, State};
 use crate::dtype::Float;
 use crate::{Error, Result, Shape, Tensor, no_grad};
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 
 impl<T: Float> Sequential<T> {
     /// Whether every layer's output, and in the backward pass its gradient, is looked at; the first
@@ -14,12 +15,12 @@ impl<T: Float> Sequential<T> {
     /// Layers that one op computes are looked at together, and computed one by one, to tell which it
     /// was, when there is something to find: the running statistics move on once more then.
     pub fn detect_anomaly(&self, detect: bool) {
-        self.detect_anomaly.set(detect);
+        self.detect_anomaly.store(detect, Ordering::Relaxed);
     }
 
     /// Whether [`Sequential::detect_anomaly`] is on.
     pub(crate) fn detects_anomaly(&self) -> bool {
-        self.detect_anomaly.get()
+        self.detect_anomaly.load(Ordering::Relaxed)
     }
 
     /// `output`, which `layers` made of `input`, if all of it is finite; its gradient is looked at

@@ -7,15 +7,15 @@ use crate::dtype::Float;
 use crate::ops::numel32;
 use crate::rng::{Philox, stream};
 use crate::{Result, Shape, Tensor};
-use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Draws parameters into a flat arena, each from a random stream of its own.
 #[derive(Debug)]
 pub struct Init<T: Float = f32> {
     arena: Arena<T>,
     context: Context,
-    parameters: Cell<u64>,
-    streams: Cell<u32>,
+    parameters: AtomicU64,
+    streams: AtomicU32,
 }
 
 impl<T: Float> Init<T> {
@@ -27,8 +27,8 @@ impl<T: Float> Init<T> {
         Ok(Self {
             arena: Arena::new(device)?,
             context: Context::new(device, seed)?,
-            parameters: Cell::new(0),
-            streams: Cell::new(0),
+            parameters: AtomicU64::new(0),
+            streams: AtomicU32::new(0),
         })
     }
 
@@ -49,7 +49,7 @@ impl<T: Float> Init<T> {
 
     /// The random stream of one more layer.
     pub fn stream(&self) -> u32 {
-        self.streams.replace(self.streams.get() + 1)
+        self.streams.fetch_add(1, Ordering::Relaxed)
     }
 
     /// A parameter drawn from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), as PyTorch's layers draw theirs;
@@ -70,7 +70,7 @@ impl<T: Float> Init<T> {
     pub fn uniform(&self, bound: f64, shape: impl Into<Shape>) -> Result<Tensor<T>> {
         let shape = shape.into();
         numel32("parameter", &shape)?;
-        let index = self.parameters.replace(self.parameters.get() + 1);
+        let index = self.parameters.fetch_add(1, Ordering::Relaxed);
         let mut random = Philox::new(self.context.seed()).sequence(stream::INIT, index);
         let values: Vec<T> =
             (0..shape.numel()).map(|_| T::of(random.range(-bound, bound))).collect();

@@ -1,8 +1,8 @@
 use super::state_dict::{StateDict, Value, Values};
 use crate::dtype::Float;
 use crate::{Error, Result, Shape, Tensor};
-use std::cell::Cell;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Something with parameters that maps a tensor to a tensor.
 ///
@@ -119,7 +119,7 @@ pub enum State<T: Float = f32> {
     /// Kept beside the parameters, as running statistics are.
     Buffer(Tensor<T>),
     /// A counter, an int64 scalar in files.
-    Count(Rc<Cell<u64>>),
+    Count(Arc<AtomicU64>),
 }
 
 impl<T: Float> State<T> {
@@ -144,7 +144,7 @@ impl<T: Float> State<T> {
     fn value(&self) -> Result<Value> {
         let values = match self {
             Self::Parameter(tensor) | Self::Buffer(tensor) => Values::float(tensor.to_vec()?),
-            Self::Count(count) => Values::I64(vec![count.get() as i64]),
+            Self::Count(count) => Values::I64(vec![count.load(Ordering::Relaxed) as i64]),
         };
         Ok(Value { shape: self.shape(), values })
     }
@@ -153,7 +153,7 @@ impl<T: Float> State<T> {
         match self {
             Self::Parameter(tensor) | Self::Buffer(tensor) => tensor.set(&value.values.to_float()),
             Self::Count(count) => {
-                count.set(self::count(name, value)?);
+                count.store(self::count(name, value)?, Ordering::Relaxed);
                 Ok(())
             }
         }

@@ -4,7 +4,7 @@ use super::Sequential;
 use crate::dtype::Float;
 use crate::{Result, Tensor};
 use std::ops::Range;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// What is at work in a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,24 +18,26 @@ pub enum Place {
 }
 
 /// Told of each change of place, before it.
-pub(super) type Watch = Rc<dyn Fn(Place)>;
+pub(super) type Watch = Arc<dyn Fn(Place) + Send + Sync>;
 
 impl<T: Float> Sequential<T> {
     /// Has `watch` called whenever other layers begin to work, in forward and in backward passes.
-    pub(crate) fn on_place(&self, watch: impl Fn(Place) + 'static) {
-        self.places.replace(Some(Rc::new(watch)));
+    pub(crate) fn on_place(&self, watch: impl Fn(Place) + Send + Sync + 'static) {
+        *self.places.lock() = Some(Arc::new(watch));
     }
 
     /// Says that `place` is at work from here on.
     pub(crate) fn enter(&self, place: Place) {
-        if let Some(watch) = &*self.places.borrow() {
+        let watch = self.places.lock().clone();
+        if let Some(watch) = watch {
             watch(place);
         }
     }
 
     /// `output`, which `place` made: when its gradient comes, `place` is at work again.
     pub(super) fn left(&self, place: Place, output: Tensor<T>) -> Result<Tensor<T>> {
-        let Some(watch) = self.places.borrow().clone() else { return Ok(output) };
+        let watch = self.places.lock().clone();
+        let Some(watch) = watch else { return Ok(output) };
         Ok(output.detach().with_grad_fn([Some(&output)], move |[x], gradient, gradients| {
             watch(place);
             gradients.pass(x, gradient)

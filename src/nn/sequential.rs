@@ -8,7 +8,8 @@ use crate::dtype::Float;
 use crate::ops::cross_entropy::{CrossEntropyOptions, cross_entropy};
 use crate::ops::linear_cross_entropy::linear_cross_entropy;
 use crate::{Result, Shape, Tensor};
-use std::cell::{Cell, RefCell};
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// `torch.nn.Sequential`: layers one after the other, their parameters in one arena.
 ///
@@ -33,9 +34,9 @@ pub struct Sequential<T: Float = f32> {
     pub(super) modules: Vec<LayerModule<T>>,
     arena: Arena<T>,
     context: Context,
-    fuse: Cell<bool>,
-    pub(super) detect_anomaly: Cell<bool>,
-    pub(super) places: RefCell<Option<Watch>>,
+    fuse: AtomicBool,
+    pub(super) detect_anomaly: AtomicBool,
+    pub(super) places: Mutex<Option<Watch>>,
 }
 
 impl<T: Float> Sequential<T> {
@@ -47,8 +48,8 @@ impl<T: Float> Sequential<T> {
         let init = Init::new(device, seed)?;
         let modules = layers.iter().map(|layer| layer.build(&init)).collect::<Result<_>>()?;
         let (arena, context) = (init.arena().clone(), init.context().clone());
-        let (fuse, detect_anomaly) = (Cell::new(true), Cell::new(false));
-        let places = RefCell::new(None);
+        let (fuse, detect_anomaly) = (AtomicBool::new(true), AtomicBool::new(false));
+        let places = Mutex::new(None);
         let model = Self { layers, modules, arena, context, fuse, detect_anomaly, places };
         for (name, state) in model.state() {
             match state {
@@ -88,7 +89,7 @@ impl<T: Float> Sequential<T> {
     /// rectifier, dropout and pooling, say) is computed by it, as it is from the start. The plain
     /// ops compute the same up to rounding.
     pub fn fuse(&self, fuse: bool) {
-        self.fuse.set(fuse);
+        self.fuse.store(fuse, Ordering::Relaxed);
     }
 
     /// The cross-entropy of the model's outputs for `input` against `target [N]`, a scalar, and how
@@ -104,7 +105,7 @@ impl<T: Float> Sequential<T> {
     ) -> Result<(Tensor<T>, Tensor<i32>)> {
         let all = self.modules.len();
         let (layers, x, (loss, correct)) = match &self.modules[..] {
-            [before @ .., LayerModule::Linear(last)] if self.fuse.get() => {
+            [before @ .., LayerModule::Linear(last)] if self.fuse.load(Ordering::Relaxed) => {
                 let (x, weight, bias) =
                     (self.run(before, input)?, &last.weight, last.bias.as_ref());
                 self.enter(Place::Layers(all - 1..all));
@@ -128,7 +129,9 @@ impl<T: Float> Sequential<T> {
     /// Runs `modules`, the first ones of the model.
     fn run(&self, modules: &[LayerModule<T>], input: &Tensor<T>) -> Result<Tensor<T>> {
         let (mut x, mut done) = (input.clone(), 0);
-        while let Some((piece, layers)) = Fused::first(&modules[done..], self.fuse.get()) {
+        while let Some((piece, layers)) =
+            Fused::first(&modules[done..], self.fuse.load(Ordering::Relaxed))
+        {
             let place = Place::Layers(done..done + layers);
             self.enter(place.clone());
             let output = piece.forward(&x)?;

@@ -16,14 +16,15 @@ use crate::autograd::{Leaf, Origin};
 use crate::device::{AnyBuffer, AnyView, AnyViewMut, Device, Memory};
 use crate::dtype::Element;
 use crate::{Error, Result};
-use std::cell::{Cell, Ref, RefCell, RefMut};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use text::values_text;
 
 /// Memory that tensors share. Only optimizers, running statistics and loaders write to it, and
-/// never while a kernel reads: the cell checks that.
-pub(crate) type Shared<E> = Rc<RefCell<AnyBuffer<E>>>;
+/// never while a kernel reads: they wait for one another.
+pub(crate) type Shared<E> = Arc<RwLock<AnyBuffer<E>>>;
 
 /// A contiguous row-major tensor of `E` on device `D`. Clones share memory.
 ///
@@ -33,7 +34,7 @@ pub struct Tensor<E: Element = f32> {
     shape: Shape,
     data: Shared<E>,
     offset: usize,
-    identity: Rc<Identity>,
+    identity: Arc<Identity>,
     origin: Origin<E>,
 }
 
@@ -41,23 +42,23 @@ pub struct Tensor<E: Element = f32> {
 #[derive(Debug, Default)]
 pub(crate) struct Identity {
     /// A backward pass that needs them as they were asks.
-    version: Cell<u64>,
-    name: RefCell<Option<String>>,
+    version: AtomicU64,
+    name: Mutex<Option<String>>,
 }
 
 impl Identity {
-    pub(crate) fn named(name: String) -> Rc<Self> {
-        Rc::new(Self { version: Cell::new(0), name: RefCell::new(Some(name)) })
+    pub(crate) fn named(name: String) -> Arc<Self> {
+        Arc::new(Self { version: AtomicU64::new(0), name: Mutex::new(Some(name)) })
     }
 
     /// How often they were written.
     pub(crate) fn version(&self) -> u64 {
-        self.version.get()
+        self.version.load(Ordering::Relaxed)
     }
 
     /// Says that the elements were written.
     pub(crate) fn changed(&self) {
-        self.version.set(self.version.get() + 1);
+        self.version.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -91,7 +92,7 @@ impl<E: Element> Tensor<E> {
     /// A tensor over a buffer that an op has filled.
     pub(crate) fn from_buffer(device: &Device, buffer: AnyBuffer<E>, shape: Shape) -> Self {
         debug_assert_eq!(Device::len(&buffer), shape.numel());
-        Self::from_shared(device, Rc::new(RefCell::new(buffer)), 0, shape)
+        Self::from_shared(device, Arc::new(RwLock::new(buffer)), 0, shape)
     }
 
     /// A tensor over a run of shared memory.
@@ -101,12 +102,12 @@ impl<E: Element> Tensor<E> {
         offset: usize,
         shape: Shape,
     ) -> Self {
-        let (identity, origin) = (Rc::default(), Origin::Leaf(Leaf::constant()));
+        let (identity, origin) = (Arc::default(), Origin::Leaf(Leaf::constant()));
         Self { device: device.clone(), shape, data, offset, identity, origin }
     }
 
     /// The same tensor, known to share its elements with others.
-    pub(crate) fn with_identity(self, identity: Rc<Identity>) -> Self {
+    pub(crate) fn with_identity(self, identity: Arc<Identity>) -> Self {
         Self { identity, ..self }
     }
 
@@ -119,7 +120,7 @@ impl<E: Element> Tensor<E> {
         &self.origin
     }
 
-    pub(crate) fn identity(&self) -> &Rc<Identity> {
+    pub(crate) fn identity(&self) -> &Arc<Identity> {
         &self.identity
     }
 
@@ -130,12 +131,12 @@ impl<E: Element> Tensor<E> {
 
     /// What error messages call it: a parameter has the name of its place in the model.
     pub fn name(&self) -> Option<String> {
-        self.identity.name.borrow().clone()
+        self.identity.name.lock().clone()
     }
 
     /// Names it and all its clones, for error messages.
     pub fn set_name(&self, name: impl Into<String>) {
-        self.identity.name.replace(Some(name.into()));
+        *self.identity.name.lock() = Some(name.into());
     }
 
     /// The device that holds it.
@@ -168,9 +169,9 @@ impl<E: Element> Tensor<E> {
         Self {
             device: self.device.clone(),
             shape,
-            data: Rc::clone(&self.data),
+            data: Arc::clone(&self.data),
             offset: self.offset,
-            identity: Rc::clone(&self.identity),
+            identity: Arc::clone(&self.identity),
             origin: Origin::Leaf(Leaf::constant()),
         }
     }
@@ -182,10 +183,13 @@ impl<E: Element> Tensor<E> {
     }
 
     /// Its memory, or a copy where others share it.
-    pub(crate) fn into_buffer(self) -> Result<AnyBuffer<E>> {
-        let is_whole = Device::len(&self.data.borrow()) == self.numel();
-        if is_whole && Rc::strong_count(&self.data) == 1 {
-            return Ok(Rc::into_inner(self.data).expect("it is the only one").into_inner());
+    pub(crate) fn into_buffer(mut self) -> Result<AnyBuffer<E>> {
+        let is_whole = Device::len(&self.data.read_recursive()) == self.numel();
+        if is_whole {
+            match Arc::try_unwrap(self.data) {
+                Ok(data) => return Ok(data.into_inner()),
+                Err(shared) => self.data = shared,
+            }
         }
         let mut copy = self.device.alloc(self.numel())?;
         self.device.copy(self.read().view(), Device::view_mut(&mut copy))?;
@@ -224,15 +228,20 @@ impl<E: Element> Tensor<E> {
         self.device.write(self.write().view_mut(), values)
     }
 
+    /// Whether both lie in the same buffer, which a kernel cannot read and write at once.
+    pub(crate) fn shares_buffer(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.data, &other.data)
+    }
+
     /// Borrows the memory for kernels to read.
     pub(crate) fn read(&self) -> Reading<'_, E> {
-        Reading { buffer: self.data.borrow(), offset: self.offset, len: self.numel() }
+        Reading { buffer: self.data.read_recursive(), offset: self.offset, len: self.numel() }
     }
 
     /// Borrows the memory for a kernel to write.
     pub(crate) fn write(&self) -> Writing<'_, E> {
         self.identity.changed();
-        Writing { buffer: self.data.borrow_mut(), offset: self.offset, len: self.numel() }
+        Writing { buffer: self.data.write(), offset: self.offset, len: self.numel() }
     }
 }
 
@@ -241,9 +250,9 @@ impl<E: Element> Clone for Tensor<E> {
         Self {
             device: self.device.clone(),
             shape: self.shape.clone(),
-            data: Rc::clone(&self.data),
+            data: Arc::clone(&self.data),
             offset: self.offset,
-            identity: Rc::clone(&self.identity),
+            identity: Arc::clone(&self.identity),
             origin: self.origin.clone(),
         }
     }
@@ -266,7 +275,7 @@ impl<E: Element> fmt::Debug for Tensor<E> {
         const PREFIX: &str = "tensor(";
         f.write_str(PREFIX)?;
         // A kernel may be writing to it.
-        let buffer = self.data.try_borrow().ok();
+        let buffer = self.data.try_read_recursive();
         let reading =
             buffer.map(|buffer| Reading::<E> { buffer, offset: self.offset, len: self.numel() });
         match reading.and_then(|reading| self.device.read(reading.view()).ok()) {
@@ -279,7 +288,7 @@ impl<E: Element> fmt::Debug for Tensor<E> {
 
 /// A tensor's memory, borrowed to read.
 pub(crate) struct Reading<'a, E: Element> {
-    buffer: Ref<'a, AnyBuffer<E>>,
+    buffer: RwLockReadGuard<'a, AnyBuffer<E>>,
     offset: usize,
     len: usize,
 }
@@ -292,7 +301,7 @@ impl<E: Element> Reading<'_, E> {
 
 /// A tensor's memory, borrowed to write.
 pub(crate) struct Writing<'a, E: Element> {
-    buffer: RefMut<'a, AnyBuffer<E>>,
+    buffer: RwLockWriteGuard<'a, AnyBuffer<E>>,
     offset: usize,
     len: usize,
 }

@@ -49,7 +49,7 @@ pub(super) struct Validation<T: Float> {
     predicted: Tensor<i32>,
     pass: Repeated,
     /// Told how many images are done, and of how many.
-    pub(super) watch: Option<Box<dyn FnMut(usize, usize)>>,
+    pub(super) watch: Option<Box<dyn FnMut(usize, usize) + Send>>,
 }
 
 impl<T: Float> Validation<T> {

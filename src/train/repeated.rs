@@ -5,11 +5,11 @@ use crate::dtype::Float;
 use crate::nn::{Module, Sequential, State};
 use crate::tensor::Identity;
 use crate::{Error, Result};
-use std::cell::Cell;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Told, with a line for the user, that work goes on without graphs.
-type Notice = Box<dyn Fn(&str)>;
+type Notice = Box<dyn Fn(&str) + Send>;
 
 /// Whether work is captured as graphs.
 #[derive(Default)]
@@ -76,7 +76,10 @@ impl Repeated {
             }
             Err(error) => {
                 graphs.give_up(&error);
-                before.counters.iter().for_each(|(counter, before)| counter.set(*before));
+                before
+                    .counters
+                    .iter()
+                    .for_each(|(counter, before)| counter.store(*before, Ordering::Relaxed));
                 work()
             }
         }
@@ -86,23 +89,25 @@ impl Repeated {
 /// What work does to a model's state on the host.
 pub(super) struct OnHost {
     /// By how much it moves each counter on.
-    counters: Vec<(Rc<Cell<u64>>, u64)>,
+    counters: Vec<(Arc<AtomicU64>, u64)>,
     /// The values that it writes.
-    written: Vec<Rc<Identity>>,
+    written: Vec<Arc<Identity>>,
 }
 
 impl OnHost {
     /// Does it once more.
     fn replay(&self) {
-        self.counters.iter().for_each(|(counter, growth)| counter.set(counter.get() + growth));
+        self.counters
+            .iter()
+            .for_each(|(counter, growth)| _ = counter.fetch_add(*growth, Ordering::Relaxed));
         self.written.iter().for_each(|identity| identity.changed());
     }
 }
 
 /// A model's state on the host before some work.
 struct Before {
-    counters: Vec<(Rc<Cell<u64>>, u64)>,
-    versions: Vec<(Rc<Identity>, u64)>,
+    counters: Vec<(Arc<AtomicU64>, u64)>,
+    versions: Vec<(Arc<Identity>, u64)>,
 }
 
 impl Before {
@@ -110,9 +115,11 @@ impl Before {
         let (mut counters, mut versions) = (Vec::new(), Vec::new());
         for (_, state) in model.state() {
             match state {
-                State::Count(counter) => counters.push((Rc::clone(&counter), counter.get())),
+                State::Count(counter) => {
+                    counters.push((Arc::clone(&counter), counter.load(Ordering::Relaxed)))
+                }
                 State::Parameter(tensor) | State::Buffer(tensor) => {
-                    versions.push((Rc::clone(tensor.identity()), tensor.version()));
+                    versions.push((Arc::clone(tensor.identity()), tensor.version()));
                 }
             }
         }
@@ -121,8 +128,8 @@ impl Before {
 
     /// What the work has done.
     fn since(self) -> OnHost {
-        let grown = |(counter, before): (Rc<Cell<u64>>, u64)| {
-            let growth = counter.get() - before;
+        let grown = |(counter, before): (Arc<AtomicU64>, u64)| {
+            let growth = counter.load(Ordering::Relaxed) - before;
             (counter, growth)
         };
         let versions = self.versions.into_iter();

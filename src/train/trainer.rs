@@ -144,13 +144,13 @@ impl Trainer {
 
     /// Has `notice` called, with a line for the user, should work not be captured for a reason that
     /// is no error: it then goes on without graphs.
-    pub fn on_notice(&mut self, notice: impl Fn(&str) + 'static) {
+    pub fn on_notice(&mut self, notice: impl Fn(&str) + Send + 'static) {
         self.graphs.notice = Some(Box::new(notice));
     }
 
     /// Has `watch` called with the images that a validation has gone through and how many it has. A
     /// device that runs a validation as one graph says nothing in between.
-    pub fn on_validation(&mut self, watch: impl FnMut(usize, usize) + 'static) {
+    pub fn on_validation(&mut self, watch: impl FnMut(usize, usize) + Send + 'static) {
         self.validation.watch = Some(Box::new(watch));
     }
 

@@ -38,7 +38,11 @@ const ENGINE: House = House {
             "autograd",
             "a tensor holds its place in what was recorded, which holds tensors",
         ),
-        ("device", "ops", "the trait `Device` lists the kernels of every op"),
+        (
+            "autograd",
+            "ops",
+            "a second gradient for a tensor is added to the first by the kernel of `add`",
+        ),
     ],
 };
 

@@ -1,7 +1,6 @@
 //! Every call that `docs/reference.md` names, as it is printed there: compiled here, and run.
 
 use signet::data::{DataLoader, synthetic};
-use signet::device::Memory;
 use signet::nn::{
     BatchNorm2d, Conv2d, Dropout, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential,
 };

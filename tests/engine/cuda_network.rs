@@ -18,9 +18,8 @@ use signet::data::synthetic;
 use signet::nn::{Layer, Module, asl};
 use signet::optim::Optimizer;
 use signet::train::{Config, Outcome, Trainer};
-use std::cell::RefCell;
+use std::sync::{Arc, Mutex};
 use std::collections::{BTreeMap, HashMap};
-use std::rc::Rc;
 
 const DROPOUT: [f64; 2] = [0.2, 0.3];
 
@@ -339,9 +338,9 @@ fn short_run(graphs: bool, fault: &str) -> (Vec<Vec<f64>>, Vec<String>) {
     let device = TestDevice::Cuda.open();
     let mut trainer = Trainer::new(&device, config, &synthetic(3, 8, 2)).unwrap();
     trainer.use_graphs(graphs);
-    let notices = Rc::new(RefCell::new(Vec::new()));
-    let kept = Rc::clone(&notices);
-    trainer.on_notice(move |line| kept.borrow_mut().push(line.to_owned()));
+    let notices = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&notices);
+    trainer.on_notice(move |line| kept.lock().unwrap().push(line.to_owned()));
     for _ in 0..2 {
         let outcome = trainer.run_epoch(|progress| {
             if (progress.epoch, progress.step) == (0, 1) {
@@ -357,7 +356,7 @@ fn short_run(graphs: bool, fault: &str) -> (Vec<Vec<f64>>, Vec<String>) {
     let moments = state.optimizer.moments.iter();
     values.extend(moments.map(|(_, values)| values.iter().map(|&x| f64::from(x)).collect()));
     values.push(state.history.iter().map(|epoch| epoch.train_loss + epoch.valid_loss).collect());
-    let notices = notices.borrow().clone();
+    let notices = notices.lock().unwrap().clone();
     (values, notices)
 }
 

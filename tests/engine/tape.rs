@@ -10,9 +10,7 @@ use signet::nn::{Conv2d, Flatten, Linear, Module, ReLU, Sequential};
 use signet::ops::batch_norm2d::{Statistics, batch_norm2d};
 use signet::ops::linear::linear;
 use signet::optim::{Optimizer, Sgd, SgdOptions};
-use signet::{
-    Arena, Device, Error, GradcheckOptions, Result, Tensor, gradcheck, layers, no_grad,
-};
+use signet::{Arena, Device, Error, GradcheckOptions, Result, Tensor, gradcheck, layers, no_grad};
 use std::collections::BTreeMap;
 
 on_every_device! {

@@ -140,7 +140,7 @@ fn a_loss_that_is_no_number_stops_the_run_soon(on: TestDevice) {
 #[needs::test_on_cusim]
 fn the_host_does_not_run_ahead_of_a_gpu_that_lags() {
     use common::cuda::{is_sim, load_sim};
-    
+
     let name = "train::the_host_does_not_run_ahead_of_a_gpu_that_lags";
     if !is_sim() {
         eprintln!("SKIPPED: of the stand-in alone, which can lag as far as there is");

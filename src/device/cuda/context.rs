@@ -11,6 +11,11 @@ pub(super) struct Context {
     raw: CUcontext,
 }
 
+// SAFETY: the context is a name for the driver, whose functions may be called from any thread.
+unsafe impl Send for Context {}
+// SAFETY: as above.
+unsafe impl Sync for Context {}
+
 impl Context {
     /// That of GPU number `ordinal`, which becomes the current one. The driver has started.
     pub(super) fn new(ordinal: usize) -> Result<Self, DriverError> {

@@ -12,6 +12,11 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Event(CUevent);
 
+// SAFETY: the event is a name for the driver, whose functions may be called from any thread.
+unsafe impl Send for Event {}
+// SAFETY: as above.
+unsafe impl Sync for Event {}
+
 impl Event {
     /// An event that carries no time.
     pub(super) fn new() -> Result<Self, DriverError> {

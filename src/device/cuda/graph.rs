@@ -13,40 +13,45 @@ use crate::Result;
 use cudarc::driver::sys::{
     CUgraph, CUgraphExec, CUstream, CUstreamCaptureMode, CUstreamCaptureStatus,
 };
-use std::cell::RefCell;
+use parking_lot::Mutex;
 use std::ffi::c_int;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::{fmt, ptr};
 
 /// A captured graph, ready to be launched; see [`Memory::capture`](crate::device::Memory::capture).
 pub struct CudaGraph {
     executable: CUgraphExec,
     // Behind the executable, which uses it.
-    memory: Rc<GraphMemory>,
+    memory: Arc<GraphMemory>,
 }
+
+// SAFETY: the executable is a name for the driver, whose functions may be called from any thread.
+unsafe impl Send for CudaGraph {}
+// SAFETY: as above.
+unsafe impl Sync for CudaGraph {}
 
 /// The blocks of a graph. They go back to the device's pool when the graph and all buffers that
 /// were allocated during its capture are gone.
 pub(super) struct GraphMemory {
     device: Cuda,
-    owned: RefCell<Vec<Block>>,
-    free: RefCell<FreeBlocks>,
+    owned: Mutex<Vec<Block>>,
+    free: Mutex<FreeBlocks>,
 }
 
 impl GraphMemory {
     /// A free block of `size` bytes that is the graph's already.
     pub(super) fn reuse(&self, size: usize) -> Option<Block> {
-        self.free.borrow_mut().take(size)
+        self.free.lock().take(size)
     }
 
     /// Makes a block the graph's.
     pub(super) fn own(&self, block: Block) {
-        self.owned.borrow_mut().push(block);
+        self.owned.lock().push(block);
     }
 
     /// Takes back a block of the graph.
     pub(super) fn give(&self, block: Block) {
-        self.free.borrow_mut().give(block);
+        self.free.lock().give(block);
     }
 }
 
@@ -61,13 +66,13 @@ impl Drop for GraphMemory {
 impl CudaGraph {
     /// Bytes of device memory that it owns.
     pub fn memory(&self) -> usize {
-        self.memory.owned.borrow().iter().map(|block| block.size).sum()
+        self.memory.owned.lock().iter().map(|block| block.size).sum()
     }
 }
 
 impl Drop for CudaGraph {
     fn drop(&mut self) {
-        let _ = self.memory.device.bind();
+        let _turn = self.memory.device.bind();
         // SAFETY: the executable came from `cuGraphInstantiate` and is destroyed once; the driver
         // lets launches that are queued finish. An error means that the context is lost.
         let _ = unsafe { driver::cuGraphExecDestroy(self.executable) };
@@ -88,12 +93,12 @@ struct Capture<'a> {
 }
 
 impl<'a> Capture<'a> {
-    fn begin(device: &'a Cuda, memory: &Rc<GraphMemory>) -> Result<Self, DriverError> {
-        // Relaxed: other threads, and allocations here, are free to go on meanwhile.
+    fn begin(device: &'a Cuda, memory: &Arc<GraphMemory>) -> Result<Self, DriverError> {
+        // Relaxed: allocations are free to go on meanwhile, and other threads with other devices.
         let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
         // SAFETY: the stream lives as long as the device.
         unsafe { driver::cuStreamBeginCapture_v2(device.stream(), mode) }?;
-        device.0.capture.replace(Some(Rc::clone(memory)));
+        *device.0.capture.lock() = Some(Arc::clone(memory));
         Ok(Self { device, is_over: false })
     }
 
@@ -103,7 +108,7 @@ impl<'a> Capture<'a> {
 
     fn finish(&mut self) -> Result<Graph, DriverError> {
         self.is_over = true;
-        self.device.0.capture.take();
+        *self.device.0.capture.lock() = None;
         let stream = self.device.stream();
         let ended = Graph::end_capture(stream);
         if ended.is_err() && is_capturing(stream) {
@@ -177,9 +182,9 @@ impl Cuda {
 
     /// Captures `work`, whether kernels are timed or not. No capture is under way.
     pub(super) fn capture_now(&self, work: impl FnOnce() -> Result<()>) -> Result<CudaGraph> {
-        self.bind()?;
+        let _turn = self.bind()?;
         let (owned, free) = Default::default();
-        let memory = Rc::new(GraphMemory { device: self.clone(), owned, free });
+        let memory = Arc::new(GraphMemory { device: self.clone(), owned, free });
         let capture = Capture::begin(self, &memory)
             .map_err(self.driver_error("beginning to capture a graph"))?;
         let worked = work();
@@ -195,7 +200,7 @@ impl Cuda {
     pub(super) fn replay_graph(&self, graph: &CudaGraph) -> Result<()> {
         self.check_owner(graph.memory.device.id())?;
         self.refuse_while_capturing("launching another graph")?;
-        self.bind()?;
+        let _turn = self.bind()?;
         // SAFETY: the executable is alive, and so is the memory that it owns; that what else it
         // uses is kept is the promise of whoever captured it. The stream lives as long as the device.
         unsafe { driver::cuGraphLaunch(graph.executable, self.stream()) }
@@ -203,13 +208,13 @@ impl Cuda {
     }
 
     /// The memory of the graph being captured, if one is.
-    pub(super) fn capturing(&self) -> Option<Rc<GraphMemory>> {
-        self.0.capture.borrow().clone()
+    pub(super) fn capturing(&self) -> Option<Arc<GraphMemory>> {
+        self.0.capture.lock().clone()
     }
 
     /// An error while a graph is captured.
     pub(super) fn refuse_while_capturing(&self, what: &str) -> Result<()> {
-        match &*self.0.capture.borrow() {
+        match &*self.0.capture.lock() {
             None => Ok(()),
             Some(_) => Err(self.error(format!("{what} cannot be part of a CUDA graph"))),
         }

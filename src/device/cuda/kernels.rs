@@ -10,13 +10,13 @@ use crate::device::Precision;
 use crate::dtype::Float;
 use crate::{Error, Result};
 use cudarc::driver::sys::{CUfunction, CUfunction_attribute, CUmodule};
-use std::cell::{Cell, RefCell};
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::panic::resume_unwind;
 use std::ptr;
-use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::thread;
 
 /// A kernel, and what of it a launch must heed.
@@ -31,8 +31,13 @@ pub(super) struct Function {
     /// Bytes of shared memory that the kernel declares itself.
     pub(super) static_shared: u32,
     /// The largest dynamic shared memory that the driver was asked for.
-    pub(super) opted_in: Cell<u32>,
+    pub(super) opted_in: AtomicU32,
 }
+
+// SAFETY: the function is a name for the driver, whose functions may be called from any thread.
+unsafe impl Send for Function {}
+// SAFETY: as above.
+unsafe impl Sync for Function {}
 
 impl Function {
     /// One that is never launched.
@@ -43,7 +48,7 @@ impl Function {
             parameters: None,
             max_threads: u32::MAX,
             static_shared: 0,
-            opted_in: Cell::new(0),
+            opted_in: AtomicU32::new(0),
         }
     }
 }
@@ -61,8 +66,13 @@ pub struct KernelStatistics {
 #[derive(Debug)]
 struct Module {
     raw: CUmodule,
-    functions: HashMap<&'static str, Rc<Function>>,
+    functions: HashMap<&'static str, Arc<Function>>,
 }
+
+// SAFETY: the module is a name for the driver, whose functions may be called from any thread.
+unsafe impl Send for Module {}
+// SAFETY: as above.
+unsafe impl Sync for Module {}
 
 impl Drop for Module {
     fn drop(&mut self) {
@@ -94,20 +104,20 @@ impl Compiler {
 }
 
 /// Told, with a line for the user, that compiling begins.
-type Notice = Box<dyn Fn(&str)>;
+type Notice = Box<dyn Fn(&str) + Send>;
 
 /// Compiles, loads and keeps the kernels of one device.
 pub(super) struct Kernels {
     target: Target,
     nvrtc: (u32, u32),
     cache: KernelCache,
-    modules: RefCell<HashMap<(&'static str, Variant), Module>>,
-    statistics: Cell<KernelStatistics>,
-    notice: RefCell<Option<Notice>>,
+    modules: Mutex<HashMap<(&'static str, Variant), Module>>,
+    statistics: Mutex<KernelStatistics>,
+    notice: Mutex<Option<Notice>>,
     /// In a rehearsal, what its launches will need.
-    rehearsal: RefCell<Option<Vec<(&'static str, Variant)>>>,
+    rehearsal: Mutex<Option<Vec<(&'static str, Variant)>>>,
     /// Code that a rehearsal compiled, until it is loaded.
-    ready: RefCell<HashMap<(&'static str, Variant), Vec<u8>>>,
+    ready: Mutex<HashMap<(&'static str, Variant), Vec<u8>>>,
 }
 
 impl Kernels {
@@ -116,17 +126,17 @@ impl Kernels {
             target,
             nvrtc,
             cache,
-            modules: RefCell::default(),
-            statistics: Cell::default(),
-            notice: RefCell::default(),
-            rehearsal: RefCell::default(),
-            ready: RefCell::default(),
+            modules: Mutex::default(),
+            statistics: Mutex::default(),
+            notice: Mutex::default(),
+            rehearsal: Mutex::default(),
+            ready: Mutex::default(),
         }
     }
 
     /// Unloads everything. The caller has waited for the stream and made the context current.
     pub(super) fn unload(&self) {
-        self.modules.borrow_mut().clear();
+        self.modules.lock().clear();
     }
 
     /// The code of `source` and whether it comes from the cache.
@@ -136,7 +146,7 @@ impl Kernels {
         variant: &Variant,
         use_cache: bool,
     ) -> Result<(Vec<u8>, bool), String> {
-        if let Some(code) = self.ready.borrow_mut().remove(&(source.name, *variant)) {
+        if let Some(code) = self.ready.lock().remove(&(source.name, *variant)) {
             return Ok((code, false));
         }
         let compiler = self.compiler();
@@ -152,7 +162,7 @@ impl Kernels {
     /// Modules that a rehearsal compiled and nobody loaded yet.
     #[cfg(test)]
     pub(super) fn ready_count(&self) -> usize {
-        self.ready.borrow().len()
+        self.ready.lock().len()
     }
 
     fn compiler(&self) -> Compiler {
@@ -164,7 +174,7 @@ impl Kernels {
         let compiler = self.compiler();
         let missing: Vec<_> = modules
             .iter()
-            .filter(|module| !self.modules.borrow().contains_key(module))
+            .filter(|module| !self.modules.lock().contains_key(module))
             .filter_map(|&(file, variant)| Some((sources::find(file)?, variant)))
             .filter(|(source, variant)| self.cache.get(&compiler.key(source, variant)).is_none())
             .collect();
@@ -189,14 +199,15 @@ impl Kernels {
         for (source, variant, code) in compiled.into_iter().flatten() {
             let code = code?;
             self.cache.put(&compiler.key(source, &variant), &code);
-            self.ready.borrow_mut().insert((source.name, variant), code);
+            self.ready.lock().insert((source.name, variant), code);
         }
         Ok(())
     }
 
     /// Says once that compiling takes a moment.
     fn announce(&self) {
-        if let Some(notice) = self.notice.take() {
+        let notice = self.notice.lock().take();
+        if let Some(notice) = notice {
             let kept = match self.cache.folder() {
                 Some(_) => ", cached for next time",
                 None => "",
@@ -206,13 +217,8 @@ impl Kernels {
     }
 
     fn count(&self, cached: bool) {
-        let mut statistics = self.statistics.get();
-        if cached {
-            statistics.cached += 1
-        } else {
-            statistics.compiled += 1
-        }
-        self.statistics.set(statistics);
+        let mut statistics = self.statistics.lock();
+        if cached { statistics.cached += 1 } else { statistics.compiled += 1 }
     }
 }
 
@@ -242,12 +248,14 @@ impl Cuda {
         function: &'static str,
         constants: &[u32],
     ) -> Result<Launch<'_>> {
+        // Another thread may be in a rehearsal.
+        let _turn = self.turn();
         let variant = self.variant::<T>(file, constants)?;
-        if let Some(needed) = &mut *self.kernels().rehearsal.borrow_mut() {
+        if let Some(needed) = &mut *self.kernels().rehearsal.lock() {
             if !needed.contains(&(file, variant)) {
                 needed.push((file, variant));
             }
-            return Ok(Launch::new(self, Rc::new(Function::of_rehearsal(function))));
+            return Ok(Launch::new(self, Arc::new(Function::of_rehearsal(function))));
         }
         Ok(Launch::new(self, self.function(file, function, variant)?))
     }
@@ -259,16 +267,17 @@ impl Cuda {
     /// # Errors
     /// What `work` returns, and [`Error::Device`] when a file does not compile.
     pub fn rehearse(&self, work: impl FnOnce() -> Result<()>) -> Result<()> {
-        *self.kernels().rehearsal.borrow_mut() = Some(Vec::new());
+        let _turn = self.turn();
+        *self.kernels().rehearsal.lock() = Some(Vec::new());
         let done = work();
-        let needed = self.kernels().rehearsal.take().unwrap_or_default();
+        let needed = self.kernels().rehearsal.lock().take().unwrap_or_default();
         done?;
         self.kernels().prepare(&needed).map_err(|message| self.error(message))
     }
 
     /// Whether launches are noted and not made.
     pub(super) fn rehearses(&self) -> bool {
-        self.kernels().rehearsal.borrow().is_some()
+        self.kernels().rehearsal.lock().is_some()
     }
 
     /// What `file` is to be compiled for under this device's settings.
@@ -279,7 +288,8 @@ impl Cuda {
             (Scalar::Float, Some(Product::Convolution)) => self.precisions().convolution,
             (Scalar::Float, Some(Product::Matmul)) => self.precisions().matmul,
         };
-        let specialises = self.0.specialise.get() && sources::reads_geometry(file);
+        let specialises =
+            self.0.specialise.load(Ordering::Relaxed) && sources::reads_geometry(file);
         let constants = if specialises { constants } else { &[] };
         let constants = Constants::new(constants).ok_or_else(|| {
             self.error(format!("kernels/{file}.cu: too many constants: {}", constants.len()))
@@ -289,13 +299,13 @@ impl Cuda {
 
     /// Has `notice` called before this device compiles its first kernel, with a line for the user:
     /// that takes a second or two on a machine's first run.
-    pub fn on_compile(&self, notice: impl Fn(&str) + 'static) {
-        *self.kernels().notice.borrow_mut() = Some(Box::new(notice));
+    pub fn on_compile(&self, notice: impl Fn(&str) + Send + 'static) {
+        *self.kernels().notice.lock() = Some(Box::new(notice));
     }
 
     /// How the kernels in use came about.
     pub fn kernel_statistics(&self) -> KernelStatistics {
-        self.kernels().statistics.get()
+        *self.kernels().statistics.lock()
     }
 
     fn function(
@@ -303,29 +313,29 @@ impl Cuda {
         file: &'static str,
         function: &'static str,
         variant: Variant,
-    ) -> Result<Rc<Function>> {
+    ) -> Result<Arc<Function>> {
         let key = (file, variant);
         let modules = &self.kernels().modules;
         let known = modules
-            .borrow()
+            .lock()
             .get(&key)
-            .map(|module| (module.raw, module.functions.get(function).map(Rc::clone)));
+            .map(|module| (module.raw, module.functions.get(function).map(Arc::clone)));
         let module = match known {
             Some((_, Some(function))) => return Ok(function),
             Some((module, None)) => Some(module),
             None => None,
         };
-        self.bind()?;
+        let _turn = self.bind()?;
         let module = match module {
             Some(module) => module,
             None => {
                 let loaded = self.load(file, &variant)?;
-                modules.borrow_mut().entry(key).or_insert(loaded).raw
+                modules.lock().entry(key).or_insert(loaded).raw
             }
         };
-        let found = Rc::new(self.find_function(module, file, function)?);
-        if let Some(module) = modules.borrow_mut().get_mut(&key) {
-            module.functions.insert(function, Rc::clone(&found));
+        let found = Arc::new(self.find_function(module, file, function)?);
+        if let Some(module) = modules.lock().get_mut(&key) {
+            module.functions.insert(function, Arc::clone(&found));
         }
         Ok(found)
     }
@@ -376,7 +386,7 @@ impl Cuda {
             parameters: parameter_sizes(raw),
             max_threads: attribute(CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK)?,
             static_shared: attribute(CUfunction_attribute::CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES)?,
-            opted_in: Cell::new(0),
+            opted_in: AtomicU32::new(0),
         })
     }
 }

@@ -11,7 +11,8 @@ use crate::{Error, Result};
 use cudarc::driver::sys::{CUdeviceptr, CUfunction_attribute};
 use std::ffi::c_void;
 use std::ptr;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// The most arguments a kernel takes here, and 8-byte words of them all: kept inside [`Launch`], so
 /// that a launch allocates nothing on the host.
@@ -39,7 +40,7 @@ const SHARED_WITHOUT_OPT_IN: u32 = 48 * 1024;
 #[must_use = "a kernel runs when `launch` is called"]
 pub struct Launch<'a> {
     device: &'a Cuda,
-    function: Rc<Function>,
+    function: Arc<Function>,
     words: [u64; MAX_WORDS],
     used_words: usize,
     /// Of each argument: its first word, and its size in bytes.
@@ -55,7 +56,7 @@ pub struct Launch<'a> {
 }
 
 impl<'a> Launch<'a> {
-    pub(super) fn new(device: &'a Cuda, function: Rc<Function>) -> Self {
+    pub(super) fn new(device: &'a Cuda, function: Arc<Function>) -> Self {
         Self {
             device,
             function,
@@ -180,6 +181,7 @@ impl<'a> Launch<'a> {
         if let Some(problem) = self.problem.take() {
             return Err(problem);
         }
+        let _turn = self.device.turn();
         self.check_arguments()?;
         if grid.contains(&0) || self.device.rehearses() {
             return Ok(());
@@ -192,7 +194,7 @@ impl<'a> Launch<'a> {
         };
         check_size(&self.device.limits(), &self.function, grid, block, self.shared)
             .map_err(|message| self.device.error(format!("{}: {message}", what())))?;
-        self.device.bind()?;
+        let _turn = self.device.bind()?;
         self.opt_in()?;
 
         let words = self.words.as_mut_ptr();
@@ -266,7 +268,9 @@ impl<'a> Launch<'a> {
     fn opt_in(&self) -> Result<()> {
         let function = &self.function;
         let total = self.shared + function.static_shared;
-        if total <= SHARED_WITHOUT_OPT_IN || self.shared <= function.opted_in.get() {
+        if total <= SHARED_WITHOUT_OPT_IN
+            || self.shared <= function.opted_in.load(Ordering::Relaxed)
+        {
             return Ok(());
         }
         let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
@@ -277,7 +281,7 @@ impl<'a> Launch<'a> {
                 "giving {} {} bytes of shared memory",
                 function.name, self.shared
             )))?;
-        function.opted_in.set(self.shared);
+        function.opted_in.store(self.shared, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -16,7 +16,7 @@ use cudarc::driver::sys::CUdeviceptr;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::OnceLock;
 
 /// Memory of a [`Cuda`] device: `len` elements, aligned to 256 bytes.
@@ -28,7 +28,7 @@ pub struct CudaBuffer<E> {
     len: usize,
     device: Cuda,
     /// Whose the block is, where it was allocated for a graph.
-    graph: Option<Rc<GraphMemory>>,
+    graph: Option<Arc<GraphMemory>>,
     element: PhantomData<E>,
 }
 
@@ -138,7 +138,7 @@ impl Cuda {
     }
 
     /// A block of at least `bytes` bytes: of the graph being captured, the pool or the driver.
-    fn take(&self, bytes: usize) -> Result<(Block, Option<Rc<GraphMemory>>)> {
+    fn take(&self, bytes: usize) -> Result<(Block, Option<Arc<GraphMemory>>)> {
         let graph = self.capturing();
         if let Some(block) = graph.as_ref().and_then(|graph| graph.reuse(block_size(bytes))) {
             return Ok((block, graph));
@@ -149,7 +149,7 @@ impl Cuda {
             // the context is current.
             unsafe { driver::cuMemAlloc_v2(&mut address, size) }.map(|()| address)
         };
-        self.bind()?;
+        let _turn = self.bind()?;
         let mut taken = self.pool().take(bytes, allocate);
         let full = Err(DriverError::CUDA_ERROR_OUT_OF_MEMORY);
         if taken == full && graph.is_none() {
@@ -167,7 +167,7 @@ impl Cuda {
     /// Makes the counters of [`Launch::counters`](super::launch::Launch::counters), all 0.
     pub(super) fn make_counters(&self) -> Result<()> {
         let stream = &self.0.stream;
-        self.bind()?;
+        let _turn = self.bind()?;
         let bytes = Stream::counter_bytes();
         stream
             .allocate_counters()
@@ -250,7 +250,7 @@ impl Memory for Cuda {
         if host.is_empty() {
             return Ok(());
         }
-        self.bind()?;
+        let _turn = self.bind()?;
         // SAFETY: `target` borrows `len` elements of a live buffer of this context exclusively, and
         // `host` has as many. On the stream the copy comes after all queued work on them. The
         // driver may read `host` after the call returns, and has done so when the stream is waited
@@ -270,7 +270,7 @@ impl Memory for Cuda {
         self.check_owner(source.owner)?;
         self.refuse_while_capturing("copying to the host")?;
         let mut host = vec![E::zeroed(); source.len];
-        self.bind()?;
+        let _turn = self.bind()?;
         if !host.is_empty() {
             // SAFETY: `source` borrows `len` elements of a live buffer of this context, and `host`
             // has as many. The driver may write to `host` until the stream has been waited for
@@ -298,7 +298,7 @@ impl Memory for Cuda {
         if bytes == 0 {
             return Ok(());
         }
-        self.bind()?;
+        let _turn = self.bind()?;
         // SAFETY: both runs hold `bytes` bytes of live buffers of this context; `target` is borrowed
         // exclusively, so they do not overlap.
         unsafe {
@@ -313,7 +313,7 @@ impl Memory for Cuda {
         if bytes == 0 {
             return Ok(());
         }
-        self.bind()?;
+        let _turn = self.bind()?;
         // SAFETY: `target` borrows `bytes` bytes of a live buffer of this context exclusively, and
         // zero bytes are a valid value of every `Element`.
         unsafe { driver::cuMemsetD8Async(target.address, 0, bytes, self.stream()) }
@@ -322,7 +322,7 @@ impl Memory for Cuda {
 
     fn synchronize(&self) -> Result<()> {
         self.refuse_while_capturing("waiting for the device")?;
-        self.bind()?;
+        let _turn = self.bind()?;
         self.wait()
     }
 

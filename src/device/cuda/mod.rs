@@ -73,22 +73,25 @@ use driver::DriverError;
 use graph::GraphMemory;
 use kernels::Kernels;
 use nvrtc::Target;
+use parking_lot::{Mutex, MutexGuard, ReentrantMutex, ReentrantMutexGuard};
 use pending::Landing;
 use pool::Pool;
 use profile::Profile;
-use std::cell::{Cell, RefCell, RefMut};
 use std::fmt;
-use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use stream::Stream;
 use trace::Trace;
 
 /// A GPU. Clones share one stream, one pool of memory and the loaded kernels.
 ///
-/// A handle stays on the thread that opened it: the order of calls is the order of work, and a
-/// second thread would have none.
+/// Threads may share it, and take turns: the order of their calls is the order of work, and while one
+/// captures a graph the others wait.
 #[derive(Clone)]
-pub struct Cuda(Rc<Inner>);
+pub struct Cuda(Arc<Inner>);
+
+/// A thread's turn to give a device work. It may take another one meanwhile.
+type Turn<'a> = ReentrantMutexGuard<'a, ()>;
 
 /// What a launch may ask of a device.
 #[derive(Debug, Clone, Copy)]
@@ -105,14 +108,16 @@ struct Inner {
     id: u64,
     info: GpuInfo,
     limits: Limits,
-    precisions: Cell<Precisions>,
-    specialise: Cell<bool>,
+    /// Held by the thread that gives the device work.
+    turn: ReentrantMutex<()>,
+    precisions: Mutex<Precisions>,
+    specialise: AtomicBool,
     kernels: Kernels,
-    pool: RefCell<Pool>,
+    pool: Mutex<Pool>,
     /// The memory of the graph that is being captured.
-    capture: RefCell<Option<Rc<GraphMemory>>>,
+    capture: Mutex<Option<Arc<GraphMemory>>>,
     /// Memory of the host for copies to come.
-    landings: RefCell<Vec<Landing>>,
+    landings: Mutex<Vec<Landing>>,
     profile: Profile,
     trace: Trace,
     // The stream goes before its context.
@@ -191,16 +196,17 @@ impl Cuda {
             ],
             shared: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?,
         };
-        Ok(Self(Rc::new(Inner {
+        Ok(Self(Arc::new(Inner {
             id: IDS.fetch_add(1, Ordering::Relaxed),
-            precisions: Cell::new(Precisions::of_capability(info.capability)),
-            specialise: Cell::new(false),
+            turn: ReentrantMutex::default(),
+            precisions: Mutex::new(Precisions::of_capability(info.capability)),
+            specialise: AtomicBool::new(false),
             info,
             limits,
             kernels,
-            pool: RefCell::default(),
-            capture: RefCell::default(),
-            landings: RefCell::default(),
+            pool: Mutex::default(),
+            capture: Mutex::default(),
+            landings: Mutex::default(),
             profile: Profile::default(),
             trace: Trace::default(),
             stream,
@@ -251,7 +257,7 @@ impl Cuda {
     /// What operands of products are rounded to: at first PyTorch's defaults,
     /// [`Precisions::of_capability`].
     pub fn precisions(&self) -> Precisions {
-        self.0.precisions.get()
+        *self.0.precisions.lock()
     }
 
     /// Sets what operands of products are rounded to from now on; a [`Precision`](super::Precision)
@@ -262,19 +268,19 @@ impl Cuda {
     pub fn set_precisions(&self, precisions: impl Into<Precisions>) -> Result<()> {
         let precisions = precisions.into();
         precisions.check(&self.info().name, self.info().capability)?;
-        self.0.precisions.set(precisions);
+        *self.0.precisions.lock() = precisions;
         Ok(())
     }
 
     /// Whether kernels that can be are compiled for the very sizes they are used with. That takes a
     /// compilation for each geometry, and changes no bit of a result. At first they are not.
     pub fn set_specialise(&self, specialise: bool) {
-        self.0.specialise.set(specialise);
+        self.0.specialise.store(specialise, Ordering::Relaxed);
     }
 
     /// Bytes in use, pooled, and at the peak.
     pub fn memory_use(&self) -> MemoryUse {
-        self.0.pool.borrow().usage()
+        self.0.pool.lock().usage()
     }
 
     /// Gives free memory that is kept for reuse back to the driver.
@@ -306,8 +312,8 @@ impl Cuda {
         self.0.limits
     }
 
-    fn pool(&self) -> RefMut<'_, Pool> {
-        self.0.pool.borrow_mut()
+    fn pool(&self) -> MutexGuard<'_, Pool> {
+        self.0.pool.lock()
     }
 
     fn kernels(&self) -> &Kernels {
@@ -326,10 +332,17 @@ impl Cuda {
         self.0.stream.raw()
     }
 
-    /// Makes this device's context the current one of this thread, as every call into the driver
-    /// needs: another handle may have been used in between.
-    fn bind(&self) -> Result<()> {
-        self.0.context.bind().map_err(self.driver_error("choosing the device"))
+    /// Waits until no other thread gives this device work, and keeps them from it.
+    fn turn(&self) -> Turn<'_> {
+        self.0.turn.lock()
+    }
+
+    /// Takes a [turn](Cuda::turn) and makes this device's context the current one of this thread, as
+    /// every call into the driver needs: another handle may have been used in between.
+    fn bind(&self) -> Result<Turn<'_>> {
+        let turn = self.turn();
+        self.0.context.bind().map_err(self.driver_error("choosing the device"))?;
+        Ok(turn)
     }
 
     fn error(&self, message: impl Into<String>) -> Error {

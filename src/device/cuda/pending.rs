@@ -32,6 +32,11 @@ pub(super) struct Landing {
     arrived: Event,
 }
 
+// SAFETY: the memory is nobody else's, and page-locked for every thread.
+unsafe impl Send for Landing {}
+// SAFETY: as above.
+unsafe impl Sync for Landing {}
+
 impl Drop for Landing {
     fn drop(&mut self) {
         // SAFETY: the memory came from `cuMemHostAlloc` and is freed once. The driver waits for a
@@ -48,7 +53,7 @@ impl Cuda {
     ) -> Result<CudaPending<E>> {
         self.check_owner(source.owner())?;
         self.refuse_while_capturing("copying to the host")?;
-        self.bind()?;
+        let _turn = self.bind()?;
         let (len, bytes) = (source.len(), source.len() * size_of::<E>());
         let landing = self.landing(bytes)?;
         if bytes > 0 {
@@ -73,7 +78,7 @@ impl Cuda {
 
     /// Memory for `bytes` bytes that an earlier copy is done with, or else new memory.
     fn landing(&self, bytes: usize) -> Result<Landing> {
-        let mut landings = self.0.landings.borrow_mut();
+        let mut landings = self.0.landings.lock();
         if let Some(place) = landings.iter().position(|landing| landing.size >= bytes) {
             return Ok(landings.swap_remove(place));
         }
@@ -90,7 +95,7 @@ impl Cuda {
 impl<E: Element> Pending<E> for CudaPending<E> {
     fn is_ready(&self) -> Result<bool> {
         let Some(landing) = &self.landing else { return Ok(true) };
-        self.device.bind()?;
+        let _turn = self.device.bind()?;
         landing.arrived.is_done().map_err(self.device.driver_error("asking for the end of a copy"))
     }
 
@@ -105,7 +110,7 @@ impl<E: Element> Pending<E> for CudaPending<E> {
         // SAFETY: the memory holds as many bytes, which the device has written and does not touch
         // any more.
         unsafe { bytes.as_mut_ptr().copy_from_nonoverlapping(landing.address.cast(), bytes.len()) };
-        self.device.0.landings.borrow_mut().push(landing);
+        self.device.0.landings.lock().push(landing);
         Ok(values)
     }
 }
@@ -113,7 +118,7 @@ impl<E: Element> Pending<E> for CudaPending<E> {
 impl<E> Drop for CudaPending<E> {
     fn drop(&mut self) {
         // Its memory may be written to once more behind a copy that goes on: on one stream.
-        self.device.0.landings.borrow_mut().extend(self.landing.take());
+        self.device.0.landings.lock().extend(self.landing.take());
     }
 }
 

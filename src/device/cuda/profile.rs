@@ -16,7 +16,7 @@ use super::{Cuda, CudaBuffer};
 use crate::Result;
 use crate::device::{KernelTime, LaunchShape, Memory};
 use cudarc::driver::sys::CUdeviceptr;
-use std::cell::RefCell;
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ type Kept = Vec<(CUdeviceptr, CudaBuffer<u8>)>;
 
 /// The times so far; off until [`Cuda::start_profile`].
 #[derive(Debug, Default)]
-pub(super) struct Profile(RefCell<Option<Times>>);
+pub(super) struct Profile(Mutex<Option<Times>>);
 
 /// By the kernel's function (its address in the driver) and how it was launched.
 type Times = HashMap<(usize, LaunchShape), Timed>;
@@ -65,7 +65,7 @@ impl Cuda {
     /// From here on no graph is captured ([`Memory::capture`] says `None`), as a replayed graph is no
     /// launch of its kernels that could be counted.
     pub fn start_profile(&self) {
-        self.profile_cell().0.borrow_mut().get_or_insert_default();
+        self.profile_cell().0.lock().get_or_insert_default();
     }
 
     /// The time per kernel since [`Cuda::start_profile`], the most expensive first: that of one
@@ -76,7 +76,7 @@ impl Cuda {
     /// [`Error::Device`](crate::Error::Device) when the device fails.
     pub fn profile(&self) -> Result<Vec<KernelTime>> {
         self.synchronize()?;
-        let times = self.profile_cell().0.borrow();
+        let times = self.profile_cell().0.lock();
         let mut by_name = BTreeMap::<&'static str, KernelTime>::new();
         for timed in times.iter().flat_map(HashMap::values) {
             let name = timed.name;
@@ -92,7 +92,7 @@ impl Cuda {
 
     /// Whether launches are timed.
     pub(super) fn is_profiled(&self) -> bool {
-        self.profile_cell().0.borrow().is_some()
+        self.profile_cell().0.lock().is_some()
     }
 
     /// Runs one launch of `function`, which writes `written` (addresses and bytes); while a profile is
@@ -105,7 +105,7 @@ impl Cuda {
         mut launch: impl FnMut() -> Result<()>,
     ) -> Result<()> {
         let key = (function.raw as usize, shape);
-        let has_enough = match &mut *self.profile_cell().0.borrow_mut() {
+        let has_enough = match &mut *self.profile_cell().0.lock() {
             None => true,
             Some(times) => {
                 let new = Timed { name: function.name, calls: 0, samples: Vec::new() };
@@ -118,7 +118,7 @@ impl Cuda {
             return launch();
         }
         let time = self.time_launch(written, &mut launch)?;
-        let mut times = self.profile_cell().0.borrow_mut();
+        let mut times = self.profile_cell().0.lock();
         if let Some(timed) = times.as_mut().and_then(|times| times.get_mut(&key)) {
             timed.samples.push(time);
         }

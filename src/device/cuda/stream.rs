@@ -2,8 +2,8 @@
 
 use super::driver::{self, DriverError};
 use cudarc::driver::sys::{CUdeviceptr, CUstream, CUstream_flags};
-use std::cell::Cell;
 use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The counters of [`Launch::counters`](super::launch::Launch::counters).
 pub(crate) const COUNTERS: u32 = 1 << 14;
@@ -20,8 +20,13 @@ pub(crate) const COUNTERS: u32 = 1 << 14;
 #[derive(Debug)]
 pub(super) struct Stream {
     raw: CUstream,
-    counters: Cell<CUdeviceptr>,
+    counters: AtomicU64,
 }
+
+// SAFETY: the stream is a name for the driver, whose functions may be called from any thread.
+unsafe impl Send for Stream {}
+// SAFETY: as above.
+unsafe impl Sync for Stream {}
 
 impl Stream {
     /// A stream of the current context, without counters yet.
@@ -31,7 +36,7 @@ impl Stream {
         let flags = CUstream_flags::CU_STREAM_NON_BLOCKING as u32;
         // SAFETY: the pointer is valid for writes, and a context is current.
         unsafe { driver::cuStreamCreate(&mut raw, flags) }?;
-        Ok(Self { raw, counters: Cell::new(0) })
+        Ok(Self { raw, counters: AtomicU64::new(0) })
     }
 
     /// For calls of the driver.
@@ -47,7 +52,7 @@ impl Stream {
 
     /// The address of the counters, [`COUNTERS`] numbers; 0 before they are made.
     pub(super) fn counters(&self) -> CUdeviceptr {
-        self.counters.get()
+        self.counters.load(Ordering::Relaxed)
     }
 
     /// Allocates the counters, of which there are none yet.
@@ -55,13 +60,13 @@ impl Stream {
         let mut address = 0;
         // SAFETY: the pointer is valid for writes, the size is not 0 and the context is current.
         unsafe { driver::cuMemAlloc_v2(&mut address, Self::counter_bytes()) }?;
-        self.counters.set(address);
+        self.counters.store(address, Ordering::Relaxed);
         Ok(())
     }
 
     /// Sets the counters to 0.
     pub(super) fn zero_counters(&self) -> Result<(), DriverError> {
-        let (address, bytes) = (self.counters.get(), Self::counter_bytes());
+        let (address, bytes) = (self.counters.load(Ordering::Relaxed), Self::counter_bytes());
         // SAFETY: as many bytes were allocated there, and all who use them do so on this stream.
         unsafe { driver::cuMemsetD8Async(address, 0, bytes, self.raw) }
     }
@@ -72,7 +77,7 @@ impl Stream {
 
     /// Gives the counters back. The caller has waited for the stream.
     pub(super) fn free_counters(&self) {
-        match self.counters.take() {
+        match self.counters.swap(0, Ordering::Relaxed) {
             0 => {}
             // SAFETY: the counters came from `cuMemAlloc`, and no kernel uses them any more.
             address => _ = unsafe { driver::cuMemFree_v2(address) },

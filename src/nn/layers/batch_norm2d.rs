@@ -4,8 +4,8 @@ use crate::nn::{Context, Init, Module, State};
 use crate::ops::batch_norm2d::{Statistics, Tracked, batch_norm2d, check_eps};
 use crate::ops::index32;
 use crate::{Error, Result, Shape, Tensor};
-use std::cell::Cell;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// `torch.nn.BatchNorm2d`.
 ///
@@ -99,7 +99,7 @@ impl BatchNorm2d {
             bias,
             running_mean: buffer(0.0)?,
             running_var: buffer(1.0)?,
-            num_batches_tracked: self.track_running_stats.then(Rc::default),
+            num_batches_tracked: self.track_running_stats.then(Arc::default),
             momentum: self.momentum,
             eps: self.eps,
             context: init.context().clone(),
@@ -128,7 +128,7 @@ pub struct BatchNorm2dModule<T: Float = f32> {
     pub running_mean: Option<Tensor<T>>,
     /// The running unbiased variance.
     pub running_var: Option<Tensor<T>>,
-    num_batches_tracked: Option<Rc<Cell<u64>>>,
+    num_batches_tracked: Option<Arc<AtomicU64>>,
     momentum: Option<f64>,
     eps: f64,
     context: Context,
@@ -149,7 +149,8 @@ impl<T: Float> BatchNorm2dModule<T> {
         Ok(match (self.context.training(), running) {
             (false, Some((mean, var))) => Statistics::Running(mean, var),
             (true, Some((mean, var))) => {
-                let batches = self.num_batches_tracked.as_ref().map_or(0, |n| n.get() + 1);
+                let batches =
+                    self.num_batches_tracked.as_ref().map_or(0, |n| n.load(Ordering::Relaxed) + 1);
                 let momentum = match self.momentum {
                     Some(momentum) => momentum,
                     None => {
@@ -168,7 +169,7 @@ impl<T: Float> BatchNorm2dModule<T> {
     pub(crate) fn count_batch(&self) {
         if let Some(batches) = self.num_batches_tracked.as_ref().filter(|_| self.context.training())
         {
-            batches.set(batches.get() + 1);
+            batches.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -190,7 +191,7 @@ impl<T: Float> Module<T> for BatchNorm2dModule<T> {
                 .extend(buffer.as_ref().map(|buffer| (name.into(), State::Buffer(buffer.clone()))));
         }
         let count = self.num_batches_tracked.as_ref();
-        state.extend(count.map(|n| ("num_batches_tracked".into(), State::Count(Rc::clone(n)))));
+        state.extend(count.map(|n| ("num_batches_tracked".into(), State::Count(Arc::clone(n)))));
         state
     }
 }

@@ -2,7 +2,7 @@ use crate::dtype::Float;
 use crate::nn::{Context, Init, Module};
 use crate::ops::dropout::{DropoutGeometry, DropoutMask};
 use crate::{Result, Shape, Tensor};
-use std::cell::Cell;
+use parking_lot::Mutex;
 
 /// `torch.nn.Dropout`: in training, zeroes each element with probability `p` and scales the others
 /// by `1 / (1 - p)`; in evaluation, does nothing.
@@ -37,7 +37,7 @@ impl Dropout {
     pub fn build<T: Float>(&self, init: &Init<T>) -> Result<DropoutModule> {
         let context = init.context().clone();
         let geometry = DropoutGeometry::new(self.p, context.seed(), init.stream())?;
-        Ok(DropoutModule { geometry, context, last_pass: Cell::new(None) })
+        Ok(DropoutModule { geometry, context, last_pass: Mutex::new(None) })
     }
 
     pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
@@ -50,7 +50,7 @@ impl Dropout {
 pub struct DropoutModule {
     geometry: DropoutGeometry,
     context: Context,
-    last_pass: Cell<Option<u64>>,
+    last_pass: Mutex<Option<u64>>,
 }
 
 impl DropoutModule {
@@ -64,10 +64,11 @@ impl DropoutModule {
         }
         // A layer that meets its last pass again is in the next one: where nobody counts steps, no
         // mask is used twice.
-        if self.last_pass.get() == Some(self.context.pass()) {
+        let mut last_pass = self.last_pass.lock();
+        if *last_pass == Some(self.context.pass()) {
             self.context.set_step(self.context.step() + 1)?;
         }
-        self.last_pass.set(Some(self.context.pass()));
+        *last_pass = Some(self.context.pass());
         Ok(Some(DropoutMask { geometry: self.geometry, step: self.context.step_on_device() }))
     }
 }

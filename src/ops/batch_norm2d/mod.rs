@@ -193,6 +193,7 @@ pub fn batch_norm2d<T: Float>(
     if batch_statistics {
         check_count(OP, &geometry, input.shape())?;
     }
+    check_apart(OP, &statistics, [Some(input), weight, bias])?;
     if geometry.numel() == 0 {
         return of_nothing(input, weight, bias);
     }
@@ -279,6 +280,24 @@ fn of_nothing<T: Float>(
         }
         gradients.pass(x, gradient)
     }))
+}
+
+/// What is written must be nothing that is read.
+pub(crate) fn check_apart<T: Float, const N: usize>(
+    op: &'static str,
+    statistics: &Statistics<'_, T>,
+    read: [Option<&Tensor<T>>; N],
+) -> Result<()> {
+    let Statistics::Batch { running: Some(Tracked { mean, var, .. }) } = statistics else {
+        return Ok(());
+    };
+    let mut others = read.into_iter().flatten();
+    if mean.shares_buffer(var) || others.any(|x| x.shares_buffer(mean) || x.shares_buffer(var)) {
+        let message =
+            "running_mean and running_var are written, and so must be tensors of their own";
+        return Err(Error::Autograd(format!("{op}: {message}")));
+    }
+    Ok(())
 }
 
 /// A variance near 0 is divided by.

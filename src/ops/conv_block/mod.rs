@@ -13,7 +13,7 @@ use crate::device::{
 };
 use crate::dtype::{Float, Plain};
 use crate::ops::batch_norm2d::{
-    Affine, Running, Statistics, Tracked, batch_norm2d, check_count, check_eps,
+    Affine, Running, Statistics, Tracked, batch_norm2d, check_apart, check_count, check_eps,
 };
 use crate::ops::conv2d::{Conv2dGeometry, Conv2dOptions, conv2d};
 use crate::ops::dropout::{DropoutMask, DropoutView};
@@ -349,6 +349,7 @@ pub fn conv_block<T: Float>(
     if matches!(statistics, Statistics::Batch { .. }) {
         check_count(OP, &per_channel, input.shape())?;
     }
+    check_apart(OP, &statistics, [Some(input), Some(weight), bias, scale, shift])?;
     if per_channel.numel() == 0 {
         // Nothing to save passes over.
         let convolved = conv2d(input, weight, bias, &options.conv)?;

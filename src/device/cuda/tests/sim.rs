@@ -9,8 +9,7 @@ use crate::device::{Device, DeviceChoice, Memory, Pending, Precision, Precisions
 use crate::{Cuda, Error, Tensor};
 use cusim::{Report, Sim, in_child};
 use needs::test_on_cusim as test;
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 
 /// Runs a test of this file in a child in which cusim is loaded: `true` in the parent, whose work
 /// is done.
@@ -374,11 +373,11 @@ fn compiled_kernels_are_cached() {
     let cache = KernelCache::in_folder(folder.path());
     let use_it = || {
         let device = Cuda::open(0, cache.clone()).unwrap();
-        let notices = Rc::new(RefCell::new(Vec::new()));
-        let kept = Rc::clone(&notices);
-        device.on_compile(move |line| kept.borrow_mut().push(line.to_owned()));
+        let notices = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&notices);
+        device.on_compile(move |line| kept.lock().unwrap().push(line.to_owned()));
         step(&device).unwrap();
-        let notices = notices.borrow().clone();
+        let notices = notices.lock().unwrap().clone();
         (device.kernel_statistics(), notices)
     };
     // The probe, and `launch.cu` for both types.
