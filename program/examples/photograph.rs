@@ -6,7 +6,7 @@
 //! cargo run --release --example photograph -- model.safetensors hand.png
 //! ```
 
-use signet::{Cpu, Error, Result};
+use signet::{Device, Error, Result};
 use signet_cli::photo::{Crop, decode};
 use signet_cli::predict::{Predictor, TrainedModel, top};
 use std::path::Path;
@@ -16,7 +16,7 @@ use std::process::ExitCode;
 fn predict(model: &Path, photograph: &Path) -> Result<()> {
     // model = torch.load("model.pth", map_location=device)
     let model = TrainedModel::open(model)?;
-    let predictor = Predictor::new(&Cpu::new(None)?, &model)?;
+    let predictor = Predictor::new(&Device::cpu()?, &model)?;
 
     // image = tv_io.read_image(file_path, tv_io.ImageReadMode.GRAY)
     let bytes = std::fs::read(photograph).map_err(Error::io("read", photograph))?;

@@ -10,10 +10,9 @@ use crate::runs::{BEST, ModelWords, RunFolder};
 use signet::checkpoint::keys::{self, Wanted};
 use signet::checkpoint::{self, invalid, usable};
 use signet::data::{CLASSES, DataLoader, Dataset, Image, SIDE, are_letters, letters};
-use signet::device::{AnyDevice, Device, OnDevice};
 use signet::nn::{Module, Sequential, State, StateDict, asl};
 use signet::train::{self, Evaluation, evaluate};
-use signet::{Cpu, Error, Result, no_grad};
+use signet::{Cpu, Device, Error, Result, no_grad};
 
 /// A trained ASL network, not yet on a device. All its values are finite.
 #[derive(Debug, Clone, PartialEq)]
@@ -130,45 +129,30 @@ impl TrainedModel {
     /// As [`TrainedModel::build`] and [`evaluate`].
     pub fn evaluate(
         &self,
-        device: &AnyDevice,
+        device: &Device,
         data: &Dataset,
         batch_size: usize,
     ) -> Result<Evaluation> {
-        device.run(Measurement { model: self, data, batch_size })
-    }
-}
-
-/// A model to be measured on whatever device it is.
-struct Measurement<'a> {
-    model: &'a TrainedModel,
-    data: &'a Dataset,
-    batch_size: usize,
-}
-
-impl OnDevice for Measurement<'_> {
-    type Result = Evaluation;
-
-    fn run(self, device: &Device) -> Result<Evaluation> {
-        let model = self.model.build(device)?;
-        let loader = DataLoader::new(device, self.data, self.batch_size, None)?;
-        let evaluation = evaluate(&model, &loader, self.data.classes.len())?;
-        match evaluation.losses.iter().position(|loss| !loss.is_finite()) {
-            None => Ok(evaluation),
-            Some(image) => {
-                let mut one = self.data.clone();
-                one.pixels = self.data.image(image).to_vec();
-                one.labels = vec![0];
-                let loader = DataLoader::new(device, &one, 1, None)?;
-                let what = format!("the loss of image {image} is {}", evaluation.losses[image]);
-                Err(overflow(&self.model.path, &model, &loader, &what))
-            }
-        }
+        device.install(|| {
+            let model = self.build(device)?;
+            let loader = DataLoader::new(device, data, batch_size, None)?;
+            let evaluation = evaluate(&model, &loader, data.classes.len())?;
+            let Some(image) = evaluation.losses.iter().position(|loss| !loss.is_finite()) else {
+                return Ok(evaluation);
+            };
+            let mut one = data.clone();
+            one.pixels = data.image(image).to_vec();
+            one.labels = vec![0];
+            let loader = DataLoader::new(device, &one, 1, None)?;
+            let what = format!("the loss of image {image} is {}", evaluation.losses[image]);
+            Err(overflow(&self.path, &model, &loader, &what))
+        })
     }
 }
 
 /// What the network has under which key, if it tells so many classes apart.
 fn wanted(classes: usize) -> Result<Vec<Wanted>> {
-    let model = Sequential::<f32>::new(&Cpu::new(Some(1))?, 0, asl(classes))?;
+    let model = Sequential::<f32>::new(&Cpu::new(Some(1))?.into(), 0, asl(classes))?;
     let wanted = |(name, state): (String, State<f32>)| Wanted {
         name,
         shape: state.shape(),

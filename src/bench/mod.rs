@@ -93,8 +93,7 @@ pub fn run(
 ///
 /// # Errors
 /// When the device fails or computes something wrong.
-#[cfg(test)]
-pub(crate) fn peaks(device: &Device, effort: Effort) -> Result<Peaks> {
+pub fn peaks(device: &Device, effort: Effort) -> Result<Peaks> {
     meter(device).peaks(effort)
 }
 

@@ -18,8 +18,8 @@ use signet::data::synthetic;
 use signet::nn::{Layer, Module, asl};
 use signet::optim::Optimizer;
 use signet::train::{Config, Outcome, Trainer};
-use std::sync::{Arc, Mutex};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
 
 const DROPOUT: [f64; 2] = [0.2, 0.3];
 

@@ -1,10 +1,9 @@
 //! What `signet train` shows on a terminal: a live bar for the epoch under way, and a line for each
 //! epoch that is done. No line is wider than the terminal: what finds no room is left out.
 
-use std::cell::{Cell, RefCell};
-
 use console::{Term, style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use parking_lot::Mutex;
 
 use super::pace::{Left, Pace};
 use super::terminal::{bar_target, bar_width, stdout_width};
@@ -17,10 +16,10 @@ const NARROW: usize = 56;
 /// A bar on stderr, gone when the epoch is done. Where [`bar_target`] says so, it draws nothing.
 pub struct EpochBar {
     quiet: bool,
-    bar: RefCell<ProgressBar>,
-    pace: RefCell<Pace>,
+    bar: Mutex<ProgressBar>,
+    pace: Mutex<Pace>,
     /// The epoch under way and its mean loss so far.
-    at: Cell<(u64, f64)>,
+    at: Mutex<(u64, f64)>,
 }
 
 impl EpochBar {
@@ -28,9 +27,9 @@ impl EpochBar {
     pub fn new(quiet: bool, epochs: u64, valid_images: usize) -> Self {
         Self {
             quiet,
-            bar: RefCell::new(ProgressBar::hidden()),
-            pace: RefCell::new(Pace::new(epochs, valid_images)),
-            at: Cell::new((0, f64::NAN)),
+            bar: Mutex::new(ProgressBar::hidden()),
+            pace: Mutex::new(Pace::new(epochs, valid_images)),
+            at: Mutex::new((0, f64::NAN)),
         }
     }
 
@@ -41,32 +40,32 @@ impl EpochBar {
         // The template is a constant: if it were wrong, the plain bar would do.
         let plain = |_| ProgressStyle::default_bar();
         bar.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(plain));
-        self.bar.replace(bar);
-        self.pace.borrow_mut().start();
+        *self.bar.lock() = bar;
+        self.pace.lock().start();
     }
 
     /// Shows how far the training of the epoch is.
     pub fn show(&self, progress: &Progress) {
-        self.at.set((progress.epoch, progress.loss));
-        let bar = self.bar.borrow();
+        *self.at.lock() = (progress.epoch, progress.loss);
+        let bar = self.bar.lock();
         if bar.is_hidden() {
             return;
         }
         if bar.length() == Some(0) {
             bar.set_length(progress.images_in_all as u64);
         }
-        let left = self.pace.borrow_mut().left(progress);
+        let left = self.pace.lock().left(progress);
         bar.set_position(progress.images as u64);
         bar.set_message(live_line(progress, left, bar_width()));
     }
 
     /// Shows how far its validation is: so many images are done.
     pub fn show_validation(&self, images: usize, images_in_all: usize) {
-        let bar = self.bar.borrow();
+        let bar = self.bar.lock();
         if bar.is_hidden() {
             return;
         }
-        let (epoch, loss) = self.at.get();
+        let (epoch, loss) = *self.at.lock();
         bar.set_message(validation_line(epoch, loss, images, images_in_all, bar_width()));
         // Drawn at once: there may be no later moment before the validation is done.
         bar.tick();
@@ -74,9 +73,9 @@ impl EpochBar {
 
     /// Takes the bar away; with what the epoch took, the next estimates are better.
     pub fn clear(&self, done: Option<&EpochMetrics>) {
-        self.bar.borrow().finish_and_clear();
+        self.bar.lock().finish_and_clear();
         if let Some(metrics) = done {
-            self.pace.borrow_mut().learn(metrics);
+            self.pace.lock().learn(metrics);
         }
     }
 }

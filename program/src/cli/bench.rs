@@ -7,7 +7,6 @@ use super::columns::Table;
 use super::terminal::table_width;
 use super::{DeviceArgs, note, print};
 use signet::bench::{Document, Effort, Options, Peaks, Reference, Row, Spread, run};
-use signet::device::AnyDevice;
 use signet::{Error, Result};
 
 /// Measure each kernel of the training step, whole steps and an epoch
@@ -61,10 +60,8 @@ impl Args {
             bar.println(name);
             done += 1;
         };
-        let document = match &chosen.device {
-            AnyDevice::Cpu(cpu) => cpu.install(|| run(cpu, &options, watch)),
-            AnyDevice::Cuda(cuda) => run(cuda, &options, watch),
-        };
+        let device = &chosen.device;
+        let document = device.install(|| run(device, &options, watch));
         bar.finish_and_clear();
         let mut document: Document = document?;
         if let Some(reference) = &reference {

@@ -15,10 +15,9 @@ use super::{AugmentArgs, DataArgs, print};
 use crate::data::{self, PUBLISHED, Request};
 use crate::words::{self, bytes, count};
 use signet::data::{DataError, Dataset, FolderFiles, Source, Split, are_letters, text_sha256};
-use signet::device::Cpu;
 use signet::ops::augment::{AugmentOptions, augment};
 use signet::rng::{Philox, stream};
-use signet::{Result, Tensor};
+use signet::{Device, Result, Tensor};
 
 /// Arguments of `signet data`.
 #[derive(Debug, clap::Args)]
@@ -383,7 +382,7 @@ fn augmented(
     options: &AugmentOptions,
     seed: u64,
 ) -> Result<Dataset> {
-    let device = Cpu::new(None)?;
+    let device = Device::cpu()?;
     let bytes = indices.iter().flat_map(|&index| part.image(index));
     let pixels: Vec<f32> = bytes.map(|&byte| f32::from(byte) / 255.0).collect();
     let shape = [indices.len(), part.channels, part.height, part.width];

@@ -7,7 +7,7 @@ use super::columns::Table;
 use super::note;
 use crate::words::count;
 use signet::Result;
-use signet::device::{AnyDevice, Chosen, KernelTime, Precision, choose};
+use signet::device::{Chosen, Device, KernelTime, Precision, choose};
 
 /// Where to compute; flatten it into the arguments of a subcommand.
 #[derive(Debug, Clone, clap::Args)]
@@ -36,7 +36,7 @@ impl DeviceArgs {
         if let Some(precision) = self.precision {
             chosen.device.set_precisions(precision)?;
         }
-        if let AnyDevice::Cuda(cuda) = &chosen.device {
+        if let Device::Cuda(cuda) = &chosen.device {
             if self.threads.is_some() {
                 note(format_args!("notice: --threads has no effect on a GPU"));
             }
@@ -47,7 +47,7 @@ impl DeviceArgs {
 }
 
 /// Times of kernels as a table of at most `width` columns, with what they are times of.
-pub fn profile_table(times: &[KernelTime], device: &AnyDevice, width: usize) -> String {
+pub fn profile_table(times: &[KernelTime], device: &Device, width: usize) -> String {
     let all: Duration = times.iter().map(|time| time.total).sum();
     let mut table = Table::default().names("kernel", 0).numbers([
         ("calls", 3),
@@ -69,10 +69,10 @@ pub fn profile_table(times: &[KernelTime], device: &AnyDevice, width: usize) -> 
 }
 
 /// What a profile measures.
-fn what_is_timed(device: &AnyDevice) -> &'static str {
+fn what_is_timed(device: &Device) -> &'static str {
     match device {
-        AnyDevice::Cpu(_) => "measured: each call, by the clock",
-        AnyDevice::Cuda(_) => {
+        Device::Cpu(_) => "measured: each call, by the clock",
+        Device::Cuda(_) => {
             "measured: each kernel with each grid, repeated back to back in a CUDA graph (the time on \
              the GPU, without the host's; one of over 1 ms by itself), times its calls"
         }

@@ -4,9 +4,8 @@ use std::path::Path;
 
 use crate::predict::TrainedModel;
 use signet::data::{SIDE, synthetic};
-use signet::device::Cpu;
 use signet::nn::{Module, Value, Values};
-use signet::{Result, Tensor, checkpoint, no_grad};
+use signet::{Device, Result, Tensor, checkpoint, no_grad};
 
 /// How many images.
 const IMAGES: usize = 256;
@@ -17,7 +16,7 @@ const IMAGES: usize = 256;
 /// # Errors
 /// For values of another model, and a file that cannot be written.
 pub fn write_examples(model: &TrainedModel, path: &Path) -> Result<()> {
-    let device = Cpu::new(None)?;
+    let device = Device::cpu()?;
     let network = model.build(&device)?;
     network.eval();
     let drawn = synthetic(0, 0, IMAGES).valid;

@@ -5,20 +5,17 @@ use serde::Serialize;
 use super::columns::Table;
 use super::terminal::table_width;
 use crate::words::{count, counted};
-use signet::bench::{Effort, Measured, Peaks, trace_layers};
-use signet::device::{AnyDevice, Cost, KernelRun, LaunchShape};
+use signet::bench::{Effort, Peaks, peaks, trace_layers};
+use signet::device::{Cost, KernelRun, LaunchShape};
 use signet::train::Config;
-use signet::{Error, Result};
+use signet::{Device, Error, Result};
 
 /// The plan of a step with these settings on `device`, as a table or as JSON.
 ///
 /// It makes one step on synthetic hands, whose kernels are recorded as they are launched, and measures
 /// the device's peaks, from which the estimated times come.
-pub fn explain(device: &AnyDevice, config: &Config, fuse: bool, json: bool) -> Result<String> {
-    match device {
-        AnyDevice::Cpu(cpu) => cpu.install(|| plan(cpu, config, fuse, json)),
-        AnyDevice::Cuda(cuda) => plan(cuda, config, fuse, json),
-    }
+pub fn explain(device: &Device, config: &Config, fuse: bool, json: bool) -> Result<String> {
+    device.install(|| plan(device, config, fuse, json))
 }
 
 /// A plan as JSON.
@@ -42,7 +39,7 @@ struct Step {
 fn plan(device: &Device, config: &Config, fuse: bool, json: bool) -> Result<String> {
     let kernels = trace_layers(device, config, fuse)?;
     let kernels = kernels.into_iter().map(|(layer, run)| Step { run, layer }).collect();
-    let plan = Plan { batch: config.batch_size, peaks: device.peaks(Effort::Full)?, kernels };
+    let plan = Plan { batch: config.batch_size, peaks: peaks(device, Effort::Full)?, kernels };
     if json {
         return serde_json::to_string(&plan)
             .map_err(|e| Error::argument("--json", format!("cannot be written: {e}")));

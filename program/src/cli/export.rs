@@ -10,7 +10,7 @@ use crate::predict::Predictor;
 use crate::words;
 use signet::data::{PIXELS, SIDE};
 use signet::nn::asl;
-use signet::{Cpu, Result, checkpoint, onnx};
+use signet::{Device, Result, checkpoint, onnx};
 
 /// Rows and columns of the images that the network is for, and their one channel.
 const IMAGE: [usize; 3] = [1, SIDE, SIDE];
@@ -52,7 +52,7 @@ impl Args {
         self.examples.as_deref().map_or(Ok(()), can_write)?;
         let model = self.model.open()?;
         // Values may be finite and what comes of them is not: the least and the most there is to see.
-        Predictor::new(&Cpu::new(None)?, &model)?.probabilities(&[[0; PIXELS], [255; PIXELS]])?;
+        Predictor::new(&Device::cpu()?, &model)?.probabilities(&[[0; PIXELS], [255; PIXELS]])?;
         let layers = asl(model.classes.len());
         let file = onnx::export(&layers, &model.dict, IMAGE, &model.classes, self.fold)
             .map_err(|error| checkpoint::invalid(&model.path, error.to_string()))?;

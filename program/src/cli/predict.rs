@@ -18,8 +18,7 @@ use crate::report::words::probability as shown;
 use crate::words;
 use signet::data::Image;
 use signet::data::{DataError, SIDE};
-use signet::device::{Device, OnDevice};
-use signet::{Error, Result};
+use signet::{Device, Error, Result};
 
 /// Images side by side on the sheet of `--show`.
 const COLUMNS: usize = 8;
@@ -78,7 +77,8 @@ impl Args {
             }
         }
         let device = self.device.choose()?.device;
-        let seen = device.run(Job { model: &model, images: &images, crop, json: self.json })?;
+        let job = Job { model: &model, images: &images, crop, json: self.json };
+        let seen = device.install(|| job.run(&device))?;
         failed |= seen.len() < images.len();
         if let (Some(file), false) = (show, seen.is_empty()) {
             let cells: Vec<_> =
@@ -129,11 +129,9 @@ struct Job<'a> {
     json: bool,
 }
 
-impl OnDevice for Job<'_> {
+impl Job<'_> {
     /// What the network saw of each image that could be read, and the letter it took it for.
-    type Result = Vec<(Image, String)>;
-
-    fn run(self, device: &Device) -> Result<Self::Result> {
+    fn run(self, device: &Device) -> Result<Vec<(Image, String)>> {
         let predictor = Predictor::new(device, self.model)?;
         let (widths, mut seen) = (self.widths(), Vec::new());
         for path in self.images {

@@ -11,8 +11,7 @@ use crate::report::{MOST_RUNS, REPORT, Run, page};
 use crate::runs::{Record, RunFolder};
 use crate::words;
 use signet::data::{DataError, Split, TRAIN_IMAGES, VALID_IMAGES, synthetic};
-use signet::device::AnyDevice;
-use signet::{Error, Result};
+use signet::{Device, Error, Result};
 
 /// Write a page about one run, or about several side by side
 ///
@@ -87,7 +86,7 @@ impl Args {
 
 /// Writes the page of a run that has just been trained on `split`, if an epoch of it is done. Says
 /// where it is, unless it has to be `quiet`; that it cannot be written is no reason to fail.
-pub(super) fn after_training(folder: &RunFolder, device: &AnyDevice, split: &Split, quiet: bool) {
+pub(super) fn after_training(folder: &RunFolder, device: &Device, split: &Split, quiet: bool) {
     let path = folder.file(REPORT);
     let write = || -> Result<bool> {
         match folder.metrics()?[..] {

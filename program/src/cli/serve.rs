@@ -12,8 +12,7 @@ use crate::predict::{Predictor, TrainedModel};
 use crate::runs::RunFolder;
 use crate::serve::{About, Origin, Server, Stop};
 use crate::words;
-use signet::device::{Device, OnDevice};
-use signet::{Error, Result};
+use signet::{Device, Error, Result};
 
 /// Read hands before the webcam, in a browser
 ///
@@ -80,7 +79,8 @@ impl Args {
         let crop = self.crop.unwrap_or_else(|| Crop::fitting(model.whole_images));
         let about = about(self.model.path(), &model);
         let (origins, open) = (self.origins, self.open);
-        chosen.device.run(Job { model, about, crop, listener, origins, open, stop })?;
+        let job = Job { model, about, crop, listener, origins, open, stop };
+        chosen.device.install(|| job.run(&chosen.device))?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -112,9 +112,7 @@ struct Job {
     stop: Stop,
 }
 
-impl OnDevice for Job {
-    type Result = ();
-
+impl Job {
     fn run(self, device: &Device) -> Result<()> {
         let predictor = Predictor::new(device, &self.model)?;
         let address = self.listener.local_addr().map_err(Error::io("read", "the address"))?;

@@ -10,10 +10,9 @@ use super::kernels::{self, Kernel};
 use crate::predict::TrainedModel;
 use crate::runs::{BEST, Record, RunFolder};
 use signet::data::{Dataset, Split};
-use signet::device::AnyDevice;
 use signet::metrics::{Confusion, Mistake, worst_mistakes};
 use signet::train::{EpochMetrics, Evaluation, Measured};
-use signet::{Error, Result};
+use signet::{Device, Error, Result};
 
 /// How many runs fit one page: as many as there are colours that everyone can tell apart.
 pub const MOST_RUNS: usize = 8;
@@ -105,7 +104,7 @@ impl Run {
     /// # Errors
     /// [`Error::NonFinite`] when its outputs are no numbers: nothing that a page says of such a model
     /// would be true.
-    pub fn measure(&mut self, device: &AnyDevice, data: &Split) -> Result<()> {
+    pub fn measure(&mut self, device: &Device, data: &Split) -> Result<()> {
         self.judged = match &self.model {
             Err(why) => Err(why.clone()),
             Ok(model) => match self.judge(model, device, data) {
@@ -116,7 +115,7 @@ impl Run {
         Ok(())
     }
 
-    fn judge(&self, model: &TrainedModel, device: &AnyDevice, data: &Split) -> Result<Judged> {
+    fn judge(&self, model: &TrainedModel, device: &Device, data: &Split) -> Result<Judged> {
         let mut valid = data.valid.clone();
         model.align(&mut valid)?;
         let config = &self.record.config;

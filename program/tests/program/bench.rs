@@ -194,7 +194,7 @@ mod on_cusim {
     use common::cuda::device;
     use common::machine::Machine;
     use needs::test_on_cusim as test;
-    use signet::Cuda;
+    use signet::Device;
     use signet::bench::trace_step;
     use signet::data::synthetic;
     use signet::train::{Config, Outcome, Trainer};
@@ -203,13 +203,13 @@ mod on_cusim {
     #[test]
     fn what_is_traced_is_what_a_training_launches() {
         let config = Config { batch_size: 4, ..Config::default() };
-        let modules_of = |work: &dyn Fn(&Cuda)| {
+        let modules_of = |work: &dyn Fn(&Device)| {
             let device = device().expect("these tests have a device");
-            work(&device);
+            work(&device.clone().into());
             let statistics = device.kernel_statistics();
             statistics.compiled + statistics.cached
         };
-        let step = |device: &Cuda| {
+        let step = |device: &Device| {
             let split = synthetic(config.seed, 8, 1);
             let mut trainer = Trainer::new(device, config.clone(), &split).unwrap();
             assert_eq!(trainer.run_epoch(|_| false).unwrap(), Outcome::Interrupted);
@@ -217,7 +217,7 @@ mod on_cusim {
         let traced = modules_of(&|device| _ = trace_step(device, &config, true).unwrap());
         let generic = modules_of(&step);
         let trained = modules_of(&|device| {
-            device.set_specialise(true);
+            device.as_cuda().unwrap().set_specialise(true);
             step(device);
         });
         assert_eq!(traced, trained);

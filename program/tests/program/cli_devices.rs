@@ -4,7 +4,7 @@
 
 use crate::common::root::root;
 use signet::device::cuda::KernelCache;
-use signet::device::{AnyDevice, DeviceChoice, Memory, Pending, choose};
+use signet::device::{Device, DeviceChoice, Memory, Pending, choose};
 use signet::{Cuda, Tensor};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -173,7 +173,7 @@ fn use_the_gpu() -> Result<(), String> {
         if let Some(graph) = device.capture(|| device.zero(Cuda::view_mut(&mut b)))? {
             device.replay(&graph)?;
         }
-        let x = Tensor::<_, f32>::from_slice(&device, &[1.0; 4], [4])?;
+        let x = Tensor::from_slice(&device.clone().into(), &[1.0_f32; 4], [4])?;
         x.relu()?;
         device.start_profile();
         x.relu()?;
@@ -211,7 +211,7 @@ fn answer_everything(functions: &[String], codes: &[i32]) {
             assert!(is_said, "{function} answers {code}: {said}");
             if code == 917 {
                 let chosen = choose(DeviceChoice::Auto, Some(1)).unwrap();
-                assert!(matches!(chosen.device, AnyDevice::Cpu(_)));
+                assert!(matches!(chosen.device, Device::Cpu(_)));
                 assert!(chosen.to_string().contains(&number), "{chosen}");
             }
         }

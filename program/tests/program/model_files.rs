@@ -10,7 +10,7 @@ use common::root::root;
 use serde_json::Value as Json;
 use signet::checkpoint;
 use signet::nn::{Module, Sequential, StateDict, Value, Values, asl};
-use signet::{Cpu, Shape};
+use signet::{Device, Shape};
 use signet_cli::predict::TrainedModel;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ pub struct Place {
 impl Place {
     pub fn new() -> Self {
         let (folder, _) = with_model(24);
-        let device = Cpu::new(Some(1)).unwrap();
+        let device = Device::cpu().unwrap();
         let model = Sequential::<f32>::new(&device, 3, asl(24)).unwrap();
         let dict = entries(&model.state_dict().unwrap());
         let image = image::GrayImage::from_fn(30, 20, |x, y| image::Luma([(x * 7 + y * 3) as u8]));

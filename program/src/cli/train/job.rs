@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::process::ExitCode;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cli::bar::{self, EpochBar};
@@ -14,10 +14,9 @@ use crate::report::words::{count, duration, loss};
 use crate::runs::{BEST, Record, RunFolder};
 use crate::words::{self, counted};
 use signet::data::Split;
-use signet::device::{Device, OnDevice};
 use signet::nn::Sequential;
 use signet::train::{EpochMetrics, Outcome, ScheduleKind, State, Trainer};
-use signet::{Error, Result};
+use signet::{Device, Error, Result};
 
 use super::remark::remark;
 
@@ -36,12 +35,10 @@ pub struct Job<'a> {
     pub detect_anomaly: bool,
 }
 
-impl OnDevice for Job<'_> {
-    type Result = ExitCode;
-
-    fn run(self, device: &Device) -> Result<ExitCode> {
+impl Job<'_> {
+    pub fn run(self, device: &Device) -> Result<ExitCode> {
         let epochs = self.record.config.epochs;
-        let bar = Rc::new(EpochBar::new(self.quiet, epochs, self.split.valid.len()));
+        let bar = Arc::new(EpochBar::new(self.quiet, epochs, self.split.valid.len()));
         let mut trainer = self.trainer(device, self.state.as_ref(), &bar)?;
         if self.detect_anomaly {
             trainer.detect_anomaly();
@@ -97,12 +94,12 @@ impl Job<'_> {
         &self,
         device: &Device,
         state: Option<&State>,
-        bar: &Rc<EpochBar>,
+        bar: &Arc<EpochBar>,
     ) -> Result<Trainer> {
         let mut trainer = Trainer::new(device, self.record.config.clone(), self.split)?;
         trainer.use_graphs(self.graphs);
         trainer.on_notice(|line| note(format_args!("{line}")));
-        let bar = Rc::clone(bar);
+        let bar = Arc::clone(bar);
         trainer.on_validation(move |images, all| bar.show_validation(images, all));
         trainer.model().fuse(self.fuse);
         if let Some(state) = state {
@@ -186,7 +183,7 @@ impl Job<'_> {
         }
         note(format_args!("{what}; looking for the layer where that began"));
         let again = || {
-            let bar = Rc::new(EpochBar::new(self.quiet, 1, self.split.valid.len()));
+            let bar = Arc::new(EpochBar::new(self.quiet, 1, self.split.valid.len()));
             let mut trainer = self.trainer(device, self.run.state().ok().as_ref(), &bar)?;
             trainer.detect_anomaly();
             self.epoch(&mut trainer, &bar)

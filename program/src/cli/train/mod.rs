@@ -25,9 +25,9 @@ use crate::words::{self, counted};
 use job::Job;
 use settings::settings;
 use signet::data::{Split, are_letters};
-use signet::device::{AnyDevice, Chosen};
+use signet::device::Chosen;
 use signet::train::{Config, OptimizerKind, ScheduleKind, State, prepare, with_batch_that_fits};
-use signet::{Error, Result};
+use signet::{Device, Error, Result};
 
 /// Train the network of the course notebook
 ///
@@ -165,7 +165,7 @@ impl Args {
             note(format_args!("run: {}", words::path(run.path())));
         }
         let device = chosen.device;
-        if self.no_graph && matches!(device, AnyDevice::Cpu(_)) {
+        if self.no_graph && matches!(device, Device::Cpu(_)) {
             note(format_args!("notice: --no-graph has no effect on the CPU, which has no graphs"));
         }
         let interrupted = Arc::new(AtomicBool::new(false));
@@ -190,7 +190,7 @@ impl Args {
         };
         let fuse = !self.no_fuse;
         let result = prepare(&device, &record.config, fuse)
-            .and_then(|()| device.run(work))
+            .and_then(|()| device.install(|| work.run(&device)))
             .map_err(|error| {
                 let graphs = !self.no_graph;
                 with_batch_that_fits(error, &device, &record.config, &split, fuse, graphs)
