@@ -141,7 +141,7 @@ impl<'a, E: Element> Gradients<'a, E> {
     ///
     /// # Errors
     /// [`Error::Device`] without memory.
-    pub fn output(
+    pub(crate) fn output(
         &mut self,
         node: Option<NodeId>,
         len: usize,
@@ -153,7 +153,7 @@ impl<'a, E: Element> Gradients<'a, E> {
     ///
     /// # Errors
     /// [`Error::Autograd`] when two of them are the same tensor; [`Error::Device`] without memory.
-    pub fn outputs<const N: usize>(
+    pub(crate) fn outputs<const N: usize>(
         &mut self,
         nodes: [(Option<NodeId>, usize); N],
     ) -> Result<[Option<Output<'_, Device, E>>; N]> {

@@ -8,7 +8,7 @@ use crate::{Error, Result};
 use std::ops::Range;
 
 /// A [`Memory::Buffer`] of either device.
-pub enum AnyBuffer<E: Element> {
+pub(crate) enum AnyBuffer<E: Element> {
     /// On the CPU.
     Cpu(CpuBuffer<E>),
     /// On a GPU.
@@ -17,7 +17,7 @@ pub enum AnyBuffer<E: Element> {
 
 /// A [`Memory::View`] of either device.
 #[derive(Clone, Copy)]
-pub enum AnyView<'a, E: Element> {
+pub(crate) enum AnyView<'a, E: Element> {
     /// On the CPU.
     Cpu(&'a [E]),
     /// On a GPU.
@@ -25,7 +25,7 @@ pub enum AnyView<'a, E: Element> {
 }
 
 /// A [`Memory::ViewMut`] of either device.
-pub enum AnyViewMut<'a, E: Element> {
+pub(crate) enum AnyViewMut<'a, E: Element> {
     /// On the CPU.
     Cpu(&'a mut [E]),
     /// On a GPU.
@@ -33,10 +33,10 @@ pub enum AnyViewMut<'a, E: Element> {
 }
 
 /// A [`Memory::Graph`]: only GPUs have such a thing.
-pub struct AnyGraph(CudaGraph);
+pub(crate) struct AnyGraph(CudaGraph);
 
 /// A [`Memory::Pending`] of either device.
-pub enum AnyPending<E: Element> {
+pub(crate) enum AnyPending<E: Element> {
     /// On the CPU: it is there.
     Cpu(Vec<E>),
     /// From a GPU.

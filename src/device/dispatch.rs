@@ -6,7 +6,7 @@ use crate::Result;
 use crate::dtype::{Element, Plain};
 
 /// What a kernel is given, as the device has it that runs the kernel.
-pub trait On<D: Memory> {
+pub(crate) trait On<D: Memory> {
     /// As the device has it.
     type At;
 
@@ -89,7 +89,7 @@ impl<'a, D: Memory, E: Element> On<D> for Output<'a, Device, E> {
 macro_rules! kernels {
     (
         $(#[$about:meta])*
-        pub trait $kernels:ident<$t:ident: Float>: Memory {
+        pub(crate) trait $kernels:ident<$t:ident: Float>: Memory {
             $(
                 $(#[$doc:meta])*
                 fn $name:ident(&self, $($argument:ident: $kind:ty),* $(,)?) -> Result<()>;
@@ -97,7 +97,7 @@ macro_rules! kernels {
         }
     ) => {
         $(#[$about])*
-        pub trait $kernels<$t: $crate::dtype::Float>: $crate::device::Memory {
+        pub(crate) trait $kernels<$t: $crate::dtype::Float>: $crate::device::Memory {
             $(
                 $(#[$doc])*
                 #[allow(clippy::too_many_arguments)]

@@ -12,7 +12,7 @@ use std::ops::Range;
 /// A handle is cheap to clone; buffers return to a pool when they are dropped, so a training step
 /// that repeats allocates nothing. The borrow rules hold for views as for slices: several readers
 /// or one writer.
-pub trait Memory: Clone + Debug + 'static {
+pub(crate) trait Memory: Clone + Debug + 'static {
     /// Owned memory for elements of one type, zero-based and contiguous.
     type Buffer<E: Element>;
     /// Shared access to a run of a buffer.
@@ -167,7 +167,7 @@ pub trait Memory: Clone + Debug + 'static {
 }
 
 /// Values on their way to the host, of [`Memory::read_later`].
-pub trait Pending<E: Element> {
+pub(crate) trait Pending<E: Element> {
     /// Whether [`Pending::wait`] would not wait.
     ///
     /// # Errors
@@ -184,7 +184,7 @@ pub trait Pending<E: Element> {
 /// Where a kernel writes a gradient.
 ///
 /// The first writer of a step overwrites, so nothing is zeroed beforehand; later ones add.
-pub struct Output<'a, D: Memory, E: Element> {
+pub(crate) struct Output<'a, D: Memory, E: Element> {
     /// The elements to write.
     pub view: D::ViewMut<'a, E>,
     /// `true`: add to what is there; `false`: overwrite it.

@@ -23,13 +23,13 @@ mod memory;
 mod precision;
 mod trace;
 
-pub use any::{AnyBuffer, AnyGraph, AnyPending, AnyView, AnyViewMut};
+pub(crate) use any::{AnyBuffer, AnyGraph, AnyPending, AnyView, AnyViewMut};
 pub use choice::{Chosen, DeviceChoice, choose};
-pub use cpu::{Cpu, CpuBuffer, KernelTime, SimdLevel};
+pub(crate) use cpu::CpuBuffer;
+pub use cpu::{Cpu, KernelTime, SimdLevel};
 pub use cuda::Cuda;
-pub use dispatch::On;
-pub(crate) use dispatch::{each_field_on, kernels};
-pub use memory::{Memory, Output, Pending};
+pub(crate) use dispatch::{On, each_field_on, kernels};
+pub(crate) use memory::{Memory, Output, Pending};
 pub use precision::{Precision, Precisions, TENSOR_CORES_SINCE};
 pub use trace::{Cost, KernelRun, LaunchShape};
 
@@ -95,6 +95,19 @@ impl Device {
             Self::Cpu(_) => None,
             Self::Cuda(cuda) => Some(cuda),
         }
+    }
+
+    /// Its name: `cpu`, `cuda:0`.
+    pub fn name(&self) -> String {
+        Memory::name(self)
+    }
+
+    /// Waits until all work given to it is done.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when any of it failed.
+    pub fn synchronize(&self) -> Result<()> {
+        Memory::synchronize(self)
     }
 
     /// Its name, in words.

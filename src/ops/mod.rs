@@ -44,8 +44,8 @@ pub mod sum;
 use crate::{Error, Result, Shape};
 
 pub use size2::Size2;
-pub use some_images::SomeImages;
-pub use update::{Update, UpdateTile};
+pub(crate) use some_images::SomeImages;
+pub(crate) use update::{Update, UpdateTile};
 
 /// `value` as the 32-bit number that kernels index with.
 pub(crate) fn index32(op: &'static str, value: usize) -> Result<u32> {

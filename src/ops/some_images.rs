@@ -10,7 +10,7 @@ use rayon::prelude::*;
 /// the op's random stream; the first word of the first decides, the others say how.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct SomeImages {
+pub(crate) struct SomeImages {
     /// The run's seed.
     pub seed: u64,
     /// `p * 2^32`; an image whose word is below it is changed.

@@ -10,7 +10,7 @@ use std::ops::Range;
 /// Elements of a parameter that one block of a GPU, or one task of the CPU, updates.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct UpdateTile {
+pub(crate) struct UpdateTile {
     /// The first, in the flat buffers.
     pub start: u32,
     /// Behind the last.
@@ -44,7 +44,7 @@ impl UpdateTile {
 }
 
 /// The tiles that one launch updates, of neighbouring parameters, and what they need.
-pub struct Update<'a, M: Memory> {
+pub(crate) struct Update<'a, M: Memory> {
     /// [`UpdateTile`]s in order, `[tiles * 4]`: all of each parameter.
     pub tiles: M::View<'a, u32>,
     /// The options of each group, one after the other.

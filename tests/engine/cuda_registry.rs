@@ -13,7 +13,7 @@ use common::orders::{alone, in_every_order};
 use common::registry::cases::{grid, sample};
 use common::registry::pass::{Pass, upstream};
 use common::registry::{Case, Op};
-use signet::device::{Memory, Precision};
+use signet::device::Precision;
 use signet::dtype::Float;
 use signet::nn::MaxPool2d;
 use signet::ops::conv_block::ConvBlockOptions;

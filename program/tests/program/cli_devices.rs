@@ -3,8 +3,10 @@
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 use crate::common::root::root;
+use signet::data::synthetic;
 use signet::device::cuda::KernelCache;
-use signet::device::{Device, DeviceChoice, Memory, Pending, choose};
+use signet::device::{Device, DeviceChoice, choose};
+use signet::train::{Config, Trainer};
 use signet::{Cuda, Tensor};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -163,18 +165,16 @@ fn all_functions() -> Vec<String> {
 
 /// Opens the GPU and asks the driver for everything that is ever asked for.
 fn use_the_gpu() -> Result<(), String> {
-    let device = Cuda::open(0, KernelCache::none()).map_err(|reason| reason.to_string())?;
+    let gpu = Cuda::open(0, KernelCache::none()).map_err(|reason| reason.to_string())?;
     let work = || -> signet::Result<()> {
-        device.l2_bytes()?;
-        let a = device.upload(&[1.0_f32; 4])?;
-        let mut b = device.upload(&[2.0_f32; 4])?;
-        device.copy(Cuda::view(&a), Cuda::view_mut(&mut b))?;
-        device.read_later(Cuda::view(&a))?.wait()?;
-        if let Some(graph) = device.capture(|| device.zero(Cuda::view_mut(&mut b)))? {
-            device.replay(&graph)?;
-        }
-        let x = Tensor::from_slice(&device.clone().into(), &[1.0_f32; 4], [4])?;
-        x.relu()?;
+        gpu.l2_bytes()?;
+        let device = Device::from(gpu);
+        let x = Tensor::from_slice(&device, &[1.0_f32; 4], [4])?.requires_grad(true)?;
+        x.relu()?.sum()?.backward()?;
+        x.grad()?;
+        // Steps that are captured and replayed, and losses that arrive later.
+        let config = Config { batch_size: 1, epochs: 1, ..Config::default() };
+        Trainer::new(&device, config, &synthetic(3, 4, 1))?.run_epoch(|_| true)?;
         device.start_profile();
         x.relu()?;
         device.profile()?;

@@ -34,7 +34,7 @@ impl Pool {
 }
 
 /// Memory of [`Cpu`](crate::Cpu): `len` elements, aligned to a cache line.
-pub struct CpuBuffer<E> {
+pub(crate) struct CpuBuffer<E> {
     words: Words,
     len: usize,
     pool: Arc<Pool>,

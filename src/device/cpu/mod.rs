@@ -16,7 +16,7 @@ mod parallel;
 mod profile;
 mod simd;
 
-pub use buffer::CpuBuffer;
+pub(crate) use buffer::CpuBuffer;
 pub(crate) use gemm::{Matrix, MatrixMut, gemm, gemm_by_columns};
 pub(crate) use parallel::{BLOCK, LaneSums, lane_sum, put};
 pub use profile::KernelTime;

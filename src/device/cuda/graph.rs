@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::{fmt, ptr};
 
 /// A captured graph, ready to be launched; see [`Memory::capture`](crate::device::Memory::capture).
-pub struct CudaGraph {
+pub(crate) struct CudaGraph {
     executable: CUgraphExec,
     // Behind the executable, which uses it.
     memory: Arc<GraphMemory>,

@@ -23,7 +23,7 @@ use std::sync::OnceLock;
 ///
 /// Dropping it returns the memory to the device's pool, also while kernels that use it are still
 /// queued: the next holder's work comes after them on the same stream.
-pub struct CudaBuffer<E> {
+pub(crate) struct CudaBuffer<E> {
     block: Block,
     len: usize,
     device: Cuda,
@@ -34,7 +34,7 @@ pub struct CudaBuffer<E> {
 
 /// Shared access to a run of a [`CudaBuffer`]. The elements are on the device: the host reads them
 /// by [`Memory::read`].
-pub struct CudaView<'a, E> {
+pub(crate) struct CudaView<'a, E> {
     address: CUdeviceptr,
     len: usize,
     /// The [`Cuda`] handle whose stream orders the accesses.
@@ -43,7 +43,7 @@ pub struct CudaView<'a, E> {
 }
 
 /// Exclusive access to a run of a [`CudaBuffer`].
-pub struct CudaViewMut<'a, E> {
+pub(crate) struct CudaViewMut<'a, E> {
     address: CUdeviceptr,
     len: usize,
     /// The [`Cuda`] handle whose stream orders the accesses.
@@ -99,11 +99,6 @@ impl<'a, E: Element> CudaViewMut<'a, E> {
     /// Whether there is no element.
     pub fn is_empty(&self) -> bool {
         self.len == 0
-    }
-
-    /// The same elements, to read: for a kernel that takes up what an earlier one wrote.
-    pub fn as_view(&self) -> CudaView<'_, E> {
-        CudaView { address: self.address, len: self.len, owner: self.owner, lifetime: PhantomData }
     }
 
     pub(super) fn address(&self) -> CUdeviceptr {

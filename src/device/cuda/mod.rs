@@ -51,12 +51,12 @@ mod trace;
 mod tuning;
 
 pub use cache::{CacheSize, KernelCache};
-pub use graph::CudaGraph;
+pub(crate) use graph::CudaGraph;
 pub(crate) use grid::{THREADS, grid, pack_grid};
 pub use kernels::KernelStatistics;
 pub(crate) use launch::Launch;
-pub use memory::{CudaBuffer, CudaView, CudaViewMut};
-pub use pending::CudaPending;
+pub(crate) use memory::{CudaBuffer, CudaView, CudaViewMut};
+pub(crate) use pending::CudaPending;
 pub use pool::MemoryUse;
 pub use precompile::{CompiledFile, compile_all};
 pub use probe::{

@@ -15,7 +15,7 @@ use std::{fmt, ptr};
 const LEAST: usize = 1 << 16;
 
 /// Values on their way to the host; see [`Memory::read_later`](crate::device::Memory::read_later).
-pub struct CudaPending<E> {
+pub(crate) struct CudaPending<E> {
     device: Cuda,
     /// Taken when the values are.
     landing: Option<Landing>,

@@ -12,7 +12,7 @@ use crate::ops::Update;
 /// The options of a group of parameters.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct AdamGroup {
+pub(crate) struct AdamGroup {
     /// Learning rate.
     pub lr: f64,
     /// Decay of the first moment.
@@ -37,7 +37,7 @@ pub(crate) fn cost<T>(parameters: usize, amsgrad: bool) -> Cost {
 
 kernels! {
     /// What Adam asks of a device.
-    pub trait AdamKernels<T: Float>: Memory {
+    pub(crate) trait AdamKernels<T: Float>: Memory {
         /// For every element of the tiles, by the options of its group, with gradient `g` (plus
         /// `weight_decay * p` unless decoupled):
         /// `m += (1 - beta1) (g - m)`, `v = beta2 v + (1 - beta2) g^2`, both flushed to zero below the

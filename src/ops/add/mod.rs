@@ -11,7 +11,7 @@ use crate::{Error, Result, Shape, Tensor};
 
 kernels! {
     /// What addition asks of a device.
-    pub trait AddKernels<T: Float>: Memory {
+    pub(crate) trait AddKernels<T: Float>: Memory {
         /// `y[i] = a[i] + b[i % len(b)]`.
         fn add(
             &self,

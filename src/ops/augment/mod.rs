@@ -20,7 +20,7 @@ use crate::{Result, Tensor};
 /// `(seed, stream, step, 3 i)` to `3 i + 2`, see [`Draw`].
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct AugmentGeometry {
+pub(crate) struct AugmentGeometry {
     /// The run's seed.
     pub seed: u64,
     /// The largest angle, in radians.
@@ -111,7 +111,7 @@ impl<T: Float> Draw<T> {
 
 kernels! {
     /// What augmentation asks of a device.
-    pub trait AugmentKernels<T: Float>: Memory {
+    pub(crate) trait AugmentKernels<T: Float>: Memory {
         /// Output pixel `p`, measured from the image's centre, takes the input at
         /// `rotate(stretch(slant(mirror(p)))) / zoom + shift`, between pixels linearly, outside the image
         /// from its edge. That value times brightness and light is cut to 0..1; then its difference from

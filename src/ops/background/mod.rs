@@ -77,7 +77,7 @@ impl<T: Float> Backdrop<T> {
 
 kernels! {
     /// What replacing backgrounds asks of a device.
-    pub trait BackgroundKernels<T: Float>: Memory {
+    pub(crate) trait BackgroundKernels<T: Float>: Memory {
         /// The background of an image is its two upper corners and whatever hangs together with one of
         /// them, side by side, in steps of at most [`STEP`] in every channel. Its pixels become those of
         /// the [`Backdrop`].

@@ -12,7 +12,7 @@ use crate::{Error, Result, Shape, Tensor};
 /// Sizes of one convolution; `[rows, columns]` for each pair.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct Conv2dGeometry {
+pub(crate) struct Conv2dGeometry {
     /// Images.
     pub batch: u32,
     /// Channels of the input.
@@ -148,7 +148,7 @@ impl Conv2dGeometry {
 
 kernels! {
     /// What convolution asks of a device.
-    pub trait Conv2dKernels<T: Float>: Memory {
+    pub(crate) trait Conv2dKernels<T: Float>: Memory {
         /// `output[n, o, y, x] = bias[o] + sum over c, i, j of weight[o, c, i, j] *
         /// input[n, c, y stride + i dilation - padding, x stride + j dilation - padding]`.
         fn conv2d_forward(

@@ -45,7 +45,7 @@ impl ConvBlockOptions {
 /// Sizes of a block.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct ConvBlockGeometry {
+pub(crate) struct ConvBlockGeometry {
     /// Of the convolution.
     pub conv: Conv2dGeometry,
     /// Of the pooling over the convolution's output.
@@ -102,7 +102,7 @@ impl ConvBlockGeometry {
 }
 
 /// What a block reads.
-pub struct ConvBlockInputs<'a, M: Memory, T: Float> {
+pub(crate) struct ConvBlockInputs<'a, M: Memory, T: Float> {
     /// `[N, C, H, W]`.
     pub input: M::View<'a, T>,
     /// Of the convolution, `[O, C, KH, KW]`.
@@ -116,7 +116,7 @@ pub struct ConvBlockInputs<'a, M: Memory, T: Float> {
 each_field_on!(ConvBlockInputs<'a, T: Float> { input, weight, bias, affine });
 
 /// What a block normalises with.
-pub enum Normaliser<'a, M: Memory, T: Float> {
+pub(crate) enum Normaliser<'a, M: Memory, T: Float> {
     /// The batch's own statistics, towards which the running ones move.
     Batch(Option<Running<'a, M, T>>),
     /// Running statistics, `[O]` each.
@@ -142,7 +142,7 @@ impl<'a, D: Memory, T: Float> On<D> for Normaliser<'a, Device, T> {
 }
 
 /// The gradients of a block; `None` is not computed.
-pub struct ConvBlockGradients<'a, M: Memory, T: Float> {
+pub(crate) struct ConvBlockGradients<'a, M: Memory, T: Float> {
     /// `[N, C, H, W]`.
     pub input: Option<Output<'a, M, T>>,
     /// Of the convolution's weight, `[O, C, KH, KW]`.
@@ -158,7 +158,7 @@ pub struct ConvBlockGradients<'a, M: Memory, T: Float> {
 each_field_on!(ConvBlockGradients<'a, T: Float> { input, weight, bias, scale, shift });
 
 /// What a block asks of a device.
-pub trait ConvBlockKernels<T: Float>: Memory {
+pub(crate) trait ConvBlockKernels<T: Float>: Memory {
     /// What a backward pass needs of the forward pass, beside inputs and output.
     type ConvBlockSaved: 'static;
 
@@ -191,7 +191,7 @@ pub trait ConvBlockKernels<T: Float>: Memory {
 }
 
 /// A [`ConvBlockKernels::ConvBlockSaved`] of either device.
-pub enum AnySaved<T: Float> {
+pub(crate) enum AnySaved<T: Float> {
     /// On the CPU.
     Cpu(<Cpu as ConvBlockKernels<T>>::ConvBlockSaved),
     /// On a GPU.

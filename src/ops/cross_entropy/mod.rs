@@ -40,7 +40,7 @@ impl Default for CrossEntropyOptions {
 /// Sizes and attributes of one cross-entropy.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct CrossEntropyGeometry {
+pub(crate) struct CrossEntropyGeometry {
     /// Rows.
     pub batch: u32,
     /// Columns of the logits.
@@ -100,7 +100,7 @@ impl CrossEntropyGeometry {
 
 kernels! {
     /// What cross-entropy asks of a device.
-    pub trait CrossEntropyKernels<T: Float>: Memory {
+    pub(crate) trait CrossEntropyKernels<T: Float>: Memory {
         /// The reduced loss, its gradient by the logits, and how many rows that count have their
         /// largest logit at the target (the first of several; as `argmax`).
         ///

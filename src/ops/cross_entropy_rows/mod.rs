@@ -12,7 +12,7 @@ use crate::{Error, Result, Tensor};
 /// Sizes of logits.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct RowsGeometry {
+pub(crate) struct RowsGeometry {
     /// Rows.
     pub rows: u32,
     /// Columns.
@@ -30,7 +30,7 @@ impl RowsGeometry {
 
 kernels! {
     /// What it asks of a device.
-    pub trait CrossEntropyRowsKernels<T: Float>: Memory {
+    pub(crate) trait CrossEntropyRowsKernels<T: Float>: Memory {
         /// Of each row `losses = -log softmax(logits)[target]`, rounded as in
         /// [`cross_entropy`](crate::ops::cross_entropy), and `predicted`, the index of the first of the
         /// largest logits. The loss of a target that is no class is NaN.

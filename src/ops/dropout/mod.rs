@@ -71,7 +71,7 @@ impl DropoutMask {
 }
 
 /// A [`DropoutMask`], borrowed for a kernel.
-pub struct DropoutView<'a, M: Memory> {
+pub(crate) struct DropoutView<'a, M: Memory> {
     /// Seed, layer and probability.
     pub geometry: DropoutGeometry,
     /// The training step, `[1]`.
@@ -92,7 +92,7 @@ impl<'a, M: Memory> DropoutView<'a, M> {
 
 kernels! {
     /// What dropout asks of a device.
-    pub trait DropoutKernels<T: Float>: Memory {
+    pub(crate) trait DropoutKernels<T: Float>: Memory {
         /// `y = x * scale` where an element is kept, else 0: forward on values, backward on gradients,
         /// the mask drawn anew.
         fn dropout(

@@ -11,7 +11,7 @@ use crate::{Error, Result, Shape, Tensor};
 /// Sizes of one gather.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct GatherGeometry {
+pub(crate) struct GatherGeometry {
     /// Rows to pick.
     pub rows: u32,
     /// Bytes of a row.
@@ -32,7 +32,7 @@ impl GatherGeometry {
 
 kernels! {
     /// What a gather asks of a device.
-    pub trait GatherKernels<T: Float>: Memory {
+    pub(crate) trait GatherKernels<T: Float>: Memory {
         /// `images[i, j] = pixels[order[k], j] / 255` and `targets[i] = labels[order[k]]`, with
         /// `k = batch[0] * batch_size + i`, or `k = i` without a `batch`. Every `k` must be in the
         /// order, and every index a row.

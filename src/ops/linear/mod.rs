@@ -12,7 +12,7 @@ use crate::{Error, Result, Shape, Tensor};
 /// Sizes of one fully connected layer.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct LinearGeometry {
+pub(crate) struct LinearGeometry {
     /// Rows of input and output.
     pub rows: u32,
     /// Columns of the input.
@@ -89,7 +89,7 @@ impl LinearGeometry {
 }
 
 /// The gradients of a fully connected layer; `None` is not computed.
-pub struct LinearGradients<'a, M: Memory, T: Float> {
+pub(crate) struct LinearGradients<'a, M: Memory, T: Float> {
     /// `[N, in_features]`.
     pub input: Option<Output<'a, M, T>>,
     /// `[out_features, in_features]`.

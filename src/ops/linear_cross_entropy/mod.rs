@@ -12,7 +12,7 @@ use crate::{Result, Shape, Tensor};
 /// Sizes and attributes of a last layer and its loss.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct LinearCrossEntropyGeometry {
+pub(crate) struct LinearCrossEntropyGeometry {
     /// Of the loss; its classes are the layer's output features.
     pub loss: CrossEntropyGeometry,
     /// Columns of the input.
@@ -37,7 +37,7 @@ impl LinearCrossEntropyGeometry {
 
 kernels! {
     /// What a last layer with its loss asks of a device.
-    pub trait LinearCrossEntropyKernels<T: Float>: Memory {
+    pub(crate) trait LinearCrossEntropyKernels<T: Float>: Memory {
         /// The reduced loss of `logits = input weight^T + bias`, its gradient by the logits, and how
         /// many rows that count have their largest logit at the target: see
         /// [`cross_entropy_forward`](crate::ops::cross_entropy::CrossEntropyKernels).

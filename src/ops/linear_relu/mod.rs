@@ -13,7 +13,7 @@ use crate::{Result, Shape, Tensor};
 
 kernels! {
     /// What a hidden layer asks of a device.
-    pub trait LinearReluKernels<T: Float>: Memory {
+    pub(crate) trait LinearReluKernels<T: Float>: Memory {
         /// `output = relu(dropout(input weight^T + bias))`, the elements to drop counted over
         /// `[N, out_features]`.
         fn linear_relu_forward(

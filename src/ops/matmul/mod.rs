@@ -12,7 +12,7 @@ use crate::{Error, Result, Shape, Tensor};
 /// lies in memory as `[k, m]`, a transposed `b` as `[n, k]`.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct MatmulGeometry {
+pub(crate) struct MatmulGeometry {
     /// Rows of the result.
     pub m: u32,
     /// Columns of the result.
@@ -59,7 +59,7 @@ impl MatmulGeometry {
 
 kernels! {
     /// What matrix products ask of a device.
-    pub trait MatmulKernels<T: Float>: Memory {
+    pub(crate) trait MatmulKernels<T: Float>: Memory {
         /// `c = op(a) op(b) + bias`, the bias `[n]` repeated over rows.
         fn matmul(
             &self,

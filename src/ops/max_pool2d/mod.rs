@@ -14,7 +14,7 @@ use crate::{Error, Result, Shape, Tensor};
 /// Sizes of one max pooling.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct MaxPool2dGeometry {
+pub(crate) struct MaxPool2dGeometry {
     /// `N * C`: every plane by itself.
     pub planes: u32,
     /// Rows of the input.
@@ -123,7 +123,7 @@ impl MaxPool2dGeometry {
 
 kernels! {
     /// What max pooling asks of a device.
-    pub trait MaxPool2dKernels<T: Float>: Memory {
+    pub(crate) trait MaxPool2dKernels<T: Float>: Memory {
         /// The maximum of each window, and its index `row * width + column` in the input plane. The
         /// first maximum in row-major order wins; a NaN wins over everything, the last one of several
         /// (as in PyTorch).

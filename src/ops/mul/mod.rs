@@ -11,7 +11,7 @@ use crate::{Result, Tensor};
 
 kernels! {
     /// What multiplication asks of a device.
-    pub trait MulKernels<T: Float>: Memory {
+    pub(crate) trait MulKernels<T: Float>: Memory {
         /// `y[i] = a[i] * b[i % len(b)]`.
         fn mul(&self, a: Self::View<'_, T>, b: Self::View<'_, T>, y: Output<'_, Self, T>)
         -> Result<()>;

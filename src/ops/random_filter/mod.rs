@@ -55,7 +55,7 @@ impl<T: Float> RandomFilter<T> {
 
 kernels! {
     /// What random filters ask of a device.
-    pub trait RandomFilterKernels<T: Float>: Memory {
+    pub(crate) trait RandomFilterKernels<T: Float>: Memory {
         /// A filtered image becomes `kept` of itself and the rest of its convolution with the weights,
         /// each channel by itself, edges repeated, brought to the image's own mean and standard
         /// deviation (over all channels); a flat convolution is the mean alone.

@@ -9,7 +9,7 @@ use crate::{Result, Tensor};
 
 kernels! {
     /// What the rectifier asks of a device.
-    pub trait ReluKernels<T: Float>: Memory {
+    pub(crate) trait ReluKernels<T: Float>: Memory {
         /// `y = x > 0 ? x : 0`, and NaN for NaN.
         fn relu_forward(&self, x: Self::View<'_, T>, y: Self::ViewMut<'_, T>) -> Result<()>;
 

@@ -14,7 +14,7 @@ use crate::{Result, Shape, Tensor};
 /// is `{1, 1, numel}`.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct ChannelGeometry {
+pub(crate) struct ChannelGeometry {
     /// Extent outside the channels.
     pub outer: u32,
     /// Channels.
@@ -46,7 +46,7 @@ impl ChannelGeometry {
 
 kernels! {
     /// What sums ask of a device.
-    pub trait SumKernels<T: Float>: Memory {
+    pub(crate) trait SumKernels<T: Float>: Memory {
         /// `sums[c] = scale * sum over o, i of x[o, c, i]`, in an order that depends on the geometry
         /// alone.
         fn channel_sum(

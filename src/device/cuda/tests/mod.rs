@@ -64,7 +64,8 @@ fn memory_round_trips() {
         let (mut head, mut tail) = Cuda::split_at(Cuda::view_mut(&mut buffer), 2);
         assert_eq!((head.len(), tail.len()), (2, 3));
         device.zero(Cuda::slice_mut(Cuda::reborrow(&mut tail), 1..2)).unwrap();
-        device.copy(head.as_view(), Cuda::slice_mut(tail, 1..3)).unwrap();
+        let other = device.upload(&[a, b]).unwrap();
+        device.copy(Cuda::view(&other), Cuda::slice_mut(tail, 1..3)).unwrap();
         device.write(Cuda::slice_mut(Cuda::reborrow(&mut head), 0..1), &[e]).unwrap();
         assert_eq!(device.read(Cuda::view(&buffer)).unwrap(), [e, b, c, a, b]);
         device.zero(Cuda::view_mut(&mut buffer)).unwrap();
