@@ -34,9 +34,9 @@ fn run() -> Result<()> {
         Some(folder) => read_folder(folder)?,
         None => synthetic(0, 4096, 1024),
     };
-    let train_loader = DataLoader::<f32>::new(&device, &data.train, 32, Some(0))?;
-    let valid_loader = DataLoader::<f32>::new(&device, &data.valid, 32, None)?;
-    let model = Sequential::<f32>::new(&device, 0, asl(data.train.classes.len()))?;
+    let train_loader = DataLoader::new(&device, &data.train, 32, Some(0))?;
+    let valid_loader = DataLoader::new(&device, &data.valid, 32, None)?;
+    let model: Sequential = Sequential::new(&device, 0, asl(data.train.classes.len()))?;
     let mut optimizer = Adam::new(model.arena(), AdamOptions::adam(1e-3))?;
 
     // ANCHOR: options

@@ -69,12 +69,7 @@ fn network(classes: usize) -> Vec<Layer> {
 
 // ANCHOR: train
 /// def train():
-fn train(
-    model: &Sequential<f32>,
-    optimizer: &mut Adam<f32>,
-    loader: &DataLoader<f32>,
-    epoch: u64,
-) -> Result<()> {
+fn train(model: &Sequential, optimizer: &mut Adam, loader: &DataLoader, epoch: u64) -> Result<()> {
     let (mut loss, mut correct) = (0.0, 0);
     model.train();
     for batch in loader.epoch(epoch, 0)? {
@@ -96,7 +91,7 @@ fn train(
 
 // ANCHOR: validate
 /// def validate():
-fn validate(model: &Sequential<f32>, loader: &DataLoader<f32>) -> Result<()> {
+fn validate(model: &Sequential, loader: &DataLoader) -> Result<()> {
     let (mut loss, mut correct) = (0.0, 0);
     model.eval();
     for batch in loader.epoch(0, 0)? {
@@ -143,9 +138,9 @@ fn run() -> Result<()> {
 
     // ANCHOR: loader
     // train_loader = DataLoader(train_data, batch_size=32, shuffle=True)
-    let train_loader = DataLoader::<f32>::new(&device, &data.train, 32, Some(0))?;
+    let train_loader = DataLoader::new(&device, &data.train, 32, Some(0))?;
     // valid_loader = DataLoader(valid_data, batch_size=32)
-    let valid_loader = DataLoader::<f32>::new(&device, &data.valid, 32, None)?;
+    let valid_loader = DataLoader::new(&device, &data.valid, 32, None)?;
 
     // batch = next(iter(train_loader)); batch[0].shape, batch[1].shape
     for batch in train_loader.epoch(0, 0)?.take(1) {
@@ -157,7 +152,7 @@ fn run() -> Result<()> {
     // ANCHOR: build
     // model = base_model.to(device)
     let classes = data.train.classes.len();
-    let model = Sequential::<f32>::new(&device, 0, network(classes))?;
+    let model = Sequential::new(&device, 0, network(classes))?;
     println!("{}", model.summary([32, 1, 28, 28])?);
     // ANCHOR_END: build
 

@@ -9,7 +9,7 @@
 //! # fn main() -> signet::Result<()> {
 //! let device = Device::cpu()?;
 //! let layers = layers![Linear::new(2, 16), ReLU, Linear::new(16, 2)];
-//! let model = Sequential::<f32>::new(&device, 0, layers)?;
+//! let model = Sequential::new(&device, 0, layers)?;
 //! let mut optimizer = Adam::new(model.arena(), AdamOptions::adam(0.05))?;
 //! // Exclusive or.
 //! let x = Tensor::from_slice(&device, &[0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0], [4, 2])?;

@@ -86,7 +86,7 @@ impl TrainedModel {
     ///
     /// # Errors
     /// [`Error::Checkpoint`] when the values are of another model.
-    pub fn build(&self, device: &Device) -> Result<Sequential<f32>> {
+    pub fn build(&self, device: &Device) -> Result<Sequential> {
         let model = Sequential::new(device, 0, asl(self.classes.len()))?;
         model.load_state_dict(&self.dict).map_err(|error| match error {
             Error::Shape { op: "load_state_dict", message } => invalid(&self.path, message),
@@ -152,8 +152,8 @@ impl TrainedModel {
 
 /// What the network has under which key, if it tells so many classes apart.
 fn wanted(classes: usize) -> Result<Vec<Wanted>> {
-    let model = Sequential::<f32>::new(&Cpu::new(Some(1))?.into(), 0, asl(classes))?;
-    let wanted = |(name, state): (String, State<f32>)| Wanted {
+    let model = Sequential::new(&Cpu::new(Some(1))?.into(), 0, asl(classes))?;
+    let wanted = |(name, state): (String, State)| Wanted {
         name,
         shape: state.shape(),
         counts: matches!(state, State::Count(_)),
@@ -209,7 +209,7 @@ fn check_names(names: &[String], outputs: usize) -> Result<(), String> {
 
 /// Where the numbers of `model` cease to be finite for the images of `loader`, of which `what` is
 /// known.
-fn overflow(path: &Path, model: &Sequential<f32>, loader: &DataLoader<f32>, what: &str) -> Error {
+fn overflow(path: &Path, model: &Sequential, loader: &DataLoader, what: &str) -> Error {
     model.eval();
     model.detect_anomaly(true);
     let look = || -> Result<()> {
@@ -245,7 +245,7 @@ fn checked(
 /// A trained model on a device, in evaluation mode.
 pub struct Predictor {
     device: Device,
-    model: Sequential<f32>,
+    model: Sequential,
     classes: usize,
     path: PathBuf,
 }

@@ -51,7 +51,7 @@ pub(super) fn plans(effort: Effort) -> Vec<Plan> {
 /// One pass of a part. The first convolution's input needs no gradient, as in training.
 fn case(device: &Device, part: &Part, batch: usize, backward: bool) -> Result<Case> {
     let layers = asl(CLASSES)[part.layers.clone()].to_vec();
-    let model = Rc::new(Sequential::<f32>::new(device, 0, layers)?);
+    let model = Rc::new(Sequential::new(device, 0, layers)?);
     let shape = Shape::from([&[batch], part.input].concat());
     let input = random(device, shape)?;
     let target: Vec<i32> = (0..batch).map(|row| (row % CLASSES) as i32).collect();

@@ -310,7 +310,7 @@ fn repeat(work: impl Fn() -> Result<()> + 'static) -> Result<Case> {
 }
 
 /// Values from -1 to 1, the same for the same shape.
-pub(super) fn random(device: &Device, shape: Shape) -> Result<Tensor<f32>> {
+pub(super) fn random(device: &Device, shape: Shape) -> Result<Tensor> {
     let mut random = Philox::new(SEED).sequence(stream::INIT, shape.numel() as u64);
     let values: Vec<f32> = (0..shape.numel()).map(|_| random.range(-1.0, 1.0) as f32).collect();
     Tensor::from_slice(device, &values, shape)

@@ -13,15 +13,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 ///
 /// /// `x + linear(x)`
 /// struct Residual {
-///     linear: LinearModule<f32>,
+///     linear: LinearModule,
 /// }
 ///
-/// impl Module<f32> for Residual {
-///     fn forward(&self, x: &Tensor<f32>) -> Result<Tensor<f32>> {
+/// impl Module for Residual {
+///     fn forward(&self, x: &Tensor) -> Result<Tensor> {
 ///         x.add(&self.linear.forward(x)?)
 ///     }
 ///
-///     fn state(&self) -> Vec<(String, State<f32>)> {
+///     fn state(&self) -> Vec<(String, State)> {
 ///         self.linear.state_of_part("linear")
 ///     }
 /// }
@@ -112,6 +112,18 @@ pub trait Module<T: Float = f32> {
     }
 }
 
+/// One after the other, called `0`, `1` and so on, as in `torch.nn.Sequential`.
+impl<T: Float, M: Module<T>> Module<T> for Vec<M> {
+    fn forward(&self, input: &Tensor<T>) -> Result<Tensor<T>> {
+        self.iter().try_fold(input.clone(), |x, module| module.forward(&x))
+    }
+
+    fn state(&self) -> Vec<(String, State<T>)> {
+        let parts = self.iter().enumerate();
+        parts.flat_map(|(i, module)| module.state_of_part(&i.to_string())).collect()
+    }
+}
+
 /// One parameter or buffer of a module.
 pub enum State<T: Float = f32> {
     /// Learned by the optimizer.
@@ -123,6 +135,11 @@ pub enum State<T: Float = f32> {
 }
 
 impl<T: Float> State<T> {
+    /// The state of a module's parts, each by its name.
+    pub fn of_parts<const N: usize>(parts: [(&str, &dyn Module<T>); N]) -> Vec<(String, Self)> {
+        parts.into_iter().flat_map(|(name, part)| part.state_of_part(name)).collect()
+    }
+
     /// Named parameters, without those that a layer was built without.
     pub fn parameters<const N: usize>(
         named: [(&str, Option<&Tensor<T>>); N],

@@ -27,9 +27,9 @@ const MOST_UNSEEN: usize = 2 * STEPS_PER_LOOK;
 /// nothing before the end of an epoch.
 pub struct Trainer {
     config: Config,
-    model: Sequential<f32>,
-    optimizer: Box<dyn Optimizer<f32>>,
-    train: DataLoader<f32>,
+    model: Sequential,
+    optimizer: Box<dyn Optimizer>,
+    train: DataLoader,
     validation: Validation<f32>,
     history: Vec<EpochMetrics>,
     best_model: Option<crate::nn::StateDict>,
@@ -52,9 +52,9 @@ struct OnDevice {
     /// The number of the step in the run and that of its batch in the epoch, `[2]`.
     clock: Tensor<u64>,
     /// Each step's loss and hits, `[steps of an epoch * 2]`.
-    records: Tensor<f32>,
+    records: Tensor,
     /// The gradient of a loss by itself, a scalar.
-    one: Tensor<f32>,
+    one: Tensor,
 }
 
 /// The part of an epoch that is done.
@@ -190,7 +190,7 @@ impl Trainer {
     }
 
     /// The model.
-    pub fn model(&self) -> &Sequential<f32> {
+    pub fn model(&self) -> &Sequential {
         &self.model
     }
 

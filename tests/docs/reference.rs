@@ -69,7 +69,7 @@ fn tensors() -> Result<()> {
     assert_eq!(x.item()?, 10.0);
     assert_eq!(x.to_vec()?, [10.0]);
     fn both<T: signet::dtype::Float>(_: Option<Tensor<T>>) {}
-    both(None::<Tensor<f32>>);
+    both(None::<Tensor>);
     both(None::<Tensor<f64>>);
     Ok(())
 }
@@ -102,7 +102,7 @@ fn gradients() -> Result<()> {
     p.requires_grad(false)?;
     assert!(!p.needs_grad());
     let layers = layers![Linear::new(1, 1)];
-    let model: Sequential<f32> = Sequential::new(&d, 0, layers)?;
+    let model: Sequential = Sequential::new(&d, 0, layers)?;
     model.requires_grad(false)?;
     assert!(model.parameters().iter().all(|p| !p.needs_grad()));
 
@@ -129,8 +129,8 @@ fn layers_losses_and_optimizers() -> Result<()> {
         Dropout::new(0.2), MaxPool2d::new(2).stride(2), Linear::new(675, 512),
     ];
     let (a, b) = (Flatten, Linear::new(784, 24));
-    let model: Sequential<f32> = Sequential::new(&device, seed, layers![a, b])?;
-    fn is_module<M: Module<f32>>(_: &M) {}
+    let model: Sequential = Sequential::new(&device, seed, layers![a, b])?;
+    fn is_module<M: Module>(_: &M) {}
     is_module(&model);
     let shape = [32, 1, 28, 28];
     assert!(model.summary(shape)?.to_string().contains("Linear"));

@@ -178,10 +178,10 @@ fn a_block_hides_no_nan() {
     let mut x = Fill::Normal(1.0).draw(&[1, 1, 6, 6], 1, 0);
     x.values[14] = f64::NAN;
     everywhere(|device| {
-        let x: Tensor<f32> = x.on(device);
+        let x: Tensor = x.on(device);
         let one = |shape: &[usize]| Fill::OffZero.draw(shape, 2, 0).on(device);
         let (weight, mean) = (one(&[3, 1, 3, 3]), one(&[3]));
-        let var: Tensor<f32> = Tensor::from_slice(device, &[1.0; 3], [3]).unwrap();
+        let var: Tensor = Tensor::from_slice(device, &[1.0; 3], [3]).unwrap();
         let conv = Conv2dOptions { padding: [1, 1], ..Default::default() };
         let pool =
             MaxPool2d { kernel_size: [2, 2], stride: [2, 2], padding: [0, 0], ceil_mode: false };
@@ -193,8 +193,7 @@ fn a_block_hides_no_nan() {
         let y = conv2d(&x, &weight, None, &conv).unwrap();
         let y = batch_norm2d(&y, None, None, Statistics::Running(&mean, &var), 1e-5).unwrap();
         let plain = max_pool2d(&y.relu().unwrap(), &pool).unwrap().0;
-        let nan =
-            |x: &Tensor<f32>| -> Vec<bool> { values(x).into_iter().map(f64::is_nan).collect() };
+        let nan = |x: &Tensor| -> Vec<bool> { values(x).into_iter().map(f64::is_nan).collect() };
         assert_eq!(nan(&fused), nan(&plain));
         assert!(nan(&fused).contains(&true) && nan(&fused).contains(&false));
     });

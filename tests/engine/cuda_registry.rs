@@ -191,7 +191,7 @@ fn sums_across_blocks_have_the_same_bits_every_time() {
         let inputs = case.draw::<f32>(&device, 2);
         let gradient = upstream(&case.op.run(&inputs).unwrap());
         // The results, on their way.
-        let start = || -> Vec<Tensor<f32>> {
+        let start = || -> Vec<Tensor> {
             let leaf = |i: usize| inputs[i].detach().requires_grad(watched.contains(&i)).unwrap();
             let inputs: Vec<_> = (0..inputs.len()).map(leaf).collect();
             let output = case.op.run(&inputs).unwrap();
@@ -201,7 +201,7 @@ fn sums_across_blocks_have_the_same_bits_every_time() {
             output.backward_with(&gradient).unwrap();
             inputs.iter().filter_map(|input| input.grad().unwrap()).collect()
         };
-        let bits = |results: &[Tensor<f32>]| -> Vec<Vec<u32>> {
+        let bits = |results: &[Tensor]| -> Vec<Vec<u32>> {
             let values = results.iter().map(|result| result.to_vec().unwrap());
             values.map(|values| values.into_iter().map(f32::to_bits).collect()).collect()
         };

@@ -23,12 +23,12 @@ on_every_device! {
     numbers_that_no_batch_norm_can_use_are_errors,
 }
 
-fn tensor(device: &Device, values: &[f32], shape: &[usize]) -> Tensor<f32> {
+fn tensor(device: &Device, values: &[f32], shape: &[usize]) -> Tensor {
     Tensor::from_slice(device, values, shape).unwrap()
 }
 
 /// The parameters of a model with their gradients.
-fn gradients(model: &Sequential<f32>) -> Vec<(String, Vec<f32>)> {
+fn gradients(model: &Sequential) -> Vec<(String, Vec<f32>)> {
     let mut gradients = Vec::new();
     for (name, state) in model.state() {
         if let State::Parameter(parameter) = state {
@@ -164,7 +164,7 @@ fn an_empty_batch_passes_through_the_whole_network(on: TestDevice) {
 }
 
 /// Convolution, batch normalisation with `norm`, rectifier and pooling, on an image.
-fn block(on: TestDevice, norm: BatchNorm2d, fuse: bool) -> (Sequential<f32>, Vec<Vec<f64>>) {
+fn block(on: TestDevice, norm: BatchNorm2d, fuse: bool) -> (Sequential, Vec<Vec<f64>>) {
     let device = on.open();
     let layers: Vec<Layer> =
         layers![Conv2d::new(1, 2, 3).padding(1), norm, ReLU, MaxPool2d::new(2)];
@@ -180,7 +180,7 @@ fn block(on: TestDevice, norm: BatchNorm2d, fuse: bool) -> (Sequential<f32>, Vec
 }
 
 fn a_batch_norm_may_have_a_scale_alone(on: TestDevice) {
-    let names = |model: &Sequential<f32>| {
+    let names = |model: &Sequential| {
         let names = model.state().into_iter().map(|(name, _)| name);
         names.filter(|name| name.starts_with("1.")).collect::<Vec<_>>()
     };

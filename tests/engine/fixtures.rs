@@ -142,7 +142,7 @@ fn max_pool2d_agrees_with_pytorch(on: TestDevice) {
     check_file(on, "max_pool2d", &["input"], |case| Op::MaxPool2d(pool(case)));
     let device = on.open();
     for case in Fixture::cases("max_pool2d") {
-        let input: Tensor<f32> = case.tensor("input").on(&device);
+        let input: Tensor = case.tensor("input").on(&device);
         let (_, indices) = max_pool2d(&input, &pool(&case)).unwrap();
         assert_eq!(indices.to_vec().unwrap(), case.tensor("indices").integers(), "{}", case.name);
     }

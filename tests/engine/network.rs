@@ -187,7 +187,7 @@ fn a_step_set_again_draws_the_same_masks(on: TestDevice) {
     let device = on.open();
     let model = Sequential::<f32>::new(&device, 3, narrow(DROPOUT)).unwrap();
     let batch = Batch::random(3, 1);
-    let pixels: Tensor<f32> = batch.pixels.on(&device);
+    let pixels: Tensor = batch.pixels.on(&device);
     let logits = || values(&model.forward(&pixels).unwrap());
     let at = |step| {
         model.context().set_step(step).unwrap();

@@ -33,7 +33,7 @@ on_every_device! {
 }
 
 /// Makes an optimizer of an arena.
-type Make = fn(&Arena<f32>) -> Box<dyn Optimizer<f32>>;
+type Make = fn(&Arena) -> Box<dyn Optimizer>;
 
 fn all_optimizers() -> [Make; 4] {
     [
@@ -50,21 +50,21 @@ fn all_optimizers() -> [Make; 4] {
     ]
 }
 
-fn parameter(device: &Device) -> (Arena<f32>, Tensor<f32>) {
+fn parameter(device: &Device) -> (Arena, Tensor) {
     let arena = Arena::new(device).unwrap();
-    let start: Tensor<f32> = Fill::Normal(1.0).draw(&[37], 1, 0).on(device);
+    let start: Tensor = Fill::Normal(1.0).draw(&[37], 1, 0).on(device);
     let parameter = arena.parameter(&start.to_vec().unwrap(), [37]).unwrap();
     (arena, parameter)
 }
 
 /// Adds `gradient` to the gradient of `parameter`.
-fn give(parameter: &Tensor<f32>, gradient: &Tensor<f32>) {
+fn give(parameter: &Tensor, gradient: &Tensor) {
     let product = gradient.mul(parameter).unwrap();
     product.sum().unwrap().backward().unwrap();
 }
 
 /// Steps `from..to` with a gradient that depends on the step.
-fn steps(optimizer: &mut dyn Optimizer<f32>, parameter: &Tensor<f32>, range: std::ops::Range<u64>) {
+fn steps(optimizer: &mut dyn Optimizer, parameter: &Tensor, range: std::ops::Range<u64>) {
     for step in range {
         let gradient = Fill::Normal(1.0).draw(parameter.dims(), step, 1);
         optimizer.zero_grad();
@@ -162,7 +162,7 @@ fn steps_are_counted_once_whatever_has_a_gradient(on: TestDevice) {
 }
 
 /// A scalar parameter for each of `values`.
-fn scalars(device: &Device, values: &[f32]) -> (Arena<f32>, Vec<Tensor<f32>>) {
+fn scalars(device: &Device, values: &[f32]) -> (Arena, Vec<Tensor>) {
     let arena = Arena::new(device).unwrap();
     let parameter = |&value| arena.parameter(&[value], []).unwrap();
     let parameters = values.iter().map(parameter).collect();
@@ -170,7 +170,7 @@ fn scalars(device: &Device, values: &[f32]) -> (Arena<f32>, Vec<Tensor<f32>>) {
 }
 
 /// A step with these gradients; `None`: the parameter takes no part.
-fn step(optimizer: &mut dyn Optimizer<f32>, parameters: &[Tensor<f32>], gradients: &[Option<f32>]) {
+fn step(optimizer: &mut dyn Optimizer, parameters: &[Tensor], gradients: &[Option<f32>]) {
     optimizer.zero_grad();
     for (parameter, gradient) in parameters.iter().zip(gradients) {
         let Some(gradient) = *gradient else { continue };
@@ -180,7 +180,7 @@ fn step(optimizer: &mut dyn Optimizer<f32>, parameters: &[Tensor<f32>], gradient
 }
 
 #[track_caller]
-fn assert_values(what: &str, parameters: &[Tensor<f32>], expected: &[f64]) {
+fn assert_values(what: &str, parameters: &[Tensor], expected: &[f64]) {
     let found: Vec<f64> = parameters.iter().flat_map(values).collect();
     let near = found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 2e-6);
     assert!(near && found.len() == expected.len(), "{what}: {found:?}, expected {expected:?}");
@@ -258,7 +258,7 @@ const START: [f32; 3] = [1.0, -2.0, 0.5];
 /// All three options that differ, and a learning rate that changes; PyTorch's values.
 fn groups_have_options_of_their_own(on: TestDevice) {
     let device = on.open();
-    let run = |parameters: &[Tensor<f32>], optimizer: &mut dyn Optimizer<f32>| {
+    let run = |parameters: &[Tensor], optimizer: &mut dyn Optimizer| {
         for (i, gradients) in GRADIENTS.iter().enumerate() {
             if i == 3 {
                 optimizer.set_group_lr(1, 0.05).unwrap();
@@ -301,7 +301,7 @@ fn parameters_freeze_and_thaw_in_the_middle(on: TestDevice) {
         [(true, [1.0041017, -1.8483098, 0.1945095]), (false, [0.8916848, -1.5475517, -0.8357899])]
     {
         let (arena, parameters) = scalars(&device, &START);
-        let mut optimizer: Box<dyn Optimizer<f32>> = if is_adam {
+        let mut optimizer: Box<dyn Optimizer> = if is_adam {
             Box::new(Adam::new(&arena, AdamOptions::adam(0.1)).unwrap())
         } else {
             Box::new(Sgd::new(&arena, decay).unwrap())
@@ -310,7 +310,7 @@ fn parameters_freeze_and_thaw_in_the_middle(on: TestDevice) {
             parameters[0].requires_grad(i != 0).unwrap();
             parameters[1].requires_grad(![1, 2].contains(&i)).unwrap();
             optimizer.zero_grad();
-            let term = |(parameter, gradient): (&Tensor<f32>, &f32)| {
+            let term = |(parameter, gradient): (&Tensor, &f32)| {
                 Tensor::from_slice(&device, &[*gradient], []).unwrap().mul(parameter).unwrap()
             };
             let terms = parameters.iter().zip(gradients).map(term);
@@ -389,7 +389,7 @@ fn groups_are_resumed(on: TestDevice) {
         adam.add_param_group(&parameters[1..], options).unwrap();
         (parameters, adam)
     };
-    let run = |(parameters, adam): &mut (Vec<_>, Adam<f32>), steps: std::ops::Range<usize>| {
+    let run = |(parameters, adam): &mut (Vec<_>, Adam), steps: std::ops::Range<usize>| {
         for i in steps {
             let [a, b, c] = GRADIENTS[i];
             step(adam, parameters, &[(i % 2 == 1).then_some(a), Some(b), (i != 2).then_some(c)]);

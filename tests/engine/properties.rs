@@ -595,7 +595,7 @@ fn augmentation_by_nothing_changes_nothing(on: TestDevice) {
     let device = on.open();
     let nothing = AugmentOptions::NONE;
     let values01: Vec<f32> = (0..2 * 5 * 7).map(|i| (i * 37 % 101) as f32 / 100.0).collect();
-    let images: Tensor<f32> = Tensor::from_slice(&device, &values01, [2, 1, 5, 7]).unwrap();
+    let images: Tensor = Tensor::from_slice(&device, &values01, [2, 1, 5, 7]).unwrap();
     let step = Tensor::from_slice(&device, &[3], [1]).unwrap();
     let run = |options| augment(&images, &options, 1, &step).map(|x| x.to_vec().unwrap());
     let close = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6);

@@ -503,7 +503,7 @@ fn forgetting_no_grad_leaks_nothing() {
     let device = TestDevice::Cpu.open();
     let layers = layers![Linear::new(64, 64), ReLU, Linear::new(64, 64)];
     let model = Sequential::<f32>::new(&device, 1, layers).unwrap();
-    let x: Tensor<f32> = Tensor::zeros(&device, [16, 64]).unwrap();
+    let x: Tensor = Tensor::zeros(&device, [16, 64]).unwrap();
     let run = || drop(model.forward(&x).unwrap());
     run();
     let made = device.as_cpu().unwrap().allocations();

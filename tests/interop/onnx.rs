@@ -17,7 +17,7 @@ fn names(count: usize) -> Vec<String> {
 }
 
 /// A model whose running statistics have seen something.
-fn trained(device: &Device) -> Sequential<f32> {
+fn trained(device: &Device) -> Sequential {
     let mut training = Training::new(device, 5, asl(24));
     for step in 0..3 {
         training.model.context().set_step(step).unwrap();
@@ -86,7 +86,7 @@ fn folding_computes_the_same() {
     let other = Sequential::<f32>::new(&device, 0, layers).unwrap();
     other.load_state_dict(&renamed.into_iter().collect()).unwrap();
     other.eval();
-    let images: Tensor<f32> = Fill::Normal(1.0).draw(&[7, 1, 28, 28], 1, 0).on(&device);
+    let images: Tensor = Fill::Normal(1.0).draw(&[7, 1, 28, 28], 1, 0).on(&device);
     let (a, b) = (model.forward(&images).unwrap(), other.forward(&images).unwrap());
     let scale = values(&a).iter().fold(0.0, |scale: f64, x| scale.max(x.abs()));
     for (a, b) in values(&a).iter().zip(values(&b)) {
@@ -119,11 +119,11 @@ fn what_cannot_be_expressed_is_an_error() {
 fn onnxruntime_computes_the_same() {
     let device = Device::from(Cpu::new(Some(2)).unwrap());
     let model = trained(&device);
-    let images: Tensor<f32> = Fill::Normal(1.0).draw(&[256, 1, 28, 28], 1, 0).on(&device);
+    let images: Tensor = Fill::Normal(1.0).draw(&[256, 1, 28, 28], 1, 0).on(&device);
     let logits = model.forward(&images).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let examples = folder.path().join("examples.safetensors");
-    let example = |tensor: &Tensor<f32>| signet::nn::Value {
+    let example = |tensor: &Tensor| signet::nn::Value {
         shape: tensor.shape().clone(),
         values: signet::nn::Values::F32(tensor.to_vec().unwrap()),
     };

@@ -23,7 +23,7 @@ pub fn write_examples(model: &TrainedModel, path: &Path) -> Result<()> {
     let pixels: Vec<f32> = drawn.pixels.iter().map(|&pixel| f32::from(pixel) / 255.0).collect();
     let images = Tensor::from_slice(&device, &pixels, [IMAGES, 1, SIDE, SIDE])?;
     let logits = no_grad(|| network.forward(&images))?;
-    let value = |tensor: &Tensor<f32>| -> Result<Value> {
+    let value = |tensor: &Tensor| -> Result<Value> {
         Ok(Value { shape: tensor.shape().clone(), values: Values::F32(tensor.to_vec()?) })
     };
     let pairs = [("images".to_owned(), value(&images)?), ("logits".to_owned(), value(&logits)?)];

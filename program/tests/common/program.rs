@@ -65,7 +65,7 @@ pub fn stderr(output: &Output) -> String {
 pub fn with_model(classes: usize) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
-    let model = Sequential::<f32>::new(&Device::cpu().unwrap(), 3, asl(classes)).unwrap();
+    let model: Sequential = Sequential::new(&Device::cpu().unwrap(), 3, asl(classes)).unwrap();
     checkpoint::save(&path, &model.state_dict().unwrap(), None).unwrap();
     (folder, path)
 }

@@ -36,7 +36,7 @@ impl Place {
     pub fn new() -> Self {
         let (folder, _) = with_model(24);
         let device = Device::cpu().unwrap();
-        let model = Sequential::<f32>::new(&device, 3, asl(24)).unwrap();
+        let model: Sequential = Sequential::new(&device, 3, asl(24)).unwrap();
         let dict = entries(&model.state_dict().unwrap());
         let image = image::GrayImage::from_fn(30, 20, |x, y| image::Luma([(x * 7 + y * 3) as u8]));
         image.save(folder.path().join("image.png")).unwrap();

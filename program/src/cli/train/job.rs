@@ -265,7 +265,7 @@ impl Job<'_> {
     }
 }
 
-fn summary(model: &Sequential<f32>, batch_size: usize, split: &Split) -> Result<()> {
+fn summary(model: &Sequential, batch_size: usize, split: &Split) -> Result<()> {
     let images = &split.train;
     let shape = [batch_size, images.channels, images.height, images.width];
     print(model.summary(shape)?.fitting(table_width()))
