@@ -40,7 +40,7 @@ fn what_has_no_gradient_has_its_own_test() {
         let (file, test) = place.split_once(": ").expect("file: test");
         let path = format!("{}/{file}", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(&path).expect("the named file exists");
-        assert!(text.contains(&format!("fn {test}<")), "{op}: {file} has no {test}");
+        assert!(text.contains(&format!("fn {test}(")), "{op}: {file} has no {test}");
     }
 }
 
