@@ -128,7 +128,7 @@ impl Config {
     ///
     /// # Errors
     /// [`Error::Argument`] for a number outside its range.
-    pub fn optimizer<T: Float>(&self, arena: &Arena<T>) -> Result<Box<dyn Optimizer<T>>> {
+    pub fn optimizer<T: Float>(&self, arena: &Arena<T>) -> Result<Box<dyn Optimizer<T> + Send>> {
         let adam = |options: AdamOptions| {
             let weight_decay = self.weight_decay.unwrap_or(options.weight_decay);
             Adam::new(arena, AdamOptions { weight_decay, ..options })

@@ -28,7 +28,7 @@ const MOST_UNSEEN: usize = 2 * STEPS_PER_LOOK;
 pub struct Trainer {
     config: Config,
     model: Sequential,
-    optimizer: Box<dyn Optimizer>,
+    optimizer: Box<dyn Optimizer + Send>,
     train: DataLoader,
     validation: Validation<f32>,
     history: Vec<EpochMetrics>,
