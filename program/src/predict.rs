@@ -56,7 +56,7 @@ impl TrainedModel {
     pub fn open_named(path: &Path, classes: Option<&[String]>) -> Result<Self> {
         let path = if path.is_dir() { best_of(path)? } else { path.to_path_buf() };
         let (dict, metadata) = checkpoint::load(&path)?;
-        if train::State::is_in(&metadata) {
+        if train::TrainState::is_in(&metadata) {
             let message = "is the state of a run to go on with; name the run's folder, or the file \
                            best.safetensors in it";
             return Err(invalid(&path, message));

@@ -6,7 +6,7 @@
 use super::graph::{Leaf, Origin};
 use crate::device::{AnyBuffer, Device, Memory};
 use crate::dtype::Element;
-use crate::tensor::{Identity, Shared, Tensor};
+use crate::tensor::{Identity, SharedBuffer, Tensor};
 use crate::{Error, Result, Shape};
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::fmt;
@@ -21,7 +21,7 @@ pub struct Arena<E: Element = f32>(Arc<Inner<E>>);
 
 struct Inner<E: Element> {
     device: Device,
-    values: Shared<E>,
+    values: SharedBuffer<E>,
     gradients: RwLock<AnyBuffer<E>>,
     slots: RwLock<Vec<ArenaSlot>>,
 }

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// What all layers of a model share: the seed, the step, and whether they train. Clones are the
 /// same context.
 #[derive(Debug)]
-pub struct Context(Arc<Shared>);
+pub struct Context(Arc<Inner>);
 
 #[derive(Debug)]
-struct Shared {
+struct Inner {
     seed: u64,
     step: AtomicU64,
     /// The step once more, `[1]`, for kernels. Another step gets memory of its own, as a tape may
@@ -29,7 +29,7 @@ impl Context {
     /// # Errors
     /// When the device fails.
     pub fn new(device: &Device, seed: u64) -> Result<Self> {
-        Ok(Self(Arc::new(Shared {
+        Ok(Self(Arc::new(Inner {
             seed,
             step: AtomicU64::new(0),
             step_on_device: Mutex::new(Tensor::zeros(device, [1])?),

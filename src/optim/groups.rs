@@ -45,7 +45,7 @@ pub(super) struct Groups<T: Float, G: Group> {
     first_tile: Vec<usize>,
     /// In the order of their names.
     moments: Vec<Moment<T>>,
-    on_device: OnDevice,
+    tables: Tables,
 }
 
 /// A value beside each parameter.
@@ -55,7 +55,7 @@ struct Moment<T: Element> {
 }
 
 /// Where a captured step finds it.
-struct OnDevice {
+struct Tables {
     /// [`UpdateTile`]s of all parameters.
     tiles: AnyBuffer<u32>,
     groups: AnyBuffer<f64>,
@@ -68,14 +68,14 @@ impl<T: Float, G: Group> Groups<T, G> {
     pub(super) fn new(arena: &Arena<T>, group: G) -> Result<Self> {
         group.check()?;
         let device = arena.device();
-        let on_device = OnDevice {
+        let tables = Tables {
             tiles: device.alloc(0)?,
             groups: device.upload(group.numbers())?,
             steps: device.alloc(0)?,
         };
         let (arena, groups, moments) = (arena.clone(), vec![group], Vec::new());
         let (group_of, first_tile) = (Vec::new(), vec![0]);
-        let mut all = Self { arena, groups, group_of, first_tile, moments, on_device };
+        let mut all = Self { arena, groups, group_of, first_tile, moments, tables };
         all.follow(vec![0; all.arena.parameters()], vec![group])?;
         Ok(all)
     }
@@ -128,10 +128,10 @@ impl<T: Float, G: Group> Groups<T, G> {
             first_tile.push(tiles.len());
         }
         let numbers: Vec<f64> = groups.iter().flat_map(|g| g.numbers().to_vec()).collect();
-        let on_device = OnDevice {
+        let tables = Tables {
             tiles: device.upload(bytemuck::cast_slice(&tiles))?,
             groups: device.upload(&numbers)?,
-            steps: device.grown(&self.on_device.steps, group_of.len())?,
+            steps: device.grown(&self.tables.steps, group_of.len())?,
         };
         let mut names: Vec<_> = groups.iter().flat_map(Group::needs).collect();
         names.sort_unstable();
@@ -143,7 +143,7 @@ impl<T: Float, G: Group> Groups<T, G> {
             Ok(Moment { name, buffer: device.grown(buffer, self.arena.len())? })
         };
         self.moments = names.into_iter().map(moment).collect::<Result<_>>()?;
-        (self.on_device, self.group_of, self.groups) = (on_device, group_of, groups);
+        (self.tables, self.group_of, self.groups) = (tables, group_of, groups);
         self.first_tile = first_tile;
         Ok(())
     }
@@ -161,15 +161,15 @@ impl<T: Float, G: Group> Groups<T, G> {
         ) -> Result<()>,
     ) -> Result<()> {
         self.join()?;
-        let Self { arena, first_tile, moments, on_device, .. } = self;
+        let Self { arena, first_tile, moments, tables, .. } = self;
         let gradients = arena.gradients()?;
         for parameters in arena.runs_with_grad() {
             let tiles = first_tile[parameters.start]..first_tile[parameters.end];
             let words = tiles.start * UpdateTile::WORDS..tiles.end * UpdateTile::WORDS;
             let update = Update {
-                tiles: Device::slice(Device::view(&on_device.tiles), words),
-                groups: Device::view(&on_device.groups),
-                steps: Device::view_mut(&mut on_device.steps),
+                tiles: Device::slice(Device::view(&tables.tiles), words),
+                groups: Device::view(&tables.groups),
+                steps: Device::view_mut(&mut tables.steps),
                 parameters: parameters.start as u32..parameters.end as u32,
                 count: tiles.len(),
                 elements: parameters.clone().map(|i| arena.range_of(i).len()).sum(),
@@ -201,9 +201,8 @@ impl<T: Float, G: Group> Groups<T, G> {
         let mut numbers = options.numbers().to_vec();
         if lr.to_bits() != numbers[0].to_bits() {
             let at = group * numbers.len();
-            let on_device =
-                Device::slice_mut(Device::view_mut(&mut self.on_device.groups), at..at + 1);
-            self.arena.device().write(on_device, &[lr])?;
+            let tables = Device::slice_mut(Device::view_mut(&mut self.tables.groups), at..at + 1);
+            self.arena.device().write(tables, &[lr])?;
             numbers[0] = lr;
             *options = G::of(&numbers);
         }
@@ -229,7 +228,7 @@ impl<T: Float, G: Group> Groups<T, G> {
             Ok((moment.name.to_owned(), device.read(Device::view(&moment.buffer))?))
         };
         Ok(OptimizerState {
-            steps: device.read(Device::view(&self.on_device.steps))?,
+            steps: device.read(Device::view(&self.tables.steps))?,
             moments: self.moments.iter().map(moment).collect::<Result<_>>()?,
             param_groups: self.param_groups(),
         })
@@ -261,9 +260,9 @@ impl<T: Float, G: Group> Groups<T, G> {
         for (moment, (_, values)) in self.moments.iter_mut().zip(&state.moments) {
             device.write(Device::view_mut(&mut moment.buffer), values)?;
         }
-        device.write(Device::view_mut(&mut self.on_device.steps), &steps)?;
+        device.write(Device::view_mut(&mut self.tables.steps), &steps)?;
         let numbers: Vec<f64> = groups.iter().flat_map(|group| group.numbers().to_vec()).collect();
-        device.write(Device::view_mut(&mut self.on_device.groups), &numbers)?;
+        device.write(Device::view_mut(&mut self.tables.groups), &numbers)?;
         self.groups = groups;
         Ok(())
     }

@@ -24,7 +24,7 @@ use text::values_text;
 
 /// Memory that tensors share. Only optimizers, running statistics and loaders write to it, and
 /// never while a kernel reads: they wait for one another.
-pub(crate) type Shared<E> = Arc<RwLock<AnyBuffer<E>>>;
+pub(crate) type SharedBuffer<E> = Arc<RwLock<AnyBuffer<E>>>;
 
 /// A contiguous row-major tensor of `E` on device `D`. Clones share memory.
 ///
@@ -32,7 +32,7 @@ pub(crate) type Shared<E> = Arc<RwLock<AnyBuffer<E>>>;
 pub struct Tensor<E: Element = f32> {
     device: Device,
     shape: Shape,
-    data: Shared<E>,
+    data: SharedBuffer<E>,
     offset: usize,
     identity: Arc<Identity>,
     origin: Origin<E>,
@@ -98,7 +98,7 @@ impl<E: Element> Tensor<E> {
     /// A tensor over a run of shared memory.
     pub(crate) fn from_shared(
         device: &Device,
-        data: Shared<E>,
+        data: SharedBuffer<E>,
         offset: usize,
         shape: Shape,
     ) -> Self {

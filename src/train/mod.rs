@@ -23,5 +23,5 @@ pub use config::{Config, OptimizerKind, ScheduleKind};
 pub use evaluate::{Evaluation, evaluate};
 pub use metrics::{EpochMetrics, Measured};
 pub use prepare::{prepare, with_batch_that_fits};
-pub use state::State;
+pub use state::TrainState;
 pub use trainer::{Outcome, Progress, Trainer};

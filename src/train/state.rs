@@ -14,7 +14,7 @@ use std::path::Path;
 /// How far a training is. What is random follows from the seed and the step, and the step from
 /// this.
 #[derive(Debug, Clone, PartialEq)]
-pub struct State {
+pub struct TrainState {
     /// The model.
     pub model: StateDict,
     /// The model of the best epoch so far.
@@ -28,7 +28,7 @@ pub struct State {
 
 /// What is no tensor, as JSON in the file's metadata.
 #[derive(Serialize, Deserialize)]
-struct Words<R> {
+struct InFile<R> {
     record: R,
     /// By parameter.
     #[serde(default)]
@@ -44,11 +44,11 @@ struct Words<R> {
     seconds: f64,
 }
 
-/// The key of [`Words`] in a file's metadata; no model has it.
+/// The key of [`InFile`] in a file's metadata; no model has it.
 const WORDS: &str = "signet.state";
 const LOSSES: &str = "epoch.losses";
 
-impl State {
+impl TrainState {
     /// Writes the state, and with it the `record` of its run, whatever is to be known of it, whole or
     /// not at all. What was in the file before becomes `previous`: at every moment one of both is there
     /// and whole.
@@ -57,7 +57,7 @@ impl State {
     /// [`Error::Io`](crate::Error::Io) when the file cannot be written, and
     /// [`Error::Checkpoint`](crate::Error::Checkpoint) when the record cannot be written as JSON.
     pub fn save<R: Serialize>(&self, path: &Path, previous: &Path, record: &R) -> Result<()> {
-        let words = Words {
+        let words = InFile {
             record,
             optimizer_steps: self.optimizer.steps.clone(),
             optimizer_step: None,
@@ -82,7 +82,7 @@ impl State {
         checkpoint::save_keeping(path, previous, &tensors.into_iter().collect(), metadata)
     }
 
-    /// Whether a file with such words is one of [`State::save`], and no model.
+    /// Whether a file with such words is one of [`TrainState::save`], and no model.
     pub fn is_in(metadata: &Metadata) -> bool {
         metadata.contains_key(WORDS)
     }
@@ -101,7 +101,7 @@ impl State {
         let (tensors, metadata) = checkpoint::load(path)?;
         let words =
             metadata.get(WORDS).ok_or_else(|| invalid(path, "is no state of a training run"))?;
-        let words: Words<R> = serde_json::from_str(words)
+        let words: InFile<R> = serde_json::from_str(words)
             .map_err(|e| invalid(path, format!("its words are damaged: {e}")))?;
         let tensor = |name: &str| {
             let value = tensors.get(name).map(|value| value.values.to_float());

@@ -1,6 +1,6 @@
 use super::evaluate::Validation;
 use super::repeated::{Graphs, Repeated};
-use super::{Config, EpochMetrics, Measured, State};
+use super::{Config, EpochMetrics, Measured, TrainState};
 use crate::data::{DataLoader, Split};
 use crate::device::{AnyPending, Device, Memory, Pending};
 use crate::nn::{Module, Place, Sequential, asl};
@@ -35,7 +35,7 @@ pub struct Trainer {
     best_model: Option<crate::nn::StateDict>,
     /// The part of the current epoch that is done, as far as its losses are known.
     partial: Partial,
-    on_device: OnDevice,
+    buffers: Buffers,
     /// Losses on their way.
     pending: Option<AnyPending<f32>>,
     /// A step of a whole batch.
@@ -46,7 +46,7 @@ pub struct Trainer {
 }
 
 /// What steps share on the device. Its addresses stay, as graphs know them.
-struct OnDevice {
+struct Buffers {
     /// The epoch's order of the images, `[N]`.
     order: Tensor<u32>,
     /// The number of the step in the run and that of its batch in the epoch, `[2]`.
@@ -115,7 +115,7 @@ impl Trainer {
         device.read_later(records.read().view())?.wait()?;
         Ok(Self {
             optimizer: config.optimizer(model.arena())?,
-            on_device: OnDevice {
+            buffers: Buffers {
                 order: Tensor::zeros(device, [train.rows()])?,
                 clock: Tensor::zeros(device, [2])?,
                 records,
@@ -166,7 +166,7 @@ impl Trainer {
     ///
     /// # Errors
     /// When it is the state of another model or optimizer.
-    pub fn restore(&mut self, state: &State) -> Result<()> {
+    pub fn restore(&mut self, state: &TrainState) -> Result<()> {
         self.model.load_state_dict(&state.model)?;
         self.optimizer.load_state(&state.optimizer)?;
         self.history.clone_from(&state.history);
@@ -179,8 +179,8 @@ impl Trainer {
     ///
     /// # Errors
     /// When the device fails.
-    pub fn state(&self) -> Result<State> {
-        Ok(State {
+    pub fn state(&self) -> Result<TrainState> {
+        Ok(TrainState {
             model: self.model.state_dict()?,
             optimizer: self.optimizer.state()?,
             history: self.history.clone(),
@@ -230,14 +230,14 @@ impl Trainer {
         let first = self.partial.losses.len();
         self.pending = None;
         let first_of_epoch = epoch * steps as u64;
-        self.on_device.order.set(&self.train.order(epoch))?;
-        self.on_device.clock.set(&[first_of_epoch + first as u64, first as u64])?;
+        self.buffers.order.set(&self.train.order(epoch))?;
+        self.buffers.clock.set(&[first_of_epoch + first as u64, first as u64])?;
         let mut total_loss = self.partial.total_loss();
         for step in first..steps {
             self.step(first_of_epoch + step as u64, self.train.rows_of(step))
                 .map_err(|error| at(error, format_args!("step {step} of epoch {epoch}")))?;
             let done = step + 1;
-            total_loss += self.look(done, done == steps)?;
+            total_loss += self.poll_losses(done, done == steps)?;
             let progress = Progress {
                 epoch,
                 step: done,
@@ -248,7 +248,7 @@ impl Trainer {
                 loss: total_loss / self.partial.losses.len() as f64,
             };
             if !watch(progress) && done < steps {
-                self.look(done, true)?;
+                self.poll_losses(done, true)?;
                 self.partial.seconds = done_before + start.elapsed().as_secs_f64();
                 return Ok(Outcome::Interrupted);
             }
@@ -307,7 +307,7 @@ impl Trainer {
             self.model.train();
             for step in [0, last] {
                 // A step advances it, and here the next one is not the next of an epoch.
-                self.on_device.clock.set(&[0, step as u64])?;
+                self.buffers.clock.set(&[0, step as u64])?;
                 self.step(step as u64, self.train.rows_of(step))?;
             }
             self.model.eval();
@@ -318,7 +318,7 @@ impl Trainer {
 
     /// One step of the notebook's loop, number `step` of the run, on a batch of `rows` images.
     fn step(&mut self, step: u64, rows: usize) -> Result<()> {
-        let OnDevice { order, clock, records, one } = &self.on_device;
+        let Buffers { order, clock, records, one } = &self.buffers;
         let (config, model, train) = (&self.config, &self.model, &self.train);
         let optimizer = &mut self.optimizer;
         let is_whole = rows == train.batch_size();
@@ -349,7 +349,7 @@ impl Trainer {
     /// Takes in the losses and hits that have arrived of the `done` steps, and sends for more; it waits
     /// for some where [`MOST_UNSEEN`] have not, and with `wait` for those of all steps. The sum of the
     /// losses that are known now and were not before.
-    fn look(&mut self, done: usize, wait: bool) -> Result<f64> {
+    fn poll_losses(&mut self, done: usize, wait: bool) -> Result<f64> {
         let mut total = 0.0;
         loop {
             if let Some(pending) = self.pending.take() {
@@ -358,20 +358,20 @@ impl Trainer {
                     self.pending = Some(pending);
                     return Ok(total);
                 }
-                total += self.learn(&pending.wait()?)?;
+                total += self.take_losses(&pending.wait()?)?;
             }
             let seen = self.partial.losses.len();
             let unseen = done - seen;
             if unseen < if wait { 1 } else { STEPS_PER_LOOK } {
                 return Ok(total);
             }
-            let records = self.on_device.records.rows(2 * seen, 2 * unseen);
+            let records = self.buffers.records.rows(2 * seen, 2 * unseen);
             self.pending = Some(records.device().read_later(records.read().view())?);
         }
     }
 
     /// Takes in the losses and hits of the next steps, `[steps * 2]`; the sum of the losses.
-    fn learn(&mut self, records: &[f32]) -> Result<f64> {
+    fn take_losses(&mut self, records: &[f32]) -> Result<f64> {
         let seen = self.partial.losses.len();
         let steps = records.chunks_exact(2);
         if let Some(i) = steps.clone().position(|step| !step[0].is_finite()) {

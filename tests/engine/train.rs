@@ -12,7 +12,7 @@ use signet::dtype::Float;
 use signet::nn::{Linear, Module, Sequential, Value, Values, asl};
 use signet::ops::cross_entropy::cross_entropy;
 use signet::optim::OptimizerState;
-use signet::train::{Config, OptimizerKind, Outcome, State, Trainer, evaluate};
+use signet::train::{Config, OptimizerKind, Outcome, TrainState, Trainer, evaluate};
 use signet::{Device, Error, Shape, Tensor, layers};
 
 on_every_device! {
@@ -49,11 +49,11 @@ fn run(trainer: &mut Trainer, stop: Option<(u64, usize)>) {
 
 /// That two states differ in nothing but times.
 #[track_caller]
-fn assert_same(what: &str, one: &State, other: &State) {
+fn assert_same(what: &str, one: &TrainState, other: &TrainState) {
     assert!(one.model == other.model, "{what}: models");
     assert!(one.best_model == other.best_model, "{what}: best models");
     assert!(one.optimizer == other.optimizer, "{what}: optimizers");
-    let losses = |state: &State| -> Vec<[f64; 4]> {
+    let losses = |state: &TrainState| -> Vec<[f64; 4]> {
         let epochs = state.history.iter();
         epochs.map(|m| [m.train_loss, m.train_accuracy, m.valid_loss, m.valid_accuracy]).collect()
     };
@@ -115,7 +115,7 @@ fn a_state_of_an_older_version_is_read() {
         "correct": 0, "seconds": 0.0}"#;
     let metadata = Metadata::from([("signet.state".to_owned(), words.to_owned())]);
     checkpoint::save(&path, &tensors.into_iter().collect(), Some(metadata)).unwrap();
-    let (state, ()) = State::load(&path).unwrap();
+    let (state, ()) = TrainState::load(&path).unwrap();
     let moments = vec![("exp_avg".to_owned(), vec![0.5, 0.25])];
     let expected = OptimizerState { steps: vec![27], moments, param_groups: vec![] };
     assert_eq!(state.optimizer, expected);

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use signet::data::Split;
 use signet::device::Precisions;
 use signet::files::{FolderLock, is_part, remove_abandoned, write_atomic};
-use signet::train::{Config, EpochMetrics, State};
+use signet::train::{Config, EpochMetrics, TrainState};
 use signet::{Error, Result, checkpoint};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -45,7 +45,7 @@ pub struct Resumed {
     /// The run's record.
     pub record: Record,
     /// How far it was; `None` where it was stopped before there was anything to keep.
-    pub state: Option<State>,
+    pub state: Option<TrainState>,
     /// What the user should know about it.
     pub notice: Option<String>,
 }
@@ -198,12 +198,12 @@ impl RunFolder {
 
     fn resumed(&self) -> Result<Resumed> {
         let [last, previous] = [STATE, PREVIOUS].map(|name| self.file(name));
-        let some = |(state, record): (State, Record), notice: Option<String>| {
+        let some = |(state, record): (TrainState, Record), notice: Option<String>| {
             let notices = notice.into_iter().chain(self.edited(&record.config));
             let notice = notices.reduce(|all, next| format!("{all}\n{next}"));
             Resumed { record, state: Some(state), notice }
         };
-        let why = match State::load(&last) {
+        let why = match TrainState::load(&last) {
             Ok(found) => return Ok(some(found, None)),
             Err(error) => error,
         };
@@ -212,7 +212,7 @@ impl RunFolder {
             let notice = "nothing was saved yet: the run starts from its beginning".into();
             return Ok(Resumed { record: self.record()?, state: None, notice: Some(notice) });
         }
-        let found = State::load(&previous).map_err(|error| {
+        let found = TrainState::load(&previous).map_err(|error| {
             let message = format!(
                 "{why}; and the state before it cannot be used either: {error}. Copy one of them \
                  again from where it is whole, or start a run anew"
@@ -304,7 +304,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`Error::Io`] when a file cannot be written.
-    pub fn save(&self, state: &State, record: &Record) -> Result<()> {
+    pub fn save(&self, state: &TrainState, record: &Record) -> Result<()> {
         state.save(&self.file(STATE), &self.file(PREVIOUS), record)?;
         self.write_metrics(state)?;
         let words = || Some(ModelWords::to_write(record));
@@ -316,7 +316,7 @@ impl RunFolder {
     }
 
     /// Writes what the models are, unless somebody else wrote that.
-    fn write_card(&self, state: &State, record: &Record) -> Result<()> {
+    fn write_card(&self, state: &TrainState, record: &Record) -> Result<()> {
         let path = self.file(CARD);
         let is_others = |text: &[u8]| !card::is_ours(&String::from_utf8_lossy(text));
         if path.is_dir() || std::fs::read(&path).is_ok_and(|text| is_others(&text)) {
@@ -327,7 +327,7 @@ impl RunFolder {
         write_atomic(&path, card::card(&name, record, &state.history).as_bytes())
     }
 
-    fn write_metrics(&self, state: &State) -> Result<()> {
+    fn write_metrics(&self, state: &TrainState) -> Result<()> {
         let path = self.file(METRICS);
         let mut lines = String::new();
         for metrics in &state.history {
@@ -369,8 +369,8 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`Error::Io`] when it cannot be read, [`Error::Checkpoint`] when it is damaged.
-    pub fn state(&self) -> Result<State> {
-        Ok(State::load::<Record>(&self.file(STATE))?.0)
+    pub fn state(&self) -> Result<TrainState> {
+        Ok(TrainState::load::<Record>(&self.file(STATE))?.0)
     }
 }
 

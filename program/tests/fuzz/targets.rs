@@ -494,7 +494,7 @@ pub const STATE: Target = Target {
         let dict = names.map(|name| (name.to_owned(), flat(3))).into_iter().collect();
         let file = temporary_file();
         std::fs::write(file.path(), saved(&dict, Some(("signet.state", words)))).unwrap();
-        let read = State::load::<signet_cli::runs::Record>(file.path());
+        let read = TrainState::load::<signet_cli::runs::Record>(file.path());
         let text = outcome(read.map(|(state, _)| state.history.len()));
         text.replace(&file.path().display().to_string(), "")
     },

@@ -16,13 +16,13 @@ const ALIGNMENT: usize = 64;
 
 /// Memory as 64-bit words: one pool serves every element type, and `bytemuck` reads a word as any
 /// of them.
-type Words = AVec<u64, ConstAlign<ALIGNMENT>>;
+type Storage = AVec<u64, ConstAlign<ALIGNMENT>>;
 
 /// Free memory by its size. A training step asks for the same sizes again and again: taking them
 /// from here spares the system calls and page faults of fresh memory.
 #[derive(Debug, Default)]
 pub struct Pool {
-    free: Mutex<HashMap<usize, Vec<Words>>>,
+    free: Mutex<HashMap<usize, Vec<Storage>>>,
     /// Buffers that were made because none of their size was free.
     made: AtomicUsize,
 }
@@ -35,7 +35,7 @@ impl Pool {
 
 /// Memory of [`Cpu`](crate::Cpu): `len` elements, aligned to a cache line.
 pub(crate) struct CpuBuffer<E> {
-    words: Words,
+    words: Storage,
     len: usize,
     pool: Arc<Pool>,
     element: PhantomData<E>,
@@ -64,7 +64,7 @@ impl<E: Element> CpuBuffer<E> {
         let mut words = match recycled {
             Some(words) => words,
             None => {
-                let mut words = Words::new(ALIGNMENT);
+                let mut words = Storage::new(ALIGNMENT);
                 words.try_reserve_exact(size).map_err(|_| no_room())?;
                 words.resize(size, 0);
                 pool.made.fetch_add(1, Ordering::Relaxed);

@@ -65,7 +65,7 @@ pub(crate) fn gemm<T: Float>(
 ) {
     assert!(c.rows == a.rows, "gemm of unfit matrices");
     let columns = 0..c.cols;
-    let c = Shared { data: c.data.as_mut_ptr(), stride: c.cols, rows: c.rows, cols: c.cols };
+    let c = Columns { data: c.data.as_mut_ptr(), stride: c.cols, rows: c.rows, cols: c.cols };
     // SAFETY: `c` borrows its slice mutably, and `new` checked that all its elements lie there.
     unsafe { c.columns_become(columns, a, b, accumulate) }
 }
@@ -80,7 +80,7 @@ pub(crate) fn gemm_by_columns<T: Float>(
     width: usize,
 ) {
     assert!(c.rows == a.rows, "gemm of unfit matrices");
-    let c = Shared { data: c.data.as_mut_ptr(), stride: c.cols, rows: c.rows, cols: c.cols };
+    let c = Columns { data: c.data.as_mut_ptr(), stride: c.cols, rows: c.rows, cols: c.cols };
     (0..c.cols.div_ceil(width)).into_par_iter().for_each(|task| {
         let columns = task * width..((task + 1) * width).min(c.cols);
         // SAFETY: as in `gemm`, and no two tasks have a column in common.
@@ -90,7 +90,7 @@ pub(crate) fn gemm_by_columns<T: Float>(
 
 /// A contiguous row-major matrix of which several threads write different columns.
 #[derive(Clone, Copy)]
-struct Shared<T> {
+struct Columns<T> {
     data: *mut T,
     rows: usize,
     cols: usize,
@@ -98,9 +98,9 @@ struct Shared<T> {
 }
 
 // SAFETY: a pointer to numbers; who uses it says why no two threads write the same.
-unsafe impl<T: Float> Sync for Shared<T> {}
+unsafe impl<T: Float> Sync for Columns<T> {}
 
-impl<T: Float> Shared<T> {
+impl<T: Float> Columns<T> {
     /// `columns` of it become those of `a b`.
     ///
     /// # Safety

@@ -15,7 +15,7 @@ use crate::runs::{BEST, Record, RunFolder};
 use crate::words::{self, counted};
 use signet::data::Split;
 use signet::nn::Sequential;
-use signet::train::{EpochMetrics, Outcome, ScheduleKind, State, Trainer};
+use signet::train::{EpochMetrics, Outcome, ScheduleKind, TrainState, Trainer};
 use signet::{Device, Error, Result};
 
 use super::remark::remark;
@@ -25,7 +25,7 @@ pub struct Job<'a> {
     pub record: &'a Record,
     pub split: &'a Split,
     pub run: &'a RunFolder,
-    pub state: Option<State>,
+    pub state: Option<TrainState>,
     pub interrupted: &'a AtomicBool,
     pub quiet: bool,
     pub json: bool,
@@ -93,7 +93,7 @@ impl Job<'_> {
     fn trainer(
         &self,
         device: &Device,
-        state: Option<&State>,
+        state: Option<&TrainState>,
         bar: &Arc<EpochBar>,
     ) -> Result<Trainer> {
         let mut trainer = Trainer::new(device, self.record.config.clone(), self.split)?;

@@ -26,7 +26,9 @@ use job::Job;
 use settings::settings;
 use signet::data::{Split, are_letters};
 use signet::device::Chosen;
-use signet::train::{Config, OptimizerKind, ScheduleKind, State, prepare, with_batch_that_fits};
+use signet::train::{
+    Config, OptimizerKind, ScheduleKind, TrainState, prepare, with_batch_that_fits,
+};
 use signet::{Device, Error, Result};
 
 /// Train the network of the course notebook
@@ -314,7 +316,7 @@ impl Args {
             note(format_args!("notice: {notice}"));
         }
         if let Some(epochs) = self.epochs {
-            grow(&mut record, epochs, state.as_ref().map_or(0, State::epochs))?;
+            grow(&mut record, epochs, state.as_ref().map_or(0, TrainState::epochs))?;
         }
         let chosen = self.device.choose()?;
         // Also for drawn hands that are asked for by name.
@@ -369,5 +371,5 @@ struct Prepared {
     split: Split,
     record: Record,
     run: RunFolder,
-    state: Option<State>,
+    state: Option<TrainState>,
 }

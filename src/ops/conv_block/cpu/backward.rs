@@ -47,7 +47,7 @@ pub(super) fn backward<T: Float>(
         drop_scale,
         output,
         grad_output,
-        codes: &saved.codes,
+        argmax: &saved.argmax,
         peaks: &saved.peaks,
     };
     let sums = sums(device, geometry, &layout, &unpooled, &saved.mean)?;
@@ -93,7 +93,7 @@ struct Unpooled<'a, T> {
     drop_scale: T,
     output: &'a [T],
     grad_output: &'a [T],
-    codes: &'a [u8],
+    argmax: &'a [u8],
     peaks: &'a [T],
 }
 
@@ -331,7 +331,7 @@ impl<T: Float> WithSimd for Unpool<'_, T> {
                     let upstream = Upstream {
                         output: &unpooled.output[plane.clone()],
                         grad_output: &unpooled.grad_output[plane.clone()],
-                        codes: &unpooled.codes[plane],
+                        argmax: &unpooled.argmax[plane],
                     };
                     let convolved = &convolved[layout.run(image).start..];
                     pool::backward(

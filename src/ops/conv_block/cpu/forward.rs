@@ -56,11 +56,19 @@ pub(super) fn forward<T: Float>(
     }
 
     let places = if keep { output.len() } else { 0 };
-    let (mut codes, mut peaks) = (device.alloc(places)?, device.alloc(places)?);
+    let (mut argmax, mut peaks) = (device.alloc(places)?, device.alloc(places)?);
     let scale: Vec<T> = scales(&invstd, inputs.affine.weight);
     let normalise = Normalise { mean: &mean, scale: &scale, shift: inputs.affine.bias };
     activate(
-        device, geometry, &layout, &convolved, normalise, drop, output, &mut codes, &mut peaks,
+        device,
+        geometry,
+        &layout,
+        &convolved,
+        normalise,
+        drop,
+        output,
+        &mut argmax,
+        &mut peaks,
     )?;
     Ok(kept.map(|(input, masks)| FastSaved {
         input,
@@ -69,7 +77,7 @@ pub(super) fn forward<T: Float>(
         mean,
         invstd,
         batch_statistics,
-        codes,
+        argmax,
         peaks,
     }))
 }
@@ -229,7 +237,7 @@ struct Normalise<'a, T> {
     shift: Option<&'a [T]>,
 }
 
-/// Pass 2: everything after the convolution. Empty `codes` and `peaks` are not kept.
+/// Pass 2: everything after the convolution. Empty `argmax` and `peaks` are not kept.
 #[allow(clippy::too_many_arguments)]
 fn activate<T: Float>(
     device: &Cpu,
@@ -239,16 +247,16 @@ fn activate<T: Float>(
     normalise: Normalise<'_, T>,
     drop: Option<DropoutView<'_, Cpu>>,
     output: &mut [T],
-    codes: &mut [u8],
+    argmax: &mut [u8],
     peaks: &mut [T],
 ) -> Result<()> {
     let channels = geometry.conv.out_channels as usize;
     let pixels = layout.pixels();
     let windows = (geometry.pool.out_height * geometry.pool.out_width) as usize;
-    let keep = !codes.is_empty();
+    let keep = !argmax.is_empty();
     let simd = device.simd();
     device.kernel("conv_block_activate", geometry.pool_cost::<T>(keep), || {
-        let image = |image: usize, output: &mut [T], codes: &mut [u8], peaks: &mut [T]| {
+        let image = |image: usize, output: &mut [T], argmax: &mut [u8], peaks: &mut [T]| {
             let mut scratch = device.alloc(pool::scratch(&geometry.pool))?;
             let elements = channels * pixels;
             let mut factors = device.alloc(if drop.is_some() { elements + SLACK } else { 0 })?;
@@ -269,19 +277,19 @@ fn activate<T: Float>(
                 normalise: &normalise,
                 factors: drop.is_some().then_some(&factors[..]),
                 scratch: &mut scratch,
-                maxima: Maxima { output, codes, peaks },
+                maxima: Maxima { output, argmax, peaks },
                 keep,
             });
             Ok(())
         };
         let image_outputs = output.par_chunks_mut((channels * windows).max(1)).enumerate();
         if keep {
-            let codes = codes.par_chunks_mut(channels * windows);
+            let argmax = argmax.par_chunks_mut(channels * windows);
             let peaks = peaks.par_chunks_mut(channels * windows);
             return image_outputs
-                .zip(codes.zip(peaks))
+                .zip(argmax.zip(peaks))
                 .with_min_len(layout.images)
-                .try_for_each(|((i, output), (codes, peaks))| image(i, output, codes, peaks));
+                .try_for_each(|((i, output), (argmax, peaks))| image(i, output, argmax, peaks));
         }
         image_outputs.with_min_len(layout.images).try_for_each(|(i, output)| {
             image(i, output, &mut device.alloc(windows)?, &mut device.alloc(windows)?)
@@ -298,7 +306,7 @@ struct Image<'a, T> {
     normalise: &'a Normalise<'a, T>,
     factors: Option<&'a [T]>,
     scratch: &'a mut [T],
-    /// `[O, PH, PW]`; codes and peaks `[PH, PW]`, of any channel, where they are not kept.
+    /// `[O, PH, PW]`; argmax and peaks `[PH, PW]`, of any channel, where they are not kept.
     maxima: Maxima<'a, T>,
     keep: bool,
 }
@@ -322,7 +330,7 @@ impl<T: Float> WithSimd for Image<'_, T> {
             let kept = if keep { at.clone() } else { 0..windows };
             let maxima = Maxima {
                 output: &mut maxima.output[at],
-                codes: &mut maxima.codes[kept.clone()],
+                argmax: &mut maxima.argmax[kept.clone()],
                 peaks: &mut maxima.peaks[kept],
             };
             pool::forward(simd, pool, &convolved[c * plane..], &activation, scratch, maxima);

@@ -48,7 +48,7 @@ pub struct FastSaved<T: Float> {
     /// Whether these are the batch's.
     batch_statistics: bool,
     /// Where in its window each maximum lies, row-major, `[N, O, PH, PW]`.
-    codes: CpuBuffer<u8>,
+    argmax: CpuBuffer<u8>,
     /// The convolution's output there, `[N, O, PH, PW]`.
     peaks: CpuBuffer<T>,
 }

@@ -43,7 +43,7 @@ impl<T: Float> Activation<'_, T> {
 /// there.
 pub(super) struct Maxima<'a, T> {
     pub(super) output: &'a mut [T],
-    pub(super) codes: &'a mut [u8],
+    pub(super) argmax: &'a mut [u8],
     pub(super) peaks: &'a mut [T],
 }
 
@@ -72,16 +72,16 @@ pub(super) fn forward<S: Simd, T: Float>(
         let y = activation.apply(simd, T::load::<S>(convolved, at), at);
         T::store::<S>(scratch, at, y);
     }
-    let Maxima { output, codes, peaks } = maxima;
+    let Maxima { output, argmax, peaks } = maxima;
     for_each_window(geometry, |i, start| {
         let mut best = (scratch[start], 0, start);
-        for_each_place(geometry, |code, offset| {
+        for_each_place(geometry, |place, offset| {
             let value = scratch[start + offset];
             if value > best.0 || value.is_nan() {
-                best = (value, code, start + offset);
+                best = (value, place, start + offset);
             }
         });
-        (output[i], codes[i], peaks[i]) = (best.0, best.1, convolved[best.2]);
+        (output[i], argmax[i], peaks[i]) = (best.0, best.1, convolved[best.2]);
     });
 }
 
@@ -116,9 +116,9 @@ fn forward_2x2<S: Simd, T: Float>(
     }
     let columns = |scratch| pairs(scratch, rows * columns);
     let columns = columns(values).iter().zip(columns(peaks)).zip(columns(lower));
-    let Maxima { output, codes, peaks } = maxima;
-    let windows = output.iter_mut().zip(codes).zip(peaks);
-    for (((output, code), peak), ((&[a, b], &[ax, bx]), &[a_lower, b_lower])) in
+    let Maxima { output, argmax, peaks } = maxima;
+    let windows = output.iter_mut().zip(argmax).zip(peaks);
+    for (((output, place), peak), ((&[a, b], &[ax, bx]), &[a_lower, b_lower])) in
         windows.zip(columns)
     {
         let [a_code, b_code] =
@@ -129,7 +129,7 @@ fn forward_2x2<S: Simd, T: Float>(
             (b > a) | ((b == a) & (b_code < a_code)) | (b_nan & (!a_nan | (b_code > a_code)));
         *output = if wins { b } else { a };
         *peak = if wins { bx } else { ax };
-        *code = if wins { b_code } else { a_code };
+        *place = if wins { b_code } else { a_code };
     }
 }
 
@@ -158,7 +158,7 @@ impl<T: Float> Coefficients<T> {
 pub(super) struct Upstream<'a, T> {
     pub(super) output: &'a [T],
     pub(super) grad_output: &'a [T],
-    pub(super) codes: &'a [u8],
+    pub(super) argmax: &'a [u8],
 }
 
 /// The gradient that gets through rectifier and dropout; a NaN lets it through.
@@ -186,17 +186,17 @@ pub(super) fn backward<S: Simd, T: Float>(
         let y = coefficients.everywhere(simd, T::load::<S>(convolved, at));
         T::store::<S>(gradient, at, y);
     }
-    let Upstream { output, grad_output, codes } = upstream;
+    let Upstream { output, grad_output, argmax } = upstream;
     let columns = geometry.kernel_size[1] as usize;
     for_each_window(geometry, |i, start| {
-        let code = codes[i] as usize;
-        gradient[start + code / columns * width + code % columns] +=
+        let place = argmax[i] as usize;
+        gradient[start + place / columns * width + place % columns] +=
             coefficients.at_maximum * through(output[i], grad_output[i]);
     });
 }
 
-/// First each window's gradient and code twice, for its two columns, all windows of the plane in one
-/// loop; then row by row in vectors, which take the gradient where the code is that of the place.
+/// First each window's gradient and place twice, for its two columns, all windows of the plane in one
+/// loop; then row by row in vectors, which take the gradient where the place is that of the place.
 #[inline(always)]
 fn backward_2x2<S: Simd, T: Float>(
     simd: S,
@@ -211,18 +211,18 @@ fn backward_2x2<S: Simd, T: Float>(
         [geometry.height, geometry.width, geometry.out_height, 2 * geometry.out_width]
             .map(|x| x as usize);
     let (values, rest) = scratch.split_at_mut(rows * columns + SLACK);
-    let (codes, places) = rest.split_at_mut(rows * columns + SLACK);
+    let (argmax, places) = rest.split_at_mut(rows * columns + SLACK);
     let at_maximum = coefficients.at_maximum;
     let windows = upstream.output.iter().zip(upstream.grad_output);
     let pairs = values[..rows * columns].as_chunks_mut::<2>().0;
     for (pair, (&output, &gradient)) in pairs.iter_mut().zip(windows) {
         *pair = [at_maximum * through(output, gradient); 2];
     }
-    let pairs = codes[..rows * columns].as_chunks_mut::<2>().0;
-    for (pair, &code) in pairs.iter_mut().zip(upstream.codes) {
-        *pair = [T::of_u8(code); 2];
+    let pairs = argmax[..rows * columns].as_chunks_mut::<2>().0;
+    for (pair, &place) in pairs.iter_mut().zip(upstream.argmax) {
+        *pair = [T::of_u8(place); 2];
     }
-    // Of the upper row; no code is 9, which stands where no window is.
+    // Of the upper row; no place is 9, which stands where no window is.
     let places = &mut places[..width + SLACK];
     places.fill(T::of_u8(9));
     for pair in places[..columns].as_chunks_mut::<2>().0 {
@@ -236,7 +236,7 @@ fn backward_2x2<S: Simd, T: Float>(
             let at = row * width + column;
             let window = row / 2 * columns + column;
             let place = T::vadd(simd, T::load::<S>(places, column), first);
-            let here = T::equal(simd, T::load::<S>(codes, window), place);
+            let here = T::equal(simd, T::load::<S>(argmax, window), place);
             let value = T::select(simd, here, T::load::<S>(values, window), zero);
             let y = coefficients.everywhere(simd, T::load::<S>(convolved, at));
             T::store::<S>(gradient, at, T::vadd(simd, y, value));
@@ -270,11 +270,11 @@ fn for_each_window(geometry: &MaxPool2dGeometry, mut each: impl FnMut(usize, usi
     }
 }
 
-/// Calls `each` for every place in a window, with its code and its offset from the window's start.
+/// Calls `each` for every place in a window, with its place and its offset from the window's start.
 #[inline(always)]
 fn for_each_place(geometry: &MaxPool2dGeometry, mut each: impl FnMut(u8, usize)) {
     let [rows, columns] = geometry.kernel_size.map(|size| size as usize);
-    for code in 0..rows * columns {
-        each(code as u8, code / columns * geometry.width as usize + code % columns);
+    for place in 0..rows * columns {
+        each(place as u8, place / columns * geometry.width as usize + place % columns);
     }
 }
