@@ -10,7 +10,7 @@ use signet::data::parse_csv;
 use signet::device::cuda::KernelCache;
 use signet::nn::{StateDict, Value, Values};
 use signet::rng::Sequence;
-use signet::train::State;
+use signet::train::TrainState;
 use signet::{Shape, checkpoint};
 use signet_cli::data::read_folder;
 use signet_cli::photo::{Crop, decode, is_animation};
