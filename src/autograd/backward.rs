@@ -33,7 +33,8 @@ impl<T: Float> Tensor<T> {
     /// Back-propagates `gradient`, of this tensor's shape, from this tensor.
     ///
     /// # Errors
-    /// As [`Tensor::backward`]; [`Error::Shape`] when the shapes differ.
+    /// As [`Tensor::backward`]; [`Error::Shape`] when the shapes differ, [`Error::Device`] when the devices
+    /// do.
     pub fn backward_with(&self, gradient: &Self) -> Result<()> {
         if gradient.shape() != self.shape() {
             let message = format!("a gradient {} for a tensor {}", gradient.shape(), self.shape());
@@ -49,7 +50,7 @@ impl<T: Float> Tensor<T> {
         }
         let reachable = Reachable::from(self.origin())?;
         let mut arenas = reachable.borrow_arenas()?;
-        let mut gradients = Gradients::new(self.device(), reachable.nodes.len());
+        let mut gradients = Gradients::new(self.device(), &reachable.nodes);
         gradients.add_leaves(&reachable.leaves, &mut arenas);
         gradients.pass(reachable.id(self.origin()), gradient.detach())?;
         let result = no_grad(|| reachable.walk(&mut gradients));

@@ -2,8 +2,8 @@
 
 use super::arena::{Arena, Parameter};
 use super::backward::Reachable;
-use super::graph::{Leaf, LeafGradient, Origin};
-use crate::device::{AnyBuffer, AnyView, AnyViewMut, Device, Memory, Output};
+use super::graph::{Leaf, LeafGradient, Node, Origin};
+use crate::device::{AnyBuffer, AnyView, AnyViewMut, Device, Memory, Output, elsewhere};
 use crate::dtype::{Element, Float};
 use crate::ops::add::AddKernels;
 use crate::tensor::Tensor;
@@ -45,6 +45,8 @@ impl<E: Element> Reachable<E> {
 pub struct Gradients<'a, E: Element> {
     device: Device,
     slots: Vec<Slot<'a, E>>,
+    /// The elements of each.
+    numels: Vec<usize>,
 }
 
 enum Slot<'a, E: Element> {
@@ -77,9 +79,11 @@ impl<E: Element> Slot<'_, E> {
 }
 
 impl<'a, E: Element> Gradients<'a, E> {
-    /// Empty slots for `nodes` nodes.
-    pub(super) fn new(device: &Device, nodes: usize) -> Self {
-        Self { device: device.clone(), slots: (0..nodes).map(|_| Slot::Empty).collect() }
+    /// Empty slots for `nodes`.
+    pub(super) fn new(device: &Device, nodes: &[Arc<Node<E>>]) -> Self {
+        let numels = nodes.iter().map(|node| node.shape.numel()).collect();
+        let slots = nodes.iter().map(|_| Slot::Empty).collect();
+        Self { device: device.clone(), slots, numels }
     }
 
     /// Gives each leaf a slot with what has accumulated so far: a parameter its slice of its arena.
@@ -89,6 +93,7 @@ impl<'a, E: Element> Gradients<'a, E> {
         arenas: &'a mut [BorrowedArena<'_, E>],
     ) {
         let first = self.slots.len();
+        self.numels.extend(leaves.iter().map(|leaf| leaf.numel));
         self.slots.extend(leaves.iter().map(|leaf| match &leaf.gradient {
             LeafGradient::Own(gradient) => gradient.lock().take().map_or(Slot::Empty, Slot::Owned),
             LeafGradient::Parameter(_) => Slot::Empty,
@@ -181,9 +186,18 @@ impl<T: Float> Gradients<'_, T> {
     /// Hands on a gradient that needs no change: moved for the first writer, added for others.
     ///
     /// # Errors
-    /// [`Error::Device`] when the device fails.
+    /// [`Error::Shape`] when it has more or fewer elements than the input, [`Error::Device`] when the
+    /// device fails or it lies on another one.
     pub fn pass(&mut self, node: Option<NodeId>, gradient: Tensor<T>) -> Result<()> {
         let Some(node) = node else { return Ok(()) };
+        if gradient.numel() != self.numels[node.0] {
+            let (shape, numel) = (gradient.shape(), self.numels[node.0]);
+            let message = format!("a gradient {shape} for an input of {numel} elements");
+            return Err(Error::shape("backward", message));
+        }
+        if !gradient.device().shares_memory(&self.device) {
+            return Err(elsewhere(&self.device.name(), &gradient.device().name()));
+        }
         if let slot @ Slot::Empty = &mut self.slots[node.0] {
             *slot = Slot::Owned(gradient.into_buffer()?);
             return Ok(());

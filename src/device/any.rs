@@ -68,14 +68,13 @@ macro_rules! either {
     };
 }
 
-/// What a kernel is given, on the device that runs it.
-pub(crate) fn elsewhere(device: &str, what: &str) -> Error {
-    Error::Device {
-        device: device.into(),
-        message: format!(
-            "a tensor on {what} was given to work on {device}; all tensors of an op must be on one device"
-        ),
-    }
+/// That work on `device` was given a tensor on `other`.
+pub(crate) fn elsewhere(device: &str, other: &str) -> Error {
+    let message = format!(
+        "a tensor on {other} was given to work on {device}: all tensors of an op must be on one device; \
+         make it there, by `Tensor::from_slice`"
+    );
+    Error::Device { device: device.into(), message }
 }
 
 impl Memory for Device {

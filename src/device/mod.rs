@@ -23,7 +23,7 @@ mod memory;
 mod precision;
 mod trace;
 
-pub(crate) use any::{AnyBuffer, AnyGraph, AnyPending, AnyView, AnyViewMut};
+pub(crate) use any::{AnyBuffer, AnyGraph, AnyPending, AnyView, AnyViewMut, elsewhere};
 pub use choice::{Chosen, DeviceChoice, choose};
 pub(crate) use cpu::CpuBuffer;
 pub use cpu::{Cpu, KernelTime, SimdLevel};
@@ -79,6 +79,15 @@ impl Device {
     /// As [`Cuda::new`].
     pub fn cuda(ordinal: usize) -> Result<Self> {
         Cuda::new(ordinal).map(Self::Cuda)
+    }
+
+    /// Whether kernels of one may use buffers of the other.
+    pub(crate) fn shares_memory(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Cpu(_), Self::Cpu(_)) => true,
+            (Self::Cuda(one), Self::Cuda(other)) => one.id() == other.id(),
+            (Self::Cpu(_), Self::Cuda(_)) | (Self::Cuda(_), Self::Cpu(_)) => false,
+        }
     }
 
     /// The CPU, if it is that.

@@ -26,7 +26,8 @@ use text::values_text;
 /// never while a kernel reads: they wait for one another.
 pub(crate) type SharedBuffer<E> = Arc<RwLock<AnyBuffer<E>>>;
 
-/// A contiguous row-major tensor of `E` on device `D`. Clones share memory.
+/// A contiguous row-major tensor of `E`, on the [`Device`] that it was made on. Clones share memory, and
+/// threads may share them.
 ///
 /// Images are `[N, C, H, W]`.
 pub struct Tensor<E: Element = f32> {
@@ -102,7 +103,7 @@ impl<E: Element> Tensor<E> {
         offset: usize,
         shape: Shape,
     ) -> Self {
-        let (identity, origin) = (Arc::default(), Origin::Leaf(Leaf::constant()));
+        let (identity, origin) = (Arc::default(), Origin::Leaf(Leaf::constant(shape.numel())));
         Self { device: device.clone(), shape, data, offset, identity, origin }
     }
 
@@ -167,12 +168,12 @@ impl<E: Element> Tensor<E> {
     /// The same memory under another shape of as many elements, as a constant.
     pub(crate) fn detach_as(&self, shape: Shape) -> Self {
         Self {
+            origin: Origin::Leaf(Leaf::constant(shape.numel())),
             device: self.device.clone(),
             shape,
             data: Arc::clone(&self.data),
             offset: self.offset,
             identity: Arc::clone(&self.identity),
-            origin: Origin::Leaf(Leaf::constant()),
         }
     }
 

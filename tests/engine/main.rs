@@ -10,6 +10,7 @@
 //! | `cpu_simd.rs` | the vector kernels against plain ones |
 //! | `cuda_registry.rs`, `cuda_precision.rs`, `cuda_network.rs` | the CUDA ops and networks, in every order of threads and under checks (single kernels: `src/ops/tests.rs`) |
 //! | `threads.rs` | threads that share a device |
+//! | `devices.rs` | tensors on several devices, and gradients of the wrong size |
 //! | `empty.rs` | tensors without elements, absurd shapes, numbers outside their range |
 //! | `sums.rs` | sums of many numbers, and whatever rests on them |
 //! | `compare.rs` | the comparison itself |
@@ -25,6 +26,7 @@ mod cuda_network;
 mod cuda_precision;
 mod cuda_registry;
 mod data;
+mod devices;
 mod empty;
 mod fixtures;
 mod fixtures_network;

@@ -294,7 +294,7 @@ impl Cuda {
     }
 
     /// A number that no other open handle has.
-    fn id(&self) -> u64 {
+    pub(super) fn id(&self) -> u64 {
         self.0.id
     }
 
