@@ -26,7 +26,7 @@ use text::values_text;
 /// never while a kernel reads: they wait for one another.
 pub(crate) type SharedBuffer<E> = Arc<RwLock<AnyBuffer<E>>>;
 
-/// A contiguous row-major tensor of `E` on device `D`. Clones share memory.
+/// A contiguous row-major tensor of `E` on a [`Device`]. Clones share memory.
 ///
 /// Images are `[N, C, H, W]`.
 pub struct Tensor<E: Element = f32> {
