@@ -127,7 +127,7 @@ fn run() -> Result<()> {
 
     // ANCHOR: device
     // device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    let device = Device::cpu()?;
+    let device = Device::auto()?;
     // ANCHOR_END: device
 
     let data = load(folder)?;

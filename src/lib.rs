@@ -50,10 +50,10 @@
 //!
 //! | module | subject |
 //! |---|---|
-//! | [`Tensor`], [`Shape`], [`dtype`] | values on a device |
+//! | [`Tensor`], [`Shape`], [`dtype`] | values on a [`Device`] |
 //! | [`Tensor::backward`], [`no_grad`], [`Arena`] | what was computed, and its gradients |
 //! | [`ops`] | the operations, one folder each |
-//! | [`device`] | what a device is, and the two there are |
+//! | [`device`] | what a device is, the two there are, and which is chosen |
 //! | [`nn`], [`optim`] | layers, models, optimizers, schedules |
 //! | [`data`], [`train`], [`checkpoint`] | images, training runs, files, also PyTorch's |
 //! | [`onnx`] | models for inference elsewhere |

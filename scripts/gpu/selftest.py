@@ -120,6 +120,7 @@ class Chosen(unittest.TestCase):
         self.assertTrue(belongs("gradcheck", "cuda::every_op"))
         self.assertTrue(belongs("device", "cuda_ops::agrees_with_the_cpu::relu"))
         self.assertTrue(belongs("signet", "device::cuda::tests::events"))
+        self.assertTrue(belongs("signet", "ops::cuda_tests::agrees_with_the_cpu::relu"))
         self.assertFalse(belongs("signet", "device::cuda::tests::sim::faults"))
         self.assertFalse(belongs("gradcheck", "cpu::every_op"))
         self.assertFalse(belongs("program", "cuda_cli::a_run_on_a_gpu"))
@@ -145,7 +146,7 @@ class Chosen(unittest.TestCase):
         found = set().union(*map(pack.excluded_modules, pack.TESTS))
         for module in ("program::cuda_cli", "reliability::cache", "serve"):
             self.assertIn(module, found)
-        for module in ("engine::cuda_ops", "engine", "program", "cache"):
+        for module in ("engine::cuda_network", "engine", "program", "cache"):
             self.assertNotIn(module, found)
 
 

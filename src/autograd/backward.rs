@@ -52,7 +52,9 @@ impl<T: Float> Tensor<T> {
         let mut arenas = reachable.borrow_arenas()?;
         let mut gradients = Gradients::new(self.device(), &reachable.nodes);
         gradients.add_leaves(&reachable.leaves, &mut arenas);
-        gradients.pass(reachable.id(self.origin()), gradient.detach())?;
+        let root = reachable.slot(self.origin());
+        let root = root.map(|slot| NodeId { slot, numel: self.numel() });
+        gradients.pass(root, gradient.detach())?;
         let result = no_grad(|| reachable.walk(&mut gradients));
         gradients.finish(&reachable.leaves);
         result
@@ -64,8 +66,8 @@ pub(super) struct Reachable<E: Element> {
     /// From the highest number down.
     nodes: Vec<Arc<Node<E>>>,
     pub(super) leaves: Vec<Arc<Leaf<E>>>,
-    /// Nodes first, then leaves.
-    ids: HashMap<*const (), NodeId>,
+    /// Of their gradients: nodes first, then leaves.
+    slots: HashMap<*const (), usize>,
 }
 
 impl<E: Element> Reachable<E> {
@@ -96,21 +98,21 @@ impl<E: Element> Reachable<E> {
         nodes.sort_unstable_by_key(|node| Reverse(node.number));
         let nodes_first = nodes.iter().cloned().map(Origin::Op);
         let all = nodes_first.chain(leaves.iter().cloned().map(Origin::Leaf)).enumerate();
-        let ids = all.map(|(i, origin)| (origin.address(), NodeId(i))).collect();
-        Ok(Self { nodes, leaves, ids })
+        let slots = all.map(|(i, origin)| (origin.address(), i)).collect();
+        Ok(Self { nodes, leaves, slots })
     }
 
-    fn id(&self, origin: &Origin<E>) -> Option<NodeId> {
-        self.ids.get(&origin.address()).copied()
+    fn slot(&self, origin: &Origin<E>) -> Option<usize> {
+        self.slots.get(&origin.address()).copied()
     }
 
     fn walk(&self, gradients: &mut Gradients<'_, E>) -> Result<()> {
         for (i, node) in self.nodes.iter().enumerate() {
             // An op may have had no gradient to give.
-            let Some(gradient) = gradients.take(NodeId(i), &node.shape) else { continue };
+            let Some(gradient) = gradients.take(i, &node.shape) else { continue };
             let backward = node.backward.lock().take();
             let Some(backward) = backward else { continue };
-            let of = |input: &Option<Origin<E>>| input.as_ref().and_then(|x| self.id(x));
+            let of = |input: &Option<Origin<E>>| input.as_ref().and_then(|x| self.slot(x));
             let inputs: Vec<_> = node.inputs.iter().map(of).collect();
             backward(&inputs, gradient, gradients)?;
         }

@@ -13,7 +13,11 @@ use std::sync::Arc;
 
 /// Where a backward pass keeps the gradient of an op's input, if somebody wants it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct NodeId(pub(super) usize);
+pub struct NodeId {
+    pub(super) slot: usize,
+    /// The number of the gradient's elements.
+    pub(super) numel: usize,
+}
 
 /// An arena and its gradients, to write.
 pub(super) type BorrowedArena<'a, E> = (&'a Arena<E>, RwLockWriteGuard<'a, AnyBuffer<E>>);
@@ -40,8 +44,8 @@ impl<E: Element> Reachable<E> {
     }
 }
 
-/// The gradients of a backward pass under way. An op's backward closure writes its inputs'
-/// gradients through it.
+/// The gradients of a backward pass under way, through which an op's backward closure hands on those of
+/// its inputs: see [`Tensor::with_grad_fn`].
 pub struct Gradients<'a, E: Element> {
     device: Device,
     slots: Vec<Slot<'a, E>>,
@@ -115,9 +119,9 @@ impl<'a, E: Element> Gradients<'a, E> {
         }
     }
 
-    /// Takes the gradient of a node that an op made, if anything wrote it.
-    pub(super) fn take(&mut self, node: NodeId, shape: &Shape) -> Option<Tensor<E>> {
-        match std::mem::replace(&mut self.slots[node.0], Slot::Empty) {
+    /// Takes the gradient in `slot`, of a node that an op made, if anything wrote it.
+    pub(super) fn take(&mut self, slot: usize, shape: &Shape) -> Option<Tensor<E>> {
+        match std::mem::replace(&mut self.slots[slot], Slot::Empty) {
             Slot::Owned(gradient) => {
                 Some(Tensor::from_buffer(&self.device, gradient, shape.clone()))
             }
@@ -151,7 +155,7 @@ impl<'a, E: Element> Gradients<'a, E> {
         node: Option<NodeId>,
         len: usize,
     ) -> Result<Option<Output<'_, Device, E>>> {
-        node.map(|node| self.slots[node.0].output(&self.device, len)).transpose()
+        node.map(|node| self.slots[node.slot].output(&self.device, len)).transpose()
     }
 
     /// [`Gradients::output`] for several inputs whose gradients one kernel writes together.
@@ -164,7 +168,7 @@ impl<'a, E: Element> Gradients<'a, E> {
     ) -> Result<[Option<Output<'_, Device, E>>; N]> {
         let mut outputs = [const { None }; N];
         let mut wanted: Vec<_> =
-            (0..N).filter_map(|i| nodes[i].0.map(|node| (node.0, i))).collect();
+            (0..N).filter_map(|i| nodes[i].0.map(|node| (node.slot, i))).collect();
         wanted.sort_unstable();
         let (mut rest, mut start) = (&mut self.slots[..], 0);
         for (node, i) in wanted {
@@ -183,9 +187,11 @@ impl<'a, E: Element> Gradients<'a, E> {
 }
 
 impl<T: Float> Gradients<'_, T> {
-    /// Hands on a gradient that needs no change: moved for the first writer, added for others.
+    /// Hands `gradient` on to an input, which must have as many elements; several for one input are
+    /// added. Where nobody needs it (`None`) it does nothing.
     ///
     /// # Errors
+<<<<<<< HEAD
     /// [`Error::Shape`] when it has more or fewer elements than the input, [`Error::Device`] when the
     /// device fails or it lies on another one.
     pub fn pass(&mut self, node: Option<NodeId>, gradient: Tensor<T>) -> Result<()> {
@@ -200,9 +206,21 @@ impl<T: Float> Gradients<'_, T> {
         }
         if let slot @ Slot::Empty = &mut self.slots[node.0] {
             *slot = Slot::Owned(gradient.into_buffer()?);
+=======
+    /// [`Error::Shape`] for another number of elements; [`Error::Device`] when the device fails.
+    pub fn pass(&mut self, node: Option<NodeId>, gradient: Tensor<T>) -> Result<()> {
+        let Some(NodeId { slot, numel }) = node else { return Ok(()) };
+        if gradient.numel() != numel {
+            let message =
+                format!("a gradient {} for an input of {numel} elements", gradient.shape());
+            return Err(Error::shape("backward", message));
+        }
+        if let empty @ Slot::Empty = &mut self.slots[slot] {
+            *empty = Slot::Owned(gradient.into_buffer()?);
+>>>>>>> docs
             return Ok(());
         }
-        let output = self.slots[node.0].output(&self.device, gradient.numel())?;
+        let output = self.slots[slot].output(&self.device, numel)?;
         self.device.accumulate(gradient.read().view(), output)
     }
 }

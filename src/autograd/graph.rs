@@ -48,9 +48,9 @@ pub(crate) struct Node<E: Element> {
     pub(super) backward: Mutex<Option<Box<Backward<E>>>>,
 }
 
-/// Given the gradient of an op's output, tells its inputs theirs.
+/// Given the slots of an op's inputs and the gradient of its output, tells its inputs theirs.
 type Backward<E> =
-    dyn FnOnce(&[Option<NodeId>], Tensor<E>, &mut Gradients<'_, E>) -> Result<()> + Send;
+    dyn FnOnce(&[Option<usize>], Tensor<E>, &mut Gradients<'_, E>) -> Result<()> + Send;
 
 impl<E: Element> Leaf<E> {
     /// Nobody wants its gradient yet.
@@ -104,8 +104,29 @@ impl<E: Element> Tensor<E> {
     /// `torch.autograd.Function`: `backward` turns the gradient of the output into theirs.
     ///
     /// It gets the inputs' nodes (`None`: nobody needs that gradient), the gradient, and where to
-    /// write; what it reads it holds as [`Tensor::save`]d. Inside of [`no_grad`](crate::no_grad),
-    /// and where no input needs a gradient, nothing is kept.
+    /// [pass](Gradients::pass) theirs; what it reads it holds as [`Tensor::save`]d. Inside of
+    /// [`no_grad`](crate::no_grad), and where no input needs a gradient, nothing is kept. What it
+    /// computes itself is not recorded: gradients of gradients there are none.
+    ///
+    /// ```
+    /// # fn main() -> signet::Result<()> {
+    /// use signet::{Device, Result, Tensor, gradcheck};
+    ///
+    /// /// `exp(x)`, on the host.
+    /// fn exp(x: &Tensor<f64>) -> Result<Tensor<f64>> {
+    ///     let values: Vec<_> = x.to_vec()?.into_iter().map(f64::exp).collect();
+    ///     let y = Tensor::from_slice(x.device(), &values, x.dims())?;
+    ///     let saved = y.save("exp", "output");
+    ///     Ok(y.with_grad_fn([Some(x)], move |[x], gradient, gradients| {
+    ///         // Its derivative is itself.
+    ///         gradients.pass(x, gradient.mul(saved.tensor()?)?)
+    ///     }))
+    /// }
+    ///
+    /// let x = Tensor::from_slice(&Device::cpu()?, &[-1.0, 0.0, 2.0], [3])?;
+    /// gradcheck(|x| exp(&x[0]), &[x], &Default::default())?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn with_grad_fn<const N: usize>(
         self,
@@ -119,8 +140,10 @@ impl<E: Element> Tensor<E> {
         }
         let of =
             |input: Option<&Self>| input.filter(|x| x.needs_grad()).map(|x| x.origin().clone());
-        let backward: Box<Backward<E>> = Box::new(move |nodes, gradient, gradients| {
-            backward(std::array::from_fn(|i| nodes[i]), gradient, gradients)
+        let numels = inputs.map(|input| input.map_or(0, Self::numel));
+        let backward: Box<Backward<E>> = Box::new(move |slots, gradient, gradients| {
+            let node = |i: usize| slots[i].map(|slot| NodeId { slot, numel: numels[i] });
+            backward(std::array::from_fn(node), gradient, gradients)
         });
         let shape = self.shape().clone();
         self.with_origin(Origin::Op(Arc::new(Node {

@@ -1,12 +1,12 @@
 //! What a device is: memory, and the kernels of every op.
 //!
 //! A [`Device`] is a value, chosen at run time: the [`Cpu`] or a GPU by [`Cuda`]. Each of these two is
-//! written for itself, against [`Memory`] and the kernels that an op asks for; a [`Device`] has all of it
-//! by being one of them.
+//! written for itself, against the trait `Memory` and those of the ops' kernels; a [`Device`] has all of
+//! it by being one of them.
 //!
 //! | file | subject |
 //! |---|---|
-//! | `memory.rs` | [`Memory`]: buffers, and views that kernels read and write |
+//! | `memory.rs` | `Memory`: buffers, and views that kernels read and write |
 //! | `cpu/`, `cuda/` | the two devices |
 //! | `any.rs` | the memory of a [`Device`] |
 //! | `dispatch.rs` | from a [`Device`] to the kernels of the one it is |
@@ -36,7 +36,7 @@ pub use trace::{Cost, KernelRun, LaunchShape};
 use crate::support::words::counted;
 use crate::{Error, Result};
 
-/// Where tensors live and ops run. Clones are the same device.
+/// Where tensors live and ops run: a value, chosen at run time. Clones are the same device.
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
@@ -47,6 +47,12 @@ use crate::{Error, Result};
 /// assert_eq!(x.add(&x)?.to_vec()?, [2.0, 4.0]);
 /// # Ok(()) }
 /// ```
+///
+/// Every tensor carries its device, and a model and its optimizer have that of their parameters. An op on
+/// tensors of two devices is an [`Error::Device`]; [`Tensor::to_vec`](crate::Tensor::to_vec) and
+/// [`Tensor::from_slice`](crate::Tensor::from_slice) bring values from one to the other.
+///
+/// A device and what lies on it may go to other threads, and threads may share it.
 #[derive(Debug, Clone)]
 pub enum Device {
     /// The CPU.
@@ -56,8 +62,8 @@ pub enum Device {
 }
 
 impl Device {
-    /// The first GPU where it works, else the CPU with a thread for each core; [`choose`] says which and
-    /// why.
+    /// The first GPU where it works, else the CPU with a thread for each core. [`Device::describe`] says
+    /// which it is, and [`choose`] also why no GPU.
     ///
     /// # Errors
     /// [`Error::Device`] when the system refuses the CPU its threads.
@@ -65,7 +71,15 @@ impl Device {
         Ok(choose(DeviceChoice::Auto, None)?.device)
     }
 
-    /// The CPU with a thread for each core; `Cpu::new(Some(n))?.into()` has `n`.
+    /// The CPU with a thread for each core. [`Cpu::new`] takes their number:
+    ///
+    /// ```
+    /// # fn main() -> signet::Result<()> {
+    /// use signet::{Cpu, Device};
+    /// let device: Device = Cpu::new(Some(2))?.into();
+    /// assert_eq!(device.describe(), "cpu (2 threads)");
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// As [`Cpu::new`].
@@ -119,7 +133,7 @@ impl Device {
         Memory::synchronize(self)
     }
 
-    /// Its name, in words.
+    /// What it is, in words: `cpu (2 threads)`; of a GPU its name, memory and so on.
     pub fn describe(&self) -> String {
         match self {
             Self::Cpu(cpu) if cpu.threads() == 1 => "cpu (1 thread)".into(),
@@ -152,7 +166,24 @@ impl Device {
         }
     }
 
-    /// Runs `work` where its kernels start the fastest, and returns its result: see [`Cpu::install`].
+    /// Runs `work` where its kernels start the fastest, and returns its result: for a training loop as a
+    /// whole. See [`Cpu::install`]; on a GPU it changes nothing.
+    ///
+    /// ```
+    /// # fn main() -> signet::Result<()> {
+    /// use signet::{Device, Tensor};
+    /// let device = Device::cpu()?;
+    /// let sum = device.install(|| {
+    ///     let mut sum = Tensor::<f32>::zeros(&device, [1])?;
+    ///     let one = Tensor::from_slice(&device, &[1.0], [1])?;
+    ///     for _step in 0..100 {
+    ///         sum = sum.add(&one)?;
+    ///     }
+    ///     sum.item()
+    /// })?;
+    /// assert_eq!(sum, 100.0);
+    /// # Ok(()) }
+    /// ```
     pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         match self {
             Self::Cpu(cpu) => cpu.install(work),

@@ -4,7 +4,11 @@ use crate::{Error, Result, Shape, Tensor};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Something with parameters that maps a tensor to a tensor.
+/// Something with parameters that maps a tensor to a tensor: PyTorch's `nn.Module`.
+///
+/// A network of one's own is a struct of layers, and of other such structs. [`Init`](super::Init) draws
+/// all their parameters, on a device; its [arena](super::Init::arena) is what an optimizer takes, and its
+/// [context](super::Init::context) tells dropout and batch normalisation whether they train.
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
@@ -22,7 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 ///     }
 ///
 ///     fn state(&self) -> Vec<(String, State)> {
-///         self.linear.state_of_part("linear")
+///         State::of_parts([("linear", &self.linear)])
 ///     }
 /// }
 ///
@@ -34,6 +38,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// assert!(dict.get("linear.weight").is_some());
 /// # Ok(()) }
 /// ```
+///
+/// As a type, `Module` is `Module<f32>`; `impl<T: Float> Module<T>` is for `f64` too, which
+/// [`gradcheck()`](crate::gradcheck()) asks for.
 pub trait Module<T: Float = f32> {
     /// The output for `input`.
     ///
@@ -112,7 +119,7 @@ pub trait Module<T: Float = f32> {
     }
 }
 
-/// One after the other, called `0`, `1` and so on, as in `torch.nn.Sequential`.
+/// One after the other, called `0`, `1` and so on, as in `torch.nn.Sequential`: see [`State::of_parts`].
 impl<T: Float, M: Module<T>> Module<T> for Vec<M> {
     fn forward(&self, input: &Tensor<T>) -> Result<Tensor<T>> {
         self.iter().try_fold(input.clone(), |x, module| module.forward(&x))
@@ -135,7 +142,37 @@ pub enum State<T: Float = f32> {
 }
 
 impl<T: Float> State<T> {
-    /// The state of a module's parts, each by its name.
+    /// The state of a module's parts, each by its name: what [`Module::state`] of a struct of modules is.
+    ///
+    /// ```
+    /// # fn main() -> signet::Result<()> {
+    /// use signet::nn::{Init, Linear, LinearModule, Module, State};
+    /// use signet::{Device, Result, Tensor};
+    ///
+    /// struct Block(LinearModule);
+    ///
+    /// impl Module for Block {
+    ///     fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    ///         self.0.forward(x)?.relu()
+    ///     }
+    ///     fn state(&self) -> Vec<(String, State)> {
+    ///         State::of_parts([("fc", &self.0)])
+    ///     }
+    /// }
+    ///
+    /// let init = Init::new(&Device::cpu()?, 0)?;
+    /// let block = || Result::Ok(Block(Linear::new(4, 4).build(&init)?));
+    /// let blocks = vec![block()?, block()?];
+    /// let head = Linear::new(4, 2).build(&init)?;
+    /// let state = State::of_parts([("blocks", &blocks), ("head", &head)]);
+    /// let names: Vec<_> = state.iter().map(|(name, _)| &name[..]).collect();
+    /// assert_eq!(names, [
+    ///     "blocks.0.fc.weight", "blocks.0.fc.bias",
+    ///     "blocks.1.fc.weight", "blocks.1.fc.bias",
+    ///     "head.weight", "head.bias",
+    /// ]);
+    /// # Ok(()) }
+    /// ```
     pub fn of_parts<const N: usize>(parts: [(&str, &dyn Module<T>); N]) -> Vec<(String, Self)> {
         parts.into_iter().flat_map(|(name, part)| part.state_of_part(name)).collect()
     }

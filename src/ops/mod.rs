@@ -2,19 +2,19 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `mod.rs` | the geometry, checked once and passed by value; the kernels it asks of a device, as a small trait; the op itself and its place on the tape |
+//! | `mod.rs` | the geometry, checked once and passed by value; the kernels it asks of a device, in `kernels!`; the op itself and its place on the tape |
 //! | `cpu.rs` | those kernels on the CPU |
 //! | `cuda.rs` | and on a GPU: launches of `kernels/<op>.cu` |
 //!
-//! Adding an op adds a folder here and a file in `kernels/`, one line to
-//! [`Device`](crate::device::Device) and one gradient-check case; the layer of PyTorch's name, where there
-//! is one, is a file in `nn/layers`.
+//! Adding an op adds a folder here, a file in `kernels/` and one gradient-check case: `kernels!` gives
+//! what it declares to [`Device`](crate::Device). The layer of PyTorch's name, where there is one, is a
+//! file in `nn/layers`. `cuda_tests.rs` holds every kernel against the CPU's.
 #![forbid(unsafe_code)]
 
+#[cfg(all(test, target_os = "linux", target_arch = "x86_64"))]
+mod cuda_tests;
 mod size2;
 mod some_images;
-#[cfg(all(test, target_os = "linux", target_arch = "x86_64"))]
-mod tests;
 mod update;
 
 pub mod adam;

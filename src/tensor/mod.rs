@@ -26,10 +26,23 @@ use text::values_text;
 /// never while a kernel reads: they wait for one another.
 pub(crate) type SharedBuffer<E> = Arc<RwLock<AnyBuffer<E>>>;
 
-/// A contiguous row-major tensor of `E`, on the [`Device`] that it was made on. Clones share memory, and
-/// threads may share them.
+/// A contiguous row-major tensor of `E` on a [`Device`]. Clones share memory.
 ///
-/// Images are `[N, C, H, W]`.
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::{Device, Tensor};
+/// let device = Device::cpu()?;
+/// let x = Tensor::from_slice(&device, &[1.0_f32, 2.0, 3.0, 4.0], [2, 2])?;
+/// let labels: Tensor<i32> = Tensor::from_slice(&device, &[0, 1], [2])?;
+/// assert_eq!(x.matmul(&x)?.to_vec()?, [7.0, 10.0, 15.0, 22.0]);
+/// assert_eq!((x.dims(), labels.dims()), (&[2, 2][..], &[2][..]));
+/// # Ok(()) }
+/// ```
+///
+/// As a type, `Tensor` is `Tensor<f32>`. Numbers such as `1.0` make a `Tensor<f64>` where nothing says
+/// otherwise, as Rust takes them for `f64`: write `1.0_f32`.
+///
+/// Images are `[N, C, H, W]`. A tensor may go to another thread, and threads may share it.
 pub struct Tensor<E: Element = f32> {
     device: Device,
     shape: Shape,

@@ -2,13 +2,14 @@
 
 use signet::data::{DataLoader, synthetic};
 use signet::nn::{
-    BatchNorm2d, Conv2d, Dropout, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential,
+    BatchNorm2d, Conv2d, Conv2dModule, Dropout, Flatten, Init, Linear, MaxPool2d, Module, ReLU,
+    Sequential, State,
 };
 use signet::ops::augment::{AugmentOptions, augment};
 use signet::ops::cross_entropy::{CrossEntropyOptions, cross_entropy};
 use signet::optim::{Adam, AdamOptions, Optimizer, Schedule, Sgd, SgdOptions};
 use signet::{
-    Cpu, Cuda, Device, GradcheckOptions, Gradients, NodeId, Result, Tensor, checkpoint, gradcheck,
+    Cpu, Device, GradcheckOptions, Gradients, NodeId, Result, Tensor, checkpoint, gradcheck,
     layers, no_grad,
 };
 
@@ -52,14 +53,17 @@ fn every_call_is_compiled_as_printed() {
 #[rustfmt::skip]
 fn tensors() -> Result<()> {
     let (d, values, shape, n) = (Device::cpu()?, [1.0_f32, 2.0, 3.0, 4.0], [2, 2], 2);
-    assert_eq!(Cpu::new(Some(n))?.threads(), n);
+    let two = Device::from(Cpu::new(Some(n))?);
+    assert_eq!(two.as_cpu().map(Cpu::threads), Some(n));
     // There may be no GPU.
-    let _ = Cuda::new(0);
+    let _ = (Device::auto(), Device::cpu(), Device::cuda(0));
+    d.synchronize()?;
     let zeros: Tensor<f64> = Tensor::zeros(&d, shape)?;
     assert_eq!(zeros.to_vec()?, [0.0_f64; 4]);
     let x = Tensor::from_slice(&d, &values, shape)?;
     let y = x.detach();
     assert_eq!((x.shape(), x.dims()), (y.shape(), &shape[..]));
+    assert_eq!(x.device().name(), "cpu");
     for result in [x.add(&y)?, x.mul(&y)?, x.matmul(&y)?, x.relu()?] {
         assert_eq!(result.dims(), shape);
     }
@@ -68,9 +72,10 @@ fn tensors() -> Result<()> {
     let x = x.sum()?;
     assert_eq!(x.item()?, 10.0);
     assert_eq!(x.to_vec()?, [10.0]);
-    fn both<T: signet::dtype::Float>(_: Option<Tensor<T>>) {}
-    both(None::<Tensor>);
-    both(None::<Tensor<f64>>);
+    fn same<T>(_: fn(&T), _: fn(&T)) {}
+    same(|_: &Tensor| (), |_: &Tensor<f32>| ());
+    let labels: Tensor<i32> = Tensor::from_slice(&d, &[2], [1])?;
+    assert_eq!(labels.item()?, 2);
     Ok(())
 }
 
@@ -130,8 +135,24 @@ fn layers_losses_and_optimizers() -> Result<()> {
     ];
     let (a, b) = (Flatten, Linear::new(784, 24));
     let model: Sequential = Sequential::new(&device, seed, layers![a, b])?;
-    fn is_module<M: Module>(_: &M) {}
-    is_module(&model);
+    {
+        struct Own {
+            conv: Conv2dModule,
+        }
+        impl Module for Own {
+            fn forward(&self, input: &Tensor) -> Result<Tensor> {
+                self.conv.forward(input)
+            }
+            fn state(&self) -> Vec<(String, State)> {
+                State::of_parts([("conv", &self.conv)])
+            }
+        }
+        let init = Init::new(&device, seed)?;
+        let blocks = vec![Own { conv: Conv2d::new(1, 1, 1).build(&init)? }];
+        let x = Tensor::zeros(&device, [1, 1, 2, 2])?;
+        assert_eq!(blocks.forward(&x)?.dims(), x.dims());
+        assert!(blocks.state_dict()?.get("0.conv.weight").is_some());
+    }
     let shape = [32, 1, 28, 28];
     assert!(model.summary(shape)?.to_string().contains("Linear"));
     model.train();

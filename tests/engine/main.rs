@@ -8,7 +8,7 @@
 //! | `tape.rs`, `optim.rs`, `network.rs`, `train.rs`, `data.rs` | the tape, optimizers, the whole network, the trainer, data |
 //! | `archives.rs` | data in archives, and under other names |
 //! | `cpu_simd.rs` | the vector kernels against plain ones |
-//! | `cuda_registry.rs`, `cuda_precision.rs`, `cuda_network.rs` | the CUDA ops and networks, in every order of threads and under checks (single kernels: `src/ops/tests.rs`) |
+//! | `cuda_registry.rs`, `cuda_precision.rs`, `cuda_network.rs` | the CUDA ops and networks, in every order of threads and under checks (single kernels: `src/ops/cuda_tests.rs`) |
 //! | `threads.rs` | threads that share a device |
 //! | `devices.rs` | tensors on several devices, and gradients of the wrong size |
 //! | `empty.rs` | tensors without elements, absurd shapes, numbers outside their range |

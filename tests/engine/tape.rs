@@ -28,6 +28,7 @@ on_every_device! {
     leaves_of_any_kind_meet,
     one_tensor_as_two_parameters_of_a_kernel_is_refused,
     the_upstream_gradient_has_the_shape_of_the_result,
+    a_closures_gradient_has_the_size_of_the_input,
     parameters_alone_are_recorded,
     a_product_of_parameters_is_recorded,
     an_embedding_of_parameters_is_recorded,
@@ -234,6 +235,33 @@ fn the_upstream_gradient_has_the_shape_of_the_result(on: TestDevice) {
 }
 
 /// An L2 penalty, whose gradient is 2 w: with that of x w, 2 + 6.
+/// Of a leaf, a parameter and an intermediate result.
+fn a_closures_gradient_has_the_size_of_the_input(on: TestDevice) {
+    let device = on.open();
+    let parameter = Arena::new(&device).unwrap().parameter(&[1.0, 2.0], [2]).unwrap();
+    let product = parameter.mul(&parameter).unwrap();
+    for input in [leaf(&device, &[1.0, 2.0]), parameter.clone(), product] {
+        let backward = |gradient: Tensor<f64>| {
+            let output = tensor(&device, &[3.0]);
+            let output = output.with_grad_fn([Some(&input)], move |[input], _, gradients| {
+                gradients.pass(input, gradient)
+            });
+            output.backward()
+        };
+        for wrong in [&[5.0][..], &[5.0, 6.0, 7.0]] {
+            match backward(tensor(&device, wrong)) {
+                Err(Error::Shape { message, .. }) => {
+                    let expected =
+                        format!("a gradient [{}] for an input of 2 elements", wrong.len());
+                    assert_eq!(message, expected);
+                }
+                other => panic!("{wrong:?}: {other:?}"),
+            }
+        }
+        backward(tensor(&device, &[5.0, 6.0])).unwrap();
+    }
+}
+
 fn parameters_alone_are_recorded(on: TestDevice) {
     let device = on.open();
     let w = Arena::new(&device).unwrap().parameter(&[3.0], [1]).unwrap();

@@ -40,6 +40,9 @@ use std::sync::Arc;
 const MOST_THREADS: usize = 1024;
 
 /// The CPU. Clones share one pool of memory and one pool of threads.
+///
+/// [`Device::cpu`](super::Device::cpu) is one with all cores, and `Cpu::new(Some(2))?.into()` a
+/// [`Device`](super::Device) with two.
 #[derive(Clone)]
 pub struct Cpu {
     memory: Arc<Pool>,

@@ -85,6 +85,21 @@ use trace::Trace;
 
 /// A GPU. Clones share one stream, one pool of memory and the loaded kernels.
 ///
+/// [`Device::cuda`](super::Device::cuda) is shorter for who needs none of its settings:
+///
+/// ```no_run
+/// # fn main() -> signet::Result<()> {
+/// use signet::device::Precision;
+/// use signet::{Cuda, Device, Tensor};
+/// let gpu = Cuda::new(0)?;
+/// gpu.set_precisions(Precision::F32)?;
+/// println!("{}", gpu.info());
+/// let device = Device::from(gpu);
+/// let x = Tensor::<f32>::zeros(&device, [2, 3])?;
+/// let bytes = device.as_cuda().map(|gpu| gpu.memory_use());
+/// # Ok(()) }
+/// ```
+///
 /// Threads may share it, and take turns: the order of their calls is the order of work, and while one
 /// captures a graph the others wait.
 #[derive(Clone)]

@@ -259,7 +259,7 @@ fn bits<T: Float>(size: Size) -> BTreeMap<String, Vec<u64>> {
 #[test]
 fn the_order_of_threads_changes_no_bit() {
     // In a process of its own, whose order no other test sets.
-    let Some(child) = cusim::in_child("ops::tests::the_order_of_threads_changes_no_bit", &[])
+    let Some(child) = cusim::in_child("ops::cuda_tests::the_order_of_threads_changes_no_bit", &[])
     else {
         let sim = is_sim().then(|| cusim::Sim::load().expect("cusim was built with this test"));
         let in_orders = |run: fn() -> BTreeMap<String, Vec<u64>>| {
@@ -299,7 +299,8 @@ fn checks_have_nothing_to_report() {
         return;
     }
     let checked = [("CUSIM_CHECK", "1")];
-    let Some(child) = cusim::in_child("ops::tests::checks_have_nothing_to_report", &checked) else {
+    let Some(child) = cusim::in_child("ops::cuda_tests::checks_have_nothing_to_report", &checked)
+    else {
         every_kernel();
         return;
     };
