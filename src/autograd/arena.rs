@@ -82,7 +82,6 @@ impl<E: Element> Arena<E> {
         let tensor = tensor.with_identity(Arc::clone(&identity));
         tensor.set(values)?;
         slots.push(ArenaSlot { range: start..end, has_grad: false, identity });
-        drop(slots);
         let parameter = Parameter { arena: self.clone(), index };
         Ok(tensor.with_origin(Origin::Leaf(Leaf::parameter(parameter))))
     }

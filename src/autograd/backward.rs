@@ -33,8 +33,7 @@ impl<T: Float> Tensor<T> {
     /// Back-propagates `gradient`, of this tensor's shape, from this tensor.
     ///
     /// # Errors
-    /// As [`Tensor::backward`]; [`Error::Shape`] when the shapes differ, [`Error::Device`] when the devices
-    /// do.
+    /// As [`Tensor::backward`]; [`Error::Shape`] when the shapes differ.
     pub fn backward_with(&self, gradient: &Self) -> Result<()> {
         if gradient.shape() != self.shape() {
             let message = format!("a gradient {} for a tensor {}", gradient.shape(), self.shape());
@@ -50,7 +49,7 @@ impl<T: Float> Tensor<T> {
         }
         let reachable = Reachable::from(self.origin())?;
         let mut arenas = reachable.borrow_arenas()?;
-        let mut gradients = Gradients::new(self.device(), &reachable.nodes);
+        let mut gradients = Gradients::new(self.device(), reachable.nodes.len());
         gradients.add_leaves(&reachable.leaves, &mut arenas);
         let root = reachable.slot(self.origin());
         let root = root.map(|slot| NodeId { slot, numel: self.numel() });

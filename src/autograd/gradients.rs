@@ -2,7 +2,7 @@
 
 use super::arena::{Arena, Parameter};
 use super::backward::Reachable;
-use super::graph::{Leaf, LeafGradient, Node, Origin};
+use super::graph::{Leaf, LeafGradient, Origin};
 use crate::device::{AnyBuffer, AnyView, AnyViewMut, Device, Memory, Output, elsewhere};
 use crate::dtype::{Element, Float};
 use crate::ops::add::AddKernels;
@@ -49,8 +49,6 @@ impl<E: Element> Reachable<E> {
 pub struct Gradients<'a, E: Element> {
     device: Device,
     slots: Vec<Slot<'a, E>>,
-    /// The elements of each.
-    numels: Vec<usize>,
 }
 
 enum Slot<'a, E: Element> {
@@ -83,11 +81,9 @@ impl<E: Element> Slot<'_, E> {
 }
 
 impl<'a, E: Element> Gradients<'a, E> {
-    /// Empty slots for `nodes`.
-    pub(super) fn new(device: &Device, nodes: &[Arc<Node<E>>]) -> Self {
-        let numels = nodes.iter().map(|node| node.shape.numel()).collect();
-        let slots = nodes.iter().map(|_| Slot::Empty).collect();
-        Self { device: device.clone(), slots, numels }
+    /// Empty slots for `nodes` nodes.
+    pub(super) fn new(device: &Device, nodes: usize) -> Self {
+        Self { device: device.clone(), slots: (0..nodes).map(|_| Slot::Empty).collect() }
     }
 
     /// Gives each leaf a slot with what has accumulated so far: a parameter its slice of its arena.
@@ -97,7 +93,6 @@ impl<'a, E: Element> Gradients<'a, E> {
         arenas: &'a mut [BorrowedArena<'_, E>],
     ) {
         let first = self.slots.len();
-        self.numels.extend(leaves.iter().map(|leaf| leaf.numel));
         self.slots.extend(leaves.iter().map(|leaf| match &leaf.gradient {
             LeafGradient::Own(gradient) => gradient.lock().take().map_or(Slot::Empty, Slot::Owned),
             LeafGradient::Parameter(_) => Slot::Empty,
@@ -191,23 +186,8 @@ impl<T: Float> Gradients<'_, T> {
     /// added. Where nobody needs it (`None`) it does nothing.
     ///
     /// # Errors
-<<<<<<< HEAD
-    /// [`Error::Shape`] when it has more or fewer elements than the input, [`Error::Device`] when the
-    /// device fails or it lies on another one.
-    pub fn pass(&mut self, node: Option<NodeId>, gradient: Tensor<T>) -> Result<()> {
-        let Some(node) = node else { return Ok(()) };
-        if gradient.numel() != self.numels[node.0] {
-            let (shape, numel) = (gradient.shape(), self.numels[node.0]);
-            let message = format!("a gradient {shape} for an input of {numel} elements");
-            return Err(Error::shape("backward", message));
-        }
-        if !gradient.device().shares_memory(&self.device) {
-            return Err(elsewhere(&self.device.name(), &gradient.device().name()));
-        }
-        if let slot @ Slot::Empty = &mut self.slots[node.0] {
-            *slot = Slot::Owned(gradient.into_buffer()?);
-=======
-    /// [`Error::Shape`] for another number of elements; [`Error::Device`] when the device fails.
+    /// [`Error::Shape`] for another number of elements; [`Error::Device`] when the device fails, or it lies
+    /// on another one.
     pub fn pass(&mut self, node: Option<NodeId>, gradient: Tensor<T>) -> Result<()> {
         let Some(NodeId { slot, numel }) = node else { return Ok(()) };
         if gradient.numel() != numel {
@@ -215,9 +195,11 @@ impl<T: Float> Gradients<'_, T> {
                 format!("a gradient {} for an input of {numel} elements", gradient.shape());
             return Err(Error::shape("backward", message));
         }
+        if !gradient.device().shares_memory(&self.device) {
+            return Err(elsewhere(&self.device.name(), &gradient.device().name()));
+        }
         if let empty @ Slot::Empty = &mut self.slots[slot] {
             *empty = Slot::Owned(gradient.into_buffer()?);
->>>>>>> docs
             return Ok(());
         }
         let output = self.slots[slot].output(&self.device, numel)?;

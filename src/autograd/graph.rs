@@ -21,7 +21,6 @@ pub(crate) enum Origin<E: Element> {
 
 /// A tensor that no recorded op made: a parameter, an input, a constant.
 pub(crate) struct Leaf<E: Element> {
-    pub(super) numel: usize,
     /// Whether its gradient is wanted.
     pub(super) requires_grad: AtomicBool,
     pub(super) gradient: LeafGradient<E>,
@@ -54,15 +53,14 @@ type Backward<E> =
 
 impl<E: Element> Leaf<E> {
     /// Nobody wants its gradient yet.
-    pub(crate) fn constant(numel: usize) -> Arc<Self> {
+    pub(crate) fn constant() -> Arc<Self> {
         let gradient = LeafGradient::Own(Mutex::new(None));
-        Arc::new(Self { numel, requires_grad: AtomicBool::new(false), gradient })
+        Arc::new(Self { requires_grad: AtomicBool::new(false), gradient })
     }
 
     pub(super) fn parameter(parameter: Parameter<E>) -> Arc<Self> {
-        let numel = parameter.range().len();
         let gradient = LeafGradient::Parameter(parameter);
-        Arc::new(Self { numel, requires_grad: AtomicBool::new(true), gradient })
+        Arc::new(Self { requires_grad: AtomicBool::new(true), gradient })
     }
 }
 

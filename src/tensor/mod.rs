@@ -116,7 +116,7 @@ impl<E: Element> Tensor<E> {
         offset: usize,
         shape: Shape,
     ) -> Self {
-        let (identity, origin) = (Arc::default(), Origin::Leaf(Leaf::constant(shape.numel())));
+        let (identity, origin) = (Arc::default(), Origin::Leaf(Leaf::constant()));
         Self { device: device.clone(), shape, data, offset, identity, origin }
     }
 
@@ -181,7 +181,7 @@ impl<E: Element> Tensor<E> {
     /// The same memory under another shape of as many elements, as a constant.
     pub(crate) fn detach_as(&self, shape: Shape) -> Self {
         Self {
-            origin: Origin::Leaf(Leaf::constant(shape.numel())),
+            origin: Origin::Leaf(Leaf::constant()),
             device: self.device.clone(),
             shape,
             data: Arc::clone(&self.data),
