@@ -62,7 +62,9 @@ impl<E: Element> Arena<E> {
     pub fn parameter(&self, values: &[E], shape: impl Into<Shape>) -> Result<Tensor<E>> {
         let shape = shape.into();
         let inner = &*self.0;
-        let start = self.len();
+        // Whoever adds another at once waits.
+        let mut slots = inner.slots.write();
+        let start = used::<E>(&slots);
         let end = start + values.len();
         let capacity = end.next_multiple_of(ALIGNMENT / size_of::<E>());
         {
@@ -70,12 +72,11 @@ impl<E: Element> Arena<E> {
             if Device::len(&old) < capacity {
                 // Doubling keeps the copying of a whole model linear.
                 let len = capacity.max(2 * Device::len(&old));
+                let gradients = &mut *self.gradients_mut()?;
                 *old = inner.device.grown(&old, len)?;
-                let gradients = &mut *inner.gradients.write();
                 *gradients = inner.device.grown(gradients, len)?;
             }
         }
-        let mut slots = inner.slots.write();
         let index = slots.len();
         let identity = Identity::named(format!("parameter {index}"));
         let tensor = Tensor::from_shared(&inner.device, Arc::clone(&inner.values), start, shape);
@@ -93,8 +94,7 @@ impl<E: Element> Arena<E> {
 
     /// The length of the flat buffers in use, padding included.
     pub fn len(&self) -> usize {
-        let slots = self.0.slots.read();
-        slots.last().map_or(0, |slot| slot.range.end.next_multiple_of(ALIGNMENT / size_of::<E>()))
+        used::<E>(&self.0.slots.read())
     }
 
     /// Whether it holds no parameter.
@@ -174,6 +174,11 @@ impl<E: Element> Parameter<E> {
     pub(super) fn set_has_grad(&self, has_grad: bool) {
         self.arena.0.slots.write()[self.index].has_grad = has_grad;
     }
+}
+
+/// The elements that `slots` take, padding included.
+fn used<E>(slots: &[ArenaSlot]) -> usize {
+    slots.last().map_or(0, |slot| slot.range.end.next_multiple_of(ALIGNMENT / size_of::<E>()))
 }
 
 /// A backward pass writes the gradients, and has something done that wants them.
