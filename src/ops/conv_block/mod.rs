@@ -2,7 +2,7 @@
 //! dropout and max pooling, without the passes over memory between them.
 //!
 //! It computes what the five ops compute one after the other, and is tested against them. A device
-//! decides what it keeps for the backward pass: [`ConvBlockKernels::ConvBlockSaved`].
+//! decides what it keeps for the backward pass, its `ConvBlockSaved`.
 
 mod cpu;
 mod cuda;
