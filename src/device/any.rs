@@ -43,8 +43,8 @@ pub(crate) enum AnyPending<E: Element> {
     Cuda(CudaPending<E>),
 }
 
-/// One expression for either device: `either!(Device, device => work)`, or
-/// `either!(AnyView, view => work; AnyView)`, whose result is wrapped again.
+/// The same for either device: `either!(Device(self), device => ..)`; with `as AnyView` the result is of
+/// the same device.
 macro_rules! either {
     ($what:ident($value:expr), $name:ident => $work:expr) => {
         match $value {
@@ -52,16 +52,21 @@ macro_rules! either {
             $what::Cuda($name) => $work,
         }
     };
-    ($what:ident($value:expr), $name:ident: $kind:ident => $work:expr, $result:ident) => {
+    ($what:ident($value:expr) as $result:ident, $name:ident => $work:expr) => {
+        match $value {
+            $what::Cpu($name) => $result::Cpu($work),
+            $what::Cuda($name) => $result::Cuda($work),
+        }
+    };
+    // `$of` is the device, for what needs no handle of it.
+    ($what:ident($value:expr) as $result:ident, $name:ident of $of:ident => $work:expr) => {
         match $value {
             $what::Cpu($name) => {
-                #[allow(dead_code)]
-                type $kind = Cpu;
+                type $of = Cpu;
                 $result::Cpu($work)
             }
             $what::Cuda($name) => {
-                #[allow(dead_code)]
-                type $kind = Cuda;
+                type $of = Cuda;
                 $result::Cuda($work)
             }
         }
@@ -89,7 +94,7 @@ impl Memory for Device {
     }
 
     fn alloc<E: Element>(&self, len: usize) -> Result<AnyBuffer<E>> {
-        Ok(either!(Device(self), device: D => device.alloc(len)?, AnyBuffer))
+        Ok(either!(Device(self) as AnyBuffer, device => device.alloc(len)?))
     }
 
     fn write<E: Element>(&self, target: AnyViewMut<'_, E>, host: &[E]) -> Result<()> {
@@ -101,7 +106,7 @@ impl Memory for Device {
     }
 
     fn read_later<E: Element>(&self, source: AnyView<'_, E>) -> Result<AnyPending<E>> {
-        Ok(either!(Device(self), device: D => device.read_later(source.on(device)?)?, AnyPending))
+        Ok(either!(Device(self) as AnyPending, device => device.read_later(source.on(device)?)?))
     }
 
     fn copy<E: Element>(&self, source: AnyView<'_, E>, target: AnyViewMut<'_, E>) -> Result<()> {
@@ -150,19 +155,19 @@ impl Memory for Device {
     }
 
     fn view<E: Element>(buffer: &AnyBuffer<E>) -> AnyView<'_, E> {
-        either!(AnyBuffer(buffer), buffer: D => D::view(buffer), AnyView)
+        either!(AnyBuffer(buffer) as AnyView, buffer of D => D::view(buffer))
     }
 
     fn view_mut<E: Element>(buffer: &mut AnyBuffer<E>) -> AnyViewMut<'_, E> {
-        either!(AnyBuffer(buffer), buffer: D => D::view_mut(buffer), AnyViewMut)
+        either!(AnyBuffer(buffer) as AnyViewMut, buffer of D => D::view_mut(buffer))
     }
 
     fn slice<'a, E: Element>(view: Self::View<'a, E>, range: Range<usize>) -> Self::View<'a, E> {
-        either!(AnyView(view), view: D => D::slice(view, range), AnyView)
+        either!(AnyView(view) as AnyView, view of D => D::slice(view, range))
     }
 
     fn reborrow<'s, E: Element>(view: &'s mut AnyViewMut<'_, E>) -> AnyViewMut<'s, E> {
-        either!(AnyViewMut(view), view: D => D::reborrow(view), AnyViewMut)
+        either!(AnyViewMut(view) as AnyViewMut, view of D => D::reborrow(view))
     }
 
     fn split_at<'a, E: Element>(
