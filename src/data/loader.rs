@@ -85,7 +85,7 @@ impl<T: Float> DataLoader<T> {
     /// // Three flowers of two measures, of the classes 0, 1 and 1000.
     /// let measures = vec![5.1, 1.4, 7.0, 4.7, 6.3, 6.0];
     /// let (device, labels) = (Device::cpu()?, vec![0, 1, 1000]);
-    /// let loader = DataLoader::<_, f32>::from_values(&device, measures, [3, 2], labels, 2, None)?;
+    /// let loader = DataLoader::<f32>::from_values(&device, measures, [3, 2], labels, 2, None)?;
     /// let (x, y) = loader.epoch(0, 0)?.next().expect("there are two batches")?;
     /// assert_eq!((x.to_vec()?, y.to_vec()?), (vec![5.1, 1.4, 7.0, 4.7], vec![0, 1]));
     /// # Ok(()) }

@@ -161,8 +161,8 @@ impl<T: Float> State<T> {
     /// }
     ///
     /// let init = Init::new(&Device::cpu()?, 0)?;
-    /// let block = || Result::Ok(Block(Linear::new(4, 4).build(&init)?));
-    /// let blocks = vec![block()?, block()?];
+    /// let fc = Linear::new(4, 4);
+    /// let blocks = vec![Block(fc.build(&init)?), Block(fc.build(&init)?)];
     /// let head = Linear::new(4, 2).build(&init)?;
     /// let state = State::of_parts([("blocks", &blocks), ("head", &head)]);
     /// let names: Vec<_> = state.iter().map(|(name, _)| &name[..]).collect();

@@ -64,7 +64,7 @@ pub type Batch<T> = (Tensor<T>, Tensor<i32>);
 /// let pixels = Tensor::from_slice(&device, &[0_u8, 255, 51, 0], [2, 2])?;
 /// let labels = Tensor::from_slice(&device, &[7, 8], [2])?;
 /// let order = Tensor::from_slice(&device, &[1], [1])?;
-/// let (images, targets) = gather::<_, f64>(&pixels, &labels, &order)?;
+/// let (images, targets) = gather::<f64>(&pixels, &labels, &order)?;
 /// assert_eq!((images.to_vec()?, targets.to_vec()?), (vec![0.2, 0.0], vec![8]));
 /// # Ok(()) }
 /// ```
@@ -95,7 +95,7 @@ pub fn gather<T: Float>(
 /// let order = Tensor::from_slice(&device, &[3, 2, 1, 0], [4])?;
 /// // The second batch of two.
 /// let batch = Tensor::from_slice(&device, &[1], [1])?;
-/// let (images, targets) = gather_batch::<_, f64>(&pixels, &labels, &order, &batch, [2, 2])?;
+/// let (images, targets) = gather_batch::<f64>(&pixels, &labels, &order, &batch, [2, 2])?;
 /// assert_eq!((images.to_vec()?, targets.to_vec()?), (vec![1.0, 0.0], vec![7, 6]));
 /// # Ok(()) }
 /// ```
