@@ -62,7 +62,7 @@ impl Timed {
 impl Cuda {
     /// Starts to measure the time each kernel takes on the device. The first launches of a kernel
     /// with a grid are repeated for it and what they write is put back, so results stay the same.
-    /// From here on no graph is captured ([`Memory::capture`] says `None`), as a replayed graph is no
+    /// From here on no graph is captured (`capture` says `None`), as a replayed graph is no
     /// launch of its kernels that could be counted.
     pub fn start_profile(&self) {
         self.profile_cell().0.lock().get_or_insert_default();

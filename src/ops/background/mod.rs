@@ -51,8 +51,8 @@ pub struct Backdrop<T> {
 }
 
 impl<T: Float> Backdrop<T> {
-    /// From the words of three blocks, but the first, which decides over it (see [`SomeImages::has`]).
-    /// Half of the backdrops have no waves.
+    /// From the words of three blocks, but the first, which decides over it. Half of the
+    /// backdrops have no waves.
     pub fn new([a, b, c]: [[u32; 4]; 3]) -> Self {
         Self {
             grey: share(a[1]),

@@ -197,7 +197,8 @@ kernels! {
 /// ```
 ///
 /// # Errors
-/// As [`Conv2dGeometry::new`].
+/// [`Error::Shape`] when ranks or channels do not fit, the filter is larger than the padded input, or a
+/// size is 0 or too large.
 pub fn conv2d<T: Float>(
     input: &Tensor<T>,
     weight: &Tensor<T>,

@@ -163,7 +163,7 @@ kernels! {
 /// ```
 ///
 /// # Errors
-/// As [`MaxPool2dGeometry::new`].
+/// [`Error::Shape`] when the input has another rank or the window does not fit.
 pub fn max_pool2d<T: Float>(
     input: &Tensor<T>,
     pool: &MaxPool2d,

@@ -40,8 +40,7 @@ pub struct RandomFilter<T> {
 }
 
 impl<T: Float> RandomFilter<T> {
-    /// From the words of an image's blocks, but the first, which decides over it (see
-    /// [`SomeImages::has`]).
+    /// From the words of an image's blocks, but the first, which decides over it.
     pub fn new(block: impl Fn(u32) -> [u32; 4]) -> Self {
         let [_, size, kept, _] = block(0);
         let words: [[u32; 4]; BLOCKS as usize - 1] = std::array::from_fn(|j| block(1 + j as u32));
