@@ -35,7 +35,7 @@ fn hinge(scores: &Tensor, labels: &Tensor<i32>) -> Result<Tensor> {
         signs[row * scores.dims()[1] + label as usize] = -1.0;
     }
     let signs = Tensor::from_slice(scores.device(), &signs, scores.dims())?;
-    let one = Tensor::from_slice(scores.device(), &[1.0], [1])?;
+    let one = Tensor::from_slice(scores.device(), &[1.0], [])?;
     let wrong = scores.mul(&signs)?.add(&one)?.relu()?;
     wrong.mul(&wrong)?.mean()
 }
@@ -58,7 +58,7 @@ fn main() -> Result<()> {
 
     let mut optimizer = Adam::new(init.arena(), AdamOptions::adam(2e-3))?;
     optimizer.add_param_group(&blocks.parameters(), AdamOptions::adam(1e-3))?;
-    let (weight, decay) = (&head.parameters()[0], Tensor::from_slice(&device, &[1e-4], [1])?);
+    let (weight, decay) = (&head.parameters()[0], Tensor::from_slice(&device, &[1e-4], [])?);
     for epoch in 0..5 {
         for batch in train.epoch(epoch, 0)? {
             let (x, y) = batch?;

@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Component, Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -318,23 +319,42 @@ fn the_patch_of_the_chapter_applies() {
     assert!(output.status.success(), "{patch} no longer applies; docs/adding-an-op.md: {message}");
 }
 
+/// An example, to be run.
+fn example(name: &str) -> Command {
+    // `cargo test` puts examples beside the tests' folder.
+    let tests = std::env::current_exe().unwrap();
+    let path = tests.ancestors().nth(2).unwrap().join("examples").join(name);
+    // Only `cargo test` of everything builds it before.
+    if !path.exists() {
+        let mut run = Command::new(env!("CARGO"));
+        run.args(["run", "--quiet", "--example", name]).current_dir(ROOT);
+        return run;
+    }
+    Command::new(path)
+}
+
 /// An example's output, as the book shows it; the other examples train, and their last digits depend
 /// on the processor.
 #[test]
 fn the_tape_chapter_shows_what_its_example_prints() {
-    // `cargo test` puts examples beside the tests' folder.
-    let tests = std::env::current_exe().unwrap();
-    let example = tests.ancestors().nth(2).unwrap().join("examples/tape_step_by_step");
-    let mut run = Command::new(&example);
-    if !example.exists() {
-        // Only `cargo test` of everything builds it before.
-        run = Command::new(env!("CARGO"));
-        run.args(["run", "--quiet", "--example", "tape_step_by_step"]).current_dir(ROOT);
-    }
-    let output = run.output().unwrap();
+    let output = example("tape_step_by_step").output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let shown = read("docs/output/tape.txt");
     let shown: Vec<_> = shown.lines().filter(|line| !line.contains("ANCHOR")).collect();
     let printed = String::from_utf8(output.stdout).unwrap();
     assert_eq!(shown, printed.lines().collect::<Vec<_>>(), "run scripts/book-output");
+}
+
+/// For its first epoch, after which it would go on with others.
+#[test]
+fn the_network_to_copy_learns() {
+    let mut run = example("custom_model").stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(run.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let _ = run.kill();
+    run.wait().unwrap();
+    let accuracy = line.trim_end().strip_prefix("epoch 0: accuracy ");
+    let accuracy: f64 = accuracy.unwrap_or_else(|| panic!("{line:?}")).parse().unwrap();
+    // One of 24 by chance.
+    assert!(accuracy > 0.25, "{line}");
 }
