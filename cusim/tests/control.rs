@@ -4,7 +4,6 @@
 mod common;
 
 use needs::test_on_cusim as test;
-use std::process::Command;
 
 use common::Device;
 use cudarc::driver::sys::CUresult;
@@ -104,8 +103,12 @@ fn the_device_is_what_the_environment_says() {
 
 #[test]
 fn a_program_finds_the_libraries_by_their_real_names() {
-    if std::env::var_os("CUSIM_TEST_PLAIN").is_some() {
-        // In the child below: nothing has been loaded by hand.
+    let links = LinkDir::new().unwrap();
+    let search = links.search_path();
+    let search = search.to_str().expect("these folders have plain names");
+    let name = "a_program_finds_the_libraries_by_their_real_names";
+    let Some(child) = in_child(name, &[("LD_LIBRARY_PATH", search)]) else {
+        // Nothing has been loaded by hand.
         // SAFETY: loads libraries, ours.
         let present = unsafe {
             cudarc::driver::sys::is_culib_present() && cudarc::nvrtc::sys::is_culib_present()
@@ -114,15 +117,8 @@ fn a_program_finds_the_libraries_by_their_real_names() {
         let context = CudaContext::new(0).unwrap();
         assert!(context.name().unwrap().starts_with("cusim"));
         return;
-    }
-    let links = LinkDir::new().unwrap();
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args(["a_program_finds_the_libraries_by_their_real_names", "--exact"])
-        .env("LD_LIBRARY_PATH", links.search_path())
-        .env("CUSIM_TEST_PLAIN", "1")
-        .output()
-        .unwrap();
-    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
+    };
+    assert!(child.success, "{}", child.output);
     let path = links.path().to_owned();
     drop(links);
     assert!(!path.exists());

@@ -163,7 +163,7 @@ fn wanted(classes: usize) -> Result<Vec<Wanted>> {
 
 /// The best model in a run's folder.
 fn best_of(folder: &Path) -> Result<PathBuf> {
-    RunFolder::open(folder).map(|run| run.file(BEST)).map_err(|error| match error {
+    let run = RunFolder::open(folder).map_err(|error| match error {
         Error::Checkpoint { path, mut message } => {
             let is_model = |path: &PathBuf| {
                 let ending = path.extension().unwrap_or_default();
@@ -180,7 +180,11 @@ fn best_of(folder: &Path) -> Result<PathBuf> {
             Error::Checkpoint { path, message }
         }
         other => other,
-    })
+    })?;
+    if run.is_before_its_first_epoch() {
+        return Err(invalid(folder, "no epoch of this run has finished yet, so it has no model"));
+    }
+    Ok(run.file(BEST))
 }
 
 /// The names of so many classes that go without saying.

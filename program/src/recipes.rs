@@ -15,6 +15,12 @@ pub enum Recipe {
 }
 
 impl Recipe {
+    /// Its name, as flags and records have it.
+    pub fn name(self) -> String {
+        let name = clap::ValueEnum::to_possible_value(&self);
+        name.map_or_else(String::new, |name| name.get_name().to_owned())
+    }
+
     /// Its settings.
     pub fn config(self) -> Config {
         match self {

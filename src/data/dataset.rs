@@ -157,6 +157,8 @@ pub enum Source {
     Images {
         /// The folder.
         path: PathBuf,
+        /// The files of the images to measure on, in their order, as paths below it.
+        valid: Vec<PathBuf>,
     },
     /// The built-in synthetic hands.
     Synthetic {
@@ -171,6 +173,15 @@ impl Source {
         matches!(self, Self::Synthetic { .. })
     }
 
+    /// The files of the images to measure on, in their order, as paths below the folder of the data; none
+    /// where an image is not a file of its own.
+    pub fn validation_files(&self) -> &[PathBuf] {
+        match self {
+            Self::Images { valid, .. } => valid,
+            Self::Folder { .. } | Self::Synthetic { .. } => &[],
+        }
+    }
+
     /// Whether the images are whole photographs, squeezed to the network's size.
     pub fn is_whole_images(&self) -> bool {
         matches!(self, Self::Images { .. })
@@ -181,7 +192,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folder { path, .. } => write!(f, "Sign Language MNIST ({})", words::path(path)),
-            Self::Images { path } => write!(f, "images ({})", words::path(path)),
+            Self::Images { path, .. } => write!(f, "images ({})", words::path(path)),
             Self::Synthetic { seed } => write!(f, "synthetic hands (seed {seed})"),
         }
     }

@@ -3,6 +3,7 @@
 //!
 //! | file | subject |
 //! |---|---|
+//! | `child.rs` | a test in a process of its own |
 //! | `cuda.rs` | the CUDA device that tests run on |
 //! | `device.rs` | running one test on every device |
 //! | `host.rs` | tensors on the host, and random ones |
@@ -17,6 +18,7 @@
 // Every test binary compiles all of this and uses a part.
 #![allow(dead_code)]
 
+pub mod child;
 pub mod compare;
 pub mod cuda;
 pub mod device;

@@ -9,6 +9,7 @@
 //! folders that are searched when it starts.
 #![cfg(target_os = "linux")]
 
+use crate::common::child::again;
 use serde::{Deserialize, Serialize};
 use signet::device::Precision;
 use signet::device::cuda::{CompiledFile, NoGpu, compile_all, nvrtc_info};
@@ -252,9 +253,7 @@ fn compilation() -> &'static Compilation {
     let run = || {
         let folder = tempfile::tempdir().unwrap();
         let result = folder.path().join("result.json");
-        let mut child = Command::new(env::current_exe().unwrap());
-        child.args(["--exact", "--nocapture"]);
-        child.arg("nvrtc::kernels_compile_without_a_warning_or_spill");
+        let mut child = again("nvrtc::kernels_compile_without_a_warning_or_spill");
         child.env(RESULT, &result);
         let library = library();
         if let Some(library) = &library {

@@ -1,5 +1,6 @@
 //! The flags of augmentation, which `train` and `data show` share.
 
+use super::numbers::number;
 use signet::Result;
 use signet::ops::augment::AugmentOptions;
 
@@ -12,47 +13,47 @@ pub struct AugmentArgs {
     augment: Option<Preset>,
 
     /// Rotate by up to so many degrees
-    #[arg(long, value_name = "DEGREES")]
+    #[arg(long, value_name = "DEGREES", value_parser = number)]
     rotation: Option<f64>,
 
     /// Shift by up to this share of the width and the height
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = number)]
     shift: Option<f64>,
 
     /// Magnify by a factor between these two
-    #[arg(long, num_args = 2, value_names = ["LEAST", "MOST"])]
+    #[arg(long, num_args = 2, value_names = ["LEAST", "MOST"], value_parser = number)]
     zoom: Option<Vec<f64>>,
 
     /// Mirror left to right with this probability
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = number)]
     flip: Option<f64>,
 
     /// Multiply brightness by up to 1 plus or minus this
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = number)]
     brightness: Option<f64>,
 
     /// Multiply contrast by up to 1 plus or minus this
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = number)]
     contrast: Option<f64>,
 
     /// Light one edge by up to this share more, and the opposite one less
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = number)]
     light: Option<f64>,
 
     /// Slant upright lines by up to so many degrees
-    #[arg(long, value_name = "DEGREES")]
+    #[arg(long, value_name = "DEGREES", value_parser = number)]
     shear: Option<f64>,
 
     /// Multiply the width by up to 1 plus or minus this, and divide the height by as much
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = number)]
     aspect: Option<f64>,
 
     /// Put another background behind the hand with this probability
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = number)]
     background: Option<f64>,
 
     /// Blur, sharpen or turn the greys towards their negative with this probability
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = number)]
     filter: Option<f64>,
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::columns::Table;
 use super::terminal::table_width;
-use super::{DeviceArgs, note, print};
+use super::{DeviceArgs, note, print, say};
 use signet::bench::{Document, Effort, Options, Peaks, Reference, Row, Spread, run};
 use signet::{Error, Result};
 
@@ -72,7 +72,10 @@ impl Args {
                 .map_err(|e| Error::argument("--json", format!("cannot be written: {e}")))?;
             print(json)?;
         } else {
-            print(table(&document, table_width()))?;
+            say(table(&document, table_width()))?;
+            if document.rows.iter().any(is_above_the_peaks) {
+                note(format_args!("{ABOVE}"));
+            }
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -108,6 +111,16 @@ fn table(document: &Document, width: usize) -> String {
     text + "\n" + &table.text(width)
 }
 
+/// What a mark behind a share of the roofline says.
+const ABOVE: &str = "* above 100 %: the machine was busier at the start, when the peaks were measured, than now \
+                     (close everything else, and measure again); or the row has what the peaks have not: its \
+                     data in a cache, tensor cores, a replayed graph";
+
+/// Whether a row is faster than anything should be, by more than the noise of two measurements.
+fn is_above_the_peaks(row: &Row) -> bool {
+    row.percent_of_roofline > 105.0
+}
+
 /// Those of the reference last: a table without one has no columns for them.
 fn cells(row: &Row) -> Vec<String> {
     let Spread { median_seconds, p10_seconds, p90_seconds, .. } = row.time;
@@ -120,7 +133,11 @@ fn cells(row: &Row) -> Vec<String> {
         us(p90_seconds),
         format!("{:.1}", row.gflops),
         format!("{:.1}", row.gigabytes_per_second),
-        format!("{:.1}%", row.percent_of_roofline),
+        format!(
+            "{:.1}%{}",
+            row.percent_of_roofline,
+            if is_above_the_peaks(row) { "*" } else { "" }
+        ),
         row.limit.to_string(),
         row.reference_seconds.map(us).unwrap_or_default(),
         row.ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default(),
@@ -186,6 +203,17 @@ mod tests {
         let lines = lines(&document, usize::MAX);
         assert!(lines[1].ends_with("  3000.0   3.00"), "{lines:#?}");
         assert!(lines[2].ends_with("memory"), "{lines:#?}");
+    }
+
+    #[test]
+    fn a_row_above_the_peaks_is_marked() {
+        assert!(!table(&document(), usize::MAX).contains('*'));
+        let mut marked = document();
+        marked.rows[1].percent_of_roofline = 131.25;
+        let text = table(&marked, usize::MAX);
+        assert!(lines(&marked, usize::MAX)[2].ends_with("131.2%*  memory"), "{text}");
+        marked.rows[1].percent_of_roofline = 104.0;
+        assert!(!table(&marked, usize::MAX).contains('*'), "as good as the peak");
     }
 
     #[test]

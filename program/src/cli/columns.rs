@@ -10,6 +10,8 @@ const GAP: usize = 2;
 struct Column {
     title: String,
     left: bool,
+    /// Of what is too long, the end is shown and not the beginning.
+    keeps_end: bool,
     /// Where there is no room for all, columns of a higher rank are left out first; those of rank 0
     /// never are.
     rank: u8,
@@ -25,14 +27,24 @@ pub struct Table {
 impl Table {
     /// Adds a column of names, which begin together.
     pub fn names(mut self, title: &str, rank: u8) -> Self {
-        self.columns.push(Column { title: title.to_owned(), left: true, rank });
+        self.columns.push(Column { title: title.to_owned(), left: true, keeps_end: false, rank });
+        self
+    }
+
+    /// Adds a column of paths: as names, but of what is too long the beginning is cut.
+    pub fn paths(mut self, title: &str, rank: u8) -> Self {
+        self.columns.push(Column { title: title.to_owned(), left: true, keeps_end: true, rank });
         self
     }
 
     /// Adds columns of numbers, which end together.
     pub fn numbers<'a>(mut self, columns: impl IntoIterator<Item = (&'a str, u8)>) -> Self {
-        let column =
-            |(title, rank): (&str, u8)| Column { title: title.to_owned(), left: false, rank };
+        let column = |(title, rank): (&str, u8)| Column {
+            title: title.to_owned(),
+            left: false,
+            keeps_end: false,
+            rank,
+        };
         self.columns.extend(columns.into_iter().map(column));
         self
     }
@@ -63,16 +75,19 @@ impl Table {
             kept.retain(|&i| self.columns[i].rank < rank);
         }
         let mut widths = widths.clone();
-        let names = kept.iter().filter(|&&i| self.columns[i].left).count().max(1);
-        let over = taken(&kept).saturating_sub(width).div_ceil(names);
-        for &i in kept.iter().filter(|&&i| self.columns[i].left) {
-            widths[i] = widths[i].saturating_sub(over).max(1);
+        // The widest names are cut first.
+        for _ in width..taken(&kept) {
+            let names = kept.iter().filter(|&&i| self.columns[i].left && widths[i] > 1);
+            let Some(&widest) = names.max_by_key(|&&i| widths[i]) else { break };
+            widths[widest] -= 1;
         }
         let titles: Vec<String> = self.columns.iter().map(|column| column.title.clone()).collect();
         let lines = std::iter::once(&titles).chain(&self.rows).map(|row| {
             let cells = kept.iter().map(|&i| {
                 let cell = row.get(i).map_or("", String::as_str);
-                cell_of(cell, widths[i], self.columns[i].left)
+                let Column { left, keeps_end, .. } = self.columns[i];
+                let end = if keeps_end { end_of(cell, widths[i]) } else { cell.to_owned() };
+                cell_of(&end, widths[i], left)
             });
             cells.collect::<Vec<_>>().join(&" ".repeat(GAP)).trim_end().to_owned()
         });
@@ -84,6 +99,16 @@ impl Table {
 pub fn cell_of(text: &str, width: usize, left: bool) -> String {
     let alignment = if left { Alignment::Left } else { Alignment::Right };
     pad_str(text, width, alignment, Some("…")).into_owned()
+}
+
+/// The end of `text` in at most `width` columns of the terminal.
+pub fn end_of(text: &str, width: usize) -> String {
+    if length(text) <= width {
+        return text.to_owned();
+    }
+    let starts = text.char_indices().map(|(start, _)| &text[start..]);
+    let end = starts.skip(1).find(|end| length(end) < width).unwrap_or_default();
+    format!("…{end}")
 }
 
 /// Columns of the terminal: some letters take two.
@@ -118,6 +143,15 @@ mod tests {
         table.row(["正方形", "12"].map(str::to_owned));
         assert_eq!(table.text(80), "Class   Images\n正方形      12");
         assert_eq!(table.text(5), "Class\n正方…");
+    }
+
+    #[test]
+    fn of_a_path_the_end_is_kept() {
+        let mut table = Table::default().paths("File", 0).names("Class", 0);
+        table.row(["a long-haired dog/photo 12.png", "dog"].map(str::to_owned));
+        assert_eq!(table.text(80).lines().nth(1).unwrap(), "a long-haired dog/photo 12.png  dog");
+        assert_eq!(table.text(21), "File            Class\n…/photo 12.png  dog");
+        assert_eq!([end_of("正方形", 5), end_of("正方形", 1)], ["…方形", "…"]);
     }
 
     #[test]

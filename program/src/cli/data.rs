@@ -10,8 +10,9 @@ use serde::Serialize;
 use super::columns::Table;
 use super::contact_sheet::{Picture, PictureFile};
 use super::data_args::{fetch, would_download};
+use super::numbers::whole_in;
 use super::terminal::table_width;
-use super::{AugmentArgs, DataArgs, print};
+use super::{AugmentArgs, DataArgs, print, say};
 use crate::data::{self, PUBLISHED, Request};
 use crate::words::{self, bytes, count};
 use signet::data::{DataError, Dataset, FolderFiles, Source, Split, are_letters, text_sha256};
@@ -66,10 +67,10 @@ impl InfoArgs {
             self.data.data == Request::Auto && !self.data.offline && data::find_local()?.is_none();
         if missing {
             let absent = Absent::new();
-            return if self.json { print(json(&absent)) } else { print(absent.text()) };
+            return if self.json { print(json(&absent)) } else { say(absent.text()) };
         }
         let info = Info::new(&self.data.load()?)?;
-        if self.json { print(json(&info)) } else { print(info.text()) }
+        if self.json { print(json(&info)) } else { say(info.text()) }
     }
 }
 
@@ -324,7 +325,7 @@ struct ShowArgs {
 
     /// How many images, drawn at random by --seed
     #[arg(long, value_name = "N", default_value_t = 32)]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(value_parser = |text: &str| whole_in::<u16>(text, 1..=1024))]
     count: u16,
 
     /// Which part of the data
@@ -365,7 +366,7 @@ impl ShowArgs {
             })
             .collect();
         file.write(&Picture::of(&cells, [part.width, part.height], columns))?;
-        print(format_args!(
+        say(format_args!(
             "{}: {} of {} {name} images, {}",
             words::path(&self.out),
             count(indices.len() as u64),

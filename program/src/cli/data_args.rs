@@ -6,6 +6,7 @@ use std::time::Instant;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::note;
+use super::numbers::whole;
 use crate::data::{self, MIRRORS, PUBLISHED, PublishedFile, Request};
 use crate::runs::Record;
 use crate::words;
@@ -31,6 +32,7 @@ pub struct DataArgs {
 
     /// Seed of every random number
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    #[arg(value_parser = whole::<u64>)]
     pub seed: u64,
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::choices::choice;
 use super::columns::Table;
 use super::note;
+use super::numbers::whole;
 use crate::words::count;
 use signet::Result;
 use signet::device::{Chosen, Device, KernelTime, Precision, choose};
@@ -17,7 +18,7 @@ pub struct DeviceArgs {
     pub device: String,
 
     /// Threads of the CPU, one per core if not given; they change the speed and no result
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>)]
     pub threads: Option<usize>,
 
     /// What a GPU's tensor cores round the operands of products to [default: tf32 in convolutions

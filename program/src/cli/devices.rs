@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{note, print};
+use super::{note, print, say};
 use crate::words::{bytes, counted};
 use signet::device::cuda::{self, KernelCache, NoGpu};
 use signet::device::{DeviceChoice, Precision, choose};
@@ -110,7 +110,7 @@ impl Args {
             })?;
             print(json)?;
         } else {
-            print(report.text())?;
+            say(report.text())?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -1,15 +1,17 @@
 //! `signet evaluate`: a trained model on the validation images.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::columns::{Table, cell_of, length};
+use super::numbers::whole;
 use super::terminal::{stdout_is_terminal, table_width};
-use super::{DataArgs, DeviceArgs, ModelArgs, note, print};
+use super::{DataArgs, DeviceArgs, ModelArgs, note, print, say};
 use crate::data::Request;
 use crate::report::words::{count, counted, loss, noun, probability, share, title};
 use crate::runs::RunFolder;
 use crate::words;
-use signet::data::{Dataset, are_letters};
+use signet::data::{Source, Split, are_letters};
 use signet::metrics::{Confusion, Mistake, worst_mistakes};
 use signet::train::Evaluation;
 use signet::{Error, Result};
@@ -31,11 +33,11 @@ pub struct Args {
     device: DeviceArgs,
 
     /// Images of a batch, whose losses the mean is of [default: the run's, 32 for a file]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>)]
     batch_size: Option<usize>,
 
     /// How many of the worst mistakes to name
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = whole::<usize>)]
     mistakes: usize,
 
     /// Print one JSON object
@@ -65,9 +67,10 @@ impl Args {
         match run.map(|record| record.check_data(&split, &words::path(folder))) {
             // Other data that was asked for by name is measured, and called by its name.
             Some(Err(error)) if is_named => note(format_args!("notice: {error}")),
-            Some(Err(Error::Argument { name, message })) => {
-                let message = format!("{message}; other data is measured if --data names it");
-                return Err(Error::Argument { name, message });
+            Some(Err(Error::Data(error))) => {
+                let help = "bring back the data as it was; or name other data with --data, which is \
+                            measured then";
+                return Err(error.with_help(help).into());
             }
             Some(Err(error)) => return Err(error),
             _ => {}
@@ -80,20 +83,20 @@ impl Args {
             "model: {shown}\ndata: {source}\ndevice: {chosen}\nprecision: {precisions}"
         ));
         let evaluation = model.evaluate(&chosen.device, &split.valid, batch_size)?;
-        let errors = Errors::of(&split.valid, &evaluation, self.mistakes);
+        let errors = Errors::of(&split, &evaluation, self.mistakes);
         if self.json {
             print(errors.json(&path, &source, &evaluation, batch_size)?)?;
         } else {
             // The notebook's line, whose loss is a sum, is for programs; people get the mean.
             let width = table_width();
             if stdout_is_terminal() {
-                print(errors.outcome(&evaluation, batch_size))?;
+                say(errors.outcome(&evaluation, batch_size))?;
             } else {
                 print(format_args!("Valid - {}", evaluation.measured))?;
             }
-            print(format_args!("\n{}", errors.classes(width)))?;
-            print(format_args!("\n{}", errors.matrix(width)))?;
-            print(format_args!("\n{}", errors.mistakes(width)))?;
+            say(format_args!("\n{}", errors.classes(width)))?;
+            say(format_args!("\n{}", errors.matrix(width)))?;
+            say(format_args!("\n{}", errors.mistakes(width)))?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -106,6 +109,9 @@ struct Errors<'a> {
     names: Vec<String>,
     confusion: Confusion,
     worst: Vec<Mistake>,
+    /// Where the images are files: their folder, and their paths below it.
+    folder: Option<&'a Path>,
+    files: &'a [PathBuf],
 }
 
 /// The widest column of the confusion matrix where there are few classes.
@@ -145,6 +151,9 @@ struct ClassReport<'a> {
 #[derive(serde::Serialize)]
 struct MistakeReport<'a> {
     index: usize,
+    /// Where the images are files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
     truth: &'a str,
     guess: &'a str,
     /// What the true class got.
@@ -157,7 +166,8 @@ fn mean_loss(evaluation: &Evaluation, batch_size: usize) -> f64 {
 }
 
 impl<'a> Errors<'a> {
-    fn of(valid: &'a Dataset, evaluation: &Evaluation, mistakes: usize) -> Self {
+    fn of(split: &'a Split, evaluation: &Evaluation, mistakes: usize) -> Self {
+        let valid = &split.valid;
         let truth: Vec<usize> = valid.labels.iter().map(|&label| label.into()).collect();
         let predicted = &evaluation.predicted;
         Self {
@@ -165,6 +175,11 @@ impl<'a> Errors<'a> {
             names: valid.classes.iter().map(|class| words::line(class)).collect(),
             confusion: Confusion::new(valid.classes.len(), &truth, predicted),
             worst: worst_mistakes(&truth, predicted, &evaluation.losses, mistakes),
+            folder: match &split.source {
+                Source::Images { path, .. } => Some(path),
+                _ => None,
+            },
+            files: split.source.validation_files(),
         }
     }
 
@@ -185,6 +200,8 @@ impl<'a> Errors<'a> {
         };
         let mistake = |mistake: &Mistake| MistakeReport {
             index: mistake.index,
+            file: (self.folder.zip(self.files.get(mistake.index)))
+                .map(|(folder, file)| folder.join(file).display().to_string()),
             truth: &self.classes[mistake.truth],
             guess: &self.classes[mistake.guess],
             probability: mistake.probability,
@@ -287,14 +304,20 @@ impl<'a> Errors<'a> {
         if self.worst.is_empty() {
             return "No mistakes to name".to_owned();
         }
-        let mut table = Table::default()
-            .numbers([("Image", 1)])
-            .names(title(self.classes), 0)
-            .names("Guess", 0)
-            .numbers([("Probability", 2)]);
+        let table = Table::default();
+        // An image that is a file has a name; of others people can be told the number.
+        let table = match self.files.is_empty() {
+            true => table.numbers([("Image", 1)]),
+            false => table.paths("File", 0),
+        };
+        let mut table =
+            table.names(title(self.classes), 0).names("Guess", 0).numbers([("Probability", 2)]);
         for mistake in &self.worst {
             table.row([
-                count(mistake.index as u64),
+                match self.files.get(mistake.index) {
+                    Some(file) => words::path(file),
+                    None => count(mistake.index as u64),
+                },
                 self.names[mistake.truth].clone(),
                 self.names[mistake.guess].clone(),
                 probability(mistake.probability),
@@ -323,6 +346,8 @@ mod tests {
             names: classes.to_vec(),
             confusion: Confusion::new(classes.len(), &truth, &predicted),
             worst: worst_mistakes(&truth, &predicted, &losses, 3),
+            folder: None,
+            files: &[],
         }
     }
 
@@ -348,6 +373,22 @@ mod tests {
         assert!(!json.contains("letter") && json.contains("\"class\":\"cat\""), "{json}");
         // Of 40 images there are two batches.
         assert!(json.contains("\"valid_loss\":1.0,\"valid_mean_loss\":0.5"), "{json}");
+    }
+
+    #[test]
+    fn mistakes_among_files_are_called_by_their_names() {
+        let classes = names(&["cat", "dog"]);
+        let files: Vec<PathBuf> = (0..40).map(|i| format!("dog/photo {i}.png").into()).collect();
+        let errors = Errors { folder: Some(Path::new("pets")), files: &files, ..errors(&classes) };
+        assert_eq!(
+            errors.mistakes(80),
+            "Worst mistakes (probability: of the class)\n\
+             File             Class  Guess  Probability\n\
+             dog/photo 1.png  dog    cat           6e-6"
+        );
+        assert!(errors.mistakes(20).ends_with("…1.png  dog    cat"), "{}", errors.mistakes(20));
+        let json = errors.json("m", "d", &evaluation(40), 32).unwrap();
+        assert!(json.contains("\"index\":1,\"file\":\"pets/dog/photo 1.png\""), "{json}");
     }
 
     fn evaluation(images: usize) -> Evaluation {

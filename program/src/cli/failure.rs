@@ -1,16 +1,24 @@
 //! How an error is told on the command line: a line `error: …`, and a line `help: …` with what to do.
 
 use std::io::ErrorKind;
+use std::path::Path;
 
 use clap::CommandFactory;
 
 use super::{Cli, note};
+use crate::runs::RunFolder;
+use crate::words;
 use signet::Error;
 
 /// Says on stderr what went wrong in `signet COMMAND`, and what to do about it.
 pub fn say(error: &Error, command: &str) {
-    note(format_args!("error: {}", told(error)));
-    if let Some(help) = help(error, command) {
+    say_with(&told(error), help(error, command).as_deref());
+}
+
+/// Says on stderr what went wrong, and what to do about it.
+pub fn say_with(error: &str, help: Option<&str>) {
+    note(format_args!("error: {error}"));
+    if let Some(help) = help {
         note(format_args!("help: {help}"));
     }
 }
@@ -41,7 +49,7 @@ fn flag(name: &str) -> Option<String> {
 }
 
 /// What to do about `error` in `signet COMMAND`, where it does not say so itself.
-fn help(error: &Error, command: &str) -> Option<String> {
+pub fn help(error: &Error, command: &str) -> Option<String> {
     const MODEL: &str =
         "a model is the folder of a run, runs/asl-1 say, or a file, .safetensors or .pth";
     const RUN: &str = "a run is a folder that `signet train` made, runs/asl-1 say";
@@ -58,7 +66,7 @@ fn help(error: &Error, command: &str) -> Option<String> {
             let flag = flag(name)?;
             Some(format!("`signet {command} --help` says what {flag} may be"))
         }
-        Error::Checkpoint { .. } => kind.map(str::to_owned),
+        Error::Checkpoint { path, .. } => going_on(path).or_else(|| kind.map(str::to_owned)),
         Error::Io { action, source, .. } => match source.kind() {
             ErrorKind::NotFound if *action == "read" => kind.map(str::to_owned),
             ErrorKind::NotFound => Some("the folder that it goes to is not there".to_owned()),
@@ -75,11 +83,16 @@ fn help(error: &Error, command: &str) -> Option<String> {
     }
 }
 
+/// How to go on with a run that has nothing to show yet, if `path` is one.
+pub fn going_on(path: &Path) -> Option<String> {
+    let run = RunFolder::open(path).ok().filter(RunFolder::is_before_its_first_epoch)?;
+    Some(format!("go on with it: signet train --resume {}", words::argument(run.path())))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use signet::checkpoint::invalid;
-    use std::path::Path;
 
     #[test]
     fn settings_are_called_by_their_flags() {

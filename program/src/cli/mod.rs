@@ -22,10 +22,12 @@ mod explain;
 mod export;
 mod failure;
 mod model_args;
+mod numbers;
 mod output;
 mod pace;
 mod plot;
 mod predict;
+mod prose;
 mod report;
 mod serve;
 mod signals;
@@ -44,7 +46,7 @@ pub use augment_args::AugmentArgs;
 pub use data_args::DataArgs;
 pub use device::DeviceArgs;
 pub use model_args::ModelArgs;
-pub use output::{note, print, print_drawing, write_file};
+pub use output::{note, print, print_drawing, say, write_file};
 
 /// A deep-learning engine from scratch, at work on the American Sign Language alphabet.
 #[derive(Debug, Parser)]

@@ -5,7 +5,8 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::terminal::stdout_is_terminal;
+use super::prose::wrapped;
+use super::terminal::{notes_width, stdout_is_terminal, table_width};
 use crate::words::lines;
 use signet::files::{temporary_beside, write_atomic};
 use signet::{Error, Result};
@@ -31,9 +32,18 @@ pub fn print_drawing(drawing: &str) -> Result<()> {
         .map_err(Error::io("write", "stdout"))
 }
 
-/// Writes a line to stderr, control characters escaped; if nobody reads it, that is no reason to stop.
+/// Writes sentences to stdout as [`print()`] does; on a terminal that is narrower, in several lines.
+///
+/// # Errors
+/// As [`print()`].
+pub fn say(result: impl Display) -> Result<()> {
+    print(wrapped(&result.to_string(), table_width()))
+}
+
+/// Writes a line to stderr, control characters escaped, in several lines where a terminal is narrower; if
+/// nobody reads it, that is no reason to stop.
 pub fn note(line: Arguments<'_>) {
-    let text = lines(&line.to_string());
+    let text = wrapped(&lines(&line.to_string()), notes_width());
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 

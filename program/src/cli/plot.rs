@@ -90,25 +90,11 @@ fn chart(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn history(epochs: u64) -> Vec<EpochMetrics> {
-        let metrics = |epoch: u64| EpochMetrics {
-            epoch,
-            train_loss: 20.0 / (epoch + 1) as f64,
-            train_accuracy: 1.0 - 0.5 / (epoch + 1) as f64,
-            valid_loss: 4.0 / (epoch + 1) as f64,
-            valid_accuracy: 1.0 - 0.4 / (epoch + 1) as f64,
-            train_seconds: 1.0,
-            valid_seconds: 1.0,
-            images_per_second: 1.0,
-            lr: 1e-3,
-        };
-        (0..epochs).map(metrics).collect()
-    }
+    use crate::runs::samples::epochs;
 
     #[test]
     fn curves_begin_and_end_at_their_values() {
-        let text = plot(&history(10), [10, 4], 60, false);
+        let text = plot(&epochs(10), [10, 4], 60, false);
         let lines: Vec<_> = text.lines().collect();
         assert!(lines[0].starts_with("Mean loss by epoch"), "{text}");
         // The mean losses fall from 2 and 1 to 0.2 and 0.1.
@@ -122,8 +108,8 @@ mod tests {
 
     #[test]
     fn odd_runs_are_no_reason_to_panic() {
-        assert_eq!(plot(&history(1), [1, 1], 60, false), "A plot needs two epochs");
-        let mut odd = history(3);
+        assert_eq!(plot(&epochs(1), [1, 1], 60, false), "A plot needs two epochs");
+        let mut odd = epochs(3);
         for metrics in &mut odd {
             (metrics.train_loss, metrics.valid_loss) = (f64::NAN, f64::NAN);
             (metrics.train_accuracy, metrics.valid_accuracy) = (0.5, 0.5);

@@ -1,5 +1,6 @@
 //! `signet predict`: the letters, or other classes, that photographs show.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,9 +10,10 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::contact_sheet::{Picture, PictureFile};
+use super::failure::{help as advice, say_with};
 use super::terminal::table_width;
 use super::{DeviceArgs, ModelArgs, note, print};
-use crate::data::{ImageFiles, image_files};
+use crate::data::{ImageFiles, has_sub_folders, image_files};
 use crate::photo::{Crop, MAX_BYTES, decode, is_animation};
 use crate::predict::{Guess, Prediction, Predictor, TrainedModel};
 use crate::report::words::probability as shown;
@@ -66,25 +68,28 @@ impl Args {
         let model = self.model.open()?;
         caution(&model);
         let crop = self.crop.unwrap_or_else(|| Crop::fitting(model.whole_images));
-        let (mut images, mut failed) = (Vec::new(), false);
+        let (mut images, mut complaints) = (Vec::new(), Complaints::default());
         for path in self.images {
             match expand(path) {
                 Ok(found) => images.extend(found),
-                Err(error) => {
-                    complain(&error);
-                    failed = true;
-                }
+                Err(error) => complaints.say(&error),
             }
         }
         let device = self.device.choose()?.device;
-        let job = Job { model: &model, images: &images, crop, json: self.json };
+        let job = Job {
+            model: &model,
+            images: &images,
+            crop,
+            json: self.json,
+            complaints: &mut complaints,
+        };
         let seen = device.install(|| job.run(&device))?;
-        failed |= seen.len() < images.len();
         if let (Some(file), false) = (show, seen.is_empty()) {
             let cells: Vec<_> =
                 seen.iter().map(|(image, letter)| (&image[..], letter.as_str())).collect();
             file.write(&Picture::of(&cells, [SIDE, SIDE], COLUMNS))?;
         }
+        let failed = complaints.any;
         Ok(if failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
     }
 }
@@ -99,9 +104,27 @@ pub(super) fn caution(model: &TrainedModel) {
     }
 }
 
-/// Says what is wrong with one image.
-fn complain(error: &Error) {
-    note(format_args!("error: {error}"));
+/// What is wrong with single images.
+#[derive(Debug, Default)]
+struct Complaints {
+    any: bool,
+    /// What was advised so far: many images may have the same fault, and once is enough.
+    advised: HashSet<String>,
+}
+
+impl Complaints {
+    fn say(&mut self, error: &Error) {
+        self.any = true;
+        let help = match error {
+            Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Some(
+                "check the name; an IMAGE is a file, a folder of image files, or - for stdin"
+                    .to_owned(),
+            ),
+            _ => advice(error, "predict"),
+        };
+        let help = help.filter(|help| self.advised.insert(help.clone()));
+        say_with(&error.to_string(), help.as_deref());
+    }
 }
 
 /// A folder's images, or the file itself.
@@ -114,7 +137,11 @@ fn expand(path: PathBuf) -> Result<Vec<PathBuf>> {
         let but = if skipped.is_empty() { String::new() } else { format!(", but {skipped}") };
         let message =
             format!("there is no PNG, JPEG, WebP, GIF, BMP or TIFF image in this folder{but}");
-        return Err(DataError::new(message).in_file(path).into());
+        let help = match has_sub_folders(&path) {
+            true => "the folders in it are not looked into: name those, or the files themselves",
+            false => "name the image files themselves, or the folder that they are in",
+        };
+        return Err(DataError::new(message).in_file(path).with_help(help).into());
     }
     if !skipped.is_empty() {
         note(format_args!("notice: not read in {}: {skipped}", words::path(&path)));
@@ -127,6 +154,7 @@ struct Job<'a> {
     images: &'a [PathBuf],
     crop: Crop,
     json: bool,
+    complaints: &'a mut Complaints,
 }
 
 impl Job<'_> {
@@ -141,7 +169,13 @@ impl Job<'_> {
                     let path = words::path(path);
                     note(format_args!("notice: {path} is an animation: its first frame is read"));
                 }
-                Ok(photo.map_err(|error| DataError::new(error.to_string()).in_file(path))?)
+                Ok(photo.map_err(|error| {
+                    let told = DataError::new(error.to_string()).in_file(path);
+                    match error.help() {
+                        Some(help) => told.with_help(help),
+                        None => told,
+                    }
+                })?)
             });
             match photo {
                 Ok(photo) => {
@@ -151,7 +185,7 @@ impl Job<'_> {
                     seen.push((image, prediction.best.class.clone()));
                     self.print(path, widths, prediction)?;
                 }
-                Err(error) => complain(&error),
+                Err(error) => self.complaints.say(&error),
             }
         }
         Ok(seen)

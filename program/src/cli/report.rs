@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::failure::going_on;
 use super::output::can_write;
 use super::{DeviceArgs, note, print, write_file};
 use crate::data::{self, Request};
@@ -63,7 +64,7 @@ impl Args {
         };
         can_write(&out)?;
         let device = self.device.choose()?.device;
-        for run in &mut runs {
+        for (run, path) in runs.iter_mut().zip(&self.runs) {
             let record = run.record();
             let own = record.request();
             let split = find(self.data.as_ref().unwrap_or(&own), record).and_then(|split| {
@@ -77,6 +78,9 @@ impl Args {
                 Err(error) => run.without(error.to_string()),
             }
             say_what_is_missing(run);
+            if let Some(help) = going_on(path) {
+                note(format_args!("help: {help}"));
+            }
         }
         write_file(&out, page(&runs)?.as_bytes())?;
         print(format_args!("report: {}", words::path(&out)))?;

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::numbers::whole_in;
 use super::predict::caution;
 use super::signals::on_signals;
 use super::{DeviceArgs, ModelArgs, note, print};
@@ -33,6 +34,7 @@ pub struct Args {
 
     /// The port to listen on, 0 for any that is free
     #[arg(long, value_name = "N", default_value_t = 8000)]
+    #[arg(value_parser = |text: &str| whole_in::<u16>(text, 0..=65535))]
     port: u16,
 
     /// The part of each image to look at, where a request does not say [default: auto; none for a

@@ -14,7 +14,7 @@ mod locate;
 mod published;
 
 pub use download::{Progress, download, mirrors};
-pub use image_folder::{ImageFiles, Skipped, image_files, read_image_folder};
+pub use image_folder::{ImageFiles, Skipped, has_sub_folders, image_files, read_image_folder};
 pub use locate::{Request, cache_folder, find_local};
 pub use published::{MIRRORS, PUBLISHED, PublishedFile};
 
@@ -32,7 +32,7 @@ pub fn read_folder(folder: impl AsRef<Path>) -> Result<Split, DataError> {
     let is_images = FolderFiles::find(folder).is_err()
         && folder.is_dir()
         && !FolderFiles::has_one(folder)
-        && image_folder::has_sub_folders(folder);
+        && has_sub_folders(folder);
     if is_images {
         return read_image_folder(folder);
     }

@@ -36,3 +36,16 @@ pub enum PhotoError {
     #[error("it is damaged, or of a kind that is not read: {0}")]
     Damaged(String),
 }
+
+impl PhotoError {
+    /// What to do about it, where the message does not say so.
+    pub fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::Empty => Some("copy it again from where it is whole"),
+            Self::Format => Some("open it in another program, and save it as PNG or JPEG"),
+            Self::Truncated(_) => Some("copy it again, or open it elsewhere and save it as PNG"),
+            Self::Damaged(_) => Some("open it in another program, and save it as PNG"),
+            Self::Kind { .. } | Self::TooLarge { .. } => None,
+        }
+    }
+}

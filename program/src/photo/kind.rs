@@ -1,6 +1,7 @@
 //! Files that are no image of a kind that is read, named for what their bytes say they are.
 
 use super::PhotoError;
+use signet::support::FileKind;
 
 const HEIC: &str = "save it as JPEG (`heif-convert FILE hand.jpg`; on an iPhone: Settings, Camera, \
                     Formats, Most Compatible)";
@@ -8,45 +9,33 @@ const CONVERT: &str = "save it as PNG or JPEG (`magick FILE hand.png`)";
 const FRAME: &str = "save one picture of it (`ffmpeg -i FILE -frames:v 1 hand.png`)";
 const AGAIN: &str = "get the picture itself";
 
-/// Bytes at a place, what a file is that has them, and what to do.
-const MAGIC: [(usize, &[u8], &str, &str); 26] = [
-    (0, b"%PDF", "a PDF document", "save its page as an image (`pdftoppm -png FILE hand`)"),
-    (0, b"\0\0\0\x0cJXL ", "a JPEG XL image", CONVERT),
-    (0, b"\xff\x0a", "a JPEG XL image", CONVERT),
-    (0, b"\0\0\0\x0cjP  ", "a JPEG 2000 image", CONVERT),
-    (0, b"\xff\x4f\xff\x51", "a JPEG 2000 image", CONVERT),
-    (0, b"\0\0\x01\0", "an icon (ICO)", CONVERT),
-    (0, b"8BPS", "a Photoshop document", CONVERT),
-    (0, b"gimp xcf", "a document of GIMP", CONVERT),
-    (0, b"qoif", "a QOI image", CONVERT),
-    (0, b"\x76\x2f\x31\x01", "an OpenEXR image", CONVERT),
-    (0, b"DDS ", "a DDS texture", CONVERT),
-    (0, b"FUJIFILMCCD-RAW", "a raw photograph", CONVERT),
-    (8, b"CR\x02\0", "a raw photograph (CR2)", CONVERT),
-    (8, b"AVI ", "an AVI video", FRAME),
-    (0, b"\x1a\x45\xdf\xa3", "a Matroska or WebM video", FRAME),
-    (0, b"PK\x03\x04", "a zip archive", "unpack it: `unzip FILE`"),
-    (0, b"\x1f\x8b", "a gzip file", "unpack it: `gunzip FILE`"),
-    (0, b"\0\x05\x16\x07", "what macOS keeps beside a picture (AppleDouble)", "remove it"),
-    (4, b"Bud1", "a folder's settings (.DS_Store)", "remove it"),
-    (
-        0,
-        b"version https://git-lfs",
-        "a pointer of Git LFS, not the picture itself",
-        "fetch the picture: `git lfs pull`",
-    ),
-    (0, b"/9j/", "a JPEG image as base64 text", "turn it back: `base64 -d FILE > hand.jpg`"),
-    (0, b"iVBORw0K", "a PNG image as base64 text", "turn it back: `base64 -d FILE > hand.png`"),
-    (0, b"data:image/", "a data URL", "what follows its comma is the picture: `base64 -d`"),
-    (
-        0,
-        b"\x93NUMPY",
-        "a NumPy array",
-        "save it with PIL: Image.fromarray(array).save(\"hand.png\")",
-    ),
-    (0, b"\x89HDF\r\n", "an HDF5 file", AGAIN),
-    (0, b"\xff\xfe<\0", "a web page", AGAIN),
-];
+/// What makes a picture that is read of a file of this kind; none where nothing is known to.
+fn help(kind: FileKind) -> Option<&'static str> {
+    Some(match kind {
+        FileKind::Pdf => "save its page as an image (`pdftoppm -png FILE hand`)",
+        FileKind::JpegXl
+        | FileKind::Jpeg2000
+        | FileKind::Icon
+        | FileKind::Photoshop
+        | FileKind::Gimp
+        | FileKind::Qoi
+        | FileKind::OpenExr
+        | FileKind::Dds
+        | FileKind::RawFuji
+        | FileKind::RawCr2 => CONVERT,
+        FileKind::Avi | FileKind::Matroska => FRAME,
+        FileKind::Zip => "unpack it: `unzip FILE`",
+        FileKind::Gzip => "unpack it: `gunzip FILE`",
+        FileKind::AppleDouble | FileKind::DsStore => "remove it",
+        FileKind::LfsPointer => "fetch the picture: `git lfs pull`",
+        FileKind::Base64Jpeg => "turn it back: `base64 -d FILE > hand.jpg`",
+        FileKind::Base64Png => "turn it back: `base64 -d FILE > hand.png`",
+        FileKind::DataUrl => "what follows its comma is the picture: `base64 -d`",
+        FileKind::NumPy => "save it with PIL: Image.fromarray(array).save(\"hand.png\")",
+        FileKind::Hdf5 | FileKind::Utf16Page => AGAIN,
+        _ => return None,
+    })
+}
 
 /// The brands of files in the ISO container, which HEIC, AVIF and most videos are in.
 const BRANDS: [(&[u8], &str, &str); 14] = [
@@ -68,16 +57,12 @@ const BRANDS: [(&[u8], &str, &str); 14] = [
 
 /// The error for bytes that are no image of a kind that is read.
 pub(super) fn refuse(bytes: &[u8]) -> PhotoError {
-    let has = |at: usize, magic: &[u8]| bytes.get(at..).is_some_and(|rest| rest.starts_with(magic));
     let found = || {
-        if has(4, b"ftyp") {
+        if bytes.get(4..8) == Some(b"ftyp") {
             return Some(brand(bytes));
         }
-        let magic = MAGIC.iter().find(|(at, magic, ..)| has(*at, magic));
-        magic
-            .map(|&(_, _, name, help)| (name, help))
-            .or_else(|| markup(bytes))
-            .or_else(|| pnm(bytes))
+        let known = FileKind::of(bytes).and_then(|kind| Some((kind.name(), help(kind)?)));
+        known.or_else(|| markup(bytes)).or_else(|| pnm(bytes))
     };
     match found() {
         Some((name, help)) => PhotoError::Kind { name, help },

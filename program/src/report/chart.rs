@@ -4,17 +4,19 @@ use maud::{Markup, PreEscaped, html};
 use plotters::prelude::*;
 
 use super::axis::Axis;
+use super::values::drawn;
 use signet::{Error, Result};
 
 /// Units of the drawing to a pixel of the page: whole units alone can be drawn at.
-const FINE: u32 = 4;
+pub(super) const FINE: u32 = 4;
 
 /// Width and height of the drawing, and what lies around its lines.
-const SIZE: (u32, u32) = (520 * FINE, 300 * FINE);
-const TOP: u32 = 10 * FINE;
-const RIGHT: u32 = 14 * FINE;
-const BOTTOM: u32 = 28 * FINE;
-const LEFT: u32 = 50 * FINE;
+pub(super) const SIZE: (u32, u32) = (520 * FINE, 300 * FINE);
+pub(super) const TOP: u32 = 10 * FINE;
+/// Room for the values that stand at the ends of the lines.
+pub(super) const RIGHT: u32 = 56 * FINE;
+pub(super) const BOTTOM: u32 = 28 * FINE;
+pub(super) const LEFT: u32 = 50 * FINE;
 
 /// What a line stands for. It gives the line its class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,12 +49,14 @@ pub(super) struct Chart<'a> {
     pub lines: Vec<Line>,
     /// What is to be read at each x, for whoever points at it.
     pub readings: Vec<(f64, String)>,
+    /// A value as people write it.
+    pub words: fn(f64) -> String,
 }
 
 /// Something drawn, by the class that it gets. Plotters knows colours and no classes, so each class
 /// is drawn in a colour of its own, and `with_classes` puts the class in the colour's place.
 #[derive(Clone, Copy)]
-enum Class {
+pub(super) enum Class {
     Label,
     Axis,
     Grid,
@@ -71,7 +75,7 @@ impl Class {
         }
     }
 
-    fn name(self) -> String {
+    pub fn name(self) -> String {
         let part = |part| match part {
             Part::Train => "train",
             Part::Valid => "valid",
@@ -106,6 +110,7 @@ impl Chart<'_> {
                 title id=(title) { (self.title) }
                 desc id=(description) { (self.description) }
                 (drawing)
+                (self.values(self.words))
                 (self.pointed())
             }
         })
@@ -140,7 +145,7 @@ impl Chart<'_> {
         for line in &self.lines {
             let holds = |&(x, y): &(f64, f64)| self.x.holds(x) && self.y.holds(y);
             let colour = Class::Line(line.part, line.run).colour();
-            for piece in line.points.split(|point| !holds(point)) {
+            for piece in drawn(line.part, &line.points).split(|point| !holds(point)) {
                 match piece {
                     [] => {}
                     // A line needs two points.
@@ -231,6 +236,7 @@ mod tests {
             y: Axis::log([0.1, 100.0]),
             lines: vec![Line { part: Part::Valid, run: 2, points, marked }],
             readings: Vec::new(),
+            words: |value| format!("{value}"),
         };
         chart.svg().unwrap().into_string()
     }
@@ -249,7 +255,7 @@ mod tests {
         let top = 10.0 * 4.0;
         let bottom = (300.0 - 28.0) * 4.0;
         let y = bottom - (bottom - top) * 2.0 / 3.0;
-        let x = 50.0 * 4.0 + (520.0 - 50.0 - 14.0) * 4.0 / 3.0;
+        let x = 50.0 * 4.0 + (520.0 - 50.0 - 56.0) * 4.0 / 3.0;
         let ring = svg.split("<circle").nth(1).unwrap();
         let number = |name: &str| -> f64 {
             let rest = ring.split(&format!("{name}=\"")).nth(1).unwrap();
@@ -279,13 +285,14 @@ mod tests {
             y: Axis::log([0.1, 100.0]),
             lines: vec![Line { part: Part::Valid, run: 0, points, marked: None }],
             readings: [0.0, 1.0, 3.0].map(|x| (x, format!("epoch {x} <b>"))).into(),
+            words: |value| format!("{value}"),
         };
         let svg = chart.svg().unwrap().into_string();
         assert_eq!(svg.matches("<g class=\"at\">").count(), 3);
         assert!(svg.contains("<title>epoch 3 &lt;b&gt;</title>"), "{svg}");
         // The last epoch lies at the right end, and its loss of 1 a third of three decades up.
         let last = svg.rsplit("<g class=\"at\">").next().unwrap();
-        let right = (520 - 14) * 4;
+        let right = (520 - 56) * 4;
         assert!(last.contains(&format!("M{right} 40V1088")), "{last}");
         assert!(last.contains(&format!("cx=\"{right}\" cy=\"739\"")), "{last}");
         // Strips touch and do not overlap; what is no number has no point.

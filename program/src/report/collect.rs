@@ -1,6 +1,6 @@
 //! Everything that a page says about a run.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
@@ -9,6 +9,7 @@ use super::gallery::Shown;
 use super::kernels::{self, Kernel};
 use crate::predict::TrainedModel;
 use crate::runs::{BEST, Record, RunFolder};
+use crate::words;
 use signet::data::{Dataset, Split};
 use signet::metrics::{Confusion, Mistake, worst_mistakes};
 use signet::train::{EpochMetrics, Evaluation, Measured};
@@ -46,6 +47,8 @@ pub(super) struct Judged {
     pub wrong: usize,
     /// The image with the highest loss and that loss, right or wrong.
     pub worst: Option<(Mistake, f64)>,
+    /// The file of that image, where it is one.
+    pub worst_file: Option<String>,
     pub gallery: Vec<Shown>,
     /// Batches of an epoch: of training, and of validation.
     pub batches: [usize; 2],
@@ -62,7 +65,7 @@ impl Run {
         let record = folder.record()?;
         let history = folder.metrics()?;
         let model = match TrainedModel::open(&folder.file(BEST)) {
-            _ if history.is_empty() => Err("no epoch of it is done".to_owned()),
+            _ if history.is_empty() => Err("no epoch of it has finished yet".to_owned()),
             Err(error @ Error::NonFinite(_)) => return Err(error),
             opened => opened.map_err(|e| e.to_string()),
         };
@@ -121,7 +124,7 @@ impl Run {
         let config = &self.record.config;
         let evaluation = model.evaluate(device, &valid, config.batch_size)?;
         let batches = [&data.train, &data.valid].map(|part| config.batches(part.len()));
-        Judged::new(&valid, &evaluation, batches)
+        Judged::new(&valid, data.source.validation_files(), &evaluation, batches)
     }
 
     /// Why its model is not measured, if it is not.
@@ -148,7 +151,14 @@ impl Run {
 }
 
 impl Judged {
-    pub fn new(valid: &Dataset, evaluation: &Evaluation, batches: [usize; 2]) -> Result<Self> {
+    /// Of the images of `valid`, which are `files` where each is a file of its own.
+    pub fn new(
+        valid: &Dataset,
+        files: &[PathBuf],
+        evaluation: &Evaluation,
+        batches: [usize; 2],
+    ) -> Result<Self> {
+        let file = |index: usize| files.get(index).map(|file| words::path(file));
         let Evaluation { measured, predicted, losses } = evaluation;
         let truth: Vec<usize> = valid.labels.iter().map(|&label| label.into()).collect();
         let highest = (0..losses.len()).reduce(|a, b| if losses[b] > losses[a] { b } else { a });
@@ -164,9 +174,10 @@ impl Judged {
             images: valid.len(),
             wrong: truth.iter().zip(predicted).filter(|(truth, guess)| truth != guess).count(),
             worst,
+            worst_file: highest.and_then(file),
             gallery: mistakes
                 .iter()
-                .map(|mistake| Shown::new(mistake, valid))
+                .map(|mistake| Shown::new(mistake, file(mistake.index), valid))
                 .collect::<Result<_>>()?,
             batches,
         })

@@ -6,7 +6,7 @@ use super::Run;
 use super::axis::Axis;
 use super::chart::{Chart, Line, Part};
 use super::table::scrolling;
-use super::words::{duration, loss, share};
+use super::words::{duration, loss, rate, share};
 use signet::Result;
 use signet::train::EpochMetrics;
 
@@ -19,7 +19,7 @@ const SUMMED: &str = "Loss, summed over batches";
 /// When a chart cannot be drawn.
 pub(super) fn curves(runs: &[Run]) -> Result<Markup> {
     if runs.iter().all(|run| run.history.is_empty()) {
-        return Ok(html! { p { "No epoch is done yet." } });
+        return Ok(html! { p { "No epoch has finished yet." } });
     }
     let per_batch = runs.iter().all(|run| run.batches().is_some());
     let both = &[Part::Train, Part::Valid];
@@ -78,12 +78,6 @@ pub(super) fn curves(runs: &[Run]) -> Result<Markup> {
 fn losses(run: &Run, epoch: &EpochMetrics, per_batch: bool) -> [f64; 2] {
     let [train, valid] = run.batches().filter(|_| per_batch).unwrap_or([1.0; 2]);
     [epoch.train_loss / train, epoch.valid_loss / valid]
-}
-
-/// A learning rate, without digits that only a multiplication brought about.
-fn rate(lr: f64) -> String {
-    let short: f64 = format!("{lr:.4e}").parse().unwrap_or(lr);
-    if short == 0.0 || short >= 1e-4 { format!("{short}") } else { format!("{short:e}") }
 }
 
 fn legend(runs: &[Run]) -> Markup {
@@ -166,6 +160,7 @@ impl Figure<'_> {
             x: Axis::counting(last_epoch),
             y: (self.axis)(span),
             readings: readings.collect(),
+            words: self.words,
             lines,
         };
         Ok(html! {

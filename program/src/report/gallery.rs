@@ -13,17 +13,19 @@ use signet::metrics::Mistake;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Shown {
     mistake: Mistake,
+    /// The file that it is, where it is one.
+    file: Option<String>,
     /// The address that holds the image.
     image: String,
 }
 
 impl Shown {
     /// Of images with several channels, the first is shown.
-    pub fn new(mistake: &Mistake, dataset: &Dataset) -> Result<Self> {
+    pub fn new(mistake: &Mistake, file: Option<String>, dataset: &Dataset) -> Result<Self> {
         let (width, height) = (dataset.width, dataset.height);
         let pixels = &dataset.image(mistake.index)[..width * height];
         let image = data_uri([width, height], png::ColorType::Grayscale, pixels)?;
-        Ok(Self { mistake: *mistake, image })
+        Ok(Self { mistake: *mistake, file, image })
     }
 }
 
@@ -39,15 +41,22 @@ pub(super) fn gallery(judged: &Judged, classes: &[String]) -> Markup {
     }
     html! {
         ul.gallery {
-            @for Shown { mistake, image } in &judged.gallery {
+            @for Shown { mistake, file, image } in &judged.gallery {
                 @let (truth, guess) = (&classes[mistake.truth], &classes[mistake.guess]);
                 li {
                     img src=(image) width="84" height="84"
-                        alt={ "Validation image " (mistake.index) ": " (truth) ", taken for " (guess) };
+                        alt={
+                            @match file {
+                                Some(file) => (file),
+                                None => { "Validation image " (mistake.index) }
+                            }
+                            ": " (truth) ", taken for " (guess)
+                        };
                     span.verdict aria-hidden="true" {
                         b { (truth) } span.arrow { " → " } b.wrong { (guess) }
                     }
                     small { "p = " (words::probability(mistake.probability)) }
+                    @if let Some(file) = file { small { (file) } }
                 }
             }
         }

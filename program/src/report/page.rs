@@ -56,6 +56,12 @@ pub fn page(runs: &[Run]) -> Result<String> {
                     p.overline { "Signet training report" }
                     h1 { (names) }
                     ul.origins { @for run in runs { li { (origin(run, runs.len() > 1)) } } }
+                    @if runs.windows(2).any(|two| two[0].record.data_sha256 != two[1].record.data_sha256) {
+                        p.remark {
+                            "These runs learned from different data and were measured on different images: "
+                            "where their figures differ, it may be for that alone."
+                        }
+                    }
                 }
                 main {
                     (section("Summary", "wide", None, per_run(runs, |_, run| summary(run))))

@@ -5,42 +5,17 @@ use scraper::{ElementRef, Html, Selector};
 use super::collect::{Judged, Run};
 use super::{kernels, page};
 use crate::picture::decode;
-use crate::runs::{Record, RunFolder};
+use crate::runs::RunFolder;
+use crate::runs::samples::{self, epoch, epochs};
 use signet::data::{Dataset, synthetic};
-use signet::device::{KernelTime, Precision};
-use signet::train::{Config, EpochMetrics, Evaluation, Measured};
-
-fn epoch(epoch: u64) -> EpochMetrics {
-    EpochMetrics {
-        epoch,
-        train_loss: 20.0 / (epoch + 1) as f64,
-        train_accuracy: 1.0 - 0.4 / (epoch + 1) as f64,
-        valid_loss: 4.0 / (epoch + 1) as f64,
-        valid_accuracy: 1.0 - 0.5 / (epoch + 1) as f64,
-        train_seconds: 2.0,
-        valid_seconds: 0.5,
-        images_per_second: 1500.0,
-        lr: 1e-3,
-    }
-}
+use signet::device::KernelTime;
+use signet::train::{EpochMetrics, Evaluation, Measured};
 
 /// A run of so many epochs as it is read from its folder.
 fn run(name: &str, classes: &[String], history: &[EpochMetrics]) -> Run {
     let parent = tempfile::tempdir().unwrap();
     let folder = RunFolder::create(parent.path(), Some("run")).unwrap();
-    let record = Record {
-        config: Config::default(),
-        data: "synthetic".to_owned(),
-        data_source: "synthetic hands (seed 0)".to_owned(),
-        synthetic: true,
-        data_sha256: "0".to_owned(),
-        classes: classes.to_vec(),
-        whole_images: false,
-        images: None,
-        device: "cpu (2 threads)".to_owned(),
-        precisions: Precision::F32.into(),
-        version: "0.1.0".to_owned(),
-    };
+    let record = samples::record(classes);
     folder.write_record(&record).unwrap();
     let lines = history.iter().map(|metrics| serde_json::to_string(metrics).unwrap() + "\n");
     std::fs::write(folder.metrics_file(), lines.collect::<String>()).unwrap();
@@ -64,7 +39,7 @@ fn measured(name: &str, history: &[EpochMetrics]) -> (Run, Dataset) {
     let losses = (0..48).map(|i| if i < 24 { 1.0 + i as f64 / 10.0 } else { 0.01 }).collect();
     let measured = Measured { loss: 1.0, accuracy: 0.5 };
     let evaluation = Evaluation { measured, predicted, losses };
-    run.judged = Ok(Judged::new(&valid, &evaluation, [10, 2]).unwrap());
+    run.judged = Ok(Judged::new(&valid, &[], &evaluation, [10, 2]).unwrap());
     (run, valid)
 }
 
@@ -105,10 +80,6 @@ fn texts(html: &Html, selector: &str) -> Vec<String> {
     all(html, selector).iter().map(|element| element.text().collect()).collect()
 }
 
-fn epochs(count: u64) -> Vec<EpochMetrics> {
-    (0..count).map(epoch).collect()
-}
-
 #[test]
 fn a_page_tells_what_a_run_achieved() {
     let (run, valid) = measured("asl-1", &epochs(3));
@@ -133,13 +104,17 @@ fn a_page_tells_what_a_run_achieved() {
     let facts: Vec<_> = texts(&html, "dt").into_iter().zip(texts(&html, "dd")).collect();
     for (name, value) in [
         ("Best epoch, 2", "0.8333, mean loss 0.6667"),
-        ("Lowest of last 3", "0.5000"),
+        ("Lowest accuracy, last 3", "0.5000"),
         ("Highest mean loss", "2.0000 in epoch 0"),
         ("Mistakes", "24 of 48 images"),
         ("Epochs", "3 of 20 in 7.5 s"),
     ] {
         assert!(facts.contains(&(name.to_owned(), value.to_owned())), "{name}: {facts:?}");
     }
+    // What is of the validation, of the best model and of the training is told apart.
+    let groups =
+        ["Validation after each epoch", "The best model on the validation images", "Training"];
+    assert_eq!(texts(&html, ".facts p"), groups);
     let worst = format!("loss 3.3000, {} → {}", valid.class_name(23), next(&valid, 23));
     assert!(facts.contains(&("Worst image".to_owned(), worst)), "{facts:?}");
     assert!(texts(&html, ".origins")[0].contains("not the accuracy on photographs"));
@@ -246,7 +221,10 @@ fn curves_show_the_mean_loss_where_the_number_of_batches_is_known() {
 fn odd_runs_have_pages_too() {
     let classes = signet::data::letters();
     let html = read(&[run("none", &classes, &[])]);
-    assert_eq!(texts(&html, "section p")[0], "No epoch of this run is done yet.");
+    assert_eq!(
+        texts(&html, "section p")[0],
+        "No epoch of this run has finished yet; signet train --resume goes on with it."
+    );
     assert_eq!(all(&html, "polyline.valid").len(), 0);
 
     let html = read(&[run("one", &classes, &epochs(1))]);
@@ -316,7 +294,7 @@ fn other_labels_are_called_classes_and_few_of_them_have_room() {
     let measured = Measured { loss: 1.0, accuracy: 2.0 / 3.0 };
     let evaluation = Evaluation { measured, predicted: vec![0, 1, 0], losses: vec![0.1, 0.1, 2.0] };
     run.record.classes.clone_from(&valid.classes);
-    run.judged = Ok(Judged::new(&valid, &evaluation, [1, 1]).unwrap());
+    run.judged = Ok(Judged::new(&valid, &[], &evaluation, [1, 1]).unwrap());
     let html = read(&[run]);
     assert_eq!(texts(&html, ".confusion.few tbody tr"), ["cat1100.0 %", "dog150.0 %150.0 %"]);
     assert_eq!(texts(&html, ".letters thead th")[0], "Class");
@@ -345,4 +323,128 @@ fn curves_end_at_the_last_epoch_and_can_be_read() {
     let html = read(&[measured("asl-1", &epochs(3)).0]);
     assert_eq!(all(&html, "svg.chart").len(), 2);
     assert!(texts(&html, "p.soft").concat().contains("The learning rate is 0.001 in every epoch."));
+}
+
+/// Whoever prints a page, or has no mouse, reads the values too.
+#[test]
+fn the_last_and_the_best_value_stand_on_the_curves() {
+    let mut history = epochs(4);
+    history[3].valid_accuracy = 0.7;
+    let html = read(&[measured("asl-1", &history).0]);
+    let of = |title: &str| {
+        let charts = all(&html, "figure");
+        let chart = charts.iter().find(|chart| chart.text().collect::<String>().starts_with(title));
+        let values = Selector::parse("text.value").unwrap();
+        let values = chart.unwrap().select(&values);
+        let class = |value: ElementRef<'_>| value.attr("class").unwrap().replace("value ", "");
+        values
+            .map(|value| format!("{}: {}", class(value), value.text().collect::<String>()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        of("Mean loss"),
+        ["train run-0: 0.5000", "valid run-0: 0.5000", "valid run-0: best 0.6667"]
+    );
+    assert_eq!(
+        of("Accuracy"),
+        ["train run-0: 0.9000", "valid run-0: 0.7000", "valid run-0: best 0.8333"]
+    );
+    // Values at one place keep off each other.
+    let heights: Vec<i32> = all(&html, "text.value")
+        .iter()
+        .map(|value| value.attr("y").unwrap().parse().unwrap())
+        .collect();
+    assert!((heights[1] - heights[0]).abs() >= 48, "{heights:?}");
+
+    // The best is the last: once is enough. Of several runs, each has its last values.
+    let one = measured("asl-1", &epochs(4)).0;
+    assert_eq!(all(&read(std::slice::from_ref(&one)), "text.value").len(), 4);
+    let two = read(&[one, measured("asl-2", &history).0]);
+    assert_eq!(all(&two, "text.value").len(), 8);
+    // What is no number has no place.
+    let nan = EpochMetrics { valid_loss: f64::NAN, train_loss: f64::NAN, ..epoch(1) };
+    assert_eq!(all(&read(&[measured("nan", &[epoch(0), nan]).0]), "text.value").len(), 2);
+}
+
+#[test]
+fn an_axis_of_epochs_has_the_last_epoch_however_many_there_are() {
+    for count in (1..=64).chain([99, 100, 101, 250, 1000]) {
+        let html = read(&[run("asl-1", &signet::data::letters(), &epochs(count))]);
+        for chart in all(&html, "svg.chart") {
+            // Those below it.
+            let labels = Selector::parse("text.label[text-anchor=middle]").unwrap();
+            let labels = chart.select(&labels).map(|text| text.text().collect::<String>());
+            let labels: Vec<String> = labels.map(|label| label.trim().to_owned()).collect();
+            let last = (count - 1).to_string();
+            assert!(
+                labels.contains(&last) && labels.contains(&"0".to_owned()),
+                "{count}: {labels:?}"
+            );
+            assert!(!labels.contains(&count.to_string()), "{count}: {labels:?}");
+        }
+    }
+}
+
+/// A rate is set once for an epoch: between two of them is no slope.
+#[test]
+fn a_learning_rate_is_drawn_in_steps() {
+    let mut history = epochs(4);
+    history[2].lr = 1e-4;
+    history[3].lr = 1e-4;
+    let html = read(&[measured("asl-1", &history).0]);
+    let line = all(&html, "polyline.rate")[0].attr("points").unwrap().to_owned();
+    let points: Vec<Vec<i32>> = line
+        .split_whitespace()
+        .map(|point| point.split(',').map(|number| number.parse().unwrap()).collect())
+        .collect();
+    assert!(
+        points.windows(2).all(|pair| pair[0][0] == pair[1][0] || pair[0][1] == pair[1][1]),
+        "{line}"
+    );
+    assert!(points.first().unwrap()[1] < points.last().unwrap()[1], "and it falls: {line}");
+}
+
+#[test]
+fn runs_on_different_data_are_marked() {
+    let (first, mut second) = (measured("first", &epochs(2)).0, measured("second", &epochs(2)).0);
+    assert!(all(&read(&[first.clone(), second.clone()]), "header .remark").is_empty());
+    second.record.data_sha256 = "1".to_owned();
+    let html = read(&[first, second]);
+    assert!(
+        texts(&html, "header .remark")[0].starts_with("These runs learned from different data")
+    );
+}
+
+#[test]
+fn a_run_that_diverged_has_a_remark() {
+    let (mut run, _) = measured("asl-1", &epochs(2));
+    assert!(all(&read(&[run.clone()]), ".remark").is_empty());
+    run.record.config.lr = 3.0;
+    run.history[1].train_loss = 10.0 * 45.25;
+    let html = read(&[run.clone()]);
+    assert_eq!(
+        texts(&html, ".remark"),
+        ["Remark: the mean training loss of epoch 1 is 45.2500, where guessing has 3.1781: the \
+          learning rate 3 is too large; try --lr 0.001."]
+    );
+    run.history[1].train_loss = f64::NAN;
+    assert!(texts(&read(&[run]), ".remark")[0].contains("epoch 1 is not a number, where"));
+}
+
+#[test]
+fn images_that_are_files_are_called_by_their_names() {
+    let (mut run, valid) = measured("asl-1", &epochs(1));
+    let files: Vec<_> = (0..48).map(|i| format!("hands/{i} <b>.png").into()).collect();
+    let measured = Measured { loss: 1.0, accuracy: 0.5 };
+    let losses = (0..48).map(|i| f64::from(i) / 10.0).collect();
+    let evaluation = Evaluation { measured, predicted: vec![23; 48], losses };
+    run.judged = Ok(Judged::new(&valid, &files, &evaluation, [10, 2]).unwrap());
+    let html = read(&[run]);
+    assert!(texts(&html, "dd small")[0].starts_with("hands/47 <b>.png"));
+    // The last image is of the class that all are taken for.
+    let first = &all(&html, ".gallery li")[0];
+    let image = first.select(&Selector::parse("img").unwrap()).next().unwrap();
+    let words = format!("hands/46 <b>.png: {}, taken for Y", valid.class_name(46));
+    assert_eq!(image.attr("alt"), Some(&*words));
+    assert!(first.text().collect::<String>().ends_with("hands/46 <b>.png"));
 }

@@ -35,6 +35,16 @@ pub(crate) fn probability(p: f64) -> String {
     if p >= 0.00005 || p == 0.0 { format!("{p:.4}") } else { format!("{p:.0e}") }
 }
 
+/// A learning rate, without digits that only a multiplication brought about.
+pub(crate) fn rate(lr: f64) -> String {
+    let short: f64 = format!("{lr:.4e}").parse().unwrap_or(lr);
+    if short == 0.0 || (1e-4..1e6).contains(&short) {
+        format!("{short}")
+    } else {
+        format!("{short:e}")
+    }
+}
+
 /// What people call the classes of these names: `letter` or `class`.
 pub(crate) fn noun(classes: &[String]) -> &'static str {
     if are_letters(classes) { "letter" } else { "class" }
@@ -64,6 +74,7 @@ mod tests {
             [1.0, 0.421, 0.00342, 0.00006, 0.00002, 0.0].map(probability).join(" "),
             "1.0000 0.4210 0.0034 0.0001 2e-5 0.0000"
         );
+        assert_eq!([0.0, 3.0, 0.3 * 0.1, 5e-5, 1e30].map(rate).join(" "), "0 3 0.03 5e-5 1e30");
         assert_eq!([loss(1.0), loss(f64::NAN), share(None)].join(" "), "1.0000 not a number –");
     }
 }

@@ -65,12 +65,12 @@ pub(super) fn card(name: &str, record: &Record, history: &[EpochMetrics]) -> Str
         }],
     }]);
     let figures = best.map_or_else(
-        || "No epoch is done yet.".to_owned(),
+        || "No epoch has finished yet.".to_owned(),
         |best| {
             let (epoch, epochs) = (best.epoch, history.len());
             format!(
                 "| | |\n|---|---|\n| validation accuracy | {:.4} |\n| {of_loss} | {:.4} |\n| epoch, \
-                 counted from 0 | {epoch} of {epochs} |",
+                 counted from 0 | {epoch} |\n| epochs done | {epochs} |",
                 best.valid_accuracy,
                 loss(best)
             )
@@ -126,23 +126,15 @@ Trained with Signet {version}; the settings are in `config.json`, the metrics of
 #[cfg(test)]
 mod tests {
     use super::*;
-    use signet::device::Precisions;
-    use signet::train::Config;
+    use crate::runs::samples;
 
     #[test]
     fn the_licence_is_that_of_the_data() {
+        let classes = ["a\nb".to_owned(), "c".to_owned()];
         let record = |synthetic, whole_images| Record {
-            config: Config::default(),
-            data: "auto".into(),
-            data_source: "synthetic hands (seed 0)".into(),
             synthetic,
-            data_sha256: "ab".into(),
-            classes: vec!["a\nb".into(), "c".into()],
             whole_images,
-            images: None,
-            device: "cpu".into(),
-            precisions: Precisions::default(),
-            version: "1".into(),
+            ..samples::record(&classes)
         };
         for (record, license, data) in [
             (record(false, false), "CC0-1.0", "Sign Language MNIST"),
@@ -155,7 +147,7 @@ mod tests {
             assert!(has(&format!("data_license: {license}")), "{card}");
             assert!(has(&format!("data: \"{data}\"")), "{card}");
             assert!(has("classes: [\"a\\nb\",\"c\"]"), "{card}");
-            assert!(card.contains("No epoch is done yet."), "{card}");
+            assert!(card.contains("No epoch has finished yet."), "{card}");
         }
         let of = |classes| card("a", &Record { classes, ..record(false, true) }, &[]);
         assert!(

@@ -5,11 +5,11 @@
 //! before it kept until it is whole. A process that is killed at any moment leaves one whole state,
 //! and whoever goes on with the run makes the other files from it.
 
-use super::{ModelWords, card};
+use super::{EpochLine, ModelWords, card};
 use crate::data::Request;
-use crate::words::{self, counted};
+use crate::words::{self, count, counted};
 use serde::{Deserialize, Serialize};
-use signet::data::Split;
+use signet::data::{DataError, Source, Split};
 use signet::device::Precisions;
 use signet::files::{FolderLock, is_part, remove_abandoned, write_atomic};
 use signet::train::{Config, EpochMetrics, TrainState};
@@ -56,6 +56,9 @@ pub struct Record {
     /// The settings.
     #[serde(flatten)]
     pub config: Config,
+    /// The recipe that the settings began with, by its name; `None` in records of older versions.
+    #[serde(default)]
+    pub recipe: Option<String>,
     /// What `--data` asked for, as [`Request::kept`] says it.
     pub data: String,
     /// Where the data came from, in words.
@@ -98,20 +101,76 @@ impl Record {
     /// That `split` is what the run called `name` was trained on.
     ///
     /// # Errors
-    /// [`Error::Argument`] when it is not.
+    /// [`Error::Data`] when it is not, with what is different.
     pub fn check_data(&self, split: &Split, name: &str) -> Result<()> {
         if split.digest() == self.data_sha256 {
             return Ok(());
         }
-        let (source, own) = (split.source.to_string(), &self.data_source);
-        let message = if source == *own {
-            format!("{source} is not the data that {name} was trained on: it has changed since")
+        let (source, own, differences) =
+            (&split.source, &self.data_source, self.differences(split));
+        let message = if self.lies_where(source) {
+            format!("the data, {source}, has changed since {name} was trained on it: {differences}")
         } else {
-            format!("{source} is not the data that {name} was trained on ({own})")
+            format!("{source} is not the data that {name} was trained on, {own}: {differences}")
         };
-        Err(Error::argument("--data", message))
+        let help = "bring back the data as it was; what is trained on other data is a new run";
+        Err(DataError::new(message).with_help(help).into())
+    }
+
+    /// Whether its data lay where `source` lies, however the two are written.
+    fn lies_where(&self, source: &Source) -> bool {
+        let real = |path: &Path| std::fs::canonicalize(path).ok();
+        let own = match self.request() {
+            Request::Folder(folder) => real(&folder),
+            Request::Auto | Request::Synthetic => None,
+        };
+        let here = match source {
+            Source::Folder { path, .. } | Source::Images { path, .. } => real(path),
+            _ => None,
+        };
+        (own.is_some() && own == here) || source.to_string() == self.data_source
+    }
+
+    /// What is different in `split`, as far as the record tells.
+    fn differences(&self, split: &Split) -> String {
+        let own = &self.classes;
+        let found = &split.train.classes;
+        let without = |these: &[String], those: &[String]| -> Vec<String> {
+            let missing = these.iter().filter(|class| !those.contains(class));
+            missing.map(|class| words::line(class)).collect()
+        };
+        let mut differences = Vec::new();
+        for (classes, what) in [(without(found, own), "new"), (without(own, found), "missing")] {
+            let (count, named) = (classes.len(), classes.len().min(NAMED));
+            let names = classes[..named].join(", ");
+            differences.extend(match count {
+                0 => None,
+                1 => Some(format!("the class {names} is {what}")),
+                2..=NAMED => Some(format!("the classes {names} are {what}")),
+                _ => Some(format!("{count} classes are {what}, {names} among them")),
+            });
+        }
+        if let Some(images) = self.images {
+            let here = [&split.train, &split.valid].map(|part| part.len());
+            if here != images {
+                let [train, valid, own_train, own_valid] =
+                    [here[0], here[1], images[0], images[1]].map(|n| count(n as u64));
+                differences.push(format!(
+                    "{train} images to train on and {valid} to validate with, instead of {own_train} \
+                     and {own_valid}"
+                ));
+            }
+        }
+        if differences.is_empty() {
+            let as_many = if self.images.is_some() { "as many images of " } else { "" };
+            return format!("{as_many}the same classes, but other pixels or labels");
+        }
+        differences.join("; ")
     }
 }
+
+/// How many classes a message names.
+const NAMED: usize = 5;
 
 impl RunFolder {
     /// Makes a new folder for a run called `name` under `out`, which no other process can use until
@@ -264,6 +323,16 @@ impl RunFolder {
         [STATE, PREVIOUS].iter().any(|name| self.file(name).exists())
     }
 
+    /// Whether it is a run whose first epoch is not done: then it has no model to use.
+    pub fn is_before_its_first_epoch(&self) -> bool {
+        !self.file(BEST).exists() && self.metrics().is_ok_and(|metrics| metrics.is_empty())
+    }
+
+    /// How many epochs of it are done, as far as can be read.
+    pub fn epochs_done(&self) -> u64 {
+        self.metrics().map_or(0, |metrics| metrics.len() as u64)
+    }
+
     /// Removes the folder of a run that never began.
     pub fn discard(self) {
         // Not worth an error beside the one that made the run fail.
@@ -306,7 +375,7 @@ impl RunFolder {
     /// [`Error::Io`] when a file cannot be written.
     pub fn save(&self, state: &TrainState, record: &Record) -> Result<()> {
         state.save(&self.file(STATE), &self.file(PREVIOUS), record)?;
-        self.write_metrics(state)?;
+        self.write_metrics(state, record)?;
         let words = || Some(ModelWords::to_write(record));
         checkpoint::save(&self.file(MODEL), &state.model, words())?;
         if let Some(best) = &state.best_model {
@@ -327,11 +396,11 @@ impl RunFolder {
         write_atomic(&path, card::card(&name, record, &state.history).as_bytes())
     }
 
-    fn write_metrics(&self, state: &TrainState) -> Result<()> {
+    fn write_metrics(&self, state: &TrainState, record: &Record) -> Result<()> {
         let path = self.file(METRICS);
         let mut lines = String::new();
         for metrics in &state.history {
-            let line = serde_json::to_string(metrics).map_err(|e| {
+            let line = serde_json::to_string(&EpochLine::new(metrics, record)).map_err(|e| {
                 checkpoint::invalid(&path, format!("cannot be written as JSON: {e}"))
             })?;
             lines.push_str(&line);
@@ -379,4 +448,72 @@ fn is_unused(folder: &Path) -> bool {
     let is_beginning = |name: &std::ffi::OsStr| FolderLock::is_lock(name) || is_part(name);
     let Ok(entries) = std::fs::read_dir(folder) else { return false };
     entries.into_iter().all(|entry| entry.is_ok_and(|entry| is_beginning(&entry.file_name())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runs::samples;
+    use signet::data::synthetic;
+
+    /// What a run on `before` says of `after`, which lies at the same place.
+    fn said(before: &Split, after: &Split) -> String {
+        let record = Record {
+            data_sha256: before.digest(),
+            images: Some([before.train.len(), before.valid.len()]),
+            data_source: before.source.to_string(),
+            ..samples::record(&before.train.classes)
+        };
+        let error = record.check_data(after, "runs/a").unwrap_err().to_string();
+        let start =
+            "the data, synthetic hands (seed 0), has changed since runs/a was trained on it: ";
+        error.strip_prefix(start).unwrap_or_else(|| panic!("{error}")).to_owned()
+    }
+
+    #[test]
+    fn what_has_changed_is_told() {
+        let before = synthetic(0, 48, 24);
+        assert!(
+            samples::record(&[]).check_data(&before, "a").is_err(),
+            "a record of no data fits none"
+        );
+        assert_eq!(
+            said(&before, &synthetic(0, 47, 24)),
+            "47 images to train on and 24 to validate with, instead of 48 and 24"
+        );
+        let mut other = before.clone();
+        other.valid.pixels[7] ^= 1;
+        assert_eq!(
+            said(&before, &other),
+            "as many images of the same classes, but other pixels or labels"
+        );
+        other.train.classes[0] = "dog".to_owned();
+        assert_eq!(said(&before, &other), "the class dog is new; the class A is missing");
+        other.train.classes.truncate(20);
+        assert_eq!(
+            said(&before, &other),
+            "the class dog is new; the classes A, V, W, X, Y are missing"
+        );
+        other.train.classes.truncate(10);
+        assert_eq!(
+            said(&before, &other),
+            "the class dog is new; 15 classes are missing, A, L, M, N, O among them"
+        );
+    }
+
+    #[test]
+    fn one_folder_is_one_place_however_it_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let written = |path: PathBuf| Source::Images { path, valid: Vec::new() };
+        let own = folder.path().to_path_buf();
+        let record = Record {
+            data: own.display().to_string(),
+            data_source: "images (some/where)".to_owned(),
+            synthetic: false,
+            ..samples::record(&[])
+        };
+        assert!(record.lies_where(&written(own.join("../").join(own.file_name().unwrap()))));
+        assert!(!record.lies_where(&written(own.join(".."))));
+        assert!(record.lies_where(&written("some/where".into())), "as it was written then");
+    }
 }

@@ -226,6 +226,27 @@ test("when the server goes the page says so, and goes on when it is back", async
   await page.close();
 });
 
+test("what is not read for being a motion depends on the model", async () => {
+  const alphabet = [..."ABCDEFGHIJKLMNOPQRSTUVWXYZ"];
+  const without_both = alphabet.filter((letter) => !"JZ".includes(letter));
+  for (const [classes, said] of [
+    [without_both, "J and Z are motions, so they are not read."],
+    [alphabet.slice(0, 25), "Z is a motion, so it is not read."],
+    [alphabet, ""],
+  ]) {
+    const page = await without.newPage();
+    const model = { name: "letters", classes, letters: true, data: null, synthetic: false };
+    await page.route("**/model", (route) => route.fulfill({ json: model }));
+    await page.goto(server.url);
+    await becomes(page, "model", /^Model letters\.$/);
+    assert.equal(await text(page, "motions"), said);
+    assert.equal(await page.locator("#motions").isVisible(), said !== "");
+    assert.equal(await page.locator("#top li").count(), 5);
+    assert.equal(await page.locator(".invitation .hand").isVisible(), true);
+    await page.close();
+  }
+});
+
 for (const [width, height] of SIZES) {
   test(`a model of other labels has a page about classes: ${width} x ${height}`, async () => {
     const context = await without.newContext({ viewport: { width, height } });
@@ -239,11 +260,17 @@ for (const [width, height] of SIZES) {
     await becomes(page, "purpose", /^Says which of 3 classes a picture shows: level, plain, upright stripes\.$/);
     assert.equal(await page.locator("#spelling").isVisible(), false);
     assert.equal(await page.locator("#alphabet").isVisible(), false);
+    // No row for a fourth class, and no drawing of a hand.
+    assert.equal(await page.locator("#top li").count(), 3);
+    assert.equal(await page.locator(".invitation svg").isVisible(), true);
+    assert.equal(await page.locator(".invitation .hand").isVisible(), false);
+    await screenshot(page, `classes-empty-${width}-light`);
     await drop(page, hands[0].path, "one.png", "image/png");
     await becomes(page, "letter", /^level$/);
     // No word is spelled, by keys neither.
     await page.keyboard.press("Enter");
     assert.equal(await text(page, "word"), "");
+    assert.equal(await page.locator("#top li").count(), 3);
     assert.doesNotMatch(await page.locator("body").innerText(), /letter|hand/i);
     await screenshot(page, `classes-${width}-light`);
     assert.deepEqual(await violations(page), []);

@@ -9,6 +9,8 @@
 // Every test binary compiles all of this and uses a part.
 #![allow(dead_code)]
 
+#[path = "../../../tests/common/child.rs"]
+pub mod child;
 #[path = "../../../tests/common/compare.rs"]
 pub mod compare;
 #[path = "../../../tests/common/cuda.rs"]

@@ -104,6 +104,11 @@ fn the_table_has_a_line_for_each_row_and_nothing_else_is_on_stdout() {
     for (line, layer) in lines[1..].iter().zip(["conv1", "conv2", "conv3"]) {
         assert!(line.starts_with(&format!("relu_forward/{layer}/4 ")), "{line}");
     }
+    // What a mark says stands beside the table.
+    let is_marked = lines.iter().any(|line| line.contains("%*"));
+    let explained =
+        stderr(&output).contains("\n* above 100 %: the machine was busier at the start");
+    assert_eq!(is_marked, explained, "{text}{}", stderr(&output));
 }
 
 #[test]

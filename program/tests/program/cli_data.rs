@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::common::program::{signet, stderr};
+
 /// A home of its own for each test, so that no real cache is seen or filled.
 struct Home(TempDir);
 
@@ -24,8 +26,8 @@ impl Home {
     fn command(&self, arguments: &[&str]) -> Command {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let refusing = format!("http://{}/", listener.local_addr().unwrap());
-        let mut command = Command::new(env!("CARGO_BIN_EXE_signet"));
-        command.args(arguments).current_dir(self.0.path()).env_remove("SIGNET_DATA");
+        let mut command = signet(arguments);
+        command.current_dir(self.0.path()).env_remove("SIGNET_DATA");
         command.env("HOME", self.0.path()).env("XDG_CACHE_HOME", self.path("cache"));
         command.env("SIGNET_MIRRORS", refusing);
         command
@@ -67,10 +69,6 @@ impl Home {
         };
         fs::read_dir(self.0.path()).unwrap().map(entry).collect()
     }
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 fn csv(labels: &[&str]) -> String {

@@ -2,6 +2,7 @@
 //! and with a driver and an NVRTC that answer anything at all.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
+use crate::common::program::signet;
 use crate::common::root::root;
 use signet::data::synthetic;
 use signet::device::cuda::KernelCache;
@@ -18,8 +19,8 @@ use tempfile::TempDir;
 
 /// `signet devices` with a kernel cache of its own.
 fn devices(library_path: Option<&OsStr>, cache: &Path, arguments: &[&str]) -> (String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_signet"));
-    command.arg("devices").args(arguments).env("SIGNET_KERNEL_CACHE", cache);
+    let mut command = signet(&["devices"]);
+    command.args(arguments).env("SIGNET_KERNEL_CACHE", cache);
     if let Some(path) = library_path {
         command.env("LD_LIBRARY_PATH", path);
     }
@@ -257,8 +258,8 @@ fn every_answer_of_the_libraries_is_no_more_than_an_error() {
 fn a_number_that_no_header_lists_is_a_reason_to_take_the_cpu() {
     let (cache, folder) = (tempfile::tempdir().unwrap(), stub(&[]));
     for function in [&FIRST[..], &["nvrtcVersion", "nvrtcCompileProgram"]].concat() {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_signet"));
-        command.args(["devices", "--json"]).env("SIGNET_KERNEL_CACHE", cache.path());
+        let mut command = signet(&["devices", "--json"]);
+        command.env("SIGNET_KERNEL_CACHE", cache.path());
         command.env("LD_LIBRARY_PATH", folder.path());
         let output = command.envs([("STUB_FUNCTION", function), ("STUB_CODE", "917")]).output();
         let output = output.unwrap();

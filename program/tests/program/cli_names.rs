@@ -36,7 +36,8 @@ fn control_characters_of_names_reach_nobody_raw() {
     let (results, talk) = (stdout(&output), stderr(&output));
     check_plain(&results);
     check_plain(&talk);
-    assert_eq!((results.lines().count(), talk.lines().count()), (1, 1), "{results}{talk}");
+    // An error and what to do about it.
+    assert_eq!((results.lines().count(), talk.lines().count()), (1, 2), "{results}{talk}");
     assert!(results.contains("images\\u{1b}[1m/a\\u{1b}[31m\\n\\u{9b}2J.png"), "{results}");
     assert!(talk.contains("b\\u{1b}]0;title\\u{7}\\r.png: "), "{talk}");
 

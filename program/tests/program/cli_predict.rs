@@ -145,7 +145,9 @@ fn what_cannot_be_read_is_named_and_the_others_are_predicted() {
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     let paths: Vec<Value> = json(&output).iter().map(|row| row["path"].clone()).collect();
     assert_eq!(paths, [text(&path("first.png")), text(&path("pixel.png"))]);
-    let messages: Vec<String> = stderr(&output).lines().map(str::to_owned).collect();
+    let said = stderr(&output);
+    let is_message = |line: &&str| !line.starts_with("help: ");
+    let messages: Vec<String> = said.lines().filter(is_message).map(str::to_owned).collect();
     assert_eq!(messages.len(), bad.len() + 2, "one line each: {messages:#?}");
     let said = |name: &str, message: &str| {
         let path = path(name);
@@ -158,6 +160,16 @@ fn what_cannot_be_read_is_named_and_the_others_are_predicted() {
     said("huge.png", "50000 x 50000 pixels");
     said("no images", "there is no PNG, JPEG, WebP, GIF, BMP or TIFF image in this folder");
     said("missing.png", "cannot read");
+    // What to do, once for each reason.
+    let text = stderr(&output);
+    for help in [
+        "help: open it in another program, and save it as PNG or JPEG\n",
+        "help: copy it again, or open it elsewhere and save it as PNG\n",
+        "help: name the image files themselves, or the folder that they are in\n",
+        "help: check the name; an IMAGE is a file, a folder of image files, or - for stdin\n",
+    ] {
+        assert_eq!(text.matches(help).count(), 1, "{help}: {text}");
+    }
 }
 
 #[test]
@@ -177,7 +189,7 @@ fn wrong_use_and_what_is_no_model_exit_with_2() {
     refused(&[text(&model), text(&image), "--device", "gpu"], "--device");
     refused(&["missing.safetensors", text(&image)], "cannot read missing.safetensors");
     refused(&[text(folder.path()), text(&image)], "is no folder of a run");
-    refused(&[text(&image), text(&image)], "is an image; MODEL comes before IMAGE");
+    refused(&[text(&image), text(&image)], "is a PNG image; MODEL comes before IMAGE");
     let fixtures = root().join("tests/fixtures");
     let narrow = fixtures.join("model_pytorch.safetensors");
     refused(&[text(&narrow), text(&image)], "the values are of another model");
@@ -347,6 +359,7 @@ fn folders_that_cannot_be_trained_on_are_refused_with_the_reason() {
     refused("two: there is no PNG, JPEG, WebP, GIF, BMP or TIFF image in the folder of this class");
     write_grey(&data.join("two/1.png"), 90);
     refused("two: the class has one image; at least two are needed");
+    refused("help: add images of it; or divide all images yourself, into train/CLASS/ and");
     for name in ["2.png", "3.png", "4.jpg", "5.webp"] {
         fs::write(data.join("two").join(name), "no image").unwrap();
     }
@@ -388,7 +401,15 @@ fn evaluate_says_which_letters_are_taken_for_which() {
     let worst = |i: usize| mistakes[i]["probability"].as_f64().unwrap();
     assert!(worst(0) <= worst(1) && worst(1) < 0.5);
 
+    // Mistakes are called by their files, which lie in the folder of their class.
+    for mistake in mistakes {
+        let file = mistake["file"].as_str().unwrap();
+        let class = data.join(mistake["truth"].as_str().unwrap());
+        assert!(Path::new(file).is_file() && Path::new(file).starts_with(class), "{mistake}");
+    }
     let said = stdout(&run(&args));
+    let first = Path::new(mistakes[0]["file"].as_str().unwrap()).strip_prefix(&data).unwrap();
+    assert!(said.contains(&format!("\n{} ", first.display())), "{first:?}: {said}");
     for part in ["Precision", "Recall", "Confusion (row: the letter", "Worst mistakes"] {
         assert!(said.contains(part), "{said}");
     }

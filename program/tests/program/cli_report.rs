@@ -181,7 +181,26 @@ fn a_run_that_stopped_in_its_first_epoch_has_a_page() {
     let output = report(&[folder.to_str().unwrap()]);
     assert!(output.status.success(), "{}", stderr(&output));
     let html = read(&folder.join("report.html"));
-    assert_eq!(texts(&html, ".missing")[0], "Not shown: no epoch of it is done.");
+    assert_eq!(texts(&html, ".missing")[0], "Not shown: no epoch of it has finished yet.");
+    let help = format!("\nhelp: go on with it: signet train --resume {}\n", folder.display());
+    assert!(stderr(&output).ends_with(&help), "{}", stderr(&output));
+
+    // Who needs its model is told the same, and not of a missing file.
+    let image = folder.join("image.png");
+    image::GrayImage::new(28, 28).save(&image).unwrap();
+    let [a, image, onnx] =
+        [&folder, &image, &folder.join("a.onnx")].map(|path| path.to_str().unwrap().to_owned());
+    for args in [
+        &["evaluate", &a][..],
+        &["predict", &a, &image],
+        &["serve", &a, "--port", "0"],
+        &["export", &a, "--onnx", &onnx],
+    ] {
+        let output = run(args);
+        refused(&output, "no epoch of this run has finished yet, so it has no model");
+        assert!(stderr(&output).ends_with(&help), "{}", stderr(&output));
+        assert!(!stderr(&output).contains("best.safetensors"), "{}", stderr(&output));
+    }
 }
 
 /// The training is done and its model saved: a page that cannot be written is no reason to fail.

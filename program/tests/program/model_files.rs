@@ -439,7 +439,7 @@ fn what_is_no_model_is_named_for_what_it_is() {
         ("index.json", index.as_bytes(), "the index of a model in several files"),
         ("config.json", b"{\"architectures\": []}", "is JSON, not the values of a model"),
         ("model.h5", b"\x89HDF\r\n\x1a\n", "is an HDF5 file"),
-        ("model.gz", b"\x1f\x8b\x08", "is packed with gzip"),
+        ("model.gz", b"\x1f\x8b\x08", "is a gzip file; unpack it first"),
         ("text", b"hello", "is no safetensors file"),
         ("other.pkl", b"\x80\x04\x95\x0a", "is a pickle, but none of torch.save"),
         ("zip", b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", "zip archive without data.pkl"),

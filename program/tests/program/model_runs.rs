@@ -51,16 +51,26 @@ fn a_run_is_not_measured_on_data_that_has_changed() {
     write_picture(&data.join("two/new.png"), 99, 255);
     let after = evaluate(&[]);
     assert_eq!(after.status.code(), Some(2), "{}", stderr(&after));
-    assert!(stderr(&after).contains("is not the data that"), "{}", stderr(&after));
+    let said = stderr(&after);
+    let changed = format!(
+        "error: the data, images ({}), has changed since {} was trained on it: 17 images to train on \
+         and 4 to validate with, instead of 16 and 4\nhelp: bring back the data as it was; or name",
+        data.display(),
+        folder.display()
+    );
+    assert!(said.contains(&changed), "{said}");
     assert_eq!(stdout(&after), "");
     // As going on does.
     let resumed = run(&["train", "--resume", text(&folder), "--epochs", "2", "--device", "cpu"]);
     assert_eq!(resumed.status.code(), Some(2));
-    assert!(stderr(&resumed).contains("is not the data that"), "{}", stderr(&resumed));
+    assert!(stderr(&resumed).contains(" has changed since "), "{}", stderr(&resumed));
+    let help =
+        "\nhelp: bring back the data as it was; what is trained on other data is a new run\n";
+    assert!(stderr(&resumed).contains(help), "{}", stderr(&resumed));
     // What is asked for by name is measured, and said to be other data.
     let named = evaluate(&["--data", text(&data)]);
     assert!(named.status.success(), "{}", stderr(&named));
-    assert!(stderr(&named).contains("notice: --data: images ("), "{}", stderr(&named));
+    assert!(stderr(&named).contains("notice: the data, images ("), "{}", stderr(&named));
     // Its own data again.
     fs::remove_file(data.join("two/new.png")).unwrap();
     assert_eq!(stdout(&evaluate(&[])), stdout(&before));
@@ -81,7 +91,8 @@ fn a_changed_pixel_is_other_data() {
     fs::write(&csv, format!("{},{}\r\n", &table[..end], last ^ 1)).unwrap();
     let output = run(&["evaluate", text(&folder)]);
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
-    assert!(stderr(&output).contains("is not the data that"), "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(said.contains("as many images of the same classes, but other pixels"), "{said}");
     // Where nobody can say what it was trained on, it is not measured on something else.
     fs::write(&csv, table).unwrap();
     assert!(run(&["evaluate", text(&folder)]).status.success());
@@ -158,7 +169,7 @@ fn a_card_stands_beside_the_models() {
     };
     let before = read();
     resume("3");
-    assert!(read() != before && read().contains("of 3 |"), "{}", read());
+    assert!(read() != before && read().contains("| epochs done | 3 |"), "{}", read());
     fs::write(folder.join("README.md"), "My own words.\n").unwrap();
     resume("4");
     assert_eq!(read(), "My own words.\n");

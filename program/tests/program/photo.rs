@@ -204,7 +204,7 @@ fn kinds_that_are_not_read_are_named_by_their_bytes() {
         (b"<!DOCTYPE html><html>404</html>".to_vec(), "a web page"),
         (
             b"version https://git-lfs.github.com/".to_vec(),
-            "a pointer of Git LFS, not the picture itself",
+            "a pointer of Git LFS, not the file itself",
         ),
         (b"/9j/4AAQSkZJRg".to_vec(), "a JPEG image as base64 text"),
         (b"II*\0\x10\0\0\0CR\x02\0".to_vec(), "a raw photograph (CR2)"),

@@ -1,5 +1,6 @@
 //! The cache of downloaded data: several processes that fill it at once, and one that is read-only.
 
+use crate::common::child::again;
 use crate::common::program::{Place, finish, signet, start, stderr};
 use signet::data::{DataError, FolderFiles};
 use signet_cli::data::{PUBLISHED, Progress, PublishedFile, download};
@@ -108,8 +109,7 @@ fn fetches_where_it_is_told() {
 
 /// A process of its own that fetches the small files.
 fn start_fetch(mirror: &Mirror, folder: &Path) -> Child {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "cache::fetches_where_it_is_told"]);
+    let mut command = again("cache::fetches_where_it_is_told");
     command.env("SIGNET_TEST_MIRROR", &mirror.address).env("SIGNET_TEST_FOLDER", folder);
     start(&mut command)
 }

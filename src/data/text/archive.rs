@@ -12,13 +12,11 @@ use zip::{CompressionMethod, ZipArchive};
 
 use super::bounded::Bounded;
 use crate::data::DataError;
-
-/// The first bytes of a zip archive, and of an empty one.
-const MAGIC: [&[u8]; 2] = [b"PK\x03\x04", b"PK\x05\x06"];
+use crate::support::FileKind;
 
 /// Whether a file that begins with `head` is a zip archive.
 pub(super) fn is_zip(head: &[u8]) -> bool {
-    MAGIC.iter().any(|magic| head.starts_with(magic))
+    FileKind::of(head) == Some(FileKind::Zip)
 }
 
 /// Whether the file at `path` is a zip archive.

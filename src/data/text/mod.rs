@@ -25,6 +25,7 @@ use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
 use super::DataError;
+use crate::support::FileKind;
 use crate::support::words::hex;
 use archive::Archive;
 pub(super) use archive::{base, is_zip_file, names_in, without_csv};
@@ -68,7 +69,7 @@ impl<'a> Bytes<'a> {
     /// Unpacked, if it is gzip.
     fn gunzipped(self) -> Self {
         let (head, bytes) = self.head();
-        if !head.starts_with(&[0x1f, 0x8b]) {
+        if FileKind::of(&head) != Some(FileKind::Gzip) {
             return bytes;
         }
         let (packed, count) = Counted::new(bytes.from);

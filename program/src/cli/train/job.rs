@@ -9,16 +9,15 @@ use crate::cli::bar::{self, EpochBar};
 use crate::cli::plot::plot;
 use crate::cli::signals::INTERRUPTED;
 use crate::cli::terminal::{stdout_is_terminal, stdout_width, table_width};
-use crate::cli::{note, print, print_drawing};
+use crate::cli::{note, print, print_drawing, say};
+use crate::report::remark::remark;
 use crate::report::words::{count, duration, loss};
-use crate::runs::{BEST, Record, RunFolder};
+use crate::runs::{BEST, EpochLine, Record, RunFolder};
 use crate::words::{self, counted};
 use signet::data::Split;
 use signet::nn::Sequential;
 use signet::train::{EpochMetrics, Outcome, ScheduleKind, TrainState, Trainer};
 use signet::{Device, Error, Result};
-
-use super::remark::remark;
 
 /// The part of a run that happens on the device.
 pub struct Job<'a> {
@@ -43,7 +42,7 @@ impl Job<'_> {
         if self.detect_anomaly {
             trainer.detect_anomaly();
         }
-        if !self.quiet && !self.json {
+        if !self.quiet && !self.json && trainer.epoch() < epochs {
             summary(trainer.model(), self.record.config.batch_size, self.split)?;
         }
         if let Some(state) = &self.state {
@@ -168,8 +167,8 @@ impl Job<'_> {
             return;
         }
         let (mean, classes) = (self.means(metrics)[0], self.split.train.classes.len());
-        if let Some(remark) = remark(metrics.epoch, mean, classes, metrics.lr) {
-            note(format_args!("{remark}"));
+        if let Some(remark) = remark(&self.record.config, classes, metrics.epoch, mean) {
+            note(format_args!("remark: {remark}"));
             remarked.set(true);
         }
     }
@@ -197,7 +196,7 @@ impl Job<'_> {
 
     fn report(&self, metrics: &EpochMetrics) -> Result<()> {
         if self.json {
-            let json = serde_json::to_string(metrics)
+            let json = serde_json::to_string(&EpochLine::new(metrics, self.record))
                 .map_err(|e| Error::argument("--json", format!("cannot be written: {e}")))?;
             return print(json);
         }
@@ -217,10 +216,12 @@ impl Job<'_> {
         let folder = words::argument(self.run.path());
         let (epoch, epochs) = (trainer.epoch(), self.record.config.epochs);
         let place = match trainer.steps() {
-            (0, _) => format!("before epoch {epoch} of {epochs}"),
-            (step, steps) => format!("in epoch {epoch} of {epochs}, after step {step} of {steps}"),
+            (0, _) => format!("before epoch {epoch}"),
+            (step, steps) => format!("in epoch {epoch}, after step {step} of {steps}"),
         };
-        note(format_args!("stopped {place}; go on with: signet train --resume {folder}"));
+        // Epochs are counted from 0: their number says how many are done, and not which is the last.
+        let done = format!("{epoch} of {} done", counted(epochs, "epoch"));
+        note(format_args!("stopped {place}, {done}; go on with: signet train --resume {folder}"));
         Ok(ExitCode::from(INTERRUPTED))
     }
 
@@ -234,7 +235,7 @@ impl Job<'_> {
             } else {
                 ""
             };
-            print(format_args!(
+            say(format_args!(
                 "best: validation accuracy {:.4} in epoch {}, mean loss {}; last: {:.4}, mean loss {}{drawn}\n\
                  best model: {}",
                 best.valid_accuracy,

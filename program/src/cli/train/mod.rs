@@ -1,7 +1,6 @@
 //! `signet train`: the course notebook's training, from start or from where it stopped.
 
 mod job;
-mod remark;
 mod settings;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +12,7 @@ use super::bar;
 use super::choices::{choice, name};
 use super::device::profile_table;
 use super::explain::explain;
+use super::numbers::{number, whole};
 use super::report::after_training;
 use super::signals::on_signals;
 use super::terminal::notes_width;
@@ -20,10 +20,11 @@ use super::{AugmentArgs, DataArgs, DeviceArgs, note, print};
 use crate::data::Request;
 use crate::recipes::Recipe;
 use crate::report::kernels::write as save_profile;
+use crate::report::remark::remark_on_no_number;
 use crate::runs::{Record, Resumed, RunFolder};
 use crate::words::{self, counted};
 use job::Job;
-use settings::settings;
+use settings::{images, settings};
 use signet::data::{Split, are_letters};
 use signet::device::Chosen;
 use signet::train::{
@@ -44,7 +45,7 @@ pub struct Args {
     device: DeviceArgs,
 
     /// Passes over the training images [default: 20]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>, allow_negative_numbers = true)]
     epochs: Option<u64>,
 
     /// Settings by name, of which the flags below change single ones
@@ -52,11 +53,11 @@ pub struct Args {
     recipe: Recipe,
 
     /// Images of a step [default: 32]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, conflicts_with = "resume")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true, conflicts_with = "resume")]
     batch_size: Option<usize>,
 
     /// Learning rate [default: 0.001; 0.002 for `--recipe best`]
-    #[arg(long, value_name = "X", allow_negative_numbers = true, conflicts_with = "resume")]
+    #[arg(long, value_name = "X", value_parser = number, allow_negative_numbers = true, conflicts_with = "resume")]
     lr: Option<f64>,
 
     /// Optimizer [default: adam]
@@ -64,11 +65,11 @@ pub struct Args {
     optimizer: Option<OptimizerKind>,
 
     /// Weight decay [default: the optimizer's; 0.01 for adamw, else 0]
-    #[arg(long, value_name = "X", allow_negative_numbers = true, conflicts_with = "resume")]
+    #[arg(long, value_name = "X", value_parser = number, allow_negative_numbers = true, conflicts_with = "resume")]
     weight_decay: Option<f64>,
 
     /// Momentum of sgd [default: 0.9]
-    #[arg(long, value_name = "X", allow_negative_numbers = true, conflicts_with = "resume")]
+    #[arg(long, value_name = "X", value_parser = number, allow_negative_numbers = true, conflicts_with = "resume")]
     momentum: Option<f64>,
 
     /// How the learning rate changes [default: constant; cosine for `--recipe best`]
@@ -76,15 +77,15 @@ pub struct Args {
     schedule: Option<ScheduleKind>,
 
     /// Epochs between two changes of `--schedule step` [default: 10]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, conflicts_with = "resume")]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>, allow_negative_numbers = true, conflicts_with = "resume")]
     step_size: Option<u64>,
 
     /// Factor of a change of `--schedule step` [default: 0.1]
-    #[arg(long, value_name = "X", allow_negative_numbers = true, conflicts_with = "resume")]
+    #[arg(long, value_name = "X", value_parser = number, allow_negative_numbers = true, conflicts_with = "resume")]
     gamma: Option<f64>,
 
     /// Epochs until the full rate of `--schedule cosine` [default: 0]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, conflicts_with = "resume")]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>, allow_negative_numbers = true, conflicts_with = "resume")]
     warmup: Option<u64>,
 
     /// Where the run's folder goes
@@ -161,9 +162,10 @@ impl Args {
         let Prepared { chosen, split, record, run, state } = job;
         let is_new = self.resume.is_none();
         if !self.quiet {
-            let Record { config, precisions, data_source, .. } = &record;
+            let Record { config, precisions, data_source, recipe, .. } = &record;
             note(format_args!("device: {chosen}\nprecision: {precisions}\ndata: {data_source}"));
-            note(format_args!("{}", settings(config, is_new.then_some(self.recipe))));
+            note(format_args!("{}", images(&split)));
+            note(format_args!("{}", settings(config, recipe.as_deref())));
             note(format_args!("run: {}", words::path(run.path())));
         }
         let device = chosen.device;
@@ -215,6 +217,11 @@ impl Args {
                 Ok(code)
             }
             Err(error) => {
+                if let Error::NonFinite(_) = error
+                    && let Some(remark) = remark_on_no_number(&record.config, run.epochs_done())
+                {
+                    note(format_args!("remark: {remark}"));
+                }
                 if run.has_state() {
                     let folder = words::argument(run.path());
                     note(format_args!(
@@ -294,6 +301,7 @@ impl Args {
         let split = self.data.load()?;
         let record = Record {
             config,
+            recipe: Some(self.recipe.name()),
             data: self.data.data.kept(&split.source),
             data_source: split.source.to_string(),
             synthetic: split.source.is_synthetic(),

@@ -1,17 +1,35 @@
 //! The settings of a run as `signet train` says them before it begins.
 
-use crate::recipes::Recipe;
 use crate::report::words::count;
-use crate::words::counted;
+use crate::words::{self, counted};
+use signet::data::{Split, are_letters};
 use signet::train::{Config, OptimizerKind, ScheduleKind};
 
-/// A line each for the recipe, the sizes, the optimizer, and what is changed at random. A run that
-/// goes on has no recipe: its settings are those that it began with.
-pub fn settings(config: &Config, recipe: Option<Recipe>) -> String {
+/// With so many classes at most, they are named.
+const FEW: usize = 8;
+
+/// How many images there are, and of which classes.
+pub fn images(split: &Split) -> String {
+    let [train, valid] = [&split.train, &split.valid].map(|part| count(part.len() as u64));
+    let classes = &split.train.classes;
+    let number = format!("{} classes", count(classes.len() as u64));
+    let classes = match classes.len() {
+        _ if are_letters(classes) => format!("{number}, letters of the alphabet"),
+        ..=FEW => {
+            let names: Vec<_> = classes.iter().map(|class| words::line(class)).collect();
+            format!("{number}: {}", names.join(", "))
+        }
+        _ => number,
+    };
+    format!("images: {train} to train on, {valid} to validate with; {classes}")
+}
+
+/// A line each for the recipe, the sizes, the optimizer, and what is changed at random. Of a run of an
+/// older version the recipe is not known.
+pub fn settings(config: &Config, recipe: Option<&str>) -> String {
     let mut lines = Vec::new();
     if let Some(recipe) = recipe {
-        let name = clap::ValueEnum::to_possible_value(&recipe);
-        lines.push(format!("recipe: {}", name.as_ref().map_or("", |name| name.get_name())));
+        lines.push(format!("recipe: {}", words::line(recipe)));
     }
     lines.push(format!(
         "settings: {}, batch size {}, seed {}",
@@ -79,11 +97,12 @@ fn changes(config: &Config) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recipes::Recipe;
 
     #[test]
     fn what_a_recipe_chose_is_said() {
         assert_eq!(
-            settings(&Recipe::Notebook.config(), Some(Recipe::Notebook)),
+            settings(&Recipe::Notebook.config(), Some("notebook")),
             "recipe: notebook\nsettings: 20 epochs, batch size 32, seed 0\n\
              optimizer: adam, learning rate 0.001"
         );

@@ -71,8 +71,10 @@ pub fn read_image_folder(folder: &Path) -> Result<Split, DataError> {
     };
     let name = words::path(folder);
     let (train, train_animations) = dataset(folder, &train, format!("{name}, train"))?;
+    let below = |file: &PathBuf| file.strip_prefix(folder).unwrap_or(file).to_path_buf();
+    let valid_files = valid.iter().flat_map(|class| &class.files).map(below).collect();
     let (valid, valid_animations) = dataset(folder, &valid, format!("{name}, valid"))?;
-    let source = Source::Images { path: folder.to_path_buf() };
+    let source = Source::Images { path: folder.to_path_buf(), valid: valid_files };
     let mut split = Split { train, valid, source, notice: None };
     if !ignored.is_empty() {
         split.add_notice(Some(format!("not read in {name}: {}", ignored.join(", "))));
@@ -160,7 +162,7 @@ fn same_classes(folders: &[PathBuf; 2], train: &[Class], valid: &[Class]) -> Res
             let message = format!(
                 "there is no class {name} in it{but}; {first}/ and {second}/ must have the same"
             );
-            return Err(DataError::new(message).in_file(folder));
+            return Err(DataError::new(message).in_file(folder).with_help(HELP));
         }
     }
     Ok(())
@@ -177,7 +179,9 @@ fn divided(classes: Vec<Class>) -> Result<[Vec<Class>; 2], DataError> {
         if files.len() == 1 {
             let message = "the class has one image; at least two are needed, one to learn from and \
                            one to measure on";
-            return Err(DataError::new(message).in_file(&folders[0]));
+            let help = "add images of it; or divide all images yourself, into train/CLASS/ and \
+                        valid/CLASS/, where one in each is enough";
+            return Err(DataError::new(message).in_file(&folders[0]).with_help(help));
         }
         files.sort_by_cached_key(|file| {
             let below = folders.iter().find_map(|folder| file.strip_prefix(folder).ok());

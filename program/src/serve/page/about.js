@@ -1,5 +1,7 @@
 // What the model is: its name, its data, and whether its classes are the letters of the alphabet.
 
+import { expectClasses } from "./view.js";
+
 const at = (id) => document.getElementById(id);
 
 const say = (id, text) => {
@@ -22,6 +24,7 @@ export async function about() {
   say("caution", model.synthetic
     ? "This model learned from drawn hands only. It never saw a photograph, so what it says of yours means little."
     : "");
+  expectClasses(model.classes.length);
   if (model.letters) showAlphabet(model.classes);
   else speakOfClasses(model.classes);
   return model.letters;
@@ -39,9 +42,17 @@ function speakOfClasses(classes) {
   for (const id of ["spelling", "motions", "alphabet"]) at(id).hidden = true;
 }
 
+/// Which of the letters that are motions the model does not read: J and Z, but for models with outputs for
+/// them.
+function speakOfMotions(classes) {
+  const unread = ["J", "Z"].filter((letter) => !classes.includes(letter));
+  say("motions", ["", `${unread[0]} is a motion, so it is not read.`, "J and Z are motions, so they are not read."][unread.length]);
+}
+
 /// The hand shapes are fetched when someone wants to see them. J and Z have none, also where a model has
 /// outputs for them.
 function showAlphabet(classes) {
+  speakOfMotions(classes);
   at("alphabet").hidden = false;
   at("alphabet").addEventListener("toggle", () => {
     if (at("hands").children.length) return;

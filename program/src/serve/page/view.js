@@ -5,8 +5,9 @@ import { SURE } from "./word.js";
 const at = (id) => document.getElementById(id);
 const percent = (probability) => `${Math.round(100 * probability)} %`;
 
-/// Rows of bars; empty ones keep the page from jumping.
-const ROWS = 5;
+/// Rows of bars; empty ones keep the page from jumping. A prediction names five classes, where there are as
+/// many.
+let rows = 5;
 const SIDE = 28;
 
 /// `nothing`, `camera` or `picture`.
@@ -29,6 +30,12 @@ export function showPicture(file) {
   picture.src = URL.createObjectURL(file);
   picture.alt = `The picture ${file.name}`;
   showStage("picture");
+}
+
+/// As many rows of bars as `classes` need, before there is anything to show in them.
+export function expectClasses(classes) {
+  rows = Math.min(5, classes);
+  showBars([]);
 }
 
 /// What is going on, in a sentence; `problem` where something is wrong.
@@ -57,7 +64,8 @@ export function showPrediction(prediction) {
 
 function showBars(top) {
   const list = at("top");
-  while (list.children.length < ROWS) list.append(row());
+  while (list.children.length < rows) list.append(row());
+  while (list.children.length > rows) list.lastElementChild.remove();
   [...list.children].forEach((line, i) => {
     const { class: name = "", probability = 0 } = top[i] ?? {};
     line.querySelector(".name").textContent = name;

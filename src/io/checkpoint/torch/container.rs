@@ -7,6 +7,7 @@
 
 use super::object::{Graph, Object, Storage};
 use super::pickle;
+use crate::support::FileKind;
 use std::collections::HashMap;
 use std::io::{Cursor, Read};
 use std::ops::Range;
@@ -25,7 +26,7 @@ const MAX_RATIO: usize = 64;
 const UNPACKED_AT_LEAST: usize = 1 << 20;
 
 pub(super) fn is_zip(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06")
+    FileKind::of(bytes) == Some(FileKind::Zip)
 }
 
 pub(super) fn is_pickle(bytes: &[u8]) -> bool {
