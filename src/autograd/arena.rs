@@ -4,7 +4,7 @@
 //! its moments is one tensor.
 
 use super::graph::{Leaf, Origin};
-use crate::device::{AnyBuffer, Device, Memory};
+use crate::device::{AnyBuffer, Backend, Device};
 use crate::dtype::Element;
 use crate::tensor::{Identity, SharedBuffer, Tensor};
 use crate::{Error, Result, Shape};

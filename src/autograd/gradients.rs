@@ -3,7 +3,7 @@
 use super::arena::{Arena, Parameter};
 use super::backward::Reachable;
 use super::graph::{Leaf, LeafGradient, Origin};
-use crate::device::{AnyBuffer, AnyView, AnyViewMut, Device, Memory, Output, elsewhere};
+use crate::device::{AnyBuffer, AnyView, AnyViewMut, Backend, Device, Output, elsewhere};
 use crate::dtype::{Element, Float};
 use crate::ops::add::AddKernels;
 use crate::tensor::Tensor;

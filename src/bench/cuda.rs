@@ -2,7 +2,7 @@
 
 use super::{About, Case, Effort, Meter, Peaks};
 use crate::device::cuda::{THREADS, driver_version, grid, nvrtc_info};
-use crate::device::{Cuda, Device, Memory};
+use crate::device::{Backend, Cuda, Device};
 use crate::{Error, Result};
 
 /// As in `peak.cu`: packs of a thread, and chains.

@@ -2,12 +2,12 @@
 #![forbid(unsafe_code)]
 
 use super::cuda::{CudaBuffer, CudaGraph, CudaPending, CudaView, CudaViewMut};
-use super::{Cpu, CpuBuffer, Cuda, Device, Memory, On, Pending};
+use super::{Backend, Cpu, CpuBuffer, Cuda, Device, On, Pending};
 use crate::dtype::Element;
 use crate::{Error, Result};
 use std::ops::Range;
 
-/// A [`Memory::Buffer`] of either device.
+/// A [`Backend::Buffer`] of either device.
 pub(crate) enum AnyBuffer<E: Element> {
     /// On the CPU.
     Cpu(CpuBuffer<E>),
@@ -15,7 +15,7 @@ pub(crate) enum AnyBuffer<E: Element> {
     Cuda(CudaBuffer<E>),
 }
 
-/// A [`Memory::View`] of either device.
+/// A [`Backend::View`] of either device.
 #[derive(Clone, Copy)]
 pub(crate) enum AnyView<'a, E: Element> {
     /// On the CPU.
@@ -24,7 +24,7 @@ pub(crate) enum AnyView<'a, E: Element> {
     Cuda(CudaView<'a, E>),
 }
 
-/// A [`Memory::ViewMut`] of either device.
+/// A [`Backend::ViewMut`] of either device.
 pub(crate) enum AnyViewMut<'a, E: Element> {
     /// On the CPU.
     Cpu(&'a mut [E]),
@@ -32,10 +32,10 @@ pub(crate) enum AnyViewMut<'a, E: Element> {
     Cuda(CudaViewMut<'a, E>),
 }
 
-/// A [`Memory::Graph`]: only GPUs have such a thing.
+/// A [`Backend::Graph`]: only GPUs have such a thing.
 pub(crate) struct AnyGraph(CudaGraph);
 
-/// A [`Memory::Pending`] of either device.
+/// A [`Backend::Pending`] of either device.
 pub(crate) enum AnyPending<E: Element> {
     /// On the CPU: it is there.
     Cpu(Vec<E>),
@@ -82,7 +82,7 @@ pub(crate) fn elsewhere(device: &str, other: &str) -> Error {
     Error::Device { device: device.into(), message }
 }
 
-impl Memory for Device {
+impl Backend for Device {
     type Buffer<E: Element> = AnyBuffer<E>;
     type View<'a, E: Element> = AnyView<'a, E>;
     type ViewMut<'a, E: Element> = AnyViewMut<'a, E>;

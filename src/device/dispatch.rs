@@ -1,12 +1,12 @@
 //! From a [`Device`](super::Device) to the kernels of the one it is: the only place that asks.
 #![forbid(unsafe_code)]
 
-use super::{AnyView, AnyViewMut, Device, Memory, Output};
+use super::{AnyView, AnyViewMut, Backend, Device, Output};
 use crate::Result;
 use crate::dtype::{Element, Plain};
 
 /// What a kernel is given, as the device has it that runs the kernel.
-pub(crate) trait On<D: Memory> {
+pub(crate) trait On<D: Backend> {
     /// As the device has it.
     type At;
 
@@ -18,7 +18,7 @@ pub(crate) trait On<D: Memory> {
 }
 
 /// The same on every device.
-impl<D: Memory, P: Plain> On<D> for P {
+impl<D: Backend, P: Plain> On<D> for P {
     type At = P;
 
     fn on(self, _device: &D) -> Result<P> {
@@ -26,7 +26,7 @@ impl<D: Memory, P: Plain> On<D> for P {
     }
 }
 
-impl<'a, D: Memory, E: Element> On<D> for AnyView<'a, E> {
+impl<'a, D: Backend, E: Element> On<D> for AnyView<'a, E> {
     type At = D::View<'a, E>;
 
     fn on(self, device: &D) -> Result<Self::At> {
@@ -34,7 +34,7 @@ impl<'a, D: Memory, E: Element> On<D> for AnyView<'a, E> {
     }
 }
 
-impl<'a, D: Memory, E: Element> On<D> for AnyViewMut<'a, E> {
+impl<'a, D: Backend, E: Element> On<D> for AnyViewMut<'a, E> {
     type At = D::ViewMut<'a, E>;
 
     fn on(self, device: &D) -> Result<Self::At> {
@@ -42,7 +42,7 @@ impl<'a, D: Memory, E: Element> On<D> for AnyViewMut<'a, E> {
     }
 }
 
-impl<D: Memory, X: On<D>> On<D> for Option<X> {
+impl<D: Backend, X: On<D>> On<D> for Option<X> {
     type At = Option<X::At>;
 
     fn on(self, device: &D) -> Result<Self::At> {
@@ -53,7 +53,7 @@ impl<D: Memory, X: On<D>> On<D> for Option<X> {
 /// [`On`] for structs of several things, each of which goes to the device.
 macro_rules! each_field_on {
     ($name:ident<$lt:lifetime, $t:ident: Float> { $($field:ident),* $(,)? }) => {
-        impl<$lt, D: $crate::device::Memory, $t: $crate::dtype::Float> $crate::device::On<D>
+        impl<$lt, D: $crate::device::Backend, $t: $crate::dtype::Float> $crate::device::On<D>
             for $name<$lt, $crate::device::Device, $t>
         {
             type At = $name<$lt, D, $t>;
@@ -64,7 +64,7 @@ macro_rules! each_field_on {
         }
     };
     ($name:ident<$lt:lifetime> { $($field:ident),* $(,)? }) => {
-        impl<$lt, D: $crate::device::Memory> $crate::device::On<D>
+        impl<$lt, D: $crate::device::Backend> $crate::device::On<D>
             for $name<$lt, $crate::device::Device>
         {
             type At = $name<$lt, D>;
@@ -76,7 +76,7 @@ macro_rules! each_field_on {
     };
 }
 
-impl<'a, D: Memory, E: Element> On<D> for Output<'a, Device, E> {
+impl<'a, D: Backend, E: Element> On<D> for Output<'a, Device, E> {
     type At = Output<'a, D, E>;
 
     fn on(self, device: &D) -> Result<Self::At> {
@@ -89,7 +89,7 @@ impl<'a, D: Memory, E: Element> On<D> for Output<'a, Device, E> {
 macro_rules! kernels {
     (
         $(#[$about:meta])*
-        pub(crate) trait $kernels:ident<$t:ident: Float>: Memory {
+        pub(crate) trait $kernels:ident<$t:ident: Float>: Backend {
             $(
                 $(#[$doc:meta])*
                 fn $name:ident(&self, $($argument:ident: $kind:ty),* $(,)?) -> Result<()>;
@@ -97,7 +97,7 @@ macro_rules! kernels {
         }
     ) => {
         $(#[$about])*
-        pub(crate) trait $kernels<$t: $crate::dtype::Float>: $crate::device::Memory {
+        pub(crate) trait $kernels<$t: $crate::dtype::Float>: $crate::device::Backend {
             $(
                 $(#[$doc])*
                 #[allow(clippy::too_many_arguments)]

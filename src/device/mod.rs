@@ -1,12 +1,12 @@
 //! What a device is: memory, and the kernels of every op.
 //!
 //! A [`Device`] is a value, chosen at run time: the [`Cpu`] or a GPU by [`Cuda`]. Each of these two is
-//! written for itself, against the trait `Memory` and those of the ops' kernels; a [`Device`] has all of
+//! written for itself, against the trait `Backend` and those of the ops' kernels; a [`Device`] has all of
 //! it by being one of them.
 //!
 //! | file | subject |
 //! |---|---|
-//! | `memory.rs` | `Memory`: buffers, and views that kernels read and write |
+//! | `backend.rs` | `Backend`: what a device is asked for beside the kernels: memory, graphs, waiting |
 //! | `cpu/`, `cuda/` | the two devices |
 //! | `any.rs` | the memory of a [`Device`] |
 //! | `dispatch.rs` | from a [`Device`] to the kernels of the one it is |
@@ -15,21 +15,21 @@
 //! | `trace.rs` | what kernels cost, and a record of those that ran |
 
 mod any;
+mod backend;
 mod choice;
 pub(crate) mod cpu;
 pub mod cuda;
 mod dispatch;
-mod memory;
 mod precision;
 mod trace;
 
 pub(crate) use any::{AnyBuffer, AnyGraph, AnyPending, AnyView, AnyViewMut, elsewhere};
+pub(crate) use backend::{Backend, Output, Pending};
 pub use choice::{Chosen, DeviceChoice, choose};
 pub(crate) use cpu::CpuBuffer;
 pub use cpu::{Cpu, KernelTime, SimdLevel};
 pub use cuda::Cuda;
 pub(crate) use dispatch::{On, each_field_on, kernels};
-pub(crate) use memory::{Memory, Output, Pending};
 pub use precision::{Precision, Precisions, TENSOR_CORES_SINCE};
 pub use trace::{Cost, KernelRun, LaunchShape};
 
@@ -122,7 +122,7 @@ impl Device {
 
     /// Its name: `cpu`, `cuda:0`.
     pub fn name(&self) -> String {
-        Memory::name(self)
+        Backend::name(self)
     }
 
     /// Waits until all work given to it is done.
@@ -130,7 +130,7 @@ impl Device {
     /// # Errors
     /// [`Error::Device`] when any of it failed.
     pub fn synchronize(&self) -> Result<()> {
-        Memory::synchronize(self)
+        Backend::synchronize(self)
     }
 
     /// What it is, in words: `cpu (2 threads)`; of a GPU its name, memory and so on.

@@ -7,7 +7,7 @@
 use crate::common::compare::{Tolerance, compare};
 use crate::common::cuda::is_sim;
 use crate::common::device::TestDevice;
-use crate::device::{AnyBuffer, AnyView, AnyViewMut, Memory, Output};
+use crate::device::{AnyBuffer, AnyView, AnyViewMut, Backend, Output};
 use crate::dtype::{Element, Float};
 use crate::nn::MaxPool2d;
 use crate::ops::adam::{AdamGroup, AdamKernels};

@@ -4,7 +4,7 @@
 //! All of it lies in device memory: one launch updates a whole model, and a step that was captured as
 //! a graph finds the learning rate and the steps there.
 
-use crate::device::{Memory, each_field_on};
+use crate::device::{Backend, each_field_on};
 use std::ops::Range;
 
 /// Elements of a parameter that one block of a GPU, or one task of the CPU, updates.
@@ -44,7 +44,7 @@ impl UpdateTile {
 }
 
 /// The tiles that one launch updates, of neighbouring parameters, and what they need.
-pub(crate) struct Update<'a, M: Memory> {
+pub(crate) struct Update<'a, M: Backend> {
     /// [`UpdateTile`]s in order, `[tiles * 4]`: all of each parameter.
     pub tiles: M::View<'a, u32>,
     /// The options of each group, one after the other.

@@ -4,7 +4,7 @@
 use super::not_negative;
 use super::state::{OptimizerState, ParamGroup};
 use crate::autograd::Arena;
-use crate::device::{AnyBuffer, AnyView, AnyViewMut, Device, Memory};
+use crate::device::{AnyBuffer, AnyView, AnyViewMut, Backend, Device};
 use crate::dtype::{Element, Float};
 use crate::ops::{Update, UpdateTile, index32};
 use crate::{Error, Result, Tensor};

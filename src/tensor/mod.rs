@@ -13,7 +13,7 @@ mod text;
 pub use shape::Shape;
 
 use crate::autograd::{Leaf, Origin};
-use crate::device::{AnyBuffer, AnyView, AnyViewMut, Device, Memory};
+use crate::device::{AnyBuffer, AnyView, AnyViewMut, Backend, Device};
 use crate::dtype::Element;
 use crate::{Error, Result};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};

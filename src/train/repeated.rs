@@ -1,6 +1,6 @@
 //! Work that repeats, run by the device as one thing where it can.
 
-use crate::device::{AnyGraph, Memory};
+use crate::device::{AnyGraph, Backend};
 use crate::dtype::Float;
 use crate::nn::{Module, Sequential, State};
 use crate::tensor::Identity;

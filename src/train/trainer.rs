@@ -2,7 +2,7 @@ use super::evaluate::Validation;
 use super::repeated::{Graphs, Repeated};
 use super::{Config, EpochMetrics, Measured, TrainState};
 use crate::data::{DataLoader, Split};
-use crate::device::{AnyPending, Device, Memory, Pending};
+use crate::device::{AnyPending, Backend, Device, Pending};
 use crate::nn::{Module, Place, Sequential, asl};
 use crate::ops::augment::augment;
 use crate::ops::record::record;

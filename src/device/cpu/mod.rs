@@ -26,7 +26,7 @@ pub(crate) use simd::{
 };
 
 use super::any::elsewhere;
-use super::{AnyView, AnyViewMut, Cost, KernelRun, Memory, Pending};
+use super::{AnyView, AnyViewMut, Backend, Cost, KernelRun, Pending};
 use crate::dtype::Element;
 use crate::{Error, Result};
 use buffer::Pool;
@@ -160,7 +160,7 @@ impl fmt::Debug for Cpu {
     }
 }
 
-impl Memory for Cpu {
+impl Backend for Cpu {
     type Buffer<E: Element> = CpuBuffer<E>;
     type View<'a, E: Element> = &'a [E];
     type ViewMut<'a, E: Element> = &'a mut [E];

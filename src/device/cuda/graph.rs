@@ -18,7 +18,7 @@ use std::ffi::c_int;
 use std::sync::Arc;
 use std::{fmt, ptr};
 
-/// A captured graph, ready to be launched; see [`Memory::capture`](crate::device::Memory::capture).
+/// A captured graph, ready to be launched; see [`Backend::capture`](crate::device::Backend::capture).
 pub(crate) struct CudaGraph {
     executable: CUgraphExec,
     // Behind the executable, which uses it.
@@ -168,7 +168,7 @@ impl Drop for Graph {
 }
 
 impl Cuda {
-    /// [`Memory::capture`](crate::device::Memory::capture).
+    /// [`Backend::capture`](crate::device::Backend::capture).
     pub(super) fn capture_graph(
         &self,
         work: impl FnOnce() -> Result<()>,
@@ -196,7 +196,7 @@ impl Cuda {
         Ok(CudaGraph { executable, memory })
     }
 
-    /// [`Memory::replay`](crate::device::Memory::replay).
+    /// [`Backend::replay`](crate::device::Backend::replay).
     pub(super) fn replay_graph(&self, graph: &CudaGraph) -> Result<()> {
         self.check_owner(graph.memory.device.id())?;
         self.refuse_while_capturing("launching another graph")?;

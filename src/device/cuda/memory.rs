@@ -8,7 +8,7 @@ use super::pending::CudaPending;
 use super::pool::{Block, block_size};
 use super::stream::Stream;
 use crate::device::any::elsewhere;
-use crate::device::{AnyView, AnyViewMut, Memory};
+use crate::device::{AnyView, AnyViewMut, Backend};
 use crate::dtype::Element;
 use crate::error::OUT_OF_MEMORY;
 use crate::{Error, Result};
@@ -33,7 +33,7 @@ pub(crate) struct CudaBuffer<E> {
 }
 
 /// Shared access to a run of a [`CudaBuffer`]. The elements are on the device: the host reads them
-/// by [`Memory::read`].
+/// by [`Backend::read`].
 pub(crate) struct CudaView<'a, E> {
     address: CUdeviceptr,
     len: usize,
@@ -209,7 +209,7 @@ fn check_lengths(op: &'static str, source: usize, target: usize) -> Result<()> {
     Err(Error::shape(op, format!("{source} elements for a target of {target}")))
 }
 
-impl Memory for Cuda {
+impl Backend for Cuda {
     type Buffer<E: Element> = CudaBuffer<E>;
     type View<'a, E: Element> = CudaView<'a, E>;
     type ViewMut<'a, E: Element> = CudaViewMut<'a, E>;

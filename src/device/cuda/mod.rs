@@ -65,7 +65,7 @@ pub use probe::{
 pub(crate) use stream::COUNTERS;
 pub(crate) use tuning::Tuning;
 
-use super::{Memory, Precisions};
+use super::{Backend, Precisions};
 use crate::{Error, Result};
 use context::Context;
 use cudarc::driver::sys::{CUdevice_attribute as Attribute, CUstream};

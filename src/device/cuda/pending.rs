@@ -14,7 +14,7 @@ use std::{fmt, ptr};
 /// The least that is allocated, so that copies of about the same size share it.
 const LEAST: usize = 1 << 16;
 
-/// Values on their way to the host; see [`Memory::read_later`](crate::device::Memory::read_later).
+/// Values on their way to the host; see [`Backend::read_later`](crate::device::Backend::read_later).
 pub(crate) struct CudaPending<E> {
     device: Cuda,
     /// Taken when the values are.
@@ -46,7 +46,7 @@ impl Drop for Landing {
 }
 
 impl Cuda {
-    /// [`Memory::read_later`](crate::device::Memory::read_later).
+    /// [`Backend::read_later`](crate::device::Backend::read_later).
     pub(super) fn start_reading<E: Element>(
         &self,
         source: CudaView<'_, E>,

@@ -14,7 +14,7 @@ use super::driver;
 use super::kernels::Function;
 use super::{Cuda, CudaBuffer};
 use crate::Result;
-use crate::device::{KernelTime, LaunchShape, Memory};
+use crate::device::{Backend, KernelTime, LaunchShape};
 use cudarc::driver::sys::CUdeviceptr;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};

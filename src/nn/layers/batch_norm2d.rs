@@ -1,4 +1,4 @@
-use crate::device::Memory;
+use crate::device::Backend;
 use crate::dtype::Float;
 use crate::nn::{Context, Init, Module, State};
 use crate::ops::batch_norm2d::{Statistics, Tracked, batch_norm2d, check_eps};

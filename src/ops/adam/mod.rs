@@ -37,7 +37,7 @@ pub(crate) fn cost<T>(parameters: usize, amsgrad: bool) -> Cost {
 
 kernels! {
     /// What Adam asks of a device.
-    pub(crate) trait AdamKernels<T: Float>: Memory {
+    pub(crate) trait AdamKernels<T: Float>: Backend {
         /// For every element of the tiles, by the options of its group, with gradient `g` (plus
         /// `weight_decay * p` unless decoupled):
         /// `m += (1 - beta1) (g - m)`, `v = beta2 v + (1 - beta2) g^2`, both flushed to zero below the

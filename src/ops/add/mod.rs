@@ -3,7 +3,7 @@
 mod cpu;
 mod cuda;
 
-use crate::device::{Device, Memory, Output, kernels};
+use crate::device::{Backend, Device, Output, kernels};
 use crate::dtype::Float;
 use crate::ops::numel32;
 use crate::ops::sum::{ChannelGeometry, SumKernels};
@@ -11,7 +11,7 @@ use crate::{Error, Result, Shape, Tensor};
 
 kernels! {
     /// What addition asks of a device.
-    pub(crate) trait AddKernels<T: Float>: Memory {
+    pub(crate) trait AddKernels<T: Float>: Backend {
         /// `y[i] = a[i] + b[i % len(b)]`.
         fn add(
             &self,

@@ -8,7 +8,7 @@ mod options;
 
 pub use options::AugmentOptions;
 
-use crate::device::{Cost, Device, Memory, kernels};
+use crate::device::{Backend, Cost, Device, kernels};
 use crate::dtype::{Float, Plain};
 use crate::ops::background::background;
 use crate::ops::random_filter::random_filter;
@@ -111,7 +111,7 @@ impl<T: Float> Draw<T> {
 
 kernels! {
     /// What augmentation asks of a device.
-    pub(crate) trait AugmentKernels<T: Float>: Memory {
+    pub(crate) trait AugmentKernels<T: Float>: Backend {
         /// Output pixel `p`, measured from the image's centre, takes the input at
         /// `rotate(stretch(slant(mirror(p)))) / zoom + shift`, between pixels linearly, outside the image
         /// from its edge. That value times brightness and light is cut to 0..1; then its difference from

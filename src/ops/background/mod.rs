@@ -4,7 +4,7 @@
 mod cpu;
 mod cuda;
 
-use crate::device::{Cost, Device, Memory, kernels};
+use crate::device::{Backend, Cost, Device, kernels};
 use crate::dtype::Float;
 use crate::ops::SomeImages;
 use crate::rng::{both_sides, share, stream};
@@ -77,7 +77,7 @@ impl<T: Float> Backdrop<T> {
 
 kernels! {
     /// What replacing backgrounds asks of a device.
-    pub(crate) trait BackgroundKernels<T: Float>: Memory {
+    pub(crate) trait BackgroundKernels<T: Float>: Backend {
         /// The background of an image is its two upper corners and whatever hangs together with one of
         /// them, side by side, in steps of at most [`STEP`] in every channel. Its pixels become those of
         /// the [`Backdrop`].

@@ -4,7 +4,7 @@ use super::{
 };
 use crate::Result;
 use crate::device::cpu::{lane_sum, put};
-use crate::device::{Cpu, Memory, Output};
+use crate::device::{Backend, Cpu, Output};
 use crate::dtype::Float;
 use crate::ops::sum::ChannelGeometry;
 use rayon::prelude::*;

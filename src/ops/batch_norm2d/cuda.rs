@@ -4,7 +4,7 @@ use super::{
 };
 use crate::Result;
 use crate::device::cuda::{CudaView, CudaViewMut, THREADS, grid, pack_grid};
-use crate::device::{Cost, Cuda, Memory};
+use crate::device::{Backend, Cost, Cuda};
 use crate::dtype::Float;
 use crate::ops::sum::ChannelGeometry;
 use crate::ops::sum::cuda::Chunks;

@@ -8,14 +8,14 @@ mod cuda;
 
 pub(crate) use cpu::track;
 
-use crate::device::{Cost, Device, Memory, Output, each_field_on, kernels};
+use crate::device::{Backend, Cost, Device, Output, each_field_on, kernels};
 use crate::dtype::Float;
 use crate::ops::numel32;
 use crate::ops::sum::ChannelGeometry;
 use crate::{Error, Result, Shape, Tensor};
 
 /// The two gradients of the affine part and that of the input; `None` is not computed.
-pub(crate) struct BatchNorm2dGradients<'a, M: Memory, T: Float> {
+pub(crate) struct BatchNorm2dGradients<'a, M: Backend, T: Float> {
     /// `[N, C, H, W]`.
     pub input: Option<Output<'a, M, T>>,
     /// `[C]`.
@@ -27,7 +27,7 @@ pub(crate) struct BatchNorm2dGradients<'a, M: Memory, T: Float> {
 each_field_on!(BatchNorm2dGradients<'a, T: Float> { input, weight, bias });
 
 /// The learned scale and shift, `[C]` each; a missing scale is 1, a missing shift 0.
-pub(crate) struct Affine<'a, M: Memory, T: Float> {
+pub(crate) struct Affine<'a, M: Backend, T: Float> {
     /// Scale.
     pub weight: Option<M::View<'a, T>>,
     /// Shift.
@@ -37,7 +37,7 @@ pub(crate) struct Affine<'a, M: Memory, T: Float> {
 each_field_on!(Affine<'a, T: Float> { weight, bias });
 
 /// Running statistics to move towards the batch's: `running += momentum * (batch - running)`.
-pub(crate) struct Running<'a, M: Memory, T: Float> {
+pub(crate) struct Running<'a, M: Backend, T: Float> {
     /// `[C]`.
     pub mean: M::ViewMut<'a, T>,
     /// `[C]`, unbiased.
@@ -51,7 +51,7 @@ each_field_on!(Running<'a, T: Float> { mean, var, momentum });
 kernels! {
     /// What batch normalisation asks of a device. `[N, C, H, W]` is [`ChannelGeometry`]
     /// `{N, C, H * W}`; `mean` and `invstd` are `[C]`.
-    pub(crate) trait BatchNorm2dKernels<T: Float>: Memory {
+    pub(crate) trait BatchNorm2dKernels<T: Float>: Backend {
         /// `mean` and `invstd = 1 / sqrt(biased variance + eps)` of each channel, and the running
         /// statistics' step.
         fn batch_norm2d_statistics(

@@ -3,7 +3,7 @@
 
 use super::{Conv2dGeometry, Conv2dKernels};
 use crate::device::cpu::{BLOCK, Matrix, MatrixMut, gemm, put};
-use crate::device::{Cpu, Memory, Output};
+use crate::device::{Backend, Cpu, Output};
 use crate::dtype::Float;
 use crate::{Error, Result};
 use rayon::prelude::*;

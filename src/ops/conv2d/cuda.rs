@@ -1,7 +1,7 @@
 use super::{Conv2dGeometry, Conv2dKernels};
 use crate::Result;
 use crate::device::cuda::{CudaBuffer, CudaView, CudaViewMut, Launch};
-use crate::device::{Cuda, Memory, Output};
+use crate::device::{Backend, Cuda, Output};
 use crate::dtype::Float;
 use crate::ops::matmul::cuda::{Split, Tiling};
 

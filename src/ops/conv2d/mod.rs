@@ -3,7 +3,7 @@
 mod cpu;
 pub(crate) mod cuda;
 
-use crate::device::{Cost, Device, Memory, Output, kernels};
+use crate::device::{Backend, Cost, Device, Output, kernels};
 use crate::dtype::{Float, Plain};
 use crate::ops::sum::{ChannelGeometry, SumKernels};
 use crate::ops::{index32, numel32};
@@ -148,7 +148,7 @@ impl Conv2dGeometry {
 
 kernels! {
     /// What convolution asks of a device.
-    pub(crate) trait Conv2dKernels<T: Float>: Memory {
+    pub(crate) trait Conv2dKernels<T: Float>: Backend {
         /// `output[n, o, y, x] = bias[o] + sum over c, i, j of weight[o, c, i, j] *
         /// input[n, c, y stride + i dilation - padding, x stride + j dilation - padding]`.
         fn conv2d_forward(

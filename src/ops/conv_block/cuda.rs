@@ -1,7 +1,7 @@
 use super::{ConvBlockGeometry, ConvBlockGradients, ConvBlockInputs, ConvBlockKernels, Normaliser};
 use crate::Result;
 use crate::device::cuda::{CudaBuffer, CudaView, CudaViewMut, THREADS, Tuning, pack_grid};
-use crate::device::{Cuda, Memory, Output};
+use crate::device::{Backend, Cuda, Output};
 use crate::dtype::Float;
 use crate::ops::batch_norm2d::Running;
 use crate::ops::dropout::DropoutView;

@@ -9,7 +9,7 @@ mod cuda;
 
 use crate::autograd::is_recorded;
 use crate::device::{
-    AnyView, AnyViewMut, Cost, Cpu, Cuda, Device, Memory, On, Output, each_field_on,
+    AnyView, AnyViewMut, Backend, Cost, Cpu, Cuda, Device, On, Output, each_field_on,
 };
 use crate::dtype::{Float, Plain};
 use crate::ops::batch_norm2d::{
@@ -102,7 +102,7 @@ impl ConvBlockGeometry {
 }
 
 /// What a block reads.
-pub(crate) struct ConvBlockInputs<'a, M: Memory, T: Float> {
+pub(crate) struct ConvBlockInputs<'a, M: Backend, T: Float> {
     /// `[N, C, H, W]`.
     pub input: M::View<'a, T>,
     /// Of the convolution, `[O, C, KH, KW]`.
@@ -116,7 +116,7 @@ pub(crate) struct ConvBlockInputs<'a, M: Memory, T: Float> {
 each_field_on!(ConvBlockInputs<'a, T: Float> { input, weight, bias, affine });
 
 /// What a block normalises with.
-pub(crate) enum Normaliser<'a, M: Memory, T: Float> {
+pub(crate) enum Normaliser<'a, M: Backend, T: Float> {
     /// The batch's own statistics, towards which the running ones move.
     Batch(Option<Running<'a, M, T>>),
     /// Running statistics, `[O]` each.
@@ -128,7 +128,7 @@ pub(crate) enum Normaliser<'a, M: Memory, T: Float> {
     },
 }
 
-impl<'a, D: Memory, T: Float> On<D> for Normaliser<'a, Device, T> {
+impl<'a, D: Backend, T: Float> On<D> for Normaliser<'a, Device, T> {
     type At = Normaliser<'a, D, T>;
 
     fn on(self, device: &D) -> Result<Self::At> {
@@ -142,7 +142,7 @@ impl<'a, D: Memory, T: Float> On<D> for Normaliser<'a, Device, T> {
 }
 
 /// The gradients of a block; `None` is not computed.
-pub(crate) struct ConvBlockGradients<'a, M: Memory, T: Float> {
+pub(crate) struct ConvBlockGradients<'a, M: Backend, T: Float> {
     /// `[N, C, H, W]`.
     pub input: Option<Output<'a, M, T>>,
     /// Of the convolution's weight, `[O, C, KH, KW]`.
@@ -158,7 +158,7 @@ pub(crate) struct ConvBlockGradients<'a, M: Memory, T: Float> {
 each_field_on!(ConvBlockGradients<'a, T: Float> { input, weight, bias, scale, shift });
 
 /// What a block asks of a device.
-pub(crate) trait ConvBlockKernels<T: Float>: Memory {
+pub(crate) trait ConvBlockKernels<T: Float>: Backend {
     /// What a backward pass needs of the forward pass, beside inputs and output.
     type ConvBlockSaved: 'static;
 

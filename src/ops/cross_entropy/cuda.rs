@@ -1,7 +1,7 @@
 use super::{CrossEntropyGeometry, CrossEntropyKernels};
 use crate::Result;
 use crate::device::cuda::{CudaView, CudaViewMut, THREADS, pack_grid};
-use crate::device::{Cost, Cuda, Memory, Output};
+use crate::device::{Backend, Cost, Cuda, Output};
 use crate::dtype::Float;
 
 const FILE: &str = "cross_entropy";

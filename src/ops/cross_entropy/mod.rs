@@ -5,7 +5,7 @@ pub(crate) mod cuda;
 
 pub(crate) use cpu::{argmax, sum_of_exponentials};
 
-use crate::device::{Cost, Device, Memory, Output, kernels};
+use crate::device::{Backend, Cost, Device, Output, kernels};
 use crate::dtype::{Float, Plain};
 use crate::ops::numel32;
 use crate::{Error, Result, Shape, Tensor};
@@ -100,7 +100,7 @@ impl CrossEntropyGeometry {
 
 kernels! {
     /// What cross-entropy asks of a device.
-    pub(crate) trait CrossEntropyKernels<T: Float>: Memory {
+    pub(crate) trait CrossEntropyKernels<T: Float>: Backend {
         /// The reduced loss, its gradient by the logits, and how many rows that count have their
         /// largest logit at the target (the first of several; as `argmax`).
         ///

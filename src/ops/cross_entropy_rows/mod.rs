@@ -30,7 +30,7 @@ impl RowsGeometry {
 
 kernels! {
     /// What it asks of a device.
-    pub(crate) trait CrossEntropyRowsKernels<T: Float>: Memory {
+    pub(crate) trait CrossEntropyRowsKernels<T: Float>: Backend {
         /// Of each row `losses = -log softmax(logits)[target]`, rounded as in
         /// [`cross_entropy`](crate::ops::cross_entropy), and `predicted`, the index of the first of the
         /// largest logits. The loss of a target that is no class is NaN.

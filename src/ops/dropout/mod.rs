@@ -5,7 +5,7 @@ mod cuda;
 
 pub(crate) use cpu::scaled;
 
-use crate::device::{Device, Memory, Output, each_field_on, kernels};
+use crate::device::{Backend, Device, Output, each_field_on, kernels};
 use crate::dtype::{Float, Plain};
 use crate::tensor::Reading;
 use crate::{Error, Result, Tensor};
@@ -71,7 +71,7 @@ impl DropoutMask {
 }
 
 /// A [`DropoutMask`], borrowed for a kernel.
-pub(crate) struct DropoutView<'a, M: Memory> {
+pub(crate) struct DropoutView<'a, M: Backend> {
     /// Seed, layer and probability.
     pub geometry: DropoutGeometry,
     /// The training step, `[1]`.
@@ -80,7 +80,7 @@ pub(crate) struct DropoutView<'a, M: Memory> {
 
 each_field_on!(DropoutView<'a> { geometry, step });
 
-impl<'a, M: Memory> DropoutView<'a, M> {
+impl<'a, M: Backend> DropoutView<'a, M> {
     /// For a kernel that drops only where there is a step.
     pub(crate) fn parts(drop: Option<Self>) -> (DropoutGeometry, Option<M::View<'a, u64>>) {
         match drop {
@@ -92,7 +92,7 @@ impl<'a, M: Memory> DropoutView<'a, M> {
 
 kernels! {
     /// What dropout asks of a device.
-    pub(crate) trait DropoutKernels<T: Float>: Memory {
+    pub(crate) trait DropoutKernels<T: Float>: Backend {
         /// `y = x * scale` where an element is kept, else 0: forward on values, backward on gradients,
         /// the mask drawn anew.
         fn dropout(

@@ -3,7 +3,7 @@
 mod cpu;
 mod cuda;
 
-use crate::device::{Cost, Device, Memory, kernels};
+use crate::device::{Backend, Cost, Device, kernels};
 use crate::dtype::{Float, Plain};
 use crate::ops::index32;
 use crate::{Error, Result, Shape, Tensor};
@@ -32,7 +32,7 @@ impl GatherGeometry {
 
 kernels! {
     /// What a gather asks of a device.
-    pub(crate) trait GatherKernels<T: Float>: Memory {
+    pub(crate) trait GatherKernels<T: Float>: Backend {
         /// `images[i, j] = pixels[order[k], j] / 255` and `targets[i] = labels[order[k]]`, with
         /// `k = batch[0] * batch_size + i`, or `k = i` without a `batch`. Every `k` must be in the
         /// order, and every index a row.

@@ -3,7 +3,7 @@
 use super::{LinearGeometry, LinearGradients};
 use crate::Result;
 use crate::device::cuda::Launch;
-use crate::device::{Cost, Cuda, Memory};
+use crate::device::{Backend, Cost, Cuda};
 use crate::dtype::Float;
 use crate::ops::matmul::cuda::{Split, Tiling};
 

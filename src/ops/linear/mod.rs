@@ -2,7 +2,7 @@
 
 pub(crate) mod cuda;
 
-use crate::device::{Cost, Device, Memory, Output, each_field_on};
+use crate::device::{Backend, Cost, Device, Output, each_field_on};
 use crate::dtype::{Float, Plain};
 use crate::ops::index32;
 use crate::ops::matmul::{MatmulGeometry, MatmulKernels};
@@ -89,7 +89,7 @@ impl LinearGeometry {
 }
 
 /// The gradients of a fully connected layer; `None` is not computed.
-pub(crate) struct LinearGradients<'a, M: Memory, T: Float> {
+pub(crate) struct LinearGradients<'a, M: Backend, T: Float> {
     /// `[N, in_features]`.
     pub input: Option<Output<'a, M, T>>,
     /// `[out_features, in_features]`.
@@ -100,7 +100,7 @@ pub(crate) struct LinearGradients<'a, M: Memory, T: Float> {
 
 each_field_on!(LinearGradients<'a, T: Float> { input, weight, bias });
 
-impl<'a, M: Memory, T: Float> LinearGradients<'a, M, T> {
+impl<'a, M: Backend, T: Float> LinearGradients<'a, M, T> {
     /// The gradient of the input (0), the weight (1) or the bias (2), and no other.
     fn only(i: usize, output: Output<'a, M, T>) -> Self {
         let mut one = [None, None, None];

@@ -2,7 +2,7 @@
 
 use super::{LinearCrossEntropyGeometry, LinearCrossEntropyKernels};
 use crate::Result;
-use crate::device::{Cpu, Memory, Output};
+use crate::device::{Backend, Cpu, Output};
 use crate::dtype::Float;
 use crate::ops::cross_entropy::CrossEntropyKernels;
 use crate::ops::linear::{self, LinearGradients};

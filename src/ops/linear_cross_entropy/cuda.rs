@@ -1,7 +1,7 @@
 use super::{LinearCrossEntropyGeometry, LinearCrossEntropyKernels};
 use crate::Result;
 use crate::device::cuda::{CudaView, CudaViewMut, THREADS};
-use crate::device::{Cuda, Memory};
+use crate::device::{Backend, Cuda};
 use crate::dtype::Float;
 use crate::ops::cross_entropy::cuda::LOSS;
 use crate::ops::linear::LinearGradients;

@@ -3,7 +3,7 @@
 mod cpu;
 mod cuda;
 
-use crate::device::{Device, Memory, kernels};
+use crate::device::{Backend, Device, kernels};
 use crate::dtype::{Float, Plain};
 use crate::ops::cross_entropy::{CrossEntropyGeometry, CrossEntropyOptions};
 use crate::ops::linear::{LinearGeometry, LinearGradients};
@@ -37,7 +37,7 @@ impl LinearCrossEntropyGeometry {
 
 kernels! {
     /// What a last layer with its loss asks of a device.
-    pub(crate) trait LinearCrossEntropyKernels<T: Float>: Memory {
+    pub(crate) trait LinearCrossEntropyKernels<T: Float>: Backend {
         /// The reduced loss of `logits = input weight^T + bias`, its gradient by the logits, and how
         /// many rows that count have their largest logit at the target: see
         /// [`cross_entropy_forward`](crate::ops::cross_entropy::CrossEntropyKernels).

@@ -1,7 +1,7 @@
 use super::LinearReluKernels;
 use crate::Result;
 use crate::device::cpu::BLOCK;
-use crate::device::{Cost, Cpu, Memory, Output};
+use crate::device::{Backend, Cost, Cpu, Output};
 use crate::dtype::Float;
 use crate::ops::dropout::{DropoutView, scaled};
 use crate::ops::linear::{self, LinearGeometry, LinearGradients};

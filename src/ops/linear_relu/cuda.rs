@@ -1,7 +1,7 @@
 use super::LinearReluKernels;
 use crate::Result;
 use crate::device::cuda::{CudaView, CudaViewMut};
-use crate::device::{Cuda, Memory};
+use crate::device::{Backend, Cuda};
 use crate::dtype::Float;
 use crate::ops::dropout::DropoutView;
 use crate::ops::linear::cuda::{BLOCK, ROWS, backward};

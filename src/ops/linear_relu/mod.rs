@@ -5,7 +5,7 @@
 mod cpu;
 mod cuda;
 
-use crate::device::{Device, Memory, kernels};
+use crate::device::{Backend, Device, kernels};
 use crate::dtype::Float;
 use crate::ops::dropout::{DropoutMask, DropoutView};
 use crate::ops::linear::{LinearGeometry, LinearGradients};
@@ -13,7 +13,7 @@ use crate::{Result, Shape, Tensor};
 
 kernels! {
     /// What a hidden layer asks of a device.
-    pub(crate) trait LinearReluKernels<T: Float>: Memory {
+    pub(crate) trait LinearReluKernels<T: Float>: Backend {
         /// `output = relu(dropout(input weight^T + bias))`, the elements to drop counted over
         /// `[N, out_features]`.
         fn linear_relu_forward(

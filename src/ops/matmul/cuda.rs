@@ -1,7 +1,7 @@
 use super::{MatmulGeometry, MatmulKernels};
 use crate::Result;
 use crate::device::cuda::{CudaView, Tuning};
-use crate::device::{Cost, Cuda, Memory, Output};
+use crate::device::{Backend, Cost, Cuda, Output};
 use crate::dtype::Float;
 
 const FILE: &str = "matmul";

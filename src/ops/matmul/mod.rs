@@ -3,7 +3,7 @@
 mod cpu;
 pub(crate) mod cuda;
 
-use crate::device::{Cost, Device, Memory, Output, kernels};
+use crate::device::{Backend, Cost, Device, Output, kernels};
 use crate::dtype::{Float, Plain};
 use crate::ops::index32;
 use crate::{Error, Result, Shape, Tensor};
@@ -59,7 +59,7 @@ impl MatmulGeometry {
 
 kernels! {
     /// What matrix products ask of a device.
-    pub(crate) trait MatmulKernels<T: Float>: Memory {
+    pub(crate) trait MatmulKernels<T: Float>: Backend {
         /// `c = op(a) op(b) + bias`, the bias `[n]` repeated over rows.
         fn matmul(
             &self,

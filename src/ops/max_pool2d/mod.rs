@@ -6,7 +6,7 @@ mod options;
 
 pub use options::MaxPool2d;
 
-use crate::device::{Cost, Device, Memory, Output, kernels};
+use crate::device::{Backend, Cost, Device, Output, kernels};
 use crate::dtype::{Float, Plain};
 use crate::ops::{index32, numel32};
 use crate::{Error, Result, Shape, Tensor};
@@ -123,7 +123,7 @@ impl MaxPool2dGeometry {
 
 kernels! {
     /// What max pooling asks of a device.
-    pub(crate) trait MaxPool2dKernels<T: Float>: Memory {
+    pub(crate) trait MaxPool2dKernels<T: Float>: Backend {
         /// The maximum of each window, and its index `row * width + column` in the input plane. The
         /// first maximum in row-major order wins; a NaN wins over everything, the last one of several
         /// (as in PyTorch).

@@ -3,7 +3,7 @@
 mod cpu;
 mod cuda;
 
-use crate::device::{Device, Memory, Output, kernels};
+use crate::device::{Backend, Device, Output, kernels};
 use crate::dtype::Float;
 use crate::ops::add::repeat;
 use crate::ops::sum::SumKernels;
@@ -11,7 +11,7 @@ use crate::{Result, Tensor};
 
 kernels! {
     /// What multiplication asks of a device.
-    pub(crate) trait MulKernels<T: Float>: Memory {
+    pub(crate) trait MulKernels<T: Float>: Backend {
         /// `y[i] = a[i] * b[i % len(b)]`.
         fn mul(&self, a: Self::View<'_, T>, b: Self::View<'_, T>, y: Output<'_, Self, T>)
         -> Result<()>;

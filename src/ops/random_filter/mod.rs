@@ -5,7 +5,7 @@
 mod cpu;
 mod cuda;
 
-use crate::device::{Cost, Device, Memory, kernels};
+use crate::device::{Backend, Cost, Device, kernels};
 use crate::dtype::Float;
 use crate::ops::SomeImages;
 use crate::rng::{both_sides, share, stream};
@@ -54,7 +54,7 @@ impl<T: Float> RandomFilter<T> {
 
 kernels! {
     /// What random filters ask of a device.
-    pub(crate) trait RandomFilterKernels<T: Float>: Memory {
+    pub(crate) trait RandomFilterKernels<T: Float>: Backend {
         /// A filtered image becomes `kept` of itself and the rest of its convolution with the weights,
         /// each channel by itself, edges repeated, brought to the image's own mean and standard
         /// deviation (over all channels); a flat convolution is the mean alone.

@@ -18,7 +18,7 @@ fn cost<T>() -> Cost {
 
 kernels! {
     /// What recording asks of a device.
-    pub(crate) trait RecordKernels<T: Float>: Memory {
+    pub(crate) trait RecordKernels<T: Float>: Backend {
         /// With `clock = [step, batch]`: `records[batch] = [loss, correct]`, then both count on. A
         /// batch that is beyond `records [batches, 2]` leaves it as it is.
         fn record(

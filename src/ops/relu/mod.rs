@@ -3,13 +3,13 @@
 mod cpu;
 mod cuda;
 
-use crate::device::{Device, Memory, Output, kernels};
+use crate::device::{Backend, Device, Output, kernels};
 use crate::dtype::Float;
 use crate::{Result, Tensor};
 
 kernels! {
     /// What the rectifier asks of a device.
-    pub(crate) trait ReluKernels<T: Float>: Memory {
+    pub(crate) trait ReluKernels<T: Float>: Backend {
         /// `y = x > 0 ? x : 0`, and NaN for NaN.
         fn relu_forward(&self, x: Self::View<'_, T>, y: Self::ViewMut<'_, T>) -> Result<()>;
 

@@ -31,7 +31,7 @@ pub(crate) fn cost<T>(parameters: usize, velocity: bool) -> Cost {
 
 kernels! {
     /// What SGD asks of a device.
-    pub(crate) trait SgdKernels<T: Float>: Memory {
+    pub(crate) trait SgdKernels<T: Float>: Backend {
         /// For every element of the tiles, by the options of its group, with gradient `g` plus
         /// `weight_decay * p`: without momentum `p -= lr g`; with it, which `velocity` is there for,
         /// `b = momentum b + (1 - dampening) g` (`b = g` in its parameter's first step) and `p -= lr b`, or

@@ -1,7 +1,7 @@
 use super::{ChannelGeometry, SumKernels};
 use crate::Result;
 use crate::device::cuda::{COUNTERS, CudaView, THREADS, pack_grid};
-use crate::device::{Cost, Cuda, Memory, Output};
+use crate::device::{Backend, Cost, Cuda, Output};
 use crate::dtype::Float;
 
 /// Elements that one block adds at a time, `REDUCE_TILE` of `common.cuh`.

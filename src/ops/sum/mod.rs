@@ -3,7 +3,7 @@
 mod cpu;
 pub(crate) mod cuda;
 
-use crate::device::{Cost, Device, Memory, Output, kernels};
+use crate::device::{Backend, Cost, Device, Output, kernels};
 use crate::dtype::{Float, Plain};
 use crate::ops::numel32;
 use crate::{Result, Shape, Tensor};
@@ -46,7 +46,7 @@ impl ChannelGeometry {
 
 kernels! {
     /// What sums ask of a device.
-    pub(crate) trait SumKernels<T: Float>: Memory {
+    pub(crate) trait SumKernels<T: Float>: Backend {
         /// `sums[c] = scale * sum over o, i of x[o, c, i]`, in an order that depends on the geometry
         /// alone.
         fn channel_sum(

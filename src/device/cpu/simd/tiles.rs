@@ -320,7 +320,7 @@ fn correlate_tile<S: Simd, T: Lanes + Float, const ROWS: usize>(
 mod tests {
     use super::super::{Simd, SimdLevel};
     use super::*;
-    use crate::device::{Cpu, Memory};
+    use crate::device::{Backend, Cpu};
     use proptest::prelude::*;
 
     /// Numbers whose products and sums `f32` holds exactly: an order of summation does not matter.

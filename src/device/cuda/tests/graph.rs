@@ -1,7 +1,7 @@
 //! Graphs, their memory, and copies that nobody waits for.
 
 use super::{assert_says, device, message};
-use crate::device::{Memory, On, Output, Pending};
+use crate::device::{Backend, On, Output, Pending};
 use crate::nn::{BatchNorm2d, Init, Module};
 use crate::{Cuda, Tensor};
 use needs::test_on_cusim as test;

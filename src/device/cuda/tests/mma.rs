@@ -2,7 +2,7 @@
 
 use crate::Cuda;
 use crate::common::cuda::device;
-use crate::device::Memory;
+use crate::device::Backend;
 use crate::rng::Philox;
 use needs::test_on_cusim as test;
 

@@ -8,7 +8,7 @@ mod sim;
 use super::memory::fills_fresh_memory;
 use super::{Cuda, CudaView, KernelCache, driver};
 use crate::common::cuda::device;
-use crate::device::{Memory, Output};
+use crate::device::{Backend, Output};
 use crate::dtype::{Element, Float};
 use needs::test_on_cusim as test;
 use std::fmt::Debug;

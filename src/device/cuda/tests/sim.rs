@@ -5,7 +5,7 @@ use super::super::{
 };
 use super::{assert_says, block_sum, halve, message};
 use crate::common::cuda::{is_sim, load_sim};
-use crate::device::{Device, DeviceChoice, Memory, Pending, Precision, Precisions, choose};
+use crate::device::{Backend, Device, DeviceChoice, Pending, Precision, Precisions, choose};
 use crate::{Cuda, Error, Tensor};
 use cusim::{Report, Sim, in_child};
 use needs::test_on_cusim as test;

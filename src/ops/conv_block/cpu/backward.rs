@@ -20,7 +20,7 @@ use super::layout::{Layout, TAPS};
 use super::pool::{self, Coefficients, Upstream, through};
 use crate::Result;
 use crate::device::cpu::{BLOCK, Correlate, ImplicitGemm, LaneSums, PackedRows, put};
-use crate::device::{Cost, Cpu, Memory, Output};
+use crate::device::{Backend, Cost, Cpu, Output};
 use crate::dtype::Float;
 use crate::ops::max_pool2d::MaxPool2dGeometry;
 use pulp::{Simd, WithSimd};

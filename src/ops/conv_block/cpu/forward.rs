@@ -12,7 +12,7 @@ use super::layout::{Layout, TAPS};
 use super::pool::{self, Activation, Maxima, SLACK};
 use crate::Result;
 use crate::device::cpu::{CpuBuffer, ImplicitGemm, LaneSums, PackedRows};
-use crate::device::{Cpu, Memory};
+use crate::device::{Backend, Cpu};
 use crate::dtype::Float;
 use crate::ops::batch_norm2d::{self, BatchNorm2dKernels};
 use crate::ops::dropout::DropoutView;

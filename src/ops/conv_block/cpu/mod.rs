@@ -21,7 +21,7 @@ mod pool;
 use super::{ConvBlockGeometry, ConvBlockGradients, ConvBlockInputs, ConvBlockKernels, Normaliser};
 use crate::Result;
 use crate::device::cpu::CpuBuffer;
-use crate::device::{Cpu, Memory};
+use crate::device::{Backend, Cpu};
 use crate::dtype::Float;
 use crate::ops::dropout::DropoutView;
 
@@ -75,7 +75,7 @@ impl<T: Float> ConvBlockKernels<T> for Cpu {
         inputs: ConvBlockInputs<'_, Self, T>,
         normaliser: Normaliser<'_, Self, T>,
         drop: Option<DropoutView<'_, Self>>,
-        output: <Self as Memory>::ViewMut<'_, T>,
+        output: <Self as Backend>::ViewMut<'_, T>,
         keep: bool,
     ) -> Result<Option<Saved<T>>> {
         if is_fast(geometry) {
@@ -93,8 +93,8 @@ impl<T: Float> ConvBlockKernels<T> for Cpu {
         inputs: ConvBlockInputs<'_, Self, T>,
         drop: Option<DropoutView<'_, Self>>,
         saved: Saved<T>,
-        output: <Self as Memory>::View<'_, T>,
-        grad_output: <Self as Memory>::View<'_, T>,
+        output: <Self as Backend>::View<'_, T>,
+        grad_output: <Self as Backend>::View<'_, T>,
         gradients: ConvBlockGradients<'_, Self, T>,
     ) -> Result<()> {
         match saved {

@@ -3,7 +3,7 @@
 use super::super::{ConvBlockGeometry, ConvBlockGradients, ConvBlockInputs, Normaliser};
 use crate::Result;
 use crate::device::cpu::CpuBuffer;
-use crate::device::{Cpu, Memory, Output};
+use crate::device::{Backend, Cpu, Output};
 use crate::dtype::Float;
 use crate::ops::batch_norm2d::{BatchNorm2dGradients, BatchNorm2dKernels};
 use crate::ops::conv2d::Conv2dKernels;

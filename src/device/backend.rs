@@ -1,4 +1,4 @@
-//! The memory of a device: buffers, and views that kernels read and write.
+//! What a device is beside its kernels: buffers and views, copies, graphs, waiting.
 #![forbid(unsafe_code)]
 
 use super::{AnyView, AnyViewMut};
@@ -7,12 +7,12 @@ use crate::dtype::Element;
 use std::fmt::Debug;
 use std::ops::Range;
 
-/// The memory of a device.
+/// A device without its kernels: memory, copies to and from the host, graphs.
 ///
 /// A handle is cheap to clone; buffers return to a pool when they are dropped, so a training step
 /// that repeats allocates nothing. The borrow rules hold for views as for slices: several readers
 /// or one writer.
-pub(crate) trait Memory: Clone + Debug + 'static {
+pub(crate) trait Backend: Clone + Debug + 'static {
     /// Owned memory for elements of one type, zero-based and contiguous.
     type Buffer<E: Element>;
     /// Shared access to a run of a buffer.
@@ -36,7 +36,7 @@ pub(crate) trait Memory: Clone + Debug + 'static {
     /// A buffer that holds `host`.
     ///
     /// # Errors
-    /// As [`Memory::alloc`].
+    /// As [`Backend::alloc`].
     fn upload<E: Element>(&self, host: &[E]) -> Result<Self::Buffer<E>> {
         let mut buffer = self.alloc(host.len())?;
         self.write(Self::view_mut(&mut buffer), host)?;
@@ -46,7 +46,7 @@ pub(crate) trait Memory: Clone + Debug + 'static {
     /// A copy of `buffer` with zeros behind it, `len` elements in all.
     ///
     /// # Errors
-    /// As [`Memory::alloc`].
+    /// As [`Backend::alloc`].
     fn grown<E: Element>(&self, buffer: &Self::Buffer<E>, len: usize) -> Result<Self::Buffer<E>> {
         let mut grown = self.alloc(len)?;
         self.zero(Self::view_mut(&mut grown))?;
@@ -97,7 +97,7 @@ pub(crate) trait Memory: Clone + Debug + 'static {
     fn synchronize(&self) -> Result<()>;
 
     /// Has `work` done later and as often as asked, as one thing: what it gives to the device is
-    /// collected instead of run, and [`Memory::replay`] runs all of it. `None`, and `work` is not
+    /// collected instead of run, and [`Backend::replay`] runs all of it. `None`, and `work` is not
     /// called, where a device has no such thing or cannot do it at present.
     ///
     /// A replay does what was collected to the very memory: what `work` read or wrote and did not
@@ -129,10 +129,10 @@ pub(crate) trait Memory: Clone + Debug + 'static {
     /// [`Error::Device`](crate::Error::Device) when it is of another device.
     fn view_of<'a, E: Element>(&self, view: AnyView<'a, E>) -> Result<Self::View<'a, E>>;
 
-    /// As [`Memory::view_of`], to write.
+    /// As [`Backend::view_of`], to write.
     ///
     /// # Errors
-    /// As [`Memory::view_of`].
+    /// As [`Backend::view_of`].
     fn view_mut_of<'a, E: Element>(&self, view: AnyViewMut<'a, E>) -> Result<Self::ViewMut<'a, E>>;
 
     /// The number of elements of `buffer`.
@@ -166,7 +166,7 @@ pub(crate) trait Memory: Clone + Debug + 'static {
     }
 }
 
-/// Values on their way to the host, of [`Memory::read_later`].
+/// Values on their way to the host, of [`Backend::read_later`].
 pub(crate) trait Pending<E: Element> {
     /// Whether [`Pending::wait`] would not wait.
     ///
@@ -184,14 +184,14 @@ pub(crate) trait Pending<E: Element> {
 /// Where a kernel writes a gradient.
 ///
 /// The first writer of a step overwrites, so nothing is zeroed beforehand; later ones add.
-pub(crate) struct Output<'a, D: Memory, E: Element> {
+pub(crate) struct Output<'a, D: Backend, E: Element> {
     /// The elements to write.
     pub view: D::ViewMut<'a, E>,
     /// `true`: add to what is there; `false`: overwrite it.
     pub accumulate: bool,
 }
 
-impl<D: Memory, E: Element> Output<'_, D, E> {
+impl<D: Backend, E: Element> Output<'_, D, E> {
     /// The same for a shorter while.
     pub fn reborrow(&mut self) -> Output<'_, D, E> {
         Output { view: D::reborrow(&mut self.view), accumulate: self.accumulate }
