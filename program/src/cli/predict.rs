@@ -76,14 +76,14 @@ impl Args {
             }
         }
         let device = self.device.choose()?.device;
-        let job = Job {
+        let predictions = Predictions {
             model: &model,
             images: &images,
             crop,
             json: self.json,
             complaints: &mut complaints,
         };
-        let seen = device.install(|| job.run(&device))?;
+        let seen = device.install(|| predictions.run(&device))?;
         if let (Some(file), false) = (show, seen.is_empty()) {
             let cells: Vec<_> =
                 seen.iter().map(|(image, letter)| (&image[..], letter.as_str())).collect();
@@ -149,7 +149,7 @@ fn expand(path: PathBuf) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-struct Job<'a> {
+struct Predictions<'a> {
     model: &'a TrainedModel,
     images: &'a [PathBuf],
     crop: Crop,
@@ -157,7 +157,7 @@ struct Job<'a> {
     complaints: &'a mut Complaints,
 }
 
-impl Job<'_> {
+impl Predictions<'_> {
     /// What the network saw of each image that could be read, and the letter it took it for.
     fn run(self, device: &Device) -> Result<Vec<(Image, String)>> {
         let predictor = Predictor::new(device, self.model)?;
@@ -223,7 +223,7 @@ struct Widths {
     class: usize,
 }
 
-impl Job<'_> {
+impl Predictions<'_> {
     fn widths(&self) -> Widths {
         let paths = self.images.iter().map(|path| words::path(path).chars().count());
         let classes = self.model.classes.iter().map(|class| words::line(class).chars().count());

@@ -13,7 +13,7 @@ use crate::predict::{Predictor, TrainedModel};
 use crate::runs::RunFolder;
 use crate::serve::{About, Origin, Server, Stop};
 use crate::words;
-use signet::{Device, Error, Result};
+use signet::{Error, Result};
 
 /// Read hands before the webcam, in a browser
 ///
@@ -80,9 +80,12 @@ impl Args {
         on_signals(first, || {})?;
         let crop = self.crop.unwrap_or_else(|| Crop::fitting(model.whole_images));
         let about = about(self.model.path(), &model);
-        let (origins, open) = (self.origins, self.open);
-        let job = Job { model, about, crop, listener, origins, open, stop };
-        chosen.device.install(|| job.run(&chosen.device))?;
+        let (device, origins) = (&chosen.device, self.origins);
+        let predictor = Predictor::new(device, &model)?;
+        let address = listener.local_addr().map_err(Error::io("read", "the address"))?;
+        announce(address, &origins, self.open)?;
+        let server = Server { listener, about, crop, origins, stop };
+        device.install(|| server.run(|image| Ok(predictor.probabilities(&[image])?.concat())))?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -101,32 +104,6 @@ impl Args {
             };
             Error::argument(name, format!("cannot listen on {}:{}: {message}", self.host, self.port))
         })
-    }
-}
-
-struct Job {
-    model: TrainedModel,
-    about: About,
-    crop: Crop,
-    listener: TcpListener,
-    origins: Vec<Origin>,
-    open: bool,
-    stop: Stop,
-}
-
-impl Job {
-    fn run(self, device: &Device) -> Result<()> {
-        let predictor = Predictor::new(device, &self.model)?;
-        let address = self.listener.local_addr().map_err(Error::io("read", "the address"))?;
-        announce(address, &self.origins, self.open)?;
-        let server = Server {
-            listener: self.listener,
-            about: self.about,
-            crop: self.crop,
-            origins: self.origins,
-            stop: self.stop,
-        };
-        server.run(|image| Ok(predictor.probabilities(&[image])?.concat()))
     }
 }
 

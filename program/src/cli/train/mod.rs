@@ -1,7 +1,7 @@
 //! `signet train`: the course notebook's training, from start or from where it stopped.
 
-mod job;
 mod settings;
+mod training;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -23,7 +23,6 @@ use crate::report::kernels::write as save_profile;
 use crate::report::remark::remark_on_no_number;
 use crate::runs::{Record, Resumed, RunFolder};
 use crate::words::{self, counted};
-use job::Job;
 use settings::{images, settings};
 use signet::data::{Split, are_letters};
 use signet::device::Chosen;
@@ -31,6 +30,7 @@ use signet::train::{
     Config, OptimizerKind, ScheduleKind, TrainState, prepare, with_batch_that_fits,
 };
 use signet::{Device, Error, Result};
+use training::Training;
 
 /// Train the network of the course notebook
 ///
@@ -155,11 +155,11 @@ impl Args {
             print(explain(&chosen.device, &config, !self.no_fuse, self.json)?)?;
             return Ok(ExitCode::SUCCESS);
         }
-        let job = match &self.resume {
+        let prepared = match &self.resume {
             Some(folder) => self.resumed(folder)?,
             None => self.new_run()?,
         };
-        let Prepared { chosen, split, record, run, state } = job;
+        let Prepared { chosen, split, record, run, state } = prepared;
         let is_new = self.resume.is_none();
         if !self.quiet {
             let Record { config, precisions, data_source, recipe, .. } = &record;
@@ -179,7 +179,7 @@ impl Args {
         if self.profile {
             device.start_profile();
         }
-        let work = Job {
+        let training = Training {
             record: &record,
             split: &split,
             run: &run,
@@ -194,7 +194,7 @@ impl Args {
         };
         let fuse = !self.no_fuse;
         let result = prepare(&device, &record.config, fuse)
-            .and_then(|()| device.install(|| work.run(&device)))
+            .and_then(|()| device.install(|| training.run(&device)))
             .map_err(|error| {
                 let graphs = !self.no_graph;
                 with_batch_that_fits(error, &device, &record.config, &split, fuse, graphs)

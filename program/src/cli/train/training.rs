@@ -20,7 +20,7 @@ use signet::train::{EpochMetrics, Outcome, ScheduleKind, TrainState, Trainer};
 use signet::{Device, Error, Result};
 
 /// The part of a run that happens on the device.
-pub struct Job<'a> {
+pub struct Training<'a> {
     pub record: &'a Record,
     pub split: &'a Split,
     pub run: &'a RunFolder,
@@ -34,7 +34,7 @@ pub struct Job<'a> {
     pub detect_anomaly: bool,
 }
 
-impl Job<'_> {
+impl Training<'_> {
     pub fn run(self, device: &Device) -> Result<ExitCode> {
         let epochs = self.record.config.epochs;
         let bar = Arc::new(EpochBar::new(self.quiet, epochs, self.split.valid.len()));
@@ -88,7 +88,7 @@ impl Job<'_> {
     }
 }
 
-impl Job<'_> {
+impl Training<'_> {
     fn trainer(
         &self,
         device: &Device,
