@@ -52,22 +52,11 @@ impl<D: Backend, X: On<D>> On<D> for Option<X> {
 
 /// [`On`] for structs of several things, each of which goes to the device.
 macro_rules! each_field_on {
-    ($name:ident<$lt:lifetime, $t:ident: Float> { $($field:ident),* $(,)? }) => {
-        impl<$lt, D: $crate::device::Backend, $t: $crate::dtype::Float> $crate::device::On<D>
-            for $name<$lt, $crate::device::Device, $t>
+    ($name:ident<$lt:lifetime $(, $t:ident: Float)?> { $($field:ident),* $(,)? }) => {
+        impl<$lt, D: $crate::device::Backend $(, $t: $crate::dtype::Float)?> $crate::device::On<D>
+            for $name<$lt, $crate::device::Device $(, $t)?>
         {
-            type At = $name<$lt, D, $t>;
-
-            fn on(self, device: &D) -> $crate::Result<Self::At> {
-                Ok($name { $($field: self.$field.on(device)?),* })
-            }
-        }
-    };
-    ($name:ident<$lt:lifetime> { $($field:ident),* $(,)? }) => {
-        impl<$lt, D: $crate::device::Backend> $crate::device::On<D>
-            for $name<$lt, $crate::device::Device>
-        {
-            type At = $name<$lt, D>;
+            type At = $name<$lt, D $(, $t)?>;
 
             fn on(self, device: &D) -> $crate::Result<Self::At> {
                 Ok($name { $($field: self.$field.on(device)?),* })

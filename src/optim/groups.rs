@@ -201,8 +201,8 @@ impl<T: Float, G: Group> Groups<T, G> {
         let mut numbers = options.numbers().to_vec();
         if lr.to_bits() != numbers[0].to_bits() {
             let at = group * numbers.len();
-            let tables = Device::slice_mut(Device::view_mut(&mut self.tables.groups), at..at + 1);
-            self.arena.device().write(tables, &[lr])?;
+            let place = Device::slice_mut(Device::view_mut(&mut self.tables.groups), at..at + 1);
+            self.arena.device().write(place, &[lr])?;
             numbers[0] = lr;
             *options = G::of(&numbers);
         }

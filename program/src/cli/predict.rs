@@ -190,6 +190,24 @@ impl Predictions<'_> {
         }
         Ok(seen)
     }
+
+    fn widths(&self) -> Widths {
+        let paths = self.images.iter().map(|path| words::path(path).chars().count());
+        let classes = self.model.classes.iter().map(|class| words::line(class).chars().count());
+        Widths { path: paths.max().unwrap_or(0), class: classes.max().unwrap_or(0) }
+    }
+
+    fn print(&self, path: &Path, widths: Widths, prediction: Prediction) -> Result<()> {
+        if self.json {
+            let path = path.display().to_string();
+            let line = serde_json::to_string(&Line { path, prediction });
+            let line =
+                line.map_err(|e| Error::argument("--json", format!("cannot be written: {e}")))?;
+            return print(line);
+        }
+        let Widths { path: path_width, class: class_width } = widths;
+        print(line(&words::path(path), path_width, class_width, &prediction.top, table_width()))
+    }
 }
 
 /// The bytes of a file, or of stdin for `-`.
@@ -221,26 +239,6 @@ struct Line {
 struct Widths {
     path: usize,
     class: usize,
-}
-
-impl Predictions<'_> {
-    fn widths(&self) -> Widths {
-        let paths = self.images.iter().map(|path| words::path(path).chars().count());
-        let classes = self.model.classes.iter().map(|class| words::line(class).chars().count());
-        Widths { path: paths.max().unwrap_or(0), class: classes.max().unwrap_or(0) }
-    }
-
-    fn print(&self, path: &Path, widths: Widths, prediction: Prediction) -> Result<()> {
-        if self.json {
-            let path = path.display().to_string();
-            let line = serde_json::to_string(&Line { path, prediction });
-            let line =
-                line.map_err(|e| Error::argument("--json", format!("cannot be written: {e}")))?;
-            return print(line);
-        }
-        let Widths { path: path_width, class: class_width } = widths;
-        print(line(&words::path(path), path_width, class_width, &prediction.top, table_width()))
-    }
 }
 
 /// A path and the guesses for it, the best first, in at most `width` columns: where there is no room,

@@ -86,9 +86,7 @@ impl Training<'_> {
         self.done(trainer.history(), trainer.best())?;
         Ok(ExitCode::SUCCESS)
     }
-}
 
-impl Training<'_> {
     fn trainer(
         &self,
         device: &Device,
