@@ -22,6 +22,7 @@ use crate::ops::conv2d::{Conv2dGeometry, Conv2dKernels, Conv2dOptions};
 use crate::ops::cross_entropy::{CrossEntropyGeometry, CrossEntropyKernels};
 use crate::ops::cross_entropy_rows::{CrossEntropyRowsKernels, RowsGeometry};
 use crate::ops::dropout::{DropoutGeometry, DropoutKernels, DropoutView};
+use crate::ops::end_step::EndStepKernels;
 use crate::ops::gather::{GatherGeometry, GatherKernels};
 use crate::ops::linear::{LinearGeometry, LinearGradients};
 use crate::ops::linear_cross_entropy::{LinearCrossEntropyGeometry, LinearCrossEntropyKernels};
@@ -30,7 +31,6 @@ use crate::ops::matmul::{MatmulGeometry, MatmulKernels};
 use crate::ops::max_pool2d::{MaxPool2dGeometry, MaxPool2dKernels};
 use crate::ops::mul::MulKernels;
 use crate::ops::random_filter::RandomFilterKernels;
-use crate::ops::record::RecordKernels;
 use crate::ops::relu::ReluKernels;
 use crate::ops::sgd::{SgdGroup, SgdKernels};
 use crate::ops::sum::{ChannelGeometry, SumKernels};
@@ -215,8 +215,8 @@ macro_rules! ops {
 
 ops! {
     adam, add, augment, background, batch_norm2d, conv2d, conv_block, cross_entropy,
-    cross_entropy_rows, dropout, gather, linear_cross_entropy, linear_relu, matmul, max_pool2d, mul,
-    random_filter, record, relu, sgd, sum,
+    cross_entropy_rows, dropout, end_step, gather, linear_cross_entropy, linear_relu, matmul, max_pool2d, mul,
+    random_filter, relu, sgd, sum,
 }
 
 type Run = fn(&Bench<'_>, &mut Results);
@@ -1038,18 +1038,18 @@ fn gather<T: Float>(bench: &Bench<'_>, results: &mut Results) {
     }
 }
 
-fn record<T: Float>(bench: &Bench<'_>, results: &mut Results) {
+fn end_step<T: Float>(bench: &Bench<'_>, results: &mut Results) {
     // Into the middle, the last place, and none.
     for batch in [1, 2, 3] {
         let loss = bench.normal::<T>(1, 0, 0.0);
         let correct = bench.field::<i32>(&[29]);
-        let mut records = bench.before::<T>(6, true);
+        let mut losses = bench.before::<T>(6, true);
         let mut clock = bench.field::<u64>(&[u64::from(u32::MAX), batch]);
         bench
             .device
-            .record(loss.view(), correct.view(), records.view_mut(), clock.view_mut())
+            .end_step(loss.view(), correct.view(), losses.view_mut(), clock.view_mut())
             .unwrap();
-        results.exact(format!("batch {batch}: records"), bench.values(&records));
+        results.exact(format!("batch {batch}: losses"), bench.values(&losses));
         results.exact(format!("batch {batch}: clock"), bench.counts(&clock));
     }
 }

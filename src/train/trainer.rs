@@ -5,7 +5,7 @@ use crate::data::{DataLoader, Split};
 use crate::device::{AnyPending, Backend, Device, Pending};
 use crate::nn::{Module, Place, Sequential, asl};
 use crate::ops::augment::augment;
-use crate::ops::record::record;
+use crate::ops::end_step::end_step;
 use crate::optim::Optimizer;
 use crate::{Error, Result, Shape, Tensor};
 use std::time::Instant;
@@ -52,7 +52,7 @@ struct Buffers {
     /// The number of the step in the run and that of its batch in the epoch, `[2]`.
     clock: Tensor<u64>,
     /// Each step's loss and hits, `[steps of an epoch * 2]`.
-    records: Tensor,
+    losses: Tensor,
     /// The gradient of a loss by itself, a scalar.
     one: Tensor,
 }
@@ -110,15 +110,15 @@ impl Trainer {
         let model = Sequential::new(device, config.seed, asl(classes))?;
         let train = DataLoader::new(device, &split.train, config.batch_size, Some(config.seed))?;
         let valid = DataLoader::new(device, &split.valid, config.batch_size, None)?;
-        let records = Tensor::zeros(device, [2 * train.batches()])?;
+        let losses = Tensor::zeros(device, [2 * train.batches()])?;
         // Makes room on the host, so that no step has to.
-        device.read_later(records.read().view())?.wait()?;
+        device.read_later(losses.read().view())?.wait()?;
         Ok(Self {
             optimizer: config.optimizer(model.arena())?,
             buffers: Buffers {
                 order: Tensor::zeros(device, [train.rows()])?,
                 clock: Tensor::zeros(device, [2])?,
-                records,
+                losses,
                 one: Tensor::from_slice(device, &[1.0], Shape::default())?,
             },
             config,
@@ -318,7 +318,7 @@ impl Trainer {
 
     /// One step of the notebook's loop, number `step` of the run, on a batch of `rows` images.
     fn step(&mut self, step: u64, rows: usize) -> Result<()> {
-        let Buffers { order, clock, records, one } = &self.buffers;
+        let Buffers { order, clock, losses, one } = &self.buffers;
         let (config, model, train) = (&self.config, &self.model, &self.train);
         let optimizer = &mut self.optimizer;
         let is_whole = rows == train.batch_size();
@@ -342,7 +342,7 @@ impl Trainer {
             if model.detects_anomaly() {
                 model.check_values()?;
             }
-            record(&loss, &correct, records, clock)
+            end_step(&loss, &correct, losses, clock)
         })
     }
 
@@ -365,17 +365,17 @@ impl Trainer {
             if unseen < if wait { 1 } else { STEPS_PER_LOOK } {
                 return Ok(total);
             }
-            let records = self.buffers.records.rows(2 * seen, 2 * unseen);
-            self.pending = Some(records.device().read_later(records.read().view())?);
+            let losses = self.buffers.losses.rows(2 * seen, 2 * unseen);
+            self.pending = Some(losses.device().read_later(losses.read().view())?);
         }
     }
 
     /// Takes in the losses and hits of the next steps, `[steps * 2]`; the sum of the losses.
-    fn take_losses(&mut self, records: &[f32]) -> Result<f64> {
+    fn take_losses(&mut self, losses: &[f32]) -> Result<f64> {
         let seen = self.partial.losses.len();
-        let steps = records.chunks_exact(2);
+        let steps = losses.chunks_exact(2);
         if let Some(i) = steps.clone().position(|step| !step[0].is_finite()) {
-            let error = Error::NonFinite(format!("the loss is {}", records[2 * i]));
+            let error = Error::NonFinite(format!("the loss is {}", losses[2 * i]));
             return Err(at(error, format_args!("step {} of epoch {}", seen + i, self.epoch())));
         }
         self.partial.losses.extend(steps.clone().map(|step| step[0]));

@@ -6,7 +6,7 @@ use crate::on_every_device;
 
 use common::device::TestDevice;
 use common::host::{Fill, values};
-use signet::ops::record::record;
+use signet::ops::end_step::end_step;
 use signet::optim::{Adam, AdamOptions, Optimizer, OptimizerState, Schedule, Sgd, SgdOptions};
 use signet::{Arena, Device, Error, Result, Tensor};
 
@@ -29,7 +29,7 @@ on_every_device! {
     a_growing_arena_keeps_values_and_gradients,
     hyper_parameters_outside_their_range_are_errors,
     steps_are_counted_once_whatever_has_a_gradient,
-    a_recorded_step_moves_the_clock_on,
+    a_step_that_ends_moves_the_clock_on,
 }
 
 /// Makes an optimizer of an arena.
@@ -471,21 +471,21 @@ fn one_update_suffices_for_all_groups() {
     assert_eq!(updates([None; 3]), 3);
 }
 
-fn a_recorded_step_moves_the_clock_on(on: TestDevice) {
+fn a_step_that_ends_moves_the_clock_on(on: TestDevice) {
     let device = on.open();
-    let records = Tensor::from_slice(&device, &[-1.0f32; 6], [6]).unwrap();
+    let losses = Tensor::from_slice(&device, &[-1.0f32; 6], [6]).unwrap();
     let clock = Tensor::from_slice(&device, &[40_u64, 1], [2]).unwrap();
     for (loss, correct) in [(0.5f32, 7), (0.25, 9), (9.0, 9)] {
         let loss = Tensor::from_slice(&device, &[loss], [1]).unwrap();
         let correct = Tensor::from_slice(&device, &[correct], [1]).unwrap();
-        record(&loss, &correct, &records, &clock).unwrap();
+        end_step(&loss, &correct, &losses, &clock).unwrap();
     }
     // The third step is beyond what there is room for.
-    assert_eq!(records.to_vec().unwrap(), [-1.0, -1.0, 0.5, 7.0, 0.25, 9.0]);
+    assert_eq!(losses.to_vec().unwrap(), [-1.0, -1.0, 0.5, 7.0, 0.25, 9.0]);
     assert_eq!(clock.to_vec().unwrap(), [43, 4]);
     let correct = Tensor::from_slice(&device, &[1, 2], [2]).unwrap();
-    let refused = record(&records, &correct, &records, &clock);
-    assert!(matches!(refused, Err(Error::Shape { op: "record", .. })), "{refused:?}");
+    let refused = end_step(&losses, &correct, &losses, &clock);
+    assert!(matches!(refused, Err(Error::Shape { op: "end_step", .. })), "{refused:?}");
 }
 
 /// The velocity starts as the gradient itself; PyTorch's fixtures have no dampening.

@@ -168,7 +168,7 @@ fn check_plan(plan: &[(String, u64, u64)]) {
     assert_eq!(*sum, ("sum".to_owned(), flops, bytes));
     assert_eq!(kernels[0].0, "gather");
     let [.., update, end] = kernels else { panic!("{kernels:?}") };
-    assert_eq!([&*update.0, &*end.0], ["adam", "record"]);
+    assert_eq!([&*update.0, &*end.0], ["adam", "end_step"]);
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn a_step_on_the_cpu_is_explained_and_nothing_is_trained() {
     for layer in [&layers[..], &["14 Linear to 16 ReLU", "17 Linear"]].concat() {
         assert!(lines(&format!("  {layer}")) >= 2, "{layer}: {text}");
     }
-    for outside in ["gather", "adam", "record"] {
+    for outside in ["gather", "adam", "end_step"] {
         let line = text.lines().find(|line| line.starts_with(outside)).expect(outside);
         assert!(!line.contains("Conv2d") && !line.contains("Linear"), "{line}");
     }

@@ -1,23 +1,23 @@
-use super::RecordKernels;
+use super::EndStepKernels;
 use crate::Result;
 use crate::device::Cuda;
 use crate::device::cuda::{CudaView, CudaViewMut};
 use crate::dtype::Float;
 
-impl<T: Float> RecordKernels<T> for Cuda {
-    fn record(
+impl<T: Float> EndStepKernels<T> for Cuda {
+    fn end_step(
         &self,
         loss: CudaView<'_, T>,
         correct: CudaView<'_, i32>,
-        records: CudaViewMut<'_, T>,
+        losses: CudaViewMut<'_, T>,
         clock: CudaViewMut<'_, u64>,
     ) -> Result<()> {
-        self.kernel::<T>("record", "record")?
+        self.kernel::<T>("end_step", "end_step")?
             .cost(super::cost::<T>())
-            .value((records.len() / 2) as u32)
+            .value((losses.len() / 2) as u32)
             .input(loss)
             .input(correct)
-            .output(records)
+            .output(losses)
             .output(clock)
             .launch([1, 1, 1], [1, 1, 1])
     }

@@ -17,63 +17,63 @@ fn cost<T>() -> Cost {
 }
 
 kernels! {
-    /// What recording asks of a device.
-    pub(crate) trait RecordKernels<T: Float>: Backend {
-        /// With `clock = [step, batch]`: `records[batch] = [loss, correct]`, then both count on. A
-        /// batch that is beyond `records [batches, 2]` leaves it as it is.
-        fn record(
+    /// What the end of a step asks of a device.
+    pub(crate) trait EndStepKernels<T: Float>: Backend {
+        /// With `clock = [step, batch]`: `losses[batch] = [loss, correct]`, then both count on. A
+        /// batch that is beyond `losses [batches, 2]` leaves it as it is.
+        fn end_step(
             &self,
             loss: Self::View<'_, T>,
             correct: Self::View<'_, i32>,
-            records: Self::ViewMut<'_, T>,
+            losses: Self::ViewMut<'_, T>,
             clock: Self::ViewMut<'_, u64>,
         ) -> Result<()>;
     }
 }
 
 /// Ends a step: leaves its `loss` and how many it got right, `correct [1]`, in row `batch` of
-/// `records [batches * 2]`, and moves `clock [2]`, which is `[step, batch]`, on by one. A count below
+/// `losses [batches * 2]`, and moves `clock [2]`, which is `[step, batch]`, on by one. A count below
 /// 2^24 is exact in either float type.
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
-/// use signet::ops::record::record;
+/// use signet::ops::end_step::end_step;
 /// use signet::{Device, Tensor};
 ///
 /// let device = Device::cpu()?;
 /// let loss = Tensor::from_slice(&device, &[0.5_f32], [])?;
 /// let correct = Tensor::from_slice(&device, &[7], [1])?;
-/// let records = Tensor::zeros(&device, [4])?;
+/// let losses = Tensor::zeros(&device, [4])?;
 /// let clock = Tensor::from_slice(&device, &[8, 1], [2])?;
-/// record(&loss, &correct, &records, &clock)?;
-/// assert_eq!(records.to_vec()?, [0.0, 0.0, 0.5, 7.0]);
+/// end_step(&loss, &correct, &losses, &clock)?;
+/// assert_eq!(losses.to_vec()?, [0.0, 0.0, 0.5, 7.0]);
 /// assert_eq!(clock.to_vec()?, [9, 2]);
 /// # Ok(()) }
 /// ```
 ///
 /// # Errors
 /// [`Error::Shape`] when shapes do not fit; [`Error::Device`] when the device fails.
-pub fn record<T: Float>(
+pub fn end_step<T: Float>(
     loss: &Tensor<T>,
     correct: &Tensor<i32>,
-    records: &Tensor<T>,
+    losses: &Tensor<T>,
     clock: &Tensor<u64>,
 ) -> Result<()> {
-    const OP: &str = "record";
-    let rows_of_two = records.numel().is_multiple_of(2);
+    const OP: &str = "end_step";
+    let rows_of_two = losses.numel().is_multiple_of(2);
     if loss.numel() != 1 || correct.numel() != 1 || clock.numel() != 2 || !rows_of_two {
         let message = format!(
-            "loss {}, correct {}, records {} and clock {}: expected 1, 1, 2 per batch and 2 values",
+            "loss {}, correct {}, losses {} and clock {}: expected 1, 1, 2 per batch and 2 values",
             loss.shape(),
             correct.shape(),
-            records.shape(),
+            losses.shape(),
             clock.shape()
         );
         return Err(Error::shape(OP, message));
     }
-    index32(OP, records.numel())?;
+    index32(OP, losses.numel())?;
     let (loss, correct) = (loss.read(), correct.read());
-    let (mut records, mut clock_of) = (records.write(), clock.write());
+    let (mut losses, mut clock_of) = (losses.write(), clock.write());
     let device = clock.device();
-    device.record(loss.view(), correct.view(), records.view_mut(), clock_of.view_mut())
+    device.end_step(loss.view(), correct.view(), losses.view_mut(), clock_of.view_mut())
 }
