@@ -7,7 +7,7 @@
 //! ```
 
 use signet::data::{DataLoader, read_folder, synthetic};
-use signet::nn::{Module, Sequential, asl};
+use signet::nn::{Forward, Module, Sequential, asl};
 use signet::ops::augment::{AugmentOptions, augment};
 use signet::ops::cross_entropy::cross_entropy;
 use signet::optim::{Adam, AdamOptions, Optimizer};

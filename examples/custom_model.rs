@@ -6,25 +6,23 @@
 //! ```
 use signet::data::{DataLoader, synthetic};
 use signet::nn::{
-    BatchNorm2d, BatchNorm2dModule, Conv2d, Conv2dModule, Init, Linear, MaxPool2d, Module, State,
+    BatchNorm2d, BatchNorm2dModule, Conv2d, Conv2dModule, Forward, Init, Linear, MaxPool2d, Module,
 };
 use signet::ops::cross_entropy::cross_entropy;
 use signet::optim::{Adam, AdamOptions, Optimizer};
 use signet::{Device, Result, Tensor, no_grad};
 
 /// `max_pool(relu(x + bn(conv(x))))`
+#[derive(Module)]
 struct Residual {
     conv: Conv2dModule,
     bn: BatchNorm2dModule,
 }
 
-impl Module for Residual {
+impl Forward for Residual {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let y = x.add(&self.bn.forward(&self.conv.forward(x)?)?)?;
         MaxPool2d::new(2).forward(&y.relu()?)
-    }
-    fn state(&self) -> Vec<(String, State)> {
-        State::of_parts([("conv", &self.conv), ("bn", &self.bn)])
     }
 }
 

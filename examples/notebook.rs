@@ -9,7 +9,7 @@
 
 use signet::data::{DataLoader, Dataset, SIDE, Split, read_folder, synthetic};
 use signet::nn::{
-    BatchNorm2d, Conv2d, Dropout, Flatten, Layer, Linear, MaxPool2d, Module, ReLU, Sequential,
+    BatchNorm2d, Conv2d, Dropout, Flatten, Forward, Layer, Linear, MaxPool2d, ReLU, Sequential,
 };
 use signet::ops::cross_entropy::cross_entropy;
 use signet::optim::{Adam, AdamOptions, Optimizer};

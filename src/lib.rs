@@ -2,7 +2,7 @@
 //!
 //! ```
 //! use signet::{Device, Tensor, layers};
-//! use signet::nn::{Linear, Module, ReLU, Sequential};
+//! use signet::nn::{Forward, Linear, ReLU, Sequential};
 //! use signet::ops::cross_entropy::cross_entropy;
 //! use signet::optim::{Adam, AdamOptions, Optimizer};
 //!
@@ -63,8 +63,7 @@
 //! | [`gradcheck()`] | gradients against finite differences |
 #![warn(missing_docs)]
 
-// The helpers of `tests/` serve the unit tests too.
-#[cfg(test)]
+// For what `#[derive(Module)]` writes, and for the helpers of `tests/`, which serve the unit tests too.
 extern crate self as signet;
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::runs::{BEST, ModelWords, RunFolder};
 use signet::checkpoint::keys::{self, Wanted};
 use signet::checkpoint::{self, invalid, usable};
 use signet::data::{CLASSES, DataLoader, Dataset, Image, SIDE, are_letters, letters};
-use signet::nn::{Module, Sequential, State, StateDict, asl};
+use signet::nn::{Forward, Module, Sequential, State, StateDict, asl};
 use signet::train::{self, Evaluation, evaluate};
 use signet::{Cpu, Device, Error, Result, no_grad};
 

@@ -4,7 +4,7 @@ use super::kernels::random;
 use super::training::CLASSES;
 use super::{Case, Effort, Plan, plan};
 use crate::device::Device;
-use crate::nn::{Module, Sequential, asl};
+use crate::nn::{Forward, Sequential, asl};
 use crate::ops::cross_entropy::CrossEntropyOptions;
 use crate::{Result, Shape, Tensor};
 use std::ops::Range;

@@ -1,6 +1,6 @@
 //! Where numbers cease to be finite: each layer's output, its gradient and each parameter, looked at.
 
-use super::{Module, Sequential, State};
+use super::{Sequential, State};
 use crate::dtype::Float;
 use crate::{Error, Result, Shape, Tensor, no_grad};
 use std::ops::Range;
@@ -90,7 +90,7 @@ impl<T: Float> Sequential<T> {
             for (name, state) in module.state() {
                 let Some(tensor) = tensor(&state)? else { continue };
                 if let Some(found) = first_of(&tensor)? {
-                    let layer = self.layers[i].name();
+                    let layer = module.name();
                     return Err(Error::NonFinite(format!(
                         "{what} {i}.{name} ({layer}) is {found}"
                     )));
@@ -115,7 +115,7 @@ impl<T: Float> Sequential<T> {
 
     /// `layer 1 (BatchNorm2d)`, `layers 0 (Conv2d) to 3 (MaxPool2d)`.
     fn names(&self, layers: Range<usize>) -> String {
-        let name = |i: usize| format!("{i} ({})", self.layers[i].name());
+        let name = |i: usize| format!("{i} ({})", self.modules[i].name());
         match layers.len() {
             1 => format!("layer {}", name(layers.start)),
             _ => format!("layers {} to {}", name(layers.start), name(layers.end - 1)),

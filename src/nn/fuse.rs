@@ -1,7 +1,8 @@
 //! Runs of layers that one op computes, without the passes over memory between them.
 
+use super::forward::as_a;
 use super::{
-    BatchNorm2dModule, Conv2dModule, DropoutModule, LayerModule, LinearModule, MaxPool2d, Module,
+    AnyModule, BatchNorm2dModule, Conv2dModule, DropoutModule, LinearModule, MaxPool2d, ReLU,
 };
 use crate::dtype::Float;
 use crate::ops::conv_block::{ConvBlockOptions, ConvBlockParameters, conv_block};
@@ -20,38 +21,22 @@ pub(super) enum Fused<'a, T: Float> {
     /// Fully connected layer, dropout perhaps, and rectifier.
     LinearReLU { linear: &'a LinearModule<T>, dropout: Option<&'a DropoutModule> },
     /// A layer by itself.
-    Layer(&'a LayerModule<T>),
+    Layer(&'a AnyModule<T>),
 }
 
 impl<'a, T: Float> Fused<'a, T> {
     /// What the first of `modules` begin, and how many of them it takes: just one unless they may
     /// `fuse`. `None` without any.
-    pub(super) fn first(modules: &'a [LayerModule<T>], fuse: bool) -> Option<(Self, usize)> {
-        use LayerModule as M;
-        let apart = ConvBlockOptions::windows_apart;
-        Some(match modules {
-            [layer, ..] if !fuse => (Self::Layer(layer), 1),
-            [M::Conv2d(conv), M::BatchNorm2d(norm), M::ReLU(_), M::MaxPool2d(pool), ..]
-                if apart(pool) =>
-            {
-                (Self::ConvBlock { conv, norm, dropout: None, pool }, 4)
+    pub(super) fn first(modules: &'a [AnyModule<T>], fuse: bool) -> Option<(Self, usize)> {
+        let (layer, rest) = modules.split_first()?;
+        let fused = || {
+            if let Some(linear) = as_a::<T, LinearModule<T>>(layer) {
+                return linear_relu_of(linear, rest);
             }
-            [
-                M::Conv2d(conv),
-                M::BatchNorm2d(norm),
-                M::ReLU(_),
-                M::Dropout(dropout),
-                M::MaxPool2d(pool),
-                ..,
-            ] if apart(pool) => (Self::ConvBlock { conv, norm, dropout: Some(dropout), pool }, 5),
-            [M::Linear(linear), M::ReLU(_), M::Dropout(dropout), ..]
-            | [M::Linear(linear), M::Dropout(dropout), M::ReLU(_), ..] => {
-                (Self::LinearReLU { linear, dropout: Some(dropout) }, 3)
-            }
-            [M::Linear(linear), M::ReLU(_), ..] => (Self::LinearReLU { linear, dropout: None }, 2),
-            [layer, ..] => (Self::Layer(layer), 1),
-            [] => return None,
-        })
+            conv_block_of(as_a::<T, Conv2dModule<T>>(layer)?, rest)
+        };
+        let fused = if fuse { fused() } else { None };
+        Some(fused.unwrap_or((Self::Layer(layer), 1)))
     }
 
     /// The output for `input`.
@@ -79,4 +64,39 @@ impl<'a, T: Float> Fused<'a, T> {
             Self::Layer(layer) => layer.forward(input),
         }
     }
+}
+
+/// The first of `modules` if it is a dropout, and the others.
+fn dropout_first<T: Float>(modules: &[AnyModule<T>]) -> (Option<&DropoutModule>, &[AnyModule<T>]) {
+    let first = modules.split_first().and_then(|(first, rest)| Some((as_a::<T, _>(first)?, rest)));
+    first.map_or((None, modules), |(dropout, rest)| (Some(dropout), rest))
+}
+
+/// A linear layer and those behind it that [`Fused::LinearReLU`] takes.
+fn linear_relu_of<'a, T: Float>(
+    linear: &'a LinearModule<T>,
+    modules: &'a [AnyModule<T>],
+) -> Option<(Fused<'a, T>, usize)> {
+    let (before, rest) = dropout_first(modules);
+    let (relu, rest) = rest.split_first()?;
+    as_a::<T, ReLU>(relu)?;
+    let dropout = before.or_else(|| dropout_first(rest).0);
+    Some((Fused::LinearReLU { linear, dropout }, 2 + usize::from(dropout.is_some())))
+}
+
+/// A convolution and those behind it that [`Fused::ConvBlock`] takes.
+fn conv_block_of<'a, T: Float>(
+    conv: &'a Conv2dModule<T>,
+    modules: &'a [AnyModule<T>],
+) -> Option<(Fused<'a, T>, usize)> {
+    let [norm, relu, rest @ ..] = modules else { return None };
+    let norm = as_a::<T, BatchNorm2dModule<T>>(norm)?;
+    as_a::<T, ReLU>(relu)?;
+    let (dropout, rest) = dropout_first(rest);
+    let pool = rest.first().and_then(as_a::<T, MaxPool2d>)?;
+    if !ConvBlockOptions::windows_apart(pool) {
+        return None;
+    }
+    let layers = 4 + usize::from(dropout.is_some());
+    Some((Fused::ConvBlock { conv, norm, dropout, pool }, layers))
 }

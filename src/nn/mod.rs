@@ -6,6 +6,7 @@
 //! | file | subject |
 //! |---|---|
 //! | `module.rs` | [`Module`], and the parameters and buffers it is made of |
+//! | `forward.rs` | [`Forward`]: modules that map one tensor to one |
 //! | `context.rs` | what layers share: the seed, the step, and whether they train |
 //! | `init.rs` | where parameters are drawn |
 //! | `layers/` | one file a layer |
@@ -21,6 +22,7 @@
 mod anomaly;
 mod asl;
 mod context;
+mod forward;
 mod fuse;
 mod init;
 mod layers;
@@ -34,25 +36,30 @@ pub use crate::ops::max_pool2d::MaxPool2d;
 pub(crate) use anomaly::first_not_finite;
 pub use asl::asl;
 pub use context::Context;
+pub use forward::{AnyModule, Forward};
 pub use init::Init;
 pub use layers::*;
 pub use module::{Module, State};
 pub(crate) use places::Place;
 pub use sequential::Sequential;
+/// `#[derive(Module)]`: see the trait [`Module`].
+pub use signet_nn_derive::Module;
 pub use state_dict::{StateDict, Value, Values};
 pub use summary::{Summary, SummaryRow};
 
 use crate::dtype::Float;
-use crate::{Result, Shape, Tensor};
+use crate::{Result, Shape};
 
-/// Makes [`Layer`] and [`LayerModule`] from the names of the layers and of their modules.
+/// Makes [`Layer`] from the names of the layers.
 macro_rules! table_of_layers {
-    ($($layer:ident => $module:ty),* $(,)?) => {
+    ($($layer:ident),* $(,)?) => {
         /// A layer of a [`Sequential`], as a description.
         #[derive(Debug, Clone, PartialEq)]
         #[allow(missing_docs)]
         pub enum Layer {
             $($layer($layer),)*
+            /// Layers in a [`Sequential`] of their own.
+            Sequential(Vec<Layer>),
         }
 
         impl Layer {
@@ -60,6 +67,7 @@ macro_rules! table_of_layers {
             pub fn name(&self) -> &'static str {
                 match self {
                     $(Self::$layer(_) => stringify!($layer),)*
+                    Self::Sequential(_) => "Sequential",
                 }
             }
 
@@ -70,6 +78,9 @@ macro_rules! table_of_layers {
             pub fn output_shape(&self, input: &Shape) -> Result<Shape> {
                 match self {
                     $(Self::$layer(layer) => layer.output_shape(input),)*
+                    Self::Sequential(layers) => layers
+                        .iter()
+                        .try_fold(input.clone(), |shape, layer| layer.output_shape(&shape)),
                 }
             }
 
@@ -77,34 +88,11 @@ macro_rules! table_of_layers {
             ///
             /// # Errors
             /// When a hyper-parameter is outside its range or the device fails.
-            pub fn build<T: Float>(
-                &self,
-                init: &Init<T>,
-            ) -> Result<LayerModule<T>> {
-                match self {
-                    $(Self::$layer(layer) => Ok(LayerModule::$layer(layer.build(init)?)),)*
-                }
-            }
-        }
-
-        /// A layer of a [`Sequential`] with its parameters.
-        #[derive(Debug)]
-        #[allow(missing_docs)]
-        pub enum LayerModule<T: Float = f32> {
-            $($layer($module),)*
-        }
-
-        impl<T: Float> Module<T> for LayerModule<T> {
-            fn forward(&self, input: &Tensor<T>) -> Result<Tensor<T>> {
-                match self {
-                    $(Self::$layer(module) => Module::<T>::forward(module, input),)*
-                }
-            }
-
-            fn state(&self) -> Vec<(String, State<T>)> {
-                match self {
-                    $(Self::$layer(module) => module.state(),)*
-                }
+            pub fn build<T: Float>(&self, init: &Init<T>) -> Result<AnyModule<T>> {
+                Ok(match self {
+                    $(Self::$layer(layer) => Box::new(layer.build(init)?),)*
+                    Self::Sequential(layers) => Box::new(Sequential::build(init, layers)?),
+                })
             }
         }
 
@@ -113,23 +101,38 @@ macro_rules! table_of_layers {
                 Self::$layer(layer)
             }
         })*
+
+        impl From<Vec<Layer>> for Layer {
+            fn from(layers: Vec<Layer>) -> Self {
+                Self::Sequential(layers)
+            }
+        }
     };
 }
 
 table_of_layers! {
-    BatchNorm2d => BatchNorm2dModule<T>,
-    Conv2d => Conv2dModule<T>,
-    Dropout => DropoutModule,
-    Flatten => Flatten,
-    Linear => LinearModule<T>,
-    MaxPool2d => MaxPool2d,
-    ReLU => ReLU,
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    Flatten,
+    Linear,
+    MaxPool2d,
+    ReLU,
 }
 
-/// A list of layers: `layers![Conv2d::new(1, 25, 3).padding(1), ReLU]`.
+/// A list of layers: `layers![Conv2d::new(1, 25, 3).padding(1), ReLU]`. Such a list may be one of them: it
+/// is a [`Sequential`] of its own then.
 #[macro_export]
 macro_rules! layers {
     ($($layer:expr),* $(,)?) => {
         vec![$($crate::nn::Layer::from($layer)),*]
+    };
+}
+
+/// A list of modules of any kind, for [`Sequential::of`].
+#[macro_export]
+macro_rules! modules {
+    ($($module:expr),* $(,)?) => {
+        vec![$(Box::new($module) as $crate::nn::AnyModule<_>),*]
     };
 }

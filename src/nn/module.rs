@@ -4,29 +4,27 @@ use crate::{Error, Result, Shape, Tensor};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Something with parameters that maps a tensor to a tensor: PyTorch's `nn.Module`.
+/// Something with parameters: PyTorch's `nn.Module`.
 ///
-/// A network of one's own is a struct of layers, and of other such structs. [`Init`](super::Init) draws
-/// all their parameters, on a device; its [arena](super::Init::arena) is what an optimizer takes, and its
-/// [context](super::Init::context) tells dropout and batch normalisation whether they train.
+/// A network of one's own is a struct of layers, and of other such structs, and `#[derive(Module)]` names
+/// what it is made of. [`Init`](super::Init) draws all parameters, on a device; its
+/// [arena](super::Init::arena) is what an optimizer takes, and its [context](super::Init::context) tells
+/// dropout and batch normalisation whether they train.
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
-/// use signet::nn::{Init, Linear, LinearModule, Module, State};
+/// use signet::nn::{Forward, Init, Linear, LinearModule, Module};
 /// use signet::{Device, Result, Tensor};
 ///
-/// /// `x + linear(x)`
+/// #[derive(Module)]
 /// struct Residual {
 ///     linear: LinearModule,
 /// }
 ///
-/// impl Module for Residual {
+/// impl Residual {
+///     /// `x + linear(x)`
 ///     fn forward(&self, x: &Tensor) -> Result<Tensor> {
 ///         x.add(&self.linear.forward(x)?)
-///     }
-///
-///     fn state(&self) -> Vec<(String, State)> {
-///         State::of_parts([("linear", &self.linear)])
 ///     }
 /// }
 ///
@@ -39,15 +37,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// # Ok(()) }
 /// ```
 ///
-/// As a type, `Module` is `Module<f32>`; `impl<T: Float> Module<T>` is for `f64` too, which
-/// [`gradcheck()`](crate::gradcheck()) asks for.
+/// # Deriving it
+///
+/// Each field is a module: a layer, another such struct, a `Vec`, an `Option` or a `Box` of one. Its name
+/// is the first part of its parameters' keys, and for a field without a name its number. What is no module
+/// says what it is:
+///
+/// | field | what it is |
+/// |---|---|
+/// | `#[module(parameter)] scale: Tensor` | a parameter: `init.constant(1.0, [4])?`; `Option<Tensor>` too |
+/// | `#[module(buffer)] mean: Tensor` | values that are kept beside the parameters |
+/// | `#[module(skip)] heads: usize` | none of both |
+///
+/// A struct with a type parameter `T: Float` is a `Module<T>` for `f64` too, which
+/// [`gradcheck()`](crate::gradcheck()) asks for; any other is a `Module<f32>`, which is what `Module` says
+/// as a type.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no module",
+    note = "in a struct that derives `Module`, mark what is none `#[module(skip)]`, `#[module(parameter)]` or `#[module(buffer)]`"
+)]
 pub trait Module<T: Float = f32> {
-    /// The output for `input`.
-    ///
-    /// # Errors
-    /// When the input does not fit or the device fails.
-    fn forward(&self, input: &Tensor<T>) -> Result<Tensor<T>>;
-
     /// Its parameters and buffers by PyTorch's names and in PyTorch's order.
     fn state(&self) -> Vec<(String, State<T>)> {
         Vec::new()
@@ -119,15 +128,24 @@ pub trait Module<T: Float = f32> {
     }
 }
 
-/// One after the other, called `0`, `1` and so on, as in `torch.nn.Sequential`: see [`State::of_parts`].
+/// Called `0`, `1` and so on, as in `torch.nn.ModuleList`.
 impl<T: Float, M: Module<T>> Module<T> for Vec<M> {
-    fn forward(&self, input: &Tensor<T>) -> Result<Tensor<T>> {
-        self.iter().try_fold(input.clone(), |x, module| module.forward(&x))
-    }
-
     fn state(&self) -> Vec<(String, State<T>)> {
         let parts = self.iter().enumerate();
         parts.flat_map(|(i, module)| module.state_of_part(&i.to_string())).collect()
+    }
+}
+
+/// None has nothing.
+impl<T: Float, M: Module<T>> Module<T> for Option<M> {
+    fn state(&self) -> Vec<(String, State<T>)> {
+        self.as_ref().map_or_else(Vec::new, |module| module.state())
+    }
+}
+
+impl<T: Float, M: Module<T> + ?Sized> Module<T> for Box<M> {
+    fn state(&self) -> Vec<(String, State<T>)> {
+        (**self).state()
     }
 }
 
@@ -142,41 +160,6 @@ pub enum State<T: Float = f32> {
 }
 
 impl<T: Float> State<T> {
-    /// The state of a module's parts, each by its name: what [`Module::state`] of a struct of modules is.
-    ///
-    /// ```
-    /// # fn main() -> signet::Result<()> {
-    /// use signet::nn::{Init, Linear, LinearModule, Module, State};
-    /// use signet::{Device, Result, Tensor};
-    ///
-    /// struct Block(LinearModule);
-    ///
-    /// impl Module for Block {
-    ///     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-    ///         self.0.forward(x)?.relu()
-    ///     }
-    ///     fn state(&self) -> Vec<(String, State)> {
-    ///         State::of_parts([("fc", &self.0)])
-    ///     }
-    /// }
-    ///
-    /// let init = Init::new(&Device::cpu()?, 0)?;
-    /// let fc = Linear::new(4, 4);
-    /// let blocks = vec![Block(fc.build(&init)?), Block(fc.build(&init)?)];
-    /// let head = Linear::new(4, 2).build(&init)?;
-    /// let state = State::of_parts([("blocks", &blocks), ("head", &head)]);
-    /// let names: Vec<_> = state.iter().map(|(name, _)| &name[..]).collect();
-    /// assert_eq!(names, [
-    ///     "blocks.0.fc.weight", "blocks.0.fc.bias",
-    ///     "blocks.1.fc.weight", "blocks.1.fc.bias",
-    ///     "head.weight", "head.bias",
-    /// ]);
-    /// # Ok(()) }
-    /// ```
-    pub fn of_parts<const N: usize>(parts: [(&str, &dyn Module<T>); N]) -> Vec<(String, Self)> {
-        parts.into_iter().flat_map(|(name, part)| part.state_of_part(name)).collect()
-    }
-
     /// Named parameters, without those that a layer was built without.
     pub fn parameters<const N: usize>(
         named: [(&str, Option<&Tensor<T>>); N],

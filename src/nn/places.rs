@@ -46,7 +46,7 @@ impl<T: Float> Sequential<T> {
 
     /// What people call a place: `0 Conv2d to 4 MaxPool2d`, `loss`; nothing outside of the model.
     pub(crate) fn name_of(&self, place: &Place) -> String {
-        let name = |i: usize| format!("{i} {}", self.layers[i].name());
+        let name = |i: usize| format!("{i} {}", self.modules[i].name());
         match place {
             Place::Layers(layers) if layers.len() == 1 => name(layers.start),
             Place::Layers(layers) => format!("{} to {}", name(layers.start), name(layers.end - 1)),

@@ -1,13 +1,13 @@
+use super::forward::as_a;
 use super::fuse::Fused;
 use super::places::{Place, Watch};
-use super::summary::{Summary, SummaryRow};
-use super::{Context, Init, Layer, LayerModule, Module, State};
+use super::{AnyModule, Context, Forward, Init, Layer, LinearModule, Module, State};
 use crate::autograd::Arena;
 use crate::device::Device;
 use crate::dtype::Float;
 use crate::ops::cross_entropy::{CrossEntropyOptions, cross_entropy};
 use crate::ops::linear_cross_entropy::linear_cross_entropy;
-use crate::{Result, Shape, Tensor};
+use crate::{Result, Tensor};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// ```
 /// # fn main() -> signet::Result<()> {
 /// use signet::{Device, Tensor, layers};
-/// use signet::nn::{Conv2d, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential};
+/// use signet::nn::{Conv2d, Flatten, Forward, Linear, MaxPool2d, ReLU, Sequential};
 ///
 /// let device = Device::cpu()?;
 /// let layers = layers![
@@ -29,9 +29,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// assert_eq!(logits.dims(), [32, 10]);
 /// # Ok(()) }
 /// ```
+///
+/// A list of layers among them is a `Sequential` of its own, with keys such as `3.0.weight`, and
+/// [`Sequential::of`] takes modules of any kind.
 pub struct Sequential<T: Float = f32> {
+    /// What the modules were built from; empty where they were given.
     pub(super) layers: Vec<Layer>,
-    pub(super) modules: Vec<LayerModule<T>>,
+    pub(super) modules: Vec<AnyModule<T>>,
     arena: Arena<T>,
     context: Context,
     fuse: AtomicBool,
@@ -45,11 +49,26 @@ impl<T: Float> Sequential<T> {
     /// # Errors
     /// When a hyper-parameter is outside its range or the device fails.
     pub fn new(device: &Device, seed: u64, layers: Vec<Layer>) -> Result<Self> {
-        let init = Init::new(device, seed)?;
-        let modules = layers.iter().map(|layer| layer.build(&init)).collect::<Result<_>>()?;
+        Self::build(&Init::new(device, seed)?, &layers)
+    }
+
+    /// Builds `layers`, whose parameters `init` draws.
+    ///
+    /// # Errors
+    /// As [`Sequential::new`].
+    pub(super) fn build(init: &Init<T>, layers: &[Layer]) -> Result<Self> {
+        let modules = layers.iter().map(|layer| layer.build(init)).collect::<Result<_>>()?;
+        Ok(Self { layers: layers.to_vec(), ..Self::of(init, modules) })
+    }
+
+    /// Modules of any kind, whose parameters `init` has drawn: see [`Forward`] and [`modules!`].
+    ///
+    /// [`modules!`]: crate::modules
+    pub fn of(init: &Init<T>, modules: Vec<AnyModule<T>>) -> Self {
         let (arena, context) = (init.arena().clone(), init.context().clone());
         let (fuse, detect_anomaly) = (AtomicBool::new(true), AtomicBool::new(false));
         let places = Mutex::new(None);
+        let layers = Vec::new();
         let model = Self { layers, modules, arena, context, fuse, detect_anomaly, places };
         for (name, state) in model.state() {
             match state {
@@ -57,12 +76,12 @@ impl<T: Float> Sequential<T> {
                 State::Count(_) => {}
             }
         }
-        Ok(model)
+        model
     }
 
-    /// The layers' descriptions.
-    pub fn layers(&self) -> &[Layer] {
-        &self.layers
+    /// Its modules.
+    pub fn modules(&self) -> &[AnyModule<T>] {
+        &self.modules
     }
 
     /// All parameters and their gradients, for an optimizer.
@@ -104,16 +123,17 @@ impl<T: Float> Sequential<T> {
         options: &CrossEntropyOptions,
     ) -> Result<(Tensor<T>, Tensor<i32>)> {
         let all = self.modules.len();
-        let (layers, x, (loss, correct)) = match &self.modules[..] {
-            [before @ .., LayerModule::Linear(last)] if self.fuse.load(Ordering::Relaxed) => {
-                let (x, weight, bias) =
-                    (self.run(before, input)?, &last.weight, last.bias.as_ref());
+        let last = self.modules.last().and_then(as_a::<T, LinearModule<T>>);
+        let (layers, x, (loss, correct)) = match last {
+            Some(last) if self.fuse.load(Ordering::Relaxed) => {
+                let x = self.run(&self.modules[..all - 1], input)?;
                 self.enter(Place::Layers(all - 1..all));
+                let (weight, bias) = (&last.weight, last.bias.as_ref());
                 let answer = linear_cross_entropy(&x, weight, bias, target, options)?;
                 (all - 1..all, x, answer)
             }
-            modules => {
-                let x = self.run(modules, input)?;
+            _ => {
+                let x = self.run(&self.modules, input)?;
                 self.enter(Place::Loss);
                 let answer = cross_entropy(&x, target, options)?;
                 (all..all, x, answer)
@@ -127,11 +147,10 @@ impl<T: Float> Sequential<T> {
     }
 
     /// Runs `modules`, the first ones of the model.
-    fn run(&self, modules: &[LayerModule<T>], input: &Tensor<T>) -> Result<Tensor<T>> {
+    fn run(&self, modules: &[AnyModule<T>], input: &Tensor<T>) -> Result<Tensor<T>> {
         let (mut x, mut done) = (input.clone(), 0);
-        while let Some((piece, layers)) =
-            Fused::first(&modules[done..], self.fuse.load(Ordering::Relaxed))
-        {
+        let fuse = self.fuse.load(Ordering::Relaxed);
+        while let Some((piece, layers)) = Fused::first(&modules[done..], fuse) {
             let place = Place::Layers(done..done + layers);
             self.enter(place.clone());
             let output = piece.forward(&x)?;
@@ -145,35 +164,16 @@ impl<T: Float> Sequential<T> {
         }
         Ok(x)
     }
-
-    /// A table of layers, output shapes and parameters for an input of shape `input`.
-    ///
-    /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) when the input does not fit.
-    pub fn summary(&self, input: impl Into<Shape>) -> Result<Summary> {
-        let input = input.into();
-        let mut shape = input.clone();
-        let mut rows = Vec::new();
-        for (layer, module) in self.layers.iter().zip(&self.modules) {
-            shape = layer.output_shape(&shape)?;
-            let parameters = module.state().into_iter().map(|(_, state)| match state {
-                State::Parameter(tensor) => tensor.numel(),
-                State::Buffer(_) | State::Count(_) => 0,
-            });
-            let parameters = parameters.sum();
-            rows.push(SummaryRow { layer: layer.name(), output: shape.clone(), parameters });
-        }
-        Ok(Summary { input, rows })
-    }
 }
 
 impl<T: Float> Module<T> for Sequential<T> {
+    fn state(&self) -> Vec<(String, State<T>)> {
+        self.modules.state()
+    }
+}
+
+impl<T: Float> Forward<T> for Sequential<T> {
     fn forward(&self, input: &Tensor<T>) -> Result<Tensor<T>> {
         self.run(&self.modules, input)
-    }
-
-    fn state(&self) -> Vec<(String, State<T>)> {
-        let modules = self.modules.iter().enumerate();
-        modules.flat_map(|(i, module)| module.state_of_part(&i.to_string())).collect()
     }
 }

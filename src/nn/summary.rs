@@ -1,5 +1,10 @@
-use crate::Shape;
+//! The printed table of a model's layers.
+
+use super::Sequential;
+use super::forward::as_a;
+use crate::dtype::Float;
 use crate::support::words::count;
+use crate::{Result, Shape, Tensor, no_grad};
 use std::fmt;
 
 /// A printed table like `torchinfo`'s: layer, output shape, parameters.
@@ -7,25 +12,80 @@ use std::fmt;
 pub struct Summary {
     /// The input's shape.
     pub input: Shape,
-    /// One row a layer.
+    /// One row a layer; those of a [`Sequential`] in another come behind it.
     pub rows: Vec<SummaryRow>,
 }
 
 /// A layer in a [`Summary`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SummaryRow {
+    /// Its place, as its parameters' keys begin: `3`, `3.0`.
+    pub place: String,
     /// PyTorch's name.
-    pub layer: &'static str,
+    pub layer: String,
     /// The shape of its output.
     pub output: Shape,
-    /// How many numbers it learns.
+    /// How many numbers it learns, frozen ones too.
     pub parameters: usize,
+}
+
+impl SummaryRow {
+    /// How many modules it is inside of.
+    fn depth(&self) -> usize {
+        self.place.matches('.').count()
+    }
+}
+
+impl<T: Float> Sequential<T> {
+    /// A table of layers, output shapes and parameters for an input of shape `input`. A module that is not
+    /// one of the [layers](super::Layer) of a list runs once for it, on zeros and in evaluation mode.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) when the input does not fit, and when the device fails.
+    pub fn summary(&self, input: impl Into<Shape>) -> Result<Summary> {
+        let (input, mut rows) = (input.into(), Vec::new());
+        let training = self.context().training();
+        self.eval();
+        let result = no_grad(|| self.add_rows("", input.clone(), &mut rows));
+        self.context().train(training);
+        result.map(|_| Summary { input, rows })
+    }
+
+    /// Adds a row for each module, whose places begin with `prefix`; the shape of their output.
+    fn add_rows(
+        &self,
+        prefix: &str,
+        mut shape: Shape,
+        rows: &mut Vec<SummaryRow>,
+    ) -> Result<Shape> {
+        for (i, module) in self.modules.iter().enumerate() {
+            let (place, mut below) = (format!("{prefix}{i}"), Vec::new());
+            shape = match (as_a::<T, Self>(module), self.layers.get(i)) {
+                (Some(inner), _) => inner.add_rows(&format!("{place}."), shape, &mut below)?,
+                (None, Some(layer)) => layer.output_shape(&shape)?,
+                (None, None) => {
+                    let zeros = Tensor::zeros(self.arena().device(), shape)?;
+                    module.forward(&zeros)?.shape().clone()
+                }
+            };
+            let parameters = module.parameters().iter().map(Tensor::numel).sum();
+            rows.push(SummaryRow {
+                place,
+                layer: module.name(),
+                output: shape.clone(),
+                parameters,
+            });
+            rows.append(&mut below);
+        }
+        Ok(shape)
+    }
 }
 
 impl Summary {
     /// How many numbers the model learns.
     pub fn parameters(&self) -> usize {
-        self.rows.iter().map(|row| row.parameters).sum()
+        let outermost = self.rows.iter().filter(|row| row.depth() == 0);
+        outermost.map(|row| row.parameters).sum()
     }
 }
 
@@ -45,12 +105,13 @@ impl Summary {
         let rule = "=".repeat(layer + middle + parameters);
         let mut text = format!("{rule}\n{}{rule}\n", line("Layer", "Output shape", "Parameters"));
         text += &line("Input", &self.input.to_string(), "-");
-        for (i, row) in self.rows.iter().enumerate() {
+        for row in &self.rows {
             let parameters = match row.parameters {
                 0 => "-".into(),
                 n => count(n as u64),
             };
-            text += &line(&format!("{i}: {}", row.layer), &row.output.to_string(), &parameters);
+            let name = format!("{}{}: {}", "  ".repeat(row.depth()), row.place, row.layer);
+            text += &line(&name, &row.output.to_string(), &parameters);
         }
         text + &format!("{rule}\nTotal parameters: {}\n{rule}", count(self.parameters() as u64))
     }
@@ -68,8 +129,8 @@ mod tests {
 
     #[test]
     fn a_narrow_terminal_gets_no_shapes() {
-        let row =
-            SummaryRow { layer: "BatchNorm2d", output: [32, 25, 28, 28].into(), parameters: 50 };
+        let (place, layer) = ("0".into(), "BatchNorm2d".into());
+        let row = SummaryRow { place, layer, output: [32, 25, 28, 28].into(), parameters: 50 };
         let summary = Summary { input: [32, 1, 28, 28].into(), rows: vec![row] };
         let wide = summary.to_string();
         assert!(wide.contains("0: BatchNorm2d        "), "{wide}");

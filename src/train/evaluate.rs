@@ -3,7 +3,7 @@ use super::repeated::{Graphs, Repeated};
 use crate::data::DataLoader;
 use crate::device::Device;
 use crate::dtype::Float;
-use crate::nn::{Module, Sequential};
+use crate::nn::{Forward, Sequential};
 use crate::ops::cross_entropy_rows::cross_entropy_rows;
 use crate::{Error, Result, Tensor, no_grad};
 

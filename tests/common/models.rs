@@ -5,8 +5,8 @@ use super::fixture::Fixture;
 use super::host::{HostTensor, bits, values};
 use signet::dtype::Float;
 use signet::nn::{
-    BatchNorm2d, Conv2d, Dropout, Flatten, Layer, Linear, MaxPool2d, Module, ReLU, Sequential,
-    State, StateDict, Value, Values,
+    BatchNorm2d, Conv2d, Dropout, Flatten, Forward, Layer, Linear, MaxPool2d, Module, ReLU,
+    Sequential, State, StateDict, Value, Values,
 };
 use signet::ops::cross_entropy::{CrossEntropyOptions, cross_entropy};
 use signet::optim::{Adam, AdamOptions, Optimizer};

@@ -2,15 +2,15 @@
 
 use signet::data::{DataLoader, synthetic};
 use signet::nn::{
-    BatchNorm2d, Conv2d, Conv2dModule, Dropout, Flatten, Init, Linear, MaxPool2d, Module, ReLU,
-    Sequential, State,
+    BatchNorm2d, Conv2d, Conv2dModule, Dropout, Flatten, Forward, Init, Linear, MaxPool2d, Module,
+    ReLU, Sequential,
 };
 use signet::ops::augment::{AugmentOptions, augment};
 use signet::ops::cross_entropy::{CrossEntropyOptions, cross_entropy};
 use signet::optim::{Adam, AdamOptions, Optimizer, Schedule, Sgd, SgdOptions};
 use signet::{
     Cpu, Device, GradcheckOptions, Gradients, NodeId, Result, Tensor, checkpoint, gradcheck,
-    layers, no_grad,
+    layers, modules, no_grad,
 };
 
 /// The calls of the tables of the first section, but for flags of the program.
@@ -136,22 +136,35 @@ fn layers_losses_and_optimizers() -> Result<()> {
     let (a, b) = (Flatten, Linear::new(784, 24));
     let model: Sequential = Sequential::new(&device, seed, layers![a, b])?;
     {
+        #[derive(Module)]
         struct Own {
             conv: Conv2dModule,
+            #[module(parameter)]
+            scale: Tensor,
+            #[module(buffer)]
+            mean: Tensor,
+            #[module(skip)]
+            times: usize,
         }
-        impl Module for Own {
+        impl Forward for Own {
             fn forward(&self, input: &Tensor) -> Result<Tensor> {
-                self.conv.forward(input)
-            }
-            fn state(&self) -> Vec<(String, State)> {
-                State::of_parts([("conv", &self.conv)])
+                (0..self.times).try_fold(input.clone(), |x, _| self.conv.forward(&x))
             }
         }
         let init = Init::new(&device, seed)?;
-        let blocks = vec![Own { conv: Conv2d::new(1, 1, 1).build(&init)? }];
+        let conv = Conv2d::new(1, 1, 1).build(&init)?;
+        let (scale, mean) = (init.constant(1.0, [1])?, Tensor::zeros(&device, [1])?);
+        let own = Own { conv, scale, mean, times: 2 };
+        let model = Sequential::of(&init, modules![own, ReLU]);
         let x = Tensor::zeros(&device, [1, 1, 2, 2])?;
+        assert_eq!(model.forward(&x)?.dims(), x.dims());
+        let blocks = vec![model];
         assert_eq!(blocks.forward(&x)?.dims(), x.dims());
-        assert!(blocks.state_dict()?.get("0.conv.weight").is_some());
+        let keys: Vec<_> = blocks[0].state().into_iter().map(|(key, _)| key).collect();
+        assert_eq!(keys, ["0.conv.weight", "0.conv.bias", "0.scale", "0.mean"]);
+        let layers = layers![ReLU, layers![a, ReLU]];
+        let nested: Sequential = Sequential::new(&device, seed, layers)?;
+        assert_eq!(nested.modules()[1].name(), "Sequential");
     }
     let shape = [32, 1, 28, 28];
     assert!(model.summary(shape)?.to_string().contains("Linear"));

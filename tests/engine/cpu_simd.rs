@@ -7,7 +7,7 @@ use common::host::{Fill, HostTensor, values};
 use common::models::{Batch, Training};
 use signet::device::SimdLevel;
 use signet::dtype::Float;
-use signet::nn::{MaxPool2d, Module, asl};
+use signet::nn::{Forward, MaxPool2d, asl};
 use signet::ops::batch_norm2d::{Statistics, Tracked, batch_norm2d};
 use signet::ops::conv_block::{ConvBlockOptions, ConvBlockParameters, conv_block};
 use signet::ops::conv2d::{Conv2dOptions, conv2d};

@@ -4,7 +4,7 @@ use crate::common;
 
 use common::device::TestDevice;
 use common::models::narrow;
-use signet::nn::{Module, Sequential};
+use signet::nn::{Forward, Sequential};
 use signet::ops::linear::linear;
 use signet::{Arena, Device, Error, Result, Tensor};
 

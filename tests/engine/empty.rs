@@ -7,7 +7,8 @@ use crate::on_every_device;
 use common::compare::{Tolerance, assert_close};
 use common::device::TestDevice;
 use signet::nn::{
-    BatchNorm2d, Conv2d, Layer, Linear, MaxPool2d, Module, ReLU, Sequential, State, Values, asl,
+    BatchNorm2d, Conv2d, Forward, Layer, Linear, MaxPool2d, Module, ReLU, Sequential, State,
+    Values, asl,
 };
 use signet::ops::cross_entropy::cross_entropy;
 use signet::{Device, Error, Result, Tensor, layers};

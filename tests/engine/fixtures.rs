@@ -10,7 +10,9 @@ use common::host::{Fill, HostTensor, values};
 use common::models::{named_state, state_dict};
 use common::registry::Op;
 use signet::dtype::Float;
-use signet::nn::{BatchNorm2d, Conv2d, Dropout, Layer, Linear, MaxPool2d, Module, Sequential};
+use signet::nn::{
+    BatchNorm2d, Conv2d, Dropout, Forward, Layer, Linear, MaxPool2d, Module, Sequential,
+};
 use signet::ops::conv2d::Conv2dOptions;
 use signet::ops::cross_entropy::{CrossEntropyOptions, Reduction, cross_entropy};
 use signet::ops::cross_entropy_rows::cross_entropy_rows;

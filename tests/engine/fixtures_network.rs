@@ -13,7 +13,7 @@ use common::models::{
     named_state, narrow,
 };
 use signet::dtype::Float;
-use signet::nn::{Module, Sequential, StateDict};
+use signet::nn::{Forward, Module, Sequential, StateDict};
 use signet::{Device, checkpoint};
 
 on_every_device! {

@@ -10,7 +10,7 @@ use common::models::{
     BIASES_BEFORE_BATCH_NORM, Batch, forward, gradients, named_state, narrow, parameters,
     training_bits,
 };
-use signet::nn::{Layer, Module, Sequential, StateDict, Value, Values, asl};
+use signet::nn::{Forward, Layer, Module, Sequential, StateDict, Value, Values, asl};
 use signet::{Cpu, Device, Error, Result, Shape, Tensor};
 
 on_every_device! {

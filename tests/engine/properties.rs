@@ -12,7 +12,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, TestCaseResult, TestRunner};
 use signet::nn::{
-    BatchNorm2d, Conv2d, Dropout, Flatten, Layer, Linear, MaxPool2d, Module, ReLU, Sequential,
+    BatchNorm2d, Conv2d, Dropout, Flatten, Forward, Layer, Linear, MaxPool2d, ReLU, Sequential,
 };
 use signet::ops::augment::{AugmentOptions, Draw, augment};
 use signet::ops::background::{Backdrop, background};

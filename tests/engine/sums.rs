@@ -4,7 +4,7 @@ use crate::common;
 use crate::on_every_device;
 
 use common::device::TestDevice;
-use signet::nn::{BatchNorm2d, Linear, Module, Sequential, State, Values};
+use signet::nn::{BatchNorm2d, Forward, Linear, Module, Sequential, State, Values};
 use signet::ops::cross_entropy::cross_entropy;
 use signet::rng::Philox;
 use signet::{Cpu, Device, Tensor, layers};

@@ -6,7 +6,7 @@ use crate::on_every_device;
 
 use common::device::TestDevice;
 use common::host::{Fill, bits, values};
-use signet::nn::{Conv2d, Flatten, Linear, Module, ReLU, Sequential};
+use signet::nn::{Conv2d, Flatten, Forward, Linear, Module, ReLU, Sequential};
 use signet::ops::batch_norm2d::{Statistics, batch_norm2d};
 use signet::ops::linear::linear;
 use signet::optim::{Optimizer, Sgd, SgdOptions};

@@ -7,7 +7,7 @@ use common::device::TestDevice;
 use common::host::bits;
 use common::models::{Batch, narrow, training_bits};
 use signet::data::{DataLoader, synthetic};
-use signet::nn::{Module, Sequential};
+use signet::nn::{Forward, Sequential};
 use signet::optim::{Adam, Sgd};
 use signet::train::{Config, Trainer};
 use signet::{Arena, Device, SavedTensor, Tensor, no_grad};

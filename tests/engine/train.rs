@@ -9,7 +9,7 @@ use common::models::narrow;
 use signet::checkpoint::{self, Metadata};
 use signet::data::{DataLoader, synthetic};
 use signet::dtype::Float;
-use signet::nn::{Linear, Module, Sequential, Value, Values, asl};
+use signet::nn::{Forward, Linear, Module, Sequential, Value, Values, asl};
 use signet::ops::cross_entropy::cross_entropy;
 use signet::optim::OptimizerState;
 use signet::train::{Config, OptimizerKind, Outcome, TrainState, Trainer, evaluate};

@@ -6,7 +6,7 @@ use common::host::{Fill, values};
 use common::models::{Batch, Training, named_state};
 use common::root::{python, root};
 use prost::Message;
-use signet::nn::{BatchNorm2d, Conv2d, Layer, Module, ReLU, Sequential, asl};
+use signet::nn::{BatchNorm2d, Conv2d, Forward, Layer, Module, ReLU, Sequential, asl};
 use signet::onnx::{export, fold_batch_norms, proto};
 use signet::{Cpu, Device, Tensor, layers};
 
@@ -72,13 +72,14 @@ fn the_graph_is_the_chain_of_layers() {
 fn folding_computes_the_same() {
     let device = Device::from(Cpu::new(Some(1)).unwrap());
     let model = trained(&device);
-    let named: Vec<(usize, Layer)> = asl(24).into_iter().enumerate().collect();
+    let named = asl(24).into_iter().enumerate();
+    let named: Vec<_> = named.map(|(i, layer)| (i.to_string(), layer)).collect();
     let (folded, dict) = fold_batch_norms(&named, &model.state_dict().unwrap()).unwrap();
     assert!(folded.iter().all(|(_, layer)| layer.name() != "BatchNorm2d"));
     // The same keys as a model whose layers are numbered anew.
     let renamed = dict.iter().map(|(key, value)| {
         let (index, name) = key.split_once('.').unwrap();
-        let place = folded.iter().position(|(i, _)| i.to_string() == index).unwrap();
+        let place = folded.iter().position(|(place, _)| place == index).unwrap();
         (format!("{place}.{name}"), value.clone())
     });
     let renamed: Vec<_> = renamed.collect();

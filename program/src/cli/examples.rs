@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::predict::TrainedModel;
 use signet::data::{SIDE, synthetic};
-use signet::nn::{Module, Value, Values};
+use signet::nn::{Forward, Value, Values};
 use signet::{Device, Result, Tensor, checkpoint, no_grad};
 
 /// How many images.

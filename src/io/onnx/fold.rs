@@ -5,7 +5,7 @@ use crate::Result;
 use crate::nn::{Layer, StateDict, Value, Values};
 
 /// The same model in evaluation mode without the batch normalisations that follow a convolution.
-/// Layers keep their numbers.
+/// Layers keep their places, with which the keys of their values begin.
 ///
 /// A normalisation is `(y - mean) * s + shift` with `s = scale / sqrt(var + eps)` per channel, so a
 /// convolution with the weights `w * s` and the bias `(bias - mean) * s + shift` computes both.
@@ -13,24 +13,24 @@ use crate::nn::{Layer, StateDict, Value, Values};
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) when a value is missing or of another length.
 pub fn fold_batch_norms(
-    layers: &[(usize, Layer)],
+    layers: &[(String, Layer)],
     dict: &StateDict,
-) -> Result<(Vec<(usize, Layer)>, StateDict)> {
-    let mut kept: Vec<(usize, Layer)> = Vec::new();
+) -> Result<(Vec<(String, Layer)>, StateDict)> {
+    let mut kept: Vec<(String, Layer)> = Vec::new();
     let mut values: Vec<(String, Value)> =
         dict.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
-    for (index, layer) in layers {
+    for (place, layer) in layers {
         let before = kept.last_mut();
-        let (Layer::BatchNorm2d(norm), Some((conv_index, Layer::Conv2d(conv)))) = (layer, before)
+        let (Layer::BatchNorm2d(norm), Some((conv_place, Layer::Conv2d(conv)))) = (layer, before)
         else {
-            kept.push((*index, layer.clone()));
+            kept.push((place.clone(), layer.clone()));
             continue;
         };
         if !norm.track_running_stats {
-            return Err(unsupported(format!("layer {index} keeps no running statistics to fold")));
+            return Err(unsupported(format!("layer {place} keeps no running statistics to fold")));
         }
-        let read = |index: usize, name: &str, otherwise: f64| -> Result<Vec<f64>> {
-            let key = format!("{index}.{name}");
+        let read = |place: &str, name: &str, otherwise: f64| -> Result<Vec<f64>> {
+            let key = format!("{place}.{name}");
             let found = dict.get(&key).map(|value| value.values.to_float::<f64>());
             let channels = found.unwrap_or_else(|| vec![otherwise; norm.num_features]);
             if channels.len() == norm.num_features {
@@ -39,12 +39,12 @@ pub fn fold_batch_norms(
             let message = format!("{key} has {} values for {}", channels.len(), norm.num_features);
             Err(unsupported(message))
         };
-        let (scale, shift) = (read(*index, "weight", 1.0)?, read(*index, "bias", 0.0)?);
-        let (mean, var) = (read(*index, "running_mean", 0.0)?, read(*index, "running_var", 1.0)?);
-        let bias = read(*conv_index, "bias", 0.0)?;
+        let (scale, shift) = (read(place, "weight", 1.0)?, read(place, "bias", 0.0)?);
+        let (mean, var) = (read(place, "running_mean", 0.0)?, read(place, "running_var", 1.0)?);
+        let bias = read(conv_place, "bias", 0.0)?;
         let factor: Vec<f64> =
             scale.iter().zip(&var).map(|(scale, var)| scale / (var + norm.eps).sqrt()).collect();
-        let (weight_key, bias_key) = (format!("{conv_index}.weight"), format!("{conv_index}.bias"));
+        let (weight_key, bias_key) = (format!("{conv_place}.weight"), format!("{conv_place}.bias"));
         let Some(weight) = dict.get(&weight_key) else {
             return Err(unsupported(format!("{weight_key} is missing")));
         };
@@ -56,7 +56,7 @@ pub fn fold_batch_norms(
         let folded_bias: Vec<f32> = (0..factor.len())
             .map(|c| ((bias[c] - mean[c]) * factor[c] + shift[c]) as f32)
             .collect();
-        let own = format!("{index}.");
+        let own = format!("{place}.");
         values.retain(|(name, _)| {
             *name != weight_key && *name != bias_key && !name.starts_with(&own)
         });

@@ -24,6 +24,7 @@ pub(super) fn push(layer: &Layer, nodes: &mut Nodes<'_>) -> Result<()> {
             nodes.push("MaxPool", [], attributes);
         }
         Layer::ReLU(_) => nodes.push("Relu", [], []),
+        Layer::Sequential(_) => return Err(unsupported("a Sequential's layers go one by one")),
     }
     Ok(())
 }

@@ -38,13 +38,14 @@ pub fn export(
     classes: &[String],
     fold: bool,
 ) -> Result<Vec<u8>> {
-    let named: Vec<(usize, Layer)> = layers.iter().cloned().enumerate().collect();
+    let mut named = Vec::new();
+    add_layers(layers, "", &mut named);
     let (named, dict) = if fold { fold_batch_norms(&named, dict)? } else { (named, dict.clone()) };
     let [channels, height, width] = image;
     let mut shape = Shape::from([1, channels, height, width]);
     let mut nodes = Nodes::new(&dict, "images");
-    for (index, layer) in &named {
-        nodes.start_layer(*index, layer.name());
+    for (place, layer) in &named {
+        nodes.start_layer(place, layer.name());
         layers::push(layer, &mut nodes)?;
         shape = layer.output_shape(&shape)?;
     }
@@ -65,6 +66,17 @@ pub fn export(
         metadata_props: vec![proto::Entry { key: "classes".into(), value: lines(classes) }],
     };
     Ok(model.encode_to_vec())
+}
+
+/// Adds `layers` with their places, which begin with `prefix`: those of a [`Layer::Sequential`] one by one.
+fn add_layers(layers: &[Layer], prefix: &str, named: &mut Vec<(String, Layer)>) {
+    for (i, layer) in layers.iter().enumerate() {
+        let place = format!("{prefix}{i}");
+        match layer {
+            Layer::Sequential(layers) => add_layers(layers, &format!("{place}."), named),
+            layer => named.push((place, layer.clone())),
+        }
+    }
 }
 
 /// The names one a line, and each on one line.

@@ -16,7 +16,7 @@ pub struct Nodes<'a> {
 
 #[derive(Default)]
 struct CurrentLayer {
-    index: usize,
+    place: String,
     name: &'static str,
 }
 
@@ -57,9 +57,9 @@ impl<'a> Nodes<'a> {
         Self { dict, nodes, initializers, last: input.into(), layer: CurrentLayer::default() }
     }
 
-    /// The nodes to come are of this layer, whose values have keys that begin with `index`.
-    pub(super) fn start_layer(&mut self, index: usize, name: &'static str) {
-        self.layer = CurrentLayer { index, name };
+    /// The nodes to come are of this layer, whose values have keys that begin with `place`.
+    pub(super) fn start_layer(&mut self, place: &str, name: &'static str) {
+        self.layer = CurrentLayer { place: place.to_owned(), name };
     }
 
     /// A value of the current layer, `weight` for `0.weight`, if the model has it.
@@ -67,7 +67,7 @@ impl<'a> Nodes<'a> {
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) when its elements do not fill its shape.
     pub fn value(&mut self, name: &str) -> Result<Option<String>> {
-        let key = format!("{}.{name}", self.layer.index);
+        let key = format!("{}.{name}", self.layer.place);
         let Some(value) = self.dict.get(&key) else { return Ok(None) };
         let values: Vec<f32> = value.values.to_float();
         if values.len() != value.shape.numel() {
@@ -81,14 +81,14 @@ impl<'a> Nodes<'a> {
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) when it is not.
     pub fn required(&mut self, name: &str) -> Result<String> {
-        let CurrentLayer { index, name: layer, .. } = self.layer;
-        let missing = || unsupported(format!("{layer} needs {index}.{name}, which is missing"));
-        self.value(name)?.ok_or_else(missing)
+        let value = self.value(name)?;
+        let CurrentLayer { place, name: layer } = &self.layer;
+        value.ok_or_else(|| unsupported(format!("{layer} needs {place}.{name}, which is missing")))
     }
 
     /// `len` times `value`, for a value that the layer has not.
     pub fn constant(&mut self, name: &str, value: f32, len: usize) -> String {
-        let key = format!("{}.{name}", self.layer.index);
+        let key = format!("{}.{name}", self.layer.place);
         self.initializer(key, &[len], &vec![value; len])
     }
 
@@ -109,12 +109,12 @@ impl<'a> Nodes<'a> {
         values: impl IntoIterator<Item = String>,
         attribute: impl Into<Vec<proto::Attribute>>,
     ) {
-        let output = format!("{}.output", self.layer.index);
+        let output = format!("{}.output", self.layer.place);
         let input = std::mem::replace(&mut self.last, output.clone());
         self.nodes.push(proto::Node {
             input: std::iter::once(input).chain(values).collect(),
             output: vec![output],
-            name: format!("{}.{}", self.layer.index, self.layer.name),
+            name: format!("{}.{}", self.layer.place, self.layer.name),
             op_type: op_type.into(),
             attribute: attribute.into(),
         });

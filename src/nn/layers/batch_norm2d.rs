@@ -1,6 +1,6 @@
 use crate::device::Backend;
 use crate::dtype::Float;
-use crate::nn::{Context, Init, Module, State};
+use crate::nn::{Context, Forward, Init, Module, State};
 use crate::ops::batch_norm2d::{Statistics, Tracked, batch_norm2d, check_eps};
 use crate::ops::index32;
 use crate::{Error, Result, Shape, Tensor};
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// ```
 /// # fn main() -> signet::Result<()> {
 /// use signet::{Device, Tensor, layers};
-/// use signet::nn::{BatchNorm2d, Module, Sequential};
+/// use signet::nn::{BatchNorm2d, Forward, Sequential};
 ///
 /// let device = Device::cpu()?;
 /// let model = Sequential::<f32>::new(&device, 0, layers![BatchNorm2d::new(25)])?;
@@ -175,13 +175,6 @@ impl<T: Float> BatchNorm2dModule<T> {
 }
 
 impl<T: Float> Module<T> for BatchNorm2dModule<T> {
-    fn forward(&self, input: &Tensor<T>) -> Result<Tensor<T>> {
-        let (weight, bias) = (self.weight.as_ref(), self.bias.as_ref());
-        let output = batch_norm2d(input, weight, bias, self.statistics()?, self.eps)?;
-        self.count_batch();
-        Ok(output)
-    }
-
     fn state(&self) -> Vec<(String, State<T>)> {
         let mut state =
             State::parameters([("weight", self.weight.as_ref()), ("bias", self.bias.as_ref())]);
@@ -193,5 +186,14 @@ impl<T: Float> Module<T> for BatchNorm2dModule<T> {
         let count = self.num_batches_tracked.as_ref();
         state.extend(count.map(|n| ("num_batches_tracked".into(), State::Count(Arc::clone(n)))));
         state
+    }
+}
+
+impl<T: Float> Forward<T> for BatchNorm2dModule<T> {
+    fn forward(&self, input: &Tensor<T>) -> Result<Tensor<T>> {
+        let (weight, bias) = (self.weight.as_ref(), self.bias.as_ref());
+        let output = batch_norm2d(input, weight, bias, self.statistics()?, self.eps)?;
+        self.count_batch();
+        Ok(output)
     }
 }

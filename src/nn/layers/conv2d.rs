@@ -1,5 +1,5 @@
 use crate::dtype::Float;
-use crate::nn::{Init, Module, State};
+use crate::nn::{Forward, Init, Module, State};
 use crate::ops::Size2;
 use crate::ops::conv2d::{Conv2dGeometry, Conv2dOptions, conv2d};
 use crate::{Result, Shape, Tensor};
@@ -10,7 +10,7 @@ use crate::{Result, Shape, Tensor};
 /// ```
 /// # fn main() -> signet::Result<()> {
 /// use signet::{Device, Tensor, layers};
-/// use signet::nn::{Conv2d, Module, Sequential};
+/// use signet::nn::{Conv2d, Forward, Sequential};
 ///
 /// let device = Device::cpu()?;
 /// let model = Sequential::<f32>::new(&device, 0, layers![Conv2d::new(1, 25, 3).padding(1)])?;
@@ -103,11 +103,13 @@ pub struct Conv2dModule<T: Float = f32> {
 }
 
 impl<T: Float> Module<T> for Conv2dModule<T> {
-    fn forward(&self, input: &Tensor<T>) -> Result<Tensor<T>> {
-        conv2d(input, &self.weight, self.bias.as_ref(), &self.options)
-    }
-
     fn state(&self) -> Vec<(String, State<T>)> {
         State::parameters([("weight", Some(&self.weight)), ("bias", self.bias.as_ref())])
+    }
+}
+
+impl<T: Float> Forward<T> for Conv2dModule<T> {
+    fn forward(&self, input: &Tensor<T>) -> Result<Tensor<T>> {
+        conv2d(input, &self.weight, self.bias.as_ref(), &self.options)
     }
 }

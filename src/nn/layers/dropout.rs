@@ -1,5 +1,5 @@
 use crate::dtype::Float;
-use crate::nn::{Context, Init, Module};
+use crate::nn::{Context, Forward, Init, Module};
 use crate::ops::dropout::{DropoutGeometry, DropoutMask};
 use crate::{Result, Shape, Tensor};
 use parking_lot::Mutex;
@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 /// ```
 /// # fn main() -> signet::Result<()> {
 /// use signet::{Device, Tensor, layers};
-/// use signet::nn::{Dropout, Module, Sequential};
+/// use signet::nn::{Dropout, Forward, Sequential};
 ///
 /// let device = Device::cpu()?;
 /// let model = Sequential::<f32>::new(&device, 0, layers![Dropout::new(0.2)])?;
@@ -73,7 +73,9 @@ impl DropoutModule {
     }
 }
 
-impl<T: Float> Module<T> for DropoutModule {
+impl<T: Float> Module<T> for DropoutModule {}
+
+impl<T: Float> Forward<T> for DropoutModule {
     fn forward(&self, input: &Tensor<T>) -> Result<Tensor<T>> {
         match self.mask()? {
             Some(mask) => input.dropout(&mask),

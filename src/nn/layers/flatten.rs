@@ -1,5 +1,5 @@
 use crate::dtype::Float;
-use crate::nn::{Init, Module};
+use crate::nn::{Forward, Init, Module};
 use crate::ops::flatten::flattened;
 use crate::{Result, Shape, Tensor};
 
@@ -8,7 +8,7 @@ use crate::{Result, Shape, Tensor};
 /// ```
 /// # fn main() -> signet::Result<()> {
 /// use signet::{Device, Tensor, layers};
-/// use signet::nn::{Flatten, Module, Sequential};
+/// use signet::nn::{Flatten, Forward, Sequential};
 ///
 /// let device = Device::cpu()?;
 /// let model = Sequential::<f32>::new(&device, 0, layers![Flatten])?;
@@ -33,7 +33,9 @@ impl Flatten {
     }
 }
 
-impl<T: Float> Module<T> for Flatten {
+impl<T: Float> Module<T> for Flatten {}
+
+impl<T: Float> Forward<T> for Flatten {
     fn forward(&self, input: &Tensor<T>) -> Result<Tensor<T>> {
         input.flatten(1)
     }

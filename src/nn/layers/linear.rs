@@ -1,5 +1,5 @@
 use crate::dtype::Float;
-use crate::nn::{Init, Module, State};
+use crate::nn::{Forward, Init, Module, State};
 use crate::ops::linear::linear;
 use crate::{Error, Result, Shape, Tensor};
 
@@ -8,7 +8,7 @@ use crate::{Error, Result, Shape, Tensor};
 /// ```
 /// # fn main() -> signet::Result<()> {
 /// use signet::{Device, Tensor, layers};
-/// use signet::nn::{Linear, Module, Sequential};
+/// use signet::nn::{Linear, Forward, Sequential};
 ///
 /// let device = Device::cpu()?;
 /// let model = Sequential::<f32>::new(&device, 0, layers![Linear::new(675, 512)])?;
@@ -72,11 +72,13 @@ pub struct LinearModule<T: Float = f32> {
 }
 
 impl<T: Float> Module<T> for LinearModule<T> {
-    fn forward(&self, input: &Tensor<T>) -> Result<Tensor<T>> {
-        linear(input, &self.weight, self.bias.as_ref())
-    }
-
     fn state(&self) -> Vec<(String, State<T>)> {
         State::parameters([("weight", Some(&self.weight)), ("bias", self.bias.as_ref())])
+    }
+}
+
+impl<T: Float> Forward<T> for LinearModule<T> {
+    fn forward(&self, input: &Tensor<T>) -> Result<Tensor<T>> {
+        linear(input, &self.weight, self.bias.as_ref())
     }
 }

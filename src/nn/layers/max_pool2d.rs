@@ -1,5 +1,5 @@
 use crate::dtype::Float;
-use crate::nn::{Init, Module};
+use crate::nn::{Forward, Init, Module};
 use crate::ops::max_pool2d::{MaxPool2d, MaxPool2dGeometry, max_pool2d};
 use crate::{Result, Shape, Tensor};
 
@@ -17,7 +17,9 @@ impl MaxPool2d {
     }
 }
 
-impl<T: Float> Module<T> for MaxPool2d {
+impl<T: Float> Module<T> for MaxPool2d {}
+
+impl<T: Float> Forward<T> for MaxPool2d {
     fn forward(&self, input: &Tensor<T>) -> Result<Tensor<T>> {
         Ok(max_pool2d(input, self)?.0)
     }

@@ -1,5 +1,5 @@
 use crate::dtype::Float;
-use crate::nn::{Init, Module};
+use crate::nn::{Forward, Init, Module};
 use crate::{Result, Shape, Tensor};
 
 /// `torch.nn.ReLU`: `max(x, 0)`.
@@ -7,7 +7,7 @@ use crate::{Result, Shape, Tensor};
 /// ```
 /// # fn main() -> signet::Result<()> {
 /// use signet::{Device, Tensor, layers};
-/// use signet::nn::{ReLU, Module, Sequential};
+/// use signet::nn::{ReLU, Forward, Sequential};
 ///
 /// let device = Device::cpu()?;
 /// let model = Sequential::<f32>::new(&device, 0, layers![ReLU])?;
@@ -32,7 +32,9 @@ impl ReLU {
     }
 }
 
-impl<T: Float> Module<T> for ReLU {
+impl<T: Float> Module<T> for ReLU {}
+
+impl<T: Float> Forward<T> for ReLU {
     fn forward(&self, input: &Tensor<T>) -> Result<Tensor<T>> {
         input.relu()
     }

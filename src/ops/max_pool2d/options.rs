@@ -5,7 +5,7 @@ use crate::ops::Size2;
 /// ```
 /// # fn main() -> signet::Result<()> {
 /// use signet::{Device, Tensor, layers};
-/// use signet::nn::{MaxPool2d, Module, Sequential};
+/// use signet::nn::{Forward, MaxPool2d, Sequential};
 ///
 /// let device = Device::cpu()?;
 /// let model = Sequential::<f32>::new(&device, 0, layers![MaxPool2d::new(2).stride(2)])?;

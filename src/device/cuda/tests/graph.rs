@@ -2,7 +2,7 @@
 
 use super::{assert_says, device, message};
 use crate::device::{Backend, On, Output, Pending};
-use crate::nn::{BatchNorm2d, Init, Module};
+use crate::nn::{BatchNorm2d, Forward, Init};
 use crate::{Cuda, Tensor};
 use needs::test_on_cusim as test;
 
