@@ -18,6 +18,8 @@ struct Inner {
     /// The step once more, `[1]`, for kernels. Another step gets memory of its own, as a tape may
     /// hold this one, unless a training loop keeps it.
     step_on_device: Mutex<Tensor<u64>>,
+    /// Whether a training loop sets every step.
+    told: AtomicBool,
     /// How often a step was set: layers tell one forward pass from the next by it.
     pass: AtomicU64,
     training: AtomicBool,
@@ -33,9 +35,15 @@ impl Context {
             seed,
             step: AtomicU64::new(0),
             step_on_device: Mutex::new(Tensor::zeros(device, [1])?),
+            told: AtomicBool::new(false),
             pass: AtomicU64::new(0),
             training: AtomicBool::new(true),
         })))
+    }
+
+    /// The device of the model.
+    pub(crate) fn device(&self) -> Device {
+        self.0.step_on_device.lock().device().clone()
     }
 
     /// The seed of every random number.
@@ -59,6 +67,7 @@ impl Context {
             *on_device = Tensor::from_slice(on_device.device(), &[step], [1])?;
         }
         self.0.step.store(step, Ordering::Relaxed);
+        self.0.told.store(false, Ordering::Relaxed);
         self.0.pass.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -68,12 +77,18 @@ impl Context {
     pub(crate) fn follow(&self, step: u64, on_device: Tensor<u64>) {
         self.0.step.store(step, Ordering::Relaxed);
         *self.0.step_on_device.lock() = on_device;
+        self.0.told.store(true, Ordering::Relaxed);
         self.0.pass.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The step in device memory, `[1]`.
     pub(crate) fn step_on_device(&self) -> Tensor<u64> {
         self.0.step_on_device.lock().clone()
+    }
+
+    /// Whether a training loop sets every step, in memory that stays: see [`Context::follow`].
+    pub(crate) fn is_told(&self) -> bool {
+        self.0.told.load(Ordering::Relaxed)
     }
 
     /// Which forward pass this is.

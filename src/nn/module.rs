@@ -143,6 +143,12 @@ impl<T: Float, M: Module<T>> Module<T> for Option<M> {
     }
 }
 
+impl<T: Float, M: Module<T> + ?Sized> Module<T> for &M {
+    fn state(&self) -> Vec<(String, State<T>)> {
+        (**self).state()
+    }
+}
+
 impl<T: Float, M: Module<T> + ?Sized> Module<T> for Box<M> {
     fn state(&self) -> Vec<(String, State<T>)> {
         (**self).state()

@@ -5,7 +5,7 @@ use crate::{Error, Result};
 use std::fmt;
 
 /// The sizes of a tensor's dimensions, outermost first; tensors are contiguous and row-major.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default, Hash)]
 pub struct Shape(Vec<usize>);
 
 impl Shape {

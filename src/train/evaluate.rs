@@ -81,7 +81,7 @@ impl<T: Float> Validation<T> {
     pub(super) fn pass(&mut self, model: &Sequential<T>, graphs: &mut Graphs) -> Result<()> {
         let Self { loader, order, losses, predicted, classes, pass, watch, .. } = self;
         let (rows, classes) = (loader.rows(), *classes);
-        pass.run(model, graphs, || {
+        pass.run(model.arena().device(), model, graphs, || {
             for start in (0..rows).step_by(ROWS) {
                 let count = ROWS.min(rows - start);
                 let (images, targets) = loader.gather(&order.rows(start, count))?;

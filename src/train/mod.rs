@@ -1,7 +1,8 @@
-//! Training the ASL network, and measuring it.
+//! Training: a step of any model, and the ASL network from the first epoch to the last.
 //!
 //! | file | subject |
 //! |---|---|
+//! | `step.rs` | a step of any model as one graph |
 //! | `config.rs` | the settings of a run |
 //! | `metrics.rs` | what an epoch achieved, and the notebook's three lines |
 //! | `trainer.rs` | the loop: epochs of steps, interrupted and continued with the same bits |
@@ -17,6 +18,7 @@ mod metrics;
 mod prepare;
 mod repeated;
 mod state;
+mod step;
 mod trainer;
 
 pub use config::{Config, OptimizerKind, ScheduleKind};
@@ -24,4 +26,5 @@ pub use evaluate::{Evaluation, evaluate};
 pub use metrics::{EpochMetrics, Measured};
 pub use prepare::{prepare, with_batch_that_fits};
 pub use state::TrainState;
+pub use step::{Inputs, TrainStep};
 pub use trainer::{Outcome, Progress, Trainer};

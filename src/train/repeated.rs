@@ -1,8 +1,8 @@
 //! Work that repeats, run by the device as one thing where it can.
 
-use crate::device::{AnyGraph, Backend};
+use crate::device::{AnyGraph, Backend, Device};
 use crate::dtype::Float;
-use crate::nn::{Module, Sequential, State};
+use crate::nn::{Module, State};
 use crate::tensor::Identity;
 use crate::{Error, Result};
 use std::sync::Arc;
@@ -16,11 +16,14 @@ type Notice = Box<dyn Fn(&str) + Send>;
 pub(super) struct Graphs {
     pub(super) enabled: bool,
     pub(super) notice: Option<Notice>,
+    /// Why it was not possible.
+    pub(super) gave_up: Option<String>,
 }
 
 impl Graphs {
     fn give_up(&mut self, error: &Error) {
         self.enabled = false;
+        self.gave_up = Some(error.to_string());
         if let Some(notice) = &self.notice {
             notice(&format!("going on without CUDA graphs, at the same results: {error}"));
         }
@@ -47,11 +50,11 @@ impl Repeated {
     /// Those of `work`. A capture that fails is none: the work is done without.
     pub(super) fn run<T: Float>(
         &mut self,
-        model: &Sequential<T>,
+        device: &Device,
+        model: &impl Module<T>,
         graphs: &mut Graphs,
         mut work: impl FnMut() -> Result<()>,
     ) -> Result<()> {
-        let device = model.arena().device();
         if let Self::Captured(graph, on_host) = self {
             device.replay(graph)?;
             on_host.replay();
@@ -111,7 +114,7 @@ struct Before {
 }
 
 impl Before {
-    fn of<T: Float>(model: &Sequential<T>) -> Self {
+    fn of<T: Float>(model: &impl Module<T>) -> Self {
         let (mut counters, mut versions) = (Vec::new(), Vec::new());
         for (_, state) in model.state() {
             match state {

@@ -131,7 +131,7 @@ impl Trainer {
             pending: None,
             whole: Repeated::New,
             last: Repeated::New,
-            graphs: Graphs { enabled: true, notice: None },
+            graphs: Graphs { enabled: true, ..Graphs::default() },
         })
     }
 
@@ -323,7 +323,7 @@ impl Trainer {
         let optimizer = &mut self.optimizer;
         let is_whole = rows == train.batch_size();
         let repeated = if is_whole { &mut self.whole } else { &mut self.last };
-        repeated.run(model, &mut self.graphs, || {
+        repeated.run(model.arena().device(), model, &mut self.graphs, || {
             // Should a capture fail, the step begins once more.
             model.context().follow(step, clock.rows(0, 1));
             let (mut images, targets) = train.gather_batch(order, &clock.rows(1, 1), rows)?;

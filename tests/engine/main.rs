@@ -34,6 +34,7 @@ mod gradcheck;
 mod network;
 mod optim;
 mod properties;
+mod steps;
 mod sums;
 mod tape;
 mod threads;

@@ -10,8 +10,12 @@ use common::models::{
     BIASES_BEFORE_BATCH_NORM, Batch, forward, gradients, named_state, narrow, parameters,
     training_bits,
 };
-use signet::nn::{Forward, Layer, Module, Sequential, StateDict, Value, Values, asl};
-use signet::{Cpu, Device, Error, Result, Shape, Tensor};
+use signet::dtype::Float;
+use signet::nn::{
+    BatchNorm2d, Conv2d, Flatten, Forward, Init, Layer, Linear, LinearModule, Module, ReLU,
+    Sequential, StateDict, Value, Values, asl,
+};
+use signet::{Cpu, Device, Error, Result, Shape, Tensor, layers, modules};
 
 on_every_device! {
     the_narrow_networks_gradients_agree_with_differences,
@@ -304,4 +308,98 @@ fn a_state_dict_of_nothing_is_described_briefly() {
     let message = model.load_state_dict(&nothing).unwrap_err().to_string();
     assert!(message.ends_with("and 22 more"), "{message}");
     assert!(message.contains("0.weight [5, 1, 3, 3] is missing"), "{message}");
+}
+
+#[test]
+fn lists_in_lists_have_keys_and_rows_of_their_own() {
+    let device = TestDevice::Cpu.open();
+    let inner = layers![Conv2d::new(3, 4, 3), layers![BatchNorm2d::new(4), ReLU]];
+    let layers = layers![Conv2d::new(1, 3, 3), inner, Flatten, Linear::new(16, 2)];
+    let model = Sequential::<f32>::new(&device, 0, layers).unwrap();
+    let state = model.state();
+    let keys: Vec<_> = state.iter().map(|(key, _)| &key[..]).collect();
+    let norm = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"];
+    let norm = norm.map(|name| format!("1.1.0.{name}"));
+    let (conv, linear) = (["0.weight", "0.bias", "1.0.weight", "1.0.bias"], ["3.weight", "3.bias"]);
+    let expected = conv.into_iter().chain(norm.iter().map(|key| &key[..])).chain(linear);
+    assert_eq!(keys, expected.collect::<Vec<_>>());
+    let summary = model.summary([5, 1, 6, 6]).unwrap();
+    let rows = summary
+        .rows
+        .iter()
+        .map(|row| (&row.place[..], &row.layer[..], row.output.dims().to_vec(), row.parameters));
+    assert_eq!(
+        rows.collect::<Vec<_>>(),
+        [
+            ("0", "Conv2d", vec![5, 3, 4, 4], 30),
+            ("1", "Sequential", vec![5, 4, 2, 2], 120),
+            ("1.0", "Conv2d", vec![5, 4, 2, 2], 112),
+            ("1.1", "Sequential", vec![5, 4, 2, 2], 8),
+            ("1.1.0", "BatchNorm2d", vec![5, 4, 2, 2], 8),
+            ("1.1.1", "ReLU", vec![5, 4, 2, 2], 0),
+            ("2", "Flatten", vec![5, 16], 0),
+            ("3", "Linear", vec![5, 2], 34),
+        ]
+    );
+    assert_eq!(summary.parameters(), 184);
+}
+
+/// A struct of one's own, with what a derived module may be made of.
+#[derive(Module)]
+struct Own<T: Float> {
+    r#in: LinearModule<T>,
+    blocks: Vec<LinearModule<T>>,
+    extra: Option<Box<LinearModule<T>>>,
+    none: Option<LinearModule<T>>,
+    #[module(parameter)]
+    token: Tensor<T>,
+    #[module(parameter)]
+    shift: Option<Tensor<T>>,
+    #[module(buffer)]
+    mean: Tensor<T>,
+    #[module(skip)]
+    _heads: usize,
+}
+
+impl<T: Float> Forward<T> for Own<T> {
+    fn forward(&self, x: &Tensor<T>) -> Result<Tensor<T>> {
+        self.blocks.forward(&self.r#in.forward(x)?)
+    }
+}
+
+#[test]
+fn a_derived_module_names_its_parts() {
+    let init = Init::<f64>::new(&TestDevice::Cpu.open(), 0).unwrap();
+    let linear = || Linear::new(2, 2).bias(false).build(&init).unwrap();
+    let vector = || init.constant(1.0, [2]).unwrap();
+    let own = Own {
+        r#in: linear(),
+        blocks: vec![linear(), linear()],
+        extra: Some(Box::new(linear())),
+        none: None,
+        token: vector(),
+        shift: Some(vector()),
+        mean: Tensor::zeros(init.device(), [2]).unwrap(),
+        _heads: 3,
+    };
+    let state = own.state();
+    let keys: Vec<_> = state.iter().map(|(key, _)| &key[..]).collect();
+    assert_eq!(
+        keys,
+        [
+            "in.weight",
+            "blocks.0.weight",
+            "blocks.1.weight",
+            "extra.weight",
+            "token",
+            "shift",
+            "mean",
+        ]
+    );
+    assert_eq!(own.parameters().len(), 6, "a buffer is none");
+    // In a list, it is called by its name, and has the shape that it says when it runs.
+    let model = Sequential::of(&init, modules![own]);
+    let summary = model.summary([3, 2]).unwrap();
+    assert_eq!((&summary.rows[0].layer[..], summary.rows[0].output.dims()), ("Own", &[3, 2][..]));
+    assert!(model.context().training());
 }

@@ -37,7 +37,7 @@ impl Dropout {
     pub fn build<T: Float>(&self, init: &Init<T>) -> Result<DropoutModule> {
         let context = init.context().clone();
         let geometry = DropoutGeometry::new(self.p, context.seed(), init.stream())?;
-        Ok(DropoutModule { geometry, context, last_pass: Mutex::new(None) })
+        Ok(DropoutModule { geometry, context, uses: Mutex::default() })
     }
 
     pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
@@ -50,8 +50,19 @@ impl Dropout {
 pub struct DropoutModule {
     geometry: DropoutGeometry,
     context: Context,
-    last_pass: Mutex<Option<u64>>,
+    uses: Mutex<Uses>,
 }
+
+/// How often a layer was met in a forward pass, and which pass that was.
+#[derive(Debug, Default)]
+struct Uses {
+    pass: Option<u64>,
+    count: u32,
+}
+
+/// Of the bits of a random stream's number those above it count the uses in one pass; below them are the
+/// layers.
+const USE_SHIFT: u32 = 20;
 
 impl DropoutModule {
     /// The mask of this forward pass; `None` when nothing is dropped.
@@ -62,14 +73,19 @@ impl DropoutModule {
         if !self.context.training() || self.geometry.threshold == 0 {
             return Ok(None);
         }
-        // A layer that meets its last pass again is in the next one: where nobody counts steps, no
-        // mask is used twice.
-        let mut last_pass = self.last_pass.lock();
-        if *last_pass == Some(self.context.pass()) {
+        let mut uses = self.uses.lock();
+        let again = uses.pass == Some(self.context.pass());
+        uses.count = if again { uses.count + 1 } else { 0 };
+        // No mask is used twice. Where nobody counts steps, a layer that meets its last pass again is in
+        // the next one; a training loop that does count has met it twice in a model.
+        if again && !self.context.is_told() {
+            uses.count = 0;
             self.context.set_step(self.context.step() + 1)?;
         }
-        *last_pass = Some(self.context.pass());
-        Ok(Some(DropoutMask { geometry: self.geometry, step: self.context.step_on_device() }))
+        uses.pass = Some(self.context.pass());
+        let stream = self.geometry.stream + (uses.count << USE_SHIFT);
+        let geometry = DropoutGeometry { stream, ..self.geometry };
+        Ok(Some(DropoutMask { geometry, step: self.context.step_on_device() }))
     }
 }
 

@@ -1,0 +1,194 @@
+//! A training step of any model, run by the device as one thing.
+
+use super::repeated::{Graphs, Repeated};
+use crate::device::{Backend, Device};
+use crate::dtype::{Element, Float};
+use crate::nn::{Context, Module};
+use crate::optim::Optimizer;
+use crate::{Result, Shape, Tensor};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+/// A training step of any model: loss, gradients, update. On a GPU it is one CUDA graph: the first step of a
+/// shape runs as it is, which also compiles its kernels, the second is captured, and from then on one launch
+/// does all of it, with the same results to the last bit. It is to a training loop what `torch.compile`
+/// is.
+///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::nn::{Forward, Linear, ReLU, Sequential};
+/// use signet::ops::cross_entropy::cross_entropy;
+/// use signet::optim::{Adam, AdamOptions};
+/// use signet::train::TrainStep;
+/// use signet::{Device, Tensor, layers};
+///
+/// let device = Device::auto()?;
+/// let model = Sequential::new(&device, 0, layers![Linear::new(2, 16), ReLU, Linear::new(16, 2)])?;
+/// let optimizer = Adam::new(model.arena(), AdamOptions::adam(0.05))?;
+/// let mut step = TrainStep::new(&model, model.context(), optimizer, |(x, y): &(Tensor, Tensor<i32>)| {
+///     Ok(cross_entropy(&model.forward(x)?, y, &Default::default())?.0)
+/// })?;
+/// // Exclusive or.
+/// let x = Tensor::from_slice(&device, &[0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0], [4, 2])?;
+/// let y = Tensor::from_slice(&device, &[0, 1, 1, 0], [4])?;
+/// let batch = (x, y);
+/// for _ in 0..100 {
+///     step.run(&batch)?;
+/// }
+/// assert!(step.run(&batch)?.item()? < 0.05);
+/// # Ok(()) }
+/// ```
+///
+/// What changes from step to step must lie in device memory for that: the batch, which is copied to where
+/// the graph reads it, the number of the step, which dropout draws its masks by, and the learning rate. A
+/// loss that reads values on the host, as [`Tensor::item`] does, cannot be captured: the steps then run
+/// one by one, and [`TrainStep::eager_because`] says why.
+pub struct TrainStep<'a, I: Inputs, T: Float = f32> {
+    model: Box<dyn Module<T> + 'a>,
+    context: Context,
+    optimizer: Box<dyn Optimizer<T> + 'a>,
+    loss: Box<Loss<'a, I, T>>,
+    /// The number of the step, `[1]`, and the gradient of a loss by itself.
+    number: Tensor<u64>,
+    one: Tensor<T>,
+    graphs: Graphs,
+    /// By the shapes of their inputs.
+    steps: HashMap<Vec<Shape>, Step<I, T>>,
+}
+
+type Loss<'a, I, T> = dyn FnMut(&I) -> Result<Tensor<T>> + 'a;
+
+/// A step of one shape. Its addresses stay, as a graph knows them.
+struct Step<I, T: Float> {
+    inputs: I,
+    loss: Tensor<T>,
+    repeated: Repeated,
+}
+
+impl<'a, I: Inputs, T: Float> TrainStep<'a, I, T> {
+    /// The step that has `optimizer` make the scalar that `loss` makes of a batch smaller, for the
+    /// parameters of `model`, whose layers are told of each step by `context`.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn new(
+        model: &'a impl Module<T>,
+        context: &Context,
+        optimizer: impl Optimizer<T> + 'a,
+        loss: impl FnMut(&I) -> Result<Tensor<T>> + 'a,
+    ) -> Result<Self> {
+        let device = context.device();
+        Ok(Self {
+            model: Box::new(model),
+            optimizer: Box::new(optimizer),
+            loss: Box::new(loss),
+            number: Tensor::from_slice(&device, &[context.step()], [1])?,
+            one: Tensor::from_slice(&device, &[T::one()], Shape::default())?,
+            context: context.clone(),
+            graphs: Graphs { enabled: true, ..Graphs::default() },
+            steps: HashMap::new(),
+        })
+    }
+
+    /// Makes a step on `inputs` and returns its loss, a scalar that nobody has waited for. The next step of
+    /// these shapes overwrites it.
+    ///
+    /// # Errors
+    /// Those of the loss, of its gradients, which want a scalar, and of the optimizer.
+    pub fn run(&mut self, inputs: &I) -> Result<Tensor<T>> {
+        let device = self.context.device();
+        let step = match self.steps.entry(inputs.shapes()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let loss = Tensor::zeros(&device, Shape::default())?;
+                place.insert(Step { inputs: inputs.like()?, loss, repeated: Repeated::New })
+            }
+        };
+        step.inputs.set(inputs)?;
+        let number = self.context.step() + 1;
+        self.number.set(&[number])?;
+        let (context, optimizer, loss) = (&self.context, &mut self.optimizer, &mut self.loss);
+        let Step { inputs, loss: result, repeated } = step;
+        repeated.run(&device, &self.model, &mut self.graphs, || {
+            context.follow(number, self.number.clone());
+            let loss = loss(inputs)?;
+            optimizer.zero_grad();
+            loss.backward_with(&self.one)?;
+            optimizer.step()?;
+            device.copy(loss.read().view(), result.write().view_mut())
+        })?;
+        // A graph that runs again calls nothing on the host.
+        self.context.follow(number, self.number.clone());
+        Ok(result.clone())
+    }
+
+    /// The optimizer, to set a learning rate or save its state.
+    pub fn optimizer(&mut self) -> &mut (dyn Optimizer<T> + 'a) {
+        &mut *self.optimizer
+    }
+
+    /// Whether steps are captured as graphs where the device has such, as they are from the start.
+    pub fn use_graphs(&mut self, enabled: bool) {
+        self.graphs.enabled = enabled;
+    }
+
+    /// Why steps run one by one on a device that has graphs; `None` where they do not.
+    pub fn eager_because(&self) -> Option<&str> {
+        self.graphs.gave_up.as_deref()
+    }
+}
+
+/// What a step is given: a tensor, or a tuple of up to three.
+pub trait Inputs: Sized {
+    /// Their shapes.
+    fn shapes(&self) -> Vec<Shape>;
+
+    /// Memory for as many.
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn like(&self) -> Result<Self>;
+
+    /// Overwrites the values with those of `other`, of the same shapes.
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn set(&self, other: &Self) -> Result<()>;
+}
+
+impl<E: Element> Inputs for Tensor<E> {
+    fn shapes(&self) -> Vec<Shape> {
+        vec![self.shape().clone()]
+    }
+
+    fn like(&self) -> Result<Self> {
+        Self::zeros(self.device(), self.shape().clone())
+    }
+
+    fn set(&self, other: &Self) -> Result<()> {
+        Device::copy(self.device(), other.read().view(), self.write().view_mut())
+    }
+}
+
+macro_rules! tuples {
+    ($(($($name:ident $at:tt),*);)*) => {
+        $(impl<$($name: Inputs),*> Inputs for ($($name,)*) {
+            fn shapes(&self) -> Vec<Shape> {
+                [$(self.$at.shapes()),*].concat()
+            }
+
+            fn like(&self) -> Result<Self> {
+                Ok(($(self.$at.like()?,)*))
+            }
+
+            fn set(&self, other: &Self) -> Result<()> {
+                $(self.$at.set(&other.$at)?;)*
+                Ok(())
+            }
+        })*
+    };
+}
+tuples! {
+    (A 0, B 1);
+    (A 0, B 1, C 2);
+}
