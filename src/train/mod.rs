@@ -3,6 +3,7 @@
 //! | file | subject |
 //! |---|---|
 //! | `step.rs` | a step of any model as one graph |
+//! | `fit.rs` | epochs of such steps |
 //! | `config.rs` | the settings of a run |
 //! | `metrics.rs` | what an epoch achieved, and the notebook's three lines |
 //! | `trainer.rs` | the loop: epochs of steps, interrupted and continued with the same bits |
@@ -14,6 +15,7 @@
 
 mod config;
 mod evaluate;
+mod fit;
 mod metrics;
 mod prepare;
 mod repeated;
@@ -23,6 +25,7 @@ mod trainer;
 
 pub use config::{Config, OptimizerKind, ScheduleKind};
 pub use evaluate::{Evaluation, evaluate};
+pub use fit::{Fit, FitEpoch, FitOptions, Stopped, fit};
 pub use metrics::{EpochMetrics, Measured};
 pub use prepare::{prepare, with_batch_that_fits};
 pub use state::TrainState;

@@ -1,11 +1,12 @@
 //! A training step of any model, run by the device as one thing.
 
 use super::repeated::{Graphs, Repeated};
-use crate::device::{Backend, Device};
+use crate::device::{Backend, Device, Output};
 use crate::dtype::{Element, Float};
 use crate::nn::{Context, Module};
+use crate::ops::add::AddKernels;
 use crate::optim::Optimizer;
-use crate::{Result, Shape, Tensor};
+use crate::{Error, Result, Shape, Tensor};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
@@ -48,17 +49,26 @@ pub struct TrainStep<'a, I: Inputs, T: Float = f32> {
     context: Context,
     optimizer: Box<dyn Optimizer<T> + 'a>,
     loss: Box<Loss<'a, I, T>>,
-    /// The number of the step, `[1]`, and the gradient of a loss by itself.
+    /// The number of the step, `[1]`.
     number: Tensor<u64>,
-    one: Tensor<T>,
+    /// The gradient of a batch's loss, a scalar: 1, or the batch's share of an update.
+    share: Tensor<T>,
+    /// Batches of an update, and how many of the next one's are done.
+    accumulate: (usize, usize),
+    /// The sum of all losses that [`TrainStep::mean_loss`] has not told yet, a scalar, and their number.
+    total: Tensor<T>,
+    losses: u64,
     graphs: Graphs,
-    /// By the shapes of their inputs.
-    steps: HashMap<Vec<Shape>, Step<I, T>>,
+    steps: HashMap<Kind, Step<I, T>>,
 }
+
+/// Steps that are one graph: the shapes of their inputs, and whether they begin and whether they end an
+/// update.
+type Kind = (Vec<Shape>, bool, bool);
 
 type Loss<'a, I, T> = dyn FnMut(&I) -> Result<Tensor<T>> + 'a;
 
-/// A step of one shape. Its addresses stay, as a graph knows them.
+/// A step of one kind. Its addresses stay, as a graph knows them.
 struct Step<I, T: Float> {
     inputs: I,
     loss: Tensor<T>,
@@ -83,11 +93,27 @@ impl<'a, I: Inputs, T: Float> TrainStep<'a, I, T> {
             optimizer: Box::new(optimizer),
             loss: Box::new(loss),
             number: Tensor::from_slice(&device, &[context.step()], [1])?,
-            one: Tensor::from_slice(&device, &[T::one()], Shape::default())?,
+            share: Tensor::from_slice(&device, &[T::one()], Shape::default())?,
+            accumulate: (1, 0),
+            total: Tensor::zeros(&device, Shape::default())?,
+            losses: 0,
             context: context.clone(),
             graphs: Graphs { enabled: true, ..Graphs::default() },
             steps: HashMap::new(),
         })
+    }
+
+    /// Has `batches` batches make one update, by the mean of their gradients: as one of all their rows, with
+    /// the memory of one. 1 from the start.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for 0, and when the device fails.
+    pub fn accumulate(&mut self, batches: usize) -> Result<()> {
+        if batches == 0 {
+            return Err(Error::argument("accumulate", "must be at least 1, got 0"));
+        }
+        self.accumulate = (batches, 0);
+        self.share.set(&[T::one() / T::of(batches as f64)])
     }
 
     /// Makes a step on `inputs` and returns its loss, a scalar that nobody has waited for. The next step of
@@ -97,7 +123,9 @@ impl<'a, I: Inputs, T: Float> TrainStep<'a, I, T> {
     /// Those of the loss, of its gradients, which want a scalar, and of the optimizer.
     pub fn run(&mut self, inputs: &I) -> Result<Tensor<T>> {
         let device = self.context.device();
-        let step = match self.steps.entry(inputs.shapes()) {
+        let (batches, done) = self.accumulate;
+        let (first, last) = (done == 0, done + 1 == batches);
+        let step = match self.steps.entry((inputs.shapes(), first, last)) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => {
                 let loss = Tensor::zeros(&device, Shape::default())?;
@@ -112,14 +140,43 @@ impl<'a, I: Inputs, T: Float> TrainStep<'a, I, T> {
         repeated.run(&device, &self.model, &mut self.graphs, || {
             context.follow(number, self.number.clone());
             let loss = loss(inputs)?;
-            optimizer.zero_grad();
-            loss.backward_with(&self.one)?;
-            optimizer.step()?;
-            device.copy(loss.read().view(), result.write().view_mut())
+            if first {
+                optimizer.zero_grad();
+            }
+            loss.backward_with(&self.share)?;
+            if last {
+                optimizer.step()?;
+            }
+            device.copy(loss.read().view(), result.write().view_mut())?;
+            let mut total = self.total.write();
+            let total = Output { view: total.view_mut(), accumulate: true };
+            device.accumulate(loss.read().view(), total)
         })?;
         // A graph that runs again calls nothing on the host.
         self.context.follow(number, self.number.clone());
+        self.accumulate.1 = (done + 1) % batches;
+        self.losses += 1;
         Ok(result.clone())
+    }
+
+    /// The mean of the losses since it was last asked for; NaN without any. Waits for the device.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the device failed.
+    pub fn mean_loss(&mut self) -> Result<f64> {
+        let total = self.total.item()?;
+        self.total.set(&[T::zero()])?;
+        Ok(total.as_f64() / std::mem::take(&mut self.losses) as f64)
+    }
+
+    /// The model.
+    pub fn model(&self) -> &(dyn Module<T> + 'a) {
+        &*self.model
+    }
+
+    /// Training or evaluation mode, for all layers.
+    pub(super) fn train(&self, mode: bool) {
+        self.context.train(mode);
     }
 
     /// The optimizer, to set a learning rate or save its state.

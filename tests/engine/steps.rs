@@ -11,14 +11,17 @@ use signet::nn::{
 };
 use signet::ops::cross_entropy::cross_entropy;
 use signet::optim::{Adam, AdamOptions};
-use signet::train::TrainStep;
-use signet::{Device, Result, Tensor, layers, modules};
+use signet::train::{FitOptions, Stopped, TrainStep, fit};
+use signet::{Device, Error, Result, Tensor, layers, modules};
 use std::cell::Cell;
+use std::time::Duration;
 
 on_every_device! {
     a_captured_step_leaves_the_same_bits,
     a_step_that_cannot_be_captured_says_why,
     the_loss_follows_the_learning_rate,
+    batches_of_an_update_are_as_one,
+    training_stops_when_it_should,
 }
 
 /// `relu(x + branch(x))`
@@ -123,4 +126,81 @@ fn the_loss_follows_the_learning_rate(on: TestDevice) {
     let before = weight();
     step.run(&data).unwrap();
     assert_eq!(weight(), before);
+}
+
+/// Two batches whose gradients are added make the update of one batch of both.
+fn batches_of_an_update_are_as_one(on: TestDevice) {
+    let device = on.open();
+    let train = |accumulate: usize, rows: &[usize]| {
+        let layers = layers![Flatten, Linear::new(36, 4)];
+        let model = Sequential::<f32>::new(&device, 3, layers).unwrap();
+        let adam = Adam::new(model.arena(), AdamOptions::adam(0.01)).unwrap();
+        let loss = |(x, y): &(Tensor, Tensor<i32>)| {
+            Ok(cross_entropy(&model.forward(x)?, y, &Default::default())?.0)
+        };
+        let mut step = TrainStep::new(&model, model.context(), adam, loss).unwrap();
+        step.accumulate(accumulate).unwrap();
+        let (x, y) = batch(&device, 8, 1);
+        let (x, y) = (x.to_vec().unwrap(), y.to_vec().unwrap());
+        for _ in 0..4 {
+            let mut first = 0;
+            for &rows in rows {
+                let last = first + rows;
+                let x = Tensor::from_slice(&device, &x[36 * first..36 * last], [rows, 1, 6, 6]);
+                let y = Tensor::from_slice(&device, &y[first..last], [rows]);
+                step.run(&(x.unwrap(), y.unwrap())).unwrap();
+                first = last;
+            }
+        }
+        let mean = step.mean_loss().unwrap();
+        assert!(step.mean_loss().unwrap().is_nan(), "all losses have been told");
+        assert_eq!(step.eager_because(), None);
+        drop(step);
+        (mean, model.parameters()[0].to_vec().unwrap())
+    };
+    let (mean, whole) = train(1, &[8]);
+    let (mean_of_halves, halves) = train(2, &[4, 4]);
+    assert!((mean - mean_of_halves).abs() < 1e-6 * mean, "{mean} {mean_of_halves}");
+    let far = whole.iter().zip(&halves).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(far < 1e-5, "{far}");
+    let model = network(&device);
+    let adam = Adam::new(model.arena(), AdamOptions::adam(0.01)).unwrap();
+    let loss = |(x, _): &(Tensor, Tensor<i32>)| model.forward(x)?.sum();
+    let mut step = TrainStep::new(&model, model.context(), adam, loss).unwrap();
+    assert!(matches!(step.accumulate(0), Err(Error::Argument { .. })));
+}
+
+fn training_stops_when_it_should(on: TestDevice) {
+    let device = on.open();
+    let model = network(&device);
+    let adam = Adam::new(model.arena(), AdamOptions::adam(0.01)).unwrap();
+    let data = batch(&device, 5, 0);
+    let loss = |(x, y): &(Tensor, Tensor<i32>)| {
+        Ok(cross_entropy(&model.forward(x)?, y, &Default::default())?.0)
+    };
+    let mut step = TrainStep::new(&model, model.context(), adam, loss).unwrap();
+    let batches = |_| Ok([Ok((data.0.clone(), data.1.clone()))]);
+    let validations = [3.0, 2.0, 2.5, 2.0, 9.0, 1.0];
+    let mut run = |options: FitOptions, most: usize| {
+        let mut validations = validations.into_iter();
+        let validate = || {
+            assert!(!model.context().training());
+            Ok(validations.next().unwrap())
+        };
+        let mut seen = 0;
+        let fit = fit(&mut step, batches, validate, &options, |_| {
+            seen += 1;
+            seen < most
+        });
+        assert!(model.context().training());
+        let fit = fit.unwrap();
+        assert_eq!(fit.epochs.len(), seen);
+        (seen, fit.best.map(|(epoch, _)| epoch), fit.stopped)
+    };
+    assert_eq!(run(FitOptions::new(6), 9), (6, Some(5), Stopped::Finished));
+    // As good as before is not better.
+    assert_eq!(run(FitOptions::new(6).patience(3), 9), (5, Some(1), Stopped::Patience));
+    assert_eq!(run(FitOptions::new(6), 2), (2, Some(1), Stopped::Asked));
+    let no_time = FitOptions::new(6).time_budget(Duration::ZERO);
+    assert_eq!(run(no_time, 9), (0, None, Stopped::TimeBudget));
 }
