@@ -10,6 +10,7 @@
 //! | `context.rs` | what layers share: the seed, the step, and whether they train |
 //! | `init.rs` | where parameters are drawn |
 //! | `layers/` | one file a layer |
+//! | `model.rs` | [`Model`]: a network of one's own with its parameters, mode, seed and step |
 //! | `sequential.rs` | [`Sequential`] |
 //! | `fuse.rs` | runs of layers that one op computes |
 //! | `anomaly.rs` | where numbers cease to be finite |
@@ -26,6 +27,7 @@ mod forward;
 mod fuse;
 mod init;
 mod layers;
+mod model;
 mod module;
 mod places;
 mod sequential;
@@ -39,6 +41,7 @@ pub use context::Context;
 pub use forward::{AnyModule, Forward};
 pub use init::Init;
 pub use layers::*;
+pub use model::Model;
 pub use module::{Module, State};
 pub(crate) use places::Place;
 pub use sequential::Sequential;

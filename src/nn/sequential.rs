@@ -1,5 +1,6 @@
 use super::forward::as_a;
 use super::fuse::Fused;
+use super::model::name_tensors;
 use super::places::{Place, Watch};
 use super::{AnyModule, Context, Forward, Init, Layer, LinearModule, Module, State};
 use crate::autograd::Arena;
@@ -70,12 +71,7 @@ impl<T: Float> Sequential<T> {
         let places = Mutex::new(None);
         let layers = Vec::new();
         let model = Self { layers, modules, arena, context, fuse, detect_anomaly, places };
-        for (name, state) in model.state() {
-            match state {
-                State::Parameter(tensor) | State::Buffer(tensor) => tensor.set_name(name),
-                State::Count(_) => {}
-            }
-        }
+        name_tensors(&model);
         model
     }
 
