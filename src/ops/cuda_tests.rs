@@ -24,6 +24,7 @@ use crate::ops::cross_entropy_rows::{CrossEntropyRowsKernels, RowsGeometry};
 use crate::ops::dropout::{DropoutGeometry, DropoutKernels, DropoutView};
 use crate::ops::end_step::EndStepKernels;
 use crate::ops::gather::{GatherGeometry, GatherKernels};
+use crate::ops::lerp::LerpKernels;
 use crate::ops::linear::{LinearGeometry, LinearGradients};
 use crate::ops::linear_cross_entropy::{LinearCrossEntropyGeometry, LinearCrossEntropyKernels};
 use crate::ops::linear_relu::LinearReluKernels;
@@ -215,7 +216,7 @@ macro_rules! ops {
 
 ops! {
     adam, add, augment, background, batch_norm2d, conv2d, conv_block, cross_entropy,
-    cross_entropy_rows, dropout, end_step, gather, linear_cross_entropy, linear_relu, matmul, max_pool2d, mul,
+    cross_entropy_rows, dropout, end_step, gather, lerp, linear_cross_entropy, linear_relu, matmul, max_pool2d, mul,
     random_filter, relu, sgd, sum,
 }
 
@@ -1035,6 +1036,15 @@ fn gather<T: Float>(bench: &Bench<'_>, results: &mut Results) {
                 results.exact(format!("{what}: targets"), bench.integers(&targets));
             }
         }
+    }
+}
+
+fn lerp<T: Float>(bench: &Bench<'_>, results: &mut Results) {
+    for n in [0, 1, 5, 1030] {
+        let end = bench.normal::<T>(n, 0, 0.0);
+        let mut x = bench.before::<T>(n, true);
+        bench.device.lerp(T::of(0.3), end.view(), x.view_mut()).unwrap();
+        results.close(format!("{n}"), bench.values(&x));
     }
 }
 

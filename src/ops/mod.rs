@@ -30,6 +30,7 @@ pub mod dropout;
 pub mod end_step;
 pub mod flatten;
 pub mod gather;
+pub mod lerp;
 pub mod linear;
 pub mod linear_cross_entropy;
 pub mod linear_relu;

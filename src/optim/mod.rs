@@ -4,17 +4,20 @@
 //! |---|---|
 //! | `adam.rs`, `sgd.rs` | [`Adam`], [`Sgd`]: options and kernels |
 //! | `groups.rs` | what they share: groups of parameters, steps, moments |
+//! | `ema.rs` | [`Ema`]: the moving average of the parameters |
 //! | `state.rs` | what is in a checkpoint |
 //! | `schedule.rs` | [`Schedule`] |
 #![forbid(unsafe_code)]
 
 mod adam;
+mod ema;
 mod groups;
 mod schedule;
 mod sgd;
 mod state;
 
 pub use adam::{Adam, AdamOptions};
+pub use ema::Ema;
 pub use schedule::Schedule;
 pub use sgd::{Sgd, SgdOptions};
 pub use state::{OptimizerState, ParamGroup};

@@ -5,7 +5,7 @@ use crate::device::{Backend, Device, Output};
 use crate::dtype::{Element, Float};
 use crate::nn::{Context, Module};
 use crate::ops::add::AddKernels;
-use crate::optim::Optimizer;
+use crate::optim::{Ema, Optimizer};
 use crate::{Error, Result, Shape, Tensor};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -48,6 +48,7 @@ pub struct TrainStep<'a, I: Inputs, T: Float = f32> {
     model: Box<dyn Module<T> + 'a>,
     context: Context,
     optimizer: Box<dyn Optimizer<T> + 'a>,
+    average: Option<&'a mut Ema<T>>,
     loss: Box<Loss<'a, I, T>>,
     /// The number of the step, `[1]`.
     number: Tensor<u64>,
@@ -91,6 +92,7 @@ impl<'a, I: Inputs, T: Float> TrainStep<'a, I, T> {
         Ok(Self {
             model: Box::new(model),
             optimizer: Box::new(optimizer),
+            average: None,
             loss: Box::new(loss),
             number: Tensor::from_slice(&device, &[context.step()], [1])?,
             share: Tensor::from_slice(&device, &[T::one()], Shape::default())?,
@@ -116,6 +118,11 @@ impl<'a, I: Inputs, T: Float> TrainStep<'a, I, T> {
         self.share.set(&[T::one() / T::of(batches as f64)])
     }
 
+    /// Has each update move `average` on too.
+    pub fn average(&mut self, average: &'a mut Ema<T>) {
+        self.average = Some(average);
+    }
+
     /// Makes a step on `inputs` and returns its loss, a scalar that nobody has waited for. The next step of
     /// these shapes overwrites it.
     ///
@@ -136,6 +143,7 @@ impl<'a, I: Inputs, T: Float> TrainStep<'a, I, T> {
         let number = self.context.step() + 1;
         self.number.set(&[number])?;
         let (context, optimizer, loss) = (&self.context, &mut self.optimizer, &mut self.loss);
+        let average = &mut self.average;
         let Step { inputs, loss: result, repeated } = step;
         repeated.run(&device, &self.model, &mut self.graphs, || {
             context.follow(number, self.number.clone());
@@ -146,6 +154,7 @@ impl<'a, I: Inputs, T: Float> TrainStep<'a, I, T> {
             loss.backward_with(&self.share)?;
             if last {
                 optimizer.step()?;
+                average.as_mut().map_or(Ok(()), |average| average.update())?;
             }
             device.copy(loss.read().view(), result.write().view_mut())?;
             let mut total = self.total.write();

@@ -7,7 +7,7 @@ use crate::on_every_device;
 use common::device::TestDevice;
 use common::host::{Fill, values};
 use signet::ops::end_step::end_step;
-use signet::optim::{Adam, AdamOptions, Optimizer, OptimizerState, Schedule, Sgd, SgdOptions};
+use signet::optim::{Adam, AdamOptions, Ema, Optimizer, OptimizerState, Schedule, Sgd, SgdOptions};
 use signet::{Arena, Device, Error, Result, Tensor};
 
 on_every_device! {
@@ -30,6 +30,7 @@ on_every_device! {
     hyper_parameters_outside_their_range_are_errors,
     steps_are_counted_once_whatever_has_a_gradient,
     a_step_that_ends_moves_the_clock_on,
+    an_average_follows_the_parameters,
 }
 
 /// Makes an optimizer of an arena.
@@ -629,4 +630,30 @@ fn hyper_parameters_outside_their_range_are_errors(on: TestDevice) {
     cosine(1.0, 0.0).unwrap();
     assert_argument_error(Schedule::Step { step_size: 0, gamma: 0.5 }.check(), "step_size");
     assert_argument_error(Schedule::Step { step_size: 1, gamma: f64::NAN }.check(), "gamma");
+}
+
+/// PyTorch's `AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.75))`, worked out by hand; its first
+/// update copies, which is where this one starts.
+fn an_average_follows_the_parameters(on: TestDevice) {
+    let device = on.open();
+    let arena = Arena::<f64>::new(&device).unwrap();
+    let (a, b) = (arena.parameter(&[1.0, 2.0], [2]), arena.parameter(&[-4.0], [1]));
+    let (a, b) = (a.unwrap(), b.unwrap());
+    let mut ema = Ema::new(&arena, 0.75).unwrap();
+    a.set(&[5.0, 2.0]).unwrap();
+    ema.update().unwrap();
+    a.set(&[6.0, 10.0]).unwrap();
+    b.set(&[4.0]).unwrap();
+    ema.update().unwrap();
+    let later = arena.parameter(&[7.0], [1]).unwrap();
+    let all = || [&a, &b, &later].map(|x| x.to_vec().unwrap()).concat();
+    ema.swap().unwrap();
+    assert_eq!(all(), [3.0, 4.0, -2.0, 7.0]);
+    ema.swap().unwrap();
+    assert_eq!(all(), [6.0, 10.0, 4.0, 7.0]);
+    // A backward pass that needs the values as they were says so.
+    let square = a.mul(&a).unwrap().sum().unwrap();
+    ema.swap().unwrap();
+    assert!(matches!(square.backward(), Err(Error::Autograd(_))));
+    assert!(matches!(Ema::new(&arena, 1.5), Err(Error::Argument { .. })));
 }

@@ -10,7 +10,7 @@ use signet::nn::{
     Sequential,
 };
 use signet::ops::cross_entropy::cross_entropy;
-use signet::optim::{Adam, AdamOptions};
+use signet::optim::{Adam, AdamOptions, Ema};
 use signet::train::{FitOptions, Stopped, TrainStep, fit};
 use signet::{Device, Error, Result, Tensor, layers, modules};
 use std::cell::Cell;
@@ -72,7 +72,9 @@ fn train(on: TestDevice, graphs: bool, peek: bool) -> (Vec<u32>, usize, Option<S
         }
         Ok(loss)
     };
+    let mut average = Ema::new(model.arena(), 0.9).unwrap();
     let mut step = TrainStep::new(&model, model.context(), adam, loss).unwrap();
+    step.average(&mut average);
     step.use_graphs(graphs);
     let mut bits = Vec::new();
     for (number, rows) in [5, 5, 3, 5, 3, 3, 5].into_iter().enumerate() {
@@ -82,8 +84,11 @@ fn train(on: TestDevice, graphs: bool, peek: bool) -> (Vec<u32>, usize, Option<S
     let why = step.eager_because().map(str::to_owned);
     drop(step);
     assert_eq!(model.context().step(), 7);
-    for (_, value) in model.state_dict().unwrap().iter() {
-        bits.extend(value.values.to_float::<f32>().into_iter().map(f32::to_bits));
+    for _ in 0..2 {
+        for (_, value) in model.state_dict().unwrap().iter() {
+            bits.extend(value.values.to_float::<f32>().into_iter().map(f32::to_bits));
+        }
+        average.swap().unwrap();
     }
     (bits, calls.get(), why)
 }
