@@ -8,7 +8,7 @@
 //! | `module.rs` | [`Module`], and the parameters and buffers it is made of |
 //! | `context.rs` | what layers share: the seed, the step, and whether they train |
 //! | `init.rs` | where parameters are drawn |
-//! | `layers/` | one file a layer |
+//! | `layers/` | one file a layer, and one for all activations |
 //! | `sequential.rs` | [`Sequential`] |
 //! | `fuse.rs` | runs of layers that one op computes |
 //! | `anomaly.rs` | where numbers cease to be finite |
@@ -31,6 +31,7 @@ mod state_dict;
 mod summary;
 
 pub use crate::ops::max_pool2d::MaxPool2d;
+pub use crate::ops::unary::Approximate;
 pub(crate) use anomaly::first_not_finite;
 pub use asl::asl;
 pub use context::Context;
@@ -124,6 +125,18 @@ table_of_layers! {
     Linear => LinearModule<T>,
     MaxPool2d => MaxPool2d,
     ReLU => ReLU,
+    ReLU6 => ReLU6,
+    Sigmoid => Sigmoid,
+    LogSigmoid => LogSigmoid,
+    Tanh => Tanh,
+    SiLU => SiLU,
+    Hardsigmoid => Hardsigmoid,
+    Hardswish => Hardswish,
+    GELU => GELU,
+    LeakyReLU => LeakyReLU,
+    ELU => ELU,
+    Softplus => Softplus,
+    Hardtanh => Hardtanh,
 }
 
 /// A list of layers: `layers![Conv2d::new(1, 25, 3).padding(1), ReLU]`.

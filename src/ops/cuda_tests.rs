@@ -31,9 +31,9 @@ use crate::ops::max_pool2d::{MaxPool2dGeometry, MaxPool2dKernels};
 use crate::ops::mul::MulKernels;
 use crate::ops::random_filter::RandomFilterKernels;
 use crate::ops::record::RecordKernels;
-use crate::ops::relu::ReluKernels;
 use crate::ops::sgd::{SgdGroup, SgdKernels};
 use crate::ops::sum::{ChannelGeometry, SumKernels};
+use crate::ops::unary::{Unary, UnaryKernels};
 use crate::ops::{SomeImages, Update, UpdateTile};
 use crate::optim::{AdamOptions, SgdOptions};
 use crate::rng::Philox;
@@ -216,7 +216,7 @@ macro_rules! ops {
 ops! {
     adam, add, augment, background, batch_norm2d, conv2d, conv_block, cross_entropy,
     cross_entropy_rows, dropout, gather, linear_cross_entropy, linear_relu, matmul, max_pool2d, mul,
-    random_filter, record, relu, sgd, sum,
+    random_filter, record, sgd, sum, unary,
 }
 
 type Run = fn(&Bench<'_>, &mut Results);
@@ -710,20 +710,31 @@ fn batch_norm2d<T: Float>(bench: &Bench<'_>, results: &mut Results) {
     }
 }
 
-fn relu<T: Float>(bench: &Bench<'_>, results: &mut Results) {
-    for n in [0, 1, 7, 1025] {
-        let mut values: Vec<T> = normal(n, 0).into_iter().map(T::of).collect();
-        let special = [T::nan(), T::zero(), -T::zero(), T::infinity(), T::neg_infinity()];
-        values.iter_mut().zip(special).for_each(|(value, special)| *value = special);
-        let (x, dy) = (bench.field(&values), bench.normal::<T>(n, 1, 0.0));
-        let mut y = bench.before::<T>(n, false);
-        bench.device.relu_forward(x.view(), y.view_mut()).unwrap();
-        results.exact(format!("relu of {n}"), bench.values(&y));
-        for accumulate in [false, true] {
-            let mut dx = bench.before::<T>(n, accumulate);
-            let out = dx.output(accumulate);
-            bench.device.relu_backward(y.view(), dy.view(), out).unwrap();
-            results.exact(format!("relu of {n}: gradient, {accumulate}"), bench.values(&dx));
+fn unary<T: Float>(bench: &Bench<'_>, results: &mut Results) {
+    let special = [T::nan(), T::zero(), -T::zero(), T::infinity(), T::neg_infinity()];
+    let parameters = |function| match function {
+        Unary::pow => [2.5, 0.0],
+        Unary::clamp => [-0.5, 0.75],
+        Unary::softplus => [1.5, 2.0],
+        _ => [0.25, 0.0],
+    };
+    for &function in Unary::ALL {
+        let parameters = parameters(function).map(T::of);
+        for n in if function == Unary::relu { &[0, 1, 7, 1025][..] } else { &[0, 17] } {
+            let what = format!("{function:?} of {n}");
+            let mut values: Vec<T> = normal(*n, 0).into_iter().map(T::of).collect();
+            values.iter_mut().zip(special).for_each(|(value, special)| *value = special);
+            let (x, dy) = (bench.field(&values), bench.normal::<T>(*n, 1, 0.0));
+            let mut y = bench.before::<T>(*n, false);
+            bench.device.unary_forward(function, parameters, x.view(), y.view_mut()).unwrap();
+            results.close(what.clone(), bench.values(&y));
+            // As if it were what was saved, whether it is or not.
+            for accumulate in [false, true] {
+                let mut dx = bench.before::<T>(*n, accumulate);
+                let (out, saved) = (dx.output(accumulate), x.view());
+                bench.device.unary_backward(function, parameters, saved, dy.view(), out).unwrap();
+                results.close(format!("{what}: gradient, {accumulate}"), bench.values(&dx));
+            }
         }
     }
 }

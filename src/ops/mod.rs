@@ -37,9 +37,9 @@ pub mod max_pool2d;
 pub mod mul;
 pub mod random_filter;
 pub mod record;
-pub mod relu;
 pub mod sgd;
 pub mod sum;
+pub mod unary;
 
 use crate::{Error, Result, Shape};
 

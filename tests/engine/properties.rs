@@ -388,7 +388,7 @@ fn any_op() -> impl Strategy<Value = Op> {
         Just(Op::Mul),
         Just(Op::Matmul),
         Just(Op::Linear),
-        Just(Op::Relu),
+        Just(Op::Unary("relu".into(), [0.0; 2])),
         Just(Op::Sum),
         Just(Op::Mean),
         any_shape().prop_map(Op::Reshape),

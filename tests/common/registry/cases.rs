@@ -71,9 +71,7 @@ fn elementwise() -> Vec<Case> {
     let binary = shapes
         .iter()
         .flat_map(|(a, b)| [Op::Add, Op::Mul].map(|op| case(op, [normal(a), normal(b)])));
-    let relu: [&[usize]; 3] = [&[1, 3, 5, 3], &[3, 2, 5, 7], &[33, 5]];
-    let relu = relu.iter().map(|shape| case(Op::Relu, [(shape.to_vec(), Fill::OffZero)]));
-    binary.chain(relu).collect()
+    binary.chain(super::unary::cases()).collect()
 }
 
 /// `[rows, inner, columns]`, as matrix products and as linear layers.

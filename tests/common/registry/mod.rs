@@ -6,6 +6,7 @@
 
 pub mod cases;
 pub mod pass;
+pub mod unary;
 
 use super::host::Fill;
 use signet::dtype::Float;
@@ -41,20 +42,39 @@ pub enum Op {
     Mul,
     Matmul,
     Linear,
-    Relu,
+    /// A function of one number, by name, and its parameters.
+    Unary(String, [f64; 2]),
     Sum,
     Mean,
     Reshape(Vec<usize>),
     Flatten(usize),
     Conv2d(Conv2dOptions),
     MaxPool2d(MaxPool2d),
-    BatchNorm2dTrain { eps: f64 },
-    BatchNorm2dEval { eps: f64, mean: Vec<f64>, var: Vec<f64> },
-    CrossEntropy { target: Vec<i32>, options: CrossEntropyOptions },
+    BatchNorm2dTrain {
+        eps: f64,
+    },
+    BatchNorm2dEval {
+        eps: f64,
+        mean: Vec<f64>,
+        var: Vec<f64>,
+    },
+    CrossEntropy {
+        target: Vec<i32>,
+        options: CrossEntropyOptions,
+    },
     Dropout(DropoutGeometry, u64),
-    ConvBlock { options: ConvBlockOptions, running: Option<[Vec<f64>; 2]>, drop: Option<f64> },
-    LinearRelu { drop: Option<f64> },
-    LinearCrossEntropy { target: Vec<i32>, options: CrossEntropyOptions },
+    ConvBlock {
+        options: ConvBlockOptions,
+        running: Option<[Vec<f64>; 2]>,
+        drop: Option<f64>,
+    },
+    LinearRelu {
+        drop: Option<f64>,
+    },
+    LinearCrossEntropy {
+        target: Vec<i32>,
+        options: CrossEntropyOptions,
+    },
 }
 
 impl Op {
@@ -65,7 +85,7 @@ impl Op {
             Self::Mul => "mul",
             Self::Matmul => "matmul",
             Self::Linear => "linear",
-            Self::Relu => "relu",
+            Self::Unary(..) => "unary",
             Self::Sum | Self::Mean => "sum",
             Self::Reshape(_) | Self::Flatten(_) => "flatten",
             Self::Conv2d(_) => "conv2d",
@@ -87,7 +107,7 @@ impl Op {
             Self::Mul => x.mul(&inputs[1]),
             Self::Matmul => x.matmul(&inputs[1]),
             Self::Linear => linear(x, &inputs[1], inputs.get(2)),
-            Self::Relu => x.relu(),
+            Self::Unary(name, parameters) => unary::run(name, *parameters, x),
             Self::Sum => x.sum(),
             Self::Mean => x.mean(),
             Self::Reshape(shape) => x.reshape(&shape[..]),
