@@ -41,7 +41,7 @@ const ENGINE: House = House {
         (
             "autograd",
             "ops",
-            "a second gradient for a tensor is added to the first by the kernel of `add`",
+            "a second gradient for a tensor is added to the first by a kernel of `binary`",
         ),
     ],
 };

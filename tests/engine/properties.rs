@@ -384,8 +384,8 @@ fn any_op() -> impl Strategy<Value = Op> {
         options: CrossEntropyOptions { ignore_index: -1, ..CrossEntropyOptions::default() },
     });
     prop_oneof![
-        Just(Op::Add),
-        Just(Op::Mul),
+        Just(Op::Binary("add".into())),
+        Just(Op::Binary("mul".into())),
         Just(Op::Matmul),
         Just(Op::Linear),
         Just(Op::Unary("relu".into(), [0.0; 2])),

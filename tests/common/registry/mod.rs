@@ -4,6 +4,7 @@
 //! device, the comparison with the CPU. An op that is missing here fails
 //! `every_op_has_a_gradient_check`.
 
+pub mod binary;
 pub mod cases;
 pub mod pass;
 pub mod unary;
@@ -38,8 +39,10 @@ pub const WITHOUT_GRADIENT: [(&str, &str); 8] = [
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)]
 pub enum Op {
-    Add,
-    Mul,
+    /// A function of two numbers, by name.
+    Binary(String),
+    /// A mask of this shape, repeated as the operands are.
+    Where(Vec<u8>, Vec<usize>),
     Matmul,
     Linear,
     /// A function of one number, by name, and its parameters.
@@ -81,8 +84,7 @@ impl Op {
     /// The folder of `src/ops` that holds it.
     pub fn folder(&self) -> &'static str {
         match self {
-            Self::Add => "add",
-            Self::Mul => "mul",
+            Self::Binary(_) | Self::Where(..) => "binary",
             Self::Matmul => "matmul",
             Self::Linear => "linear",
             Self::Unary(..) => "unary",
@@ -103,8 +105,11 @@ impl Op {
     pub fn run<T: Float>(&self, inputs: &[Tensor<T>]) -> Result<Tensor<T>> {
         let x = &inputs[0];
         match self {
-            Self::Add => x.add(&inputs[1]),
-            Self::Mul => x.mul(&inputs[1]),
+            Self::Binary(name) => binary::run(name, x, &inputs[1]),
+            Self::Where(mask, shape) => {
+                let mask = Tensor::from_slice(x.device(), mask, &shape[..])?;
+                mask.where_cond(x, &inputs[1])
+            }
             Self::Matmul => x.matmul(&inputs[1]),
             Self::Linear => linear(x, &inputs[1], inputs.get(2)),
             Self::Unary(name, parameters) => unary::run(name, *parameters, x),
