@@ -79,7 +79,7 @@ if name in sys.argv:
     print("it " + str(times) + " times in a second" if ok else "")
     print("test " + name + (" ... ok" if ok else " ... FAILED"))
     sys.exit(not ok)
-names = {"checks_have_nothing_to_report": "ok", "agrees_with_the_cpu::relu": "ok", "fails": "FAILED", "alone": "FAILED", "long": "ignored"}
+names = {"checks_have_nothing_to_report": "ok", "agrees_with_the_cpu::unary": "ok", "fails": "FAILED", "alone": "FAILED", "long": "ignored"}
 asked = [word for word in sys.argv[1:] if not word.startswith("--")]
 if "--list" in sys.argv:
     chosen = ["long"] if "--ignored" in sys.argv else names
@@ -116,11 +116,11 @@ class Chosen(unittest.TestCase):
     def test_by_what_binaries_list(self):
         excluded = {"program::cuda_cli", "reliability::cache", "cuda_serve"}
         belongs = lambda binary, test: select_tests.belongs(binary, test, excluded)
-        self.assertTrue(belongs("cuda_ops", "agrees_with_the_cpu::relu"))
+        self.assertTrue(belongs("cuda_ops", "agrees_with_the_cpu::unary"))
         self.assertTrue(belongs("gradcheck", "cuda::every_op"))
-        self.assertTrue(belongs("device", "cuda_ops::agrees_with_the_cpu::relu"))
+        self.assertTrue(belongs("device", "cuda_ops::agrees_with_the_cpu::unary"))
         self.assertTrue(belongs("signet", "device::cuda::tests::events"))
-        self.assertTrue(belongs("signet", "ops::cuda_tests::agrees_with_the_cpu::relu"))
+        self.assertTrue(belongs("signet", "ops::cuda_tests::agrees_with_the_cpu::unary"))
         self.assertFalse(belongs("signet", "device::cuda::tests::sim::faults"))
         self.assertFalse(belongs("gradcheck", "cpu::every_op"))
         self.assertFalse(belongs("program", "cuda_cli::a_run_on_a_gpu"))
@@ -196,7 +196,7 @@ class Variants(unittest.TestCase):
 
     def test_an_edit_of_what_is_not_there_is_refused(self):
         with tempfile.TemporaryDirectory() as scratch:
-            variant = {"edits": [{"file": "relu.cu", "find": "no such text", "replace": ""}]}
+            variant = {"edits": [{"file": "unary.cu", "find": "no such text", "replace": ""}]}
             with self.assertRaises(variants.Invalid):
                 variants.make(variant, os.path.join(pack.ROOT, "kernels"), os.path.join(scratch, "kernels"))
 
@@ -266,7 +266,7 @@ class Whole(unittest.TestCase):
             if file.endswith(".py"):
                 shutil.copy(os.path.join(HERE, file), self.bundle)
         pack.make_variants(self.bundle)
-        self.set_tests(["agrees_with_the_cpu::relu"])
+        self.set_tests(["agrees_with_the_cpu::unary"])
 
     def set_tests(self, names):
         about = {"commit": "c", "rustc": "r", "glibc": "2.34", "tests": {"cuda_ops": names}, "ignored": {"cuda_ops": ["long"]}}
@@ -350,12 +350,12 @@ class Whole(unittest.TestCase):
         self.assertIn("| adam/32 | 1 | 2.0 |", self.page)
 
     def test_failures_are_said_and_run_alone(self):
-        self.set_tests(["agrees_with_the_cpu::relu", "fails", "alone"])
+        self.set_tests(["agrees_with_the_cpu::unary", "fails", "alone"])
         done, results = self.run_it("tests")
         self.assertEqual(done.returncode, 1)
         # A process for each module.
         first, second = results["parts"]["tests"]["binaries"]
-        self.assertEqual(first["tests"], {"agrees_with_the_cpu::relu": "passed"})
+        self.assertEqual(first["tests"], {"agrees_with_the_cpu::unary": "passed"})
         states = second["tests"]
         self.assertEqual(states["fails"], "failed")
         self.assertEqual(states["alone"], "failed beside others, passed alone")

@@ -5,7 +5,7 @@ use super::backward::Reachable;
 use super::graph::{Leaf, LeafGradient, Origin};
 use crate::device::{AnyBuffer, AnyView, AnyViewMut, Backend, Device, Output, elsewhere};
 use crate::dtype::{Element, Float};
-use crate::ops::add::AddKernels;
+use crate::ops::binary::BinaryKernels;
 use crate::tensor::Tensor;
 use crate::{Error, Result, Shape};
 use parking_lot::RwLockWriteGuard;

@@ -2,7 +2,7 @@
 
 use crate::dtype::Element;
 use crate::tensor::{Reading, Tensor};
-use crate::{Error, Result};
+use crate::{Error, Result, Shape};
 
 /// A tensor as a forward pass found it, for its backward pass to read: see [`Tensor::save`].
 pub struct SavedTensor<E: Element = f32> {
@@ -37,6 +37,11 @@ impl<E: Element> SavedTensor<E> {
              `backward` before that, or run the forward pass again",
             tensor.shape()
         )))
+    }
+
+    /// Its shape.
+    pub(crate) fn shape(&self) -> &Shape {
+        self.tensor.shape()
     }
 
     /// The number of its elements.

@@ -14,8 +14,8 @@ use crate::ops::gather::gather;
 use crate::ops::linear::LinearGeometry;
 use crate::ops::matmul::{MatmulGeometry, MatmulKernels};
 use crate::ops::max_pool2d::{MaxPool2dGeometry, MaxPool2dKernels, max_pool2d};
-use crate::ops::relu::ReluKernels;
 use crate::ops::sum::ChannelGeometry;
+use crate::ops::unary::{Unary, UnaryKernels};
 use crate::ops::{Update, UpdateTile};
 use crate::optim::AdamOptions;
 use crate::rng::{Philox, stream};
@@ -172,7 +172,9 @@ fn around_convolution(conv: Conv, batch: usize) -> Vec<Plan> {
     };
     let relu = move |device: &Device| {
         let (d, x, y) = (device.clone(), random(device, shape())?, random(device, shape())?);
-        repeat(move || d.relu_forward(x.read().view(), y.write().view_mut()))
+        repeat(move || {
+            d.unary_forward(Unary::relu, [0.0; 2], x.read().view(), y.write().view_mut())
+        })
     };
     let relu_backward = move |device: &Device| {
         let (d, y, dy) = (device.clone(), random(device, shape())?, random(device, shape())?);
@@ -180,7 +182,7 @@ fn around_convolution(conv: Conv, batch: usize) -> Vec<Plan> {
         repeat(move || {
             let mut dx = dx.write();
             let dx = Output { view: dx.view_mut(), accumulate: false };
-            d.relu_backward(y.read().view(), dy.read().view(), dx)
+            d.unary_backward(Unary::relu, [0.0; 2], y.read().view(), dy.read().view(), dx)
         })
     };
     let pool = move |device: &Device| {

@@ -20,6 +20,8 @@ pub trait Plain {}
 
 impl<P: Plain> Plain for &P {}
 
+impl<P: Plain, const N: usize> Plain for [P; N] {}
+
 /// A number that the ops compute with: `f32` for training, `f64` for gradient checks, where finite
 /// differences mean something.
 pub trait Float:
@@ -39,6 +41,8 @@ pub trait Float:
     fn as_f64(self) -> f64;
     /// A byte, exactly.
     fn of_u8(value: u8) -> Self;
+    /// The error function.
+    fn erf(self) -> Self;
 }
 
 mod sealed {
@@ -80,6 +84,10 @@ impl Float for f32 {
     fn of_u8(value: u8) -> Self {
         Self::from(value)
     }
+    #[inline]
+    fn erf(self) -> Self {
+        libm::erff(self)
+    }
 }
 
 impl Float for f64 {
@@ -94,5 +102,9 @@ impl Float for f64 {
     #[inline]
     fn of_u8(value: u8) -> Self {
         Self::from(value)
+    }
+    #[inline]
+    fn erf(self) -> Self {
+        libm::erf(self)
     }
 }

@@ -9,7 +9,7 @@
 //! | `forward.rs` | [`Forward`]: modules that map one tensor to one |
 //! | `context.rs` | what layers share: the seed, the step, and whether they train |
 //! | `init.rs` | where parameters are drawn |
-//! | `layers/` | one file a layer |
+//! | `layers/` | one file a layer, and one for all activations |
 //! | `model.rs` | [`Model`]: a network of one's own with its parameters, mode, seed and step |
 //! | `sequential.rs` | [`Sequential`] |
 //! | `fuse.rs` | runs of layers that one op computes |
@@ -35,6 +35,7 @@ mod state_dict;
 mod summary;
 
 pub use crate::ops::max_pool2d::MaxPool2d;
+pub use crate::ops::unary::Approximate;
 pub(crate) use anomaly::first_not_finite;
 pub use asl::asl;
 pub use context::Context;
@@ -121,6 +122,18 @@ table_of_layers! {
     Linear,
     MaxPool2d,
     ReLU,
+    ReLU6,
+    Sigmoid,
+    LogSigmoid,
+    Tanh,
+    SiLU,
+    Hardsigmoid,
+    Hardswish,
+    GELU,
+    LeakyReLU,
+    ELU,
+    Softplus,
+    Hardtanh,
 }
 
 /// A list of layers: `layers![Conv2d::new(1, 25, 3).padding(1), ReLU]`. Such a list may be one of them: it

@@ -11,10 +11,10 @@ use crate::device::{AnyBuffer, AnyView, AnyViewMut, Backend, Output};
 use crate::dtype::{Element, Float};
 use crate::nn::MaxPool2d;
 use crate::ops::adam::{AdamGroup, AdamKernels};
-use crate::ops::add::AddKernels;
 use crate::ops::augment::{AugmentGeometry, AugmentKernels};
 use crate::ops::background::BackgroundKernels;
 use crate::ops::batch_norm2d::{Affine, BatchNorm2dGradients, BatchNorm2dKernels, Running};
+use crate::ops::binary::{Binary, BinaryKernels, Broadcast, Comparison, Operand, broadcast};
 use crate::ops::conv_block::{
     ConvBlockGeometry, ConvBlockGradients, ConvBlockInputs, ConvBlockKernels, Normaliser,
 };
@@ -30,11 +30,10 @@ use crate::ops::linear_cross_entropy::{LinearCrossEntropyGeometry, LinearCrossEn
 use crate::ops::linear_relu::LinearReluKernels;
 use crate::ops::matmul::{MatmulGeometry, MatmulKernels};
 use crate::ops::max_pool2d::{MaxPool2dGeometry, MaxPool2dKernels};
-use crate::ops::mul::MulKernels;
 use crate::ops::random_filter::RandomFilterKernels;
-use crate::ops::relu::ReluKernels;
 use crate::ops::sgd::{SgdGroup, SgdKernels};
 use crate::ops::sum::{ChannelGeometry, SumKernels};
+use crate::ops::unary::{Unary, UnaryKernels};
 use crate::ops::{SomeImages, Update, UpdateTile};
 use crate::optim::{AdamOptions, SgdOptions};
 use crate::rng::Philox;
@@ -215,9 +214,9 @@ macro_rules! ops {
 }
 
 ops! {
-    adam, add, augment, background, batch_norm2d, conv2d, conv_block, cross_entropy,
-    cross_entropy_rows, dropout, end_step, gather, lerp, linear_cross_entropy, linear_relu, matmul, max_pool2d, mul,
-    random_filter, relu, sgd, sum,
+    adam, augment, background, batch_norm2d, binary, conv2d, conv_block, cross_entropy,
+    cross_entropy_rows, dropout, end_step, gather, lerp, linear_cross_entropy, linear_relu, matmul,
+    max_pool2d, random_filter, sgd, sum, unary,
 }
 
 type Run = fn(&Bench<'_>, &mut Results);
@@ -711,50 +710,114 @@ fn batch_norm2d<T: Float>(bench: &Bench<'_>, results: &mut Results) {
     }
 }
 
-fn relu<T: Float>(bench: &Bench<'_>, results: &mut Results) {
-    for n in [0, 1, 7, 1025] {
-        let mut values: Vec<T> = normal(n, 0).into_iter().map(T::of).collect();
-        let special = [T::nan(), T::zero(), -T::zero(), T::infinity(), T::neg_infinity()];
-        values.iter_mut().zip(special).for_each(|(value, special)| *value = special);
-        let (x, dy) = (bench.field(&values), bench.normal::<T>(n, 1, 0.0));
-        let mut y = bench.before::<T>(n, false);
-        bench.device.relu_forward(x.view(), y.view_mut()).unwrap();
-        results.exact(format!("relu of {n}"), bench.values(&y));
-        for accumulate in [false, true] {
-            let mut dx = bench.before::<T>(n, accumulate);
-            let out = dx.output(accumulate);
-            bench.device.relu_backward(y.view(), dy.view(), out).unwrap();
-            results.exact(format!("relu of {n}: gradient, {accumulate}"), bench.values(&dx));
+fn unary<T: Float>(bench: &Bench<'_>, results: &mut Results) {
+    let special = [T::nan(), T::zero(), -T::zero(), T::infinity(), T::neg_infinity()];
+    let parameters = |function| match function {
+        Unary::pow => [2.5, 0.0],
+        Unary::clamp => [-0.5, 0.75],
+        Unary::softplus => [1.5, 2.0],
+        _ => [0.25, 0.0],
+    };
+    for &function in Unary::ALL {
+        let parameters = parameters(function).map(T::of);
+        for n in if function == Unary::relu { &[0, 1, 7, 1025][..] } else { &[0, 17] } {
+            let what = format!("{function:?} of {n}");
+            let mut values: Vec<T> = normal(*n, 0).into_iter().map(T::of).collect();
+            values.iter_mut().zip(special).for_each(|(value, special)| *value = special);
+            let (x, dy) = (bench.field(&values), bench.normal::<T>(*n, 1, 0.0));
+            let mut y = bench.before::<T>(*n, false);
+            bench.device.unary_forward(function, parameters, x.view(), y.view_mut()).unwrap();
+            results.close(what.clone(), bench.values(&y));
+            // As if it were what was saved, whether it is or not.
+            for accumulate in [false, true] {
+                let mut dx = bench.before::<T>(*n, accumulate);
+                let (out, saved) = (dx.output(accumulate), x.view());
+                bench.device.unary_backward(function, parameters, saved, dy.view(), out).unwrap();
+                results.close(format!("{what}: gradient, {accumulate}"), bench.values(&dx));
+            }
         }
     }
 }
 
-/// Lengths, and how many elements repeat.
-const REPEATS: [[usize; 2]; 7] = [[0, 1], [1, 1], [7, 7], [1026, 1026], [15, 5], [24, 8], [33, 1]];
-
-fn add<T: Float>(bench: &Bench<'_>, results: &mut Results) {
-    for [n, repeat] in REPEATS {
-        let (a, b) = (bench.normal::<T>(n, 0, 0.0), bench.normal::<T>(repeat, 1, 0.0));
-        let mut y = bench.before::<T>(n, false);
-        bench.device.add(a.view(), b.view(), y.view_mut()).unwrap();
-        results.exact(format!("add {n}, {repeat}"), bench.values(&y));
+fn binary<T: Float>(bench: &Bench<'_>, results: &mut Results) {
+    let shapes: [[&[usize]; 2]; 10] = [
+        [&[0], &[1]],
+        [&[7], &[7]],
+        [&[1026], &[]],
+        [&[5], &[3, 5]],
+        [&[3, 8], &[8]],
+        [&[3, 5, 7], &[5, 1]],
+        [&[9, 1, 5], &[4, 1]],
+        [&[2, 1, 3, 1, 5], &[1, 4, 1, 3, 1]],
+        [&[3, 1], &[1, 600]],
+        [&[2, 3, 2, 1, 2, 3, 2], &[1, 3, 1, 2, 1, 3, 1]],
+    ];
+    for [a, b] in shapes {
+        let what = format!("{a:?} and {b:?}");
+        let (a, b) = (Shape::from(a), Shape::from(b));
+        let shape = broadcast("test", &[&a, &b]).unwrap();
+        let g = Broadcast::new("test", &shape, [&a, &b, &shape]).unwrap();
+        let n = shape.numel();
+        // Whole numbers, of which some are equal, and NaN.
+        let some = |shape: &Shape, stream, at| {
+            let mut values = whole::<T>(shape.numel(), stream);
+            values.iter_mut().skip(at).step_by(13).for_each(|x| *x = T::nan());
+            bench.field(&values)
+        };
+        let (x, y, dy) = (some(&a, 0, 3), some(&b, 1, 4), bench.normal::<T>(n, 2, 0.0));
+        for &function in Binary::ALL {
+            let mut out = bench.before::<T>(n, false);
+            let target = out.view_mut();
+            bench.device.binary_forward(function, &g, x.view(), y.view(), target).unwrap();
+            results.close(format!("{function:?} of {what}"), bench.values(&out));
+            if matches!(function, Binary::add | Binary::sub) {
+                continue;
+            }
+            for (by, accumulate) in [(Operand::A, false), (Operand::A, true), (Operand::B, false)] {
+                let mut grad = bench.before::<T>(n, accumulate);
+                let (out, x, y) = (grad.output(accumulate), x.view(), y.view());
+                bench.device.binary_backward(function, by, &g, x, y, dy.view(), out).unwrap();
+                // Added to, a product may be fused with the sum.
+                let name = format!("{function:?} of {what} by {by:?}, {accumulate}");
+                results.close(name, bench.values(&grad));
+            }
+        }
+        for &comparison in Comparison::ALL {
+            let mut mask = bench.field(&vec![7_u8; n]);
+            bench.device.compare(comparison, &g, x.view(), y.view(), mask.view_mut()).unwrap();
+            let mask = bench.device.read(mask.view()).unwrap();
+            let mask = mask.into_iter().map(f64::from).collect();
+            results.exact(format!("{comparison:?} of {what}"), mask);
+        }
+        // The second shape is the mask's too.
+        let mask: Vec<u8> = (0..b.numel()).map(|i| (i % 3) as u8).collect();
+        let mask = bench.field(&mask);
+        let g = Broadcast::new("test", &shape, [&a, &b, &b]).unwrap();
+        let mut out = bench.before::<T>(n, false);
+        let target = out.view_mut();
+        bench.device.where_forward(&g, mask.view(), x.view(), y.view(), target).unwrap();
+        results.exact(format!("where of {what}"), bench.values(&out));
+        let g = Broadcast::new("test", &shape, [&shape, &shape, &b]).unwrap();
+        for (by, accumulate) in [(Operand::A, false), (Operand::B, true)] {
+            let mut grad = bench.before::<T>(n, accumulate);
+            let (out, mask) = (grad.output(accumulate), mask.view());
+            bench.device.where_backward(by, &g, mask, dy.view(), out).unwrap();
+            results.exact(format!("where of {what} by {by:?}"), bench.values(&grad));
+        }
         for accumulate in [false, true] {
             let mut y = bench.before::<T>(n, accumulate);
-            bench.device.accumulate(a.view(), y.output(accumulate)).unwrap();
-            results.exact(format!("accumulate {n}, {repeat}, {accumulate}"), bench.values(&y));
+            bench.device.accumulate(dy.view(), y.output(accumulate)).unwrap();
+            results.exact(format!("accumulate of {what}, {accumulate}"), bench.values(&y));
         }
     }
-}
-
-fn mul<T: Float>(bench: &Bench<'_>, results: &mut Results) {
-    for [n, repeat] in REPEATS {
-        let (a, b) = (bench.normal::<T>(n, 0, 0.0), bench.normal::<T>(repeat, 1, 0.0));
-        for accumulate in [false, true] {
-            let mut y = bench.before::<T>(n, accumulate);
-            bench.device.mul(a.view(), b.view(), y.output(accumulate)).unwrap();
-            // Added to, the product may be fused with the sum.
-            results.close(format!("mul {n}, {repeat}, {accumulate}"), bench.values(&y));
-        }
+    for [outer, channels, inner] in
+        [[0, 3, 2], [2, 0, 3], [2, 5, 0], [1, 1, 1], [3, 33, 7], [5, 17, 300]]
+    {
+        let g = ChannelGeometry { outer, channels, inner };
+        let x = bench.normal::<T>(g.numel(), 0, 0.0);
+        let mut sums = bench.before::<T>((outer * inner) as usize, false);
+        bench.device.sum_middle(&g, x.view(), sums.view_mut()).unwrap();
+        results.close(format!("sum_middle of {g:?}"), bench.values(&sums));
     }
 }
 

@@ -18,10 +18,10 @@ mod some_images;
 mod update;
 
 pub mod adam;
-pub mod add;
 pub mod augment;
 pub mod background;
 pub mod batch_norm2d;
+pub mod binary;
 pub mod conv2d;
 pub mod conv_block;
 pub mod cross_entropy;
@@ -36,11 +36,10 @@ pub mod linear_cross_entropy;
 pub mod linear_relu;
 pub mod matmul;
 pub mod max_pool2d;
-pub mod mul;
 pub mod random_filter;
-pub mod relu;
 pub mod sgd;
 pub mod sum;
+pub mod unary;
 
 use crate::{Error, Result, Shape};
 

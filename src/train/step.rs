@@ -4,7 +4,7 @@ use super::repeated::{Graphs, Repeated};
 use crate::device::{Backend, Device, Output};
 use crate::dtype::{Element, Float};
 use crate::nn::{Context, Module};
-use crate::ops::add::AddKernels;
+use crate::ops::binary::BinaryKernels;
 use crate::optim::{Ema, Optimizer};
 use crate::{Error, Result, Shape, Tensor};
 use std::collections::HashMap;

@@ -60,6 +60,8 @@ pub enum Fill {
     Normal(f64),
     /// Normal and at least 1/8 away from zero, where relu has its kink.
     OffZero,
+    /// Like [`Fill::OffZero`], without the signs.
+    Positive,
     /// Every value of a grid between -1 and 1 once, in random order: no maximum has a rival near.
     Distinct,
 }
@@ -76,6 +78,7 @@ impl Fill {
                 let x = random.normal();
                 x + 0.125 * x.signum()
             }
+            Self::Positive => random.normal().abs() + 0.125,
         };
         let values: Vec<f64> = match self {
             Self::Distinct => {

@@ -164,7 +164,7 @@ fn shared_sums() -> Vec<(Case, &'static [usize])> {
         ),
         (plain(Op::Sum, &[&[300_001]]), &[]),
         // Sums of columns: what is added to every row.
-        (plain(Op::Add, &[&[5000, 70], &[70]]), &[1]),
+        (plain(Op::Binary("add".into()), &[&[5000, 70], &[70]]), &[1]),
         // The statistics and the sums of the backward pass.
         (plain(Op::BatchNorm2dTrain { eps: 1e-5 }, &[&[33, 5, 28, 28], &[5], &[5]]), &[1, 2]),
         (

@@ -2,7 +2,7 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `fixtures.rs`, `fixtures_network.rs` | ops, optimizers and whole networks against PyTorch's values |
+//! | `fixtures.rs`, `fixtures_elementwise.rs`, `fixtures_network.rs` | ops, optimizers and whole networks against PyTorch's values |
 //! | `gradcheck.rs`, `backward.rs` | gradients against finite differences, and what backward adds to |
 //! | `properties.rs` | random geometries: every op is its definition |
 //! | `tape.rs`, `optim.rs`, `network.rs`, `train.rs`, `data.rs` | the tape, optimizers, the whole network, the trainer, data |
@@ -29,6 +29,7 @@ mod data;
 mod devices;
 mod empty;
 mod fixtures;
+mod fixtures_elementwise;
 mod fixtures_network;
 mod gradcheck;
 mod network;

@@ -384,11 +384,11 @@ fn any_op() -> impl Strategy<Value = Op> {
         options: CrossEntropyOptions { ignore_index: -1, ..CrossEntropyOptions::default() },
     });
     prop_oneof![
-        Just(Op::Add),
-        Just(Op::Mul),
+        Just(Op::Binary("add".into())),
+        Just(Op::Binary("mul".into())),
         Just(Op::Matmul),
         Just(Op::Linear),
-        Just(Op::Relu),
+        Just(Op::Unary("relu".into(), [0.0; 2])),
         Just(Op::Sum),
         Just(Op::Mean),
         any_shape().prop_map(Op::Reshape),

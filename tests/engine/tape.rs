@@ -346,7 +346,7 @@ fn a_value_that_is_needed_may_not_change(on: TestDevice) {
     let [u, w] = [1.0, 3.0].map(|value| arena.parameter(&[value], [1]).unwrap());
     let y = tensor(&device, &[2.0]).mul(&u).unwrap().mul(&w).unwrap().sum().unwrap();
     w.set(&[100.0]).unwrap();
-    assert_autograd_error(y.backward(), "mul needs its second factor (parameter 1, [1])");
+    assert_autograd_error(y.backward(), "mul needs its second operand (parameter 1, [1])");
     // A view of the memory, another name for the same, is no way around.
     let y = u.mul(&w).unwrap();
     w.detach().reshape([1, 1]).unwrap().set(&[100.0]).unwrap();
@@ -425,7 +425,7 @@ fn what_changed_is_named(on: TestDevice) {
     named.set_name("alpha");
     let y = named.mul(&leaf(&device, &[2.0])).unwrap();
     named.set(&[3.0]).unwrap();
-    assert_autograd_error(y.backward(), "first factor (alpha, [1])");
+    assert_autograd_error(y.backward(), "first operand (alpha, [1])");
 }
 
 fn frozen_parameters_are_constants(on: TestDevice) {

@@ -183,12 +183,15 @@ fn a_kernel_is_described_by_the_comment_above_it() {
     let text = "// y = x,\n// or y += x; slowly. More.\n//\n// Who owns what.\n\
                 extern \"C\" __global__ void __launch_bounds__(256)\n    first(unsigned n) {}\n\n\
                 // Of a helper.\nint helper();\n\nextern \"C\" __global__ void second() {}\n\
-                // z = a b. Tiles.\nGEMM_KERNEL(third,\n            (unsigned n), { n = 0; })\n";
+                // z = a b. Tiles.\nGEMM_KERNEL(third,\n            (unsigned n), { n = 0; })\n\
+                UNARY(fourth, -x, -dy)\n";
     let expected = [
         ("first", "y = x, or y += x"),
         ("second", ""),
         ("third", "z = a b"),
         ("third_few", "The same with tiles of 32 rows"),
+        ("fourth_forward", "y = fourth(x)"),
+        ("fourth_backward", "The gradient of fourth"),
     ];
     assert_eq!(kernels_of(text), expected.map(|(name, computes)| (name.into(), computes.into())));
 }
@@ -625,6 +628,11 @@ fn kernels_of(text: &str) -> Vec<(String, String)> {
             let name = parameters.split(',').next().expect("it has a name");
             kernels.push((name.to_owned(), computes.to_owned()));
             kernels.push((format!("{name}_few"), "The same with tiles of 32 rows".to_owned()));
+        } else if let Some(parameters) = line.strip_prefix("UNARY(") {
+            // Of `unary.cu`: two kernels.
+            let name = parameters.split(',').next().expect("it has a name");
+            kernels.push((format!("{name}_forward"), format!("y = {name}(x)")));
+            kernels.push((format!("{name}_backward"), format!("The gradient of {name}")));
         } else if line.starts_with("extern \"C\" __global__") {
             rest = &rest[rest.find("__global__ void").expect("it returns nothing")..];
             let open = rest.find("(").expect("it has parameters");

@@ -164,7 +164,7 @@ mod tests {
         for (name, expected) in [
             ("conv2d", Some(Product::Convolution)),
             ("matmul", Some(Product::Matmul)),
-            ("relu", None),
+            ("unary", None),
             ("probe", None),
             ("nothing", None),
         ] {

@@ -3,7 +3,7 @@
 use super::nodes::{Nodes, float, int, ints};
 use super::unsupported;
 use crate::Result;
-use crate::nn::{BatchNorm2d, Conv2d, Layer};
+use crate::nn::{Approximate, BatchNorm2d, Conv2d, Layer};
 
 /// Adds the nodes of `layer`.
 pub(super) fn push(layer: &Layer, nodes: &mut Nodes<'_>) -> Result<()> {
@@ -24,6 +24,21 @@ pub(super) fn push(layer: &Layer, nodes: &mut Nodes<'_>) -> Result<()> {
             nodes.push("MaxPool", [], attributes);
         }
         Layer::ReLU(_) => nodes.push("Relu", [], []),
+        Layer::ReLU6(_) => clip(0.0, 6.0, nodes),
+        Layer::Hardtanh(layer) => clip(layer.min_val, layer.max_val, nodes),
+        Layer::Sigmoid(_) => nodes.push("Sigmoid", [], []),
+        // `log(sigmoid(x))` is `-softplus(-x)`, which does not overflow.
+        Layer::LogSigmoid(_) => nodes.chain(["Neg", "Softplus", "Neg"]),
+        Layer::Tanh(_) => nodes.push("Tanh", [], []),
+        Layer::SiLU(_) => nodes.gate(|nodes| nodes.chain(["Sigmoid"])),
+        Layer::Hardsigmoid(_) => hard_sigmoid(nodes),
+        Layer::Hardswish(_) => nodes.gate(hard_sigmoid),
+        Layer::GELU(layer) => gelu(layer.approximate, nodes),
+        Layer::LeakyReLU(layer) => {
+            nodes.push("LeakyRelu", [], [float("alpha", layer.negative_slope)])
+        }
+        Layer::ELU(layer) => nodes.push("Elu", [], [float("alpha", layer.alpha)]),
+        Layer::Softplus(layer) => softplus(layer.beta, nodes),
         Layer::Sequential(_) => return Err(unsupported("a Sequential's layers go one by one")),
     }
     Ok(())
@@ -57,6 +72,45 @@ fn conv2d(conv: &Conv2d, nodes: &mut Nodes<'_>) -> Result<()> {
     ];
     nodes.push("Conv", values, attributes);
     Ok(())
+}
+
+fn clip(min: f64, max: f64, nodes: &mut Nodes<'_>) {
+    let bounds = [nodes.scalar("min", min as f32), nodes.scalar("max", max as f32)];
+    nodes.push("Clip", bounds, []);
+}
+
+fn hard_sigmoid(nodes: &mut Nodes<'_>) {
+    nodes.push("HardSigmoid", [], [float("alpha", 1.0 / 6.0), float("beta", 0.5)]);
+}
+
+/// The threshold is left out: beyond it, softplus is x but for its last bits.
+fn softplus(beta: f64, nodes: &mut Nodes<'_>) {
+    nodes.push_with("Mul", beta);
+    nodes.push("Softplus", [], []);
+    nodes.push_with("Div", beta);
+}
+
+/// Its definition: the node of this name is younger than the operator set.
+fn gelu(approximate: Approximate, nodes: &mut Nodes<'_>) {
+    nodes.gate(|nodes| {
+        match approximate {
+            Approximate::None => {
+                nodes.push_with("Mul", std::f64::consts::FRAC_1_SQRT_2);
+                nodes.push("Erf", [], []);
+            }
+            // sqrt(2 / pi) (x + 0.044715 x^3) = x (0.0356774 x^2 + 0.7978846)
+            Approximate::Tanh => {
+                nodes.gate(|nodes| {
+                    nodes.push_with("Pow", 2.0);
+                    nodes.push_with("Mul", 0.035677408136300125);
+                    nodes.push_with("Add", 0.7978845608028654);
+                });
+                nodes.push("Tanh", [], []);
+            }
+        }
+        nodes.push_with("Mul", 0.5);
+        nodes.push_with("Add", 0.5);
+    });
 }
 
 fn gemm(nodes: &mut Nodes<'_>) -> Result<()> {

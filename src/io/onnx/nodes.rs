@@ -18,6 +18,8 @@ pub struct Nodes<'a> {
 struct CurrentLayer {
     place: String,
     name: &'static str,
+    /// Nodes that it has so far.
+    nodes: usize,
 }
 
 /// An attribute of whole numbers.
@@ -59,7 +61,7 @@ impl<'a> Nodes<'a> {
 
     /// The nodes to come are of this layer, whose values have keys that begin with `place`.
     pub(super) fn start_layer(&mut self, place: &str, name: &'static str) {
-        self.layer = CurrentLayer { place: place.to_owned(), name };
+        self.layer = CurrentLayer { place: place.to_owned(), name, nodes: 0 };
     }
 
     /// A value of the current layer, `weight` for `0.weight`, if the model has it.
@@ -82,7 +84,7 @@ impl<'a> Nodes<'a> {
     /// [`Error::Argument`](crate::Error::Argument) when it is not.
     pub fn required(&mut self, name: &str) -> Result<String> {
         let value = self.value(name)?;
-        let CurrentLayer { place, name: layer } = &self.layer;
+        let CurrentLayer { place, name: layer, .. } = &self.layer;
         value.ok_or_else(|| unsupported(format!("{layer} needs {place}.{name}, which is missing")))
     }
 
@@ -90,6 +92,12 @@ impl<'a> Nodes<'a> {
     pub fn constant(&mut self, name: &str, value: f32, len: usize) -> String {
         let key = format!("{}.{name}", self.layer.place);
         self.initializer(key, &[len], &vec![value; len])
+    }
+
+    /// A number that is no list of one.
+    pub fn scalar(&mut self, name: &str, value: f32) -> String {
+        let key = format!("{}.{name}", self.layer.place);
+        self.initializer(key, &[], &[value])
     }
 
     fn initializer(&mut self, name: String, dims: &[usize], values: &[f32]) -> String {
@@ -109,15 +117,39 @@ impl<'a> Nodes<'a> {
         values: impl IntoIterator<Item = String>,
         attribute: impl Into<Vec<proto::Attribute>>,
     ) {
-        let output = format!("{}.output", self.layer.place);
+        let CurrentLayer { place, nodes, .. } = &mut self.layer;
+        // What a layer of several nodes hands on between them has a number behind it.
+        let output = match *nodes {
+            0 => format!("{place}.output"),
+            n => format!("{place}.output.{n}"),
+        };
+        *nodes += 1;
         let input = std::mem::replace(&mut self.last, output.clone());
         self.nodes.push(proto::Node {
             input: std::iter::once(input).chain(values).collect(),
-            output: vec![output],
-            name: format!("{}.{}", self.layer.place, self.layer.name),
+            output: vec![output.clone()],
+            name: output.replace("output", self.layer.name),
             op_type: op_type.into(),
             attribute: attribute.into(),
         });
+    }
+
+    /// Adds nodes without attributes, one behind the other.
+    pub fn chain<const N: usize>(&mut self, op_types: [&str; N]) {
+        op_types.into_iter().for_each(|op_type| self.push(op_type, [], []));
+    }
+
+    /// Adds nodes that read one another's output, the last of which is multiplied by what the first reads.
+    pub fn gate(&mut self, inner: impl FnOnce(&mut Self)) {
+        let input = self.last.clone();
+        inner(self);
+        self.push("Mul", [input], []);
+    }
+
+    /// Adds a node that combines the last one's output with a constant.
+    pub fn push_with(&mut self, op_type: &str, value: f64) {
+        let constant = self.scalar(&format!("constant.{}", self.layer.nodes), value as f32);
+        self.push(op_type, [constant], []);
     }
 
     /// The nodes and the values, the last output called `output`.

@@ -57,23 +57,10 @@ fn normal(shape: &[usize]) -> (Vec<usize>, Fill) {
     (shape.to_vec(), Fill::Normal(1.0))
 }
 
-/// Both operands alike, and the second repeated as a bias or a scalar.
 fn elementwise() -> Vec<Case> {
-    let shapes: [(&[usize], &[usize]); 7] = [
-        (&[1, 3], &[1, 3]),
-        (&[33, 5], &[33, 5]),
-        (&[3, 2, 5, 7], &[3, 2, 5, 7]),
-        (&[33, 5], &[5]),
-        (&[3, 2, 5, 7], &[5, 7]),
-        (&[3, 7], &[]),
-        (&[], &[]),
-    ];
-    let binary = shapes
-        .iter()
-        .flat_map(|(a, b)| [Op::Add, Op::Mul].map(|op| case(op, [normal(a), normal(b)])));
-    let relu: [&[usize]; 3] = [&[1, 3, 5, 3], &[3, 2, 5, 7], &[33, 5]];
-    let relu = relu.iter().map(|shape| case(Op::Relu, [(shape.to_vec(), Fill::OffZero)]));
-    binary.chain(relu).collect()
+    let mut cases = super::binary::cases();
+    cases.extend(super::unary::cases());
+    cases
 }
 
 /// `[rows, inner, columns]`, as matrix products and as linear layers.

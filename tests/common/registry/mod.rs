@@ -4,8 +4,10 @@
 //! device, the comparison with the CPU. An op that is missing here fails
 //! `every_op_has_a_gradient_check`.
 
+pub mod binary;
 pub mod cases;
 pub mod pass;
+pub mod unary;
 
 use super::host::Fill;
 use signet::dtype::Float;
@@ -38,35 +40,55 @@ pub const WITHOUT_GRADIENT: [(&str, &str); 9] = [
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)]
 pub enum Op {
-    Add,
-    Mul,
+    /// A function of two numbers, by name.
+    Binary(String),
+    /// A mask of this shape, repeated as the operands are.
+    Where(Vec<u8>, Vec<usize>),
     Matmul,
     Linear,
-    Relu,
+    /// A function of one number, by name, and its parameters.
+    Unary(String, [f64; 2]),
     Sum,
     Mean,
     Reshape(Vec<usize>),
     Flatten(usize),
     Conv2d(Conv2dOptions),
     MaxPool2d(MaxPool2d),
-    BatchNorm2dTrain { eps: f64 },
-    BatchNorm2dEval { eps: f64, mean: Vec<f64>, var: Vec<f64> },
-    CrossEntropy { target: Vec<i32>, options: CrossEntropyOptions },
+    BatchNorm2dTrain {
+        eps: f64,
+    },
+    BatchNorm2dEval {
+        eps: f64,
+        mean: Vec<f64>,
+        var: Vec<f64>,
+    },
+    CrossEntropy {
+        target: Vec<i32>,
+        options: CrossEntropyOptions,
+    },
     Dropout(DropoutGeometry, u64),
-    ConvBlock { options: ConvBlockOptions, running: Option<[Vec<f64>; 2]>, drop: Option<f64> },
-    LinearRelu { drop: Option<f64> },
-    LinearCrossEntropy { target: Vec<i32>, options: CrossEntropyOptions },
+    ConvBlock {
+        options: ConvBlockOptions,
+        running: Option<[Vec<f64>; 2]>,
+        drop: Option<f64>,
+    },
+    LinearRelu {
+        drop: Option<f64>,
+    },
+    LinearCrossEntropy {
+        target: Vec<i32>,
+        options: CrossEntropyOptions,
+    },
 }
 
 impl Op {
     /// The folder of `src/ops` that holds it.
     pub fn folder(&self) -> &'static str {
         match self {
-            Self::Add => "add",
-            Self::Mul => "mul",
+            Self::Binary(_) | Self::Where(..) => "binary",
             Self::Matmul => "matmul",
             Self::Linear => "linear",
-            Self::Relu => "relu",
+            Self::Unary(..) => "unary",
             Self::Sum | Self::Mean => "sum",
             Self::Reshape(_) | Self::Flatten(_) => "flatten",
             Self::Conv2d(_) => "conv2d",
@@ -84,11 +106,14 @@ impl Op {
     pub fn run<T: Float>(&self, inputs: &[Tensor<T>]) -> Result<Tensor<T>> {
         let x = &inputs[0];
         match self {
-            Self::Add => x.add(&inputs[1]),
-            Self::Mul => x.mul(&inputs[1]),
+            Self::Binary(name) => binary::run(name, x, &inputs[1]),
+            Self::Where(mask, shape) => {
+                let mask = Tensor::from_slice(x.device(), mask, &shape[..])?;
+                mask.where_cond(x, &inputs[1])
+            }
             Self::Matmul => x.matmul(&inputs[1]),
             Self::Linear => linear(x, &inputs[1], inputs.get(2)),
-            Self::Relu => x.relu(),
+            Self::Unary(name, parameters) => unary::run(name, *parameters, x),
             Self::Sum => x.sum(),
             Self::Mean => x.mean(),
             Self::Reshape(shape) => x.reshape(&shape[..]),

@@ -9,8 +9,8 @@ use crate::ops::batch_norm2d::{BatchNorm2dGradients, BatchNorm2dKernels};
 use crate::ops::conv2d::Conv2dKernels;
 use crate::ops::dropout::{DropoutKernels, DropoutView};
 use crate::ops::max_pool2d::MaxPool2dKernels;
-use crate::ops::relu::ReluKernels;
 use crate::ops::sum::SumKernels;
+use crate::ops::unary::{Unary, UnaryKernels};
 
 /// What the plain kernels' backward pass needs.
 pub struct Saved<T: Float> {
@@ -70,7 +70,7 @@ pub(super) fn forward<T: Float>(
         &mut normalised,
     )?;
     let mut rectified = device.alloc::<T>(numel)?;
-    device.relu_forward(&normalised, &mut rectified)?;
+    device.unary_forward(Unary::relu, [T::zero(); 2], &normalised, &mut rectified)?;
     if let Some(DropoutView { geometry, step }) = &drop {
         let kept = Output { view: &mut *normalised, accumulate: false };
         device.dropout(geometry, *step, &rectified, kept)?;
@@ -103,7 +103,7 @@ pub(super) fn backward<T: Float>(
         std::mem::swap(&mut a, &mut b);
     }
     let rectifier = Output { view: &mut *b, accumulate: false };
-    device.relu_backward(&rectified, &a, rectifier)?;
+    device.unary_backward(Unary::relu, [T::zero(); 2], &rectified, &a, rectifier)?;
     let ConvBlockGradients { input, weight, bias, mut scale, mut shift } = gradients;
     device.batch_norm2d_backward(
         &channels,
