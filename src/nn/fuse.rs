@@ -28,11 +28,11 @@ impl<'a, T: Float> Fused<'a, T> {
     /// `fuse`. `None` without any.
     pub(super) fn first(modules: &'a [LayerModule<T>], fuse: bool) -> Option<(Self, usize)> {
         use LayerModule as M;
-        let apart = ConvBlockOptions::windows_apart;
+        let can_fuse = ConvBlockOptions::can_fuse;
         Some(match modules {
             [layer, ..] if !fuse => (Self::Layer(layer), 1),
             [M::Conv2d(conv), M::BatchNorm2d(norm), M::ReLU(_), M::MaxPool2d(pool), ..]
-                if apart(pool) =>
+                if can_fuse(&conv.options, pool) =>
             {
                 (Self::ConvBlock { conv, norm, dropout: None, pool }, 4)
             }
@@ -43,7 +43,9 @@ impl<'a, T: Float> Fused<'a, T> {
                 M::Dropout(dropout),
                 M::MaxPool2d(pool),
                 ..,
-            ] if apart(pool) => (Self::ConvBlock { conv, norm, dropout: Some(dropout), pool }, 5),
+            ] if can_fuse(&conv.options, pool) => {
+                (Self::ConvBlock { conv, norm, dropout: Some(dropout), pool }, 5)
+            }
             [M::Linear(linear), M::ReLU(_), M::Dropout(dropout), ..]
             | [M::Linear(linear), M::Dropout(dropout), M::ReLU(_), ..] => {
                 (Self::LinearReLU { linear, dropout: Some(dropout) }, 3)

@@ -310,16 +310,20 @@ fn checks_have_nothing_to_report() {
 
 fn conv2d<T: Float>(bench: &Bench<'_>, results: &mut Results) {
     let plain = Conv2dOptions::default();
-    let padded = Conv2dOptions { padding: [1, 1], ..plain };
-    let strided = Conv2dOptions { stride: [2, 3], padding: [2, 1], ..plain };
-    let dilated = Conv2dOptions { padding: [2, 1], dilation: [2, 3], ..plain };
-    let all = Conv2dOptions { stride: [3, 2], padding: [1, 4], dilation: [2, 2] };
+    let padded = Conv2dOptions { padding: 1.into(), ..plain };
+    let strided = Conv2dOptions { stride: [2, 3], padding: [2, 1].into(), ..plain };
+    let dilated = Conv2dOptions { padding: [2, 1].into(), dilation: [2, 3], ..plain };
+    let all = Conv2dOptions { stride: [3, 2], padding: [1, 4].into(), dilation: [2, 2], ..plain };
+    let sides = Conv2dOptions { padding: [[0, 2], [3, 1]].into(), ..plain };
     let small: &[([usize; 4], [usize; 3], Conv2dOptions)] = &[
         ([1, 1, 5, 7], [3, 3, 3], padded),
         ([3, 2, 6, 5], [5, 1, 3], strided),
         ([2, 3, 7, 8], [33, 3, 2], all),
         ([3, 34, 4, 4], [2, 3, 3], padded),
         ([2, 1, 8, 10], [2, 3, 3], plain),
+        ([2, 5, 6, 7], [10, 3, 2], Conv2dOptions { groups: 5, ..strided }),
+        ([2, 6, 5, 6], [4, 3, 3], Conv2dOptions { groups: 2, ..sides }),
+        ([2, 4, 5, 6], [18, 3, 3], Conv2dOptions { groups: 2, ..sides }),
     ];
     let large: &[([usize; 4], [usize; 3], Conv2dOptions)] = &[
         ([33, 1, 28, 28], [25, 3, 3], padded),
@@ -329,10 +333,17 @@ fn conv2d<T: Float>(bench: &Bench<'_>, results: &mut Results) {
         ([1, 3, 31, 20], [64, 7, 5], all),
         ([4, 40, 8, 8], [33, 1, 1], plain),
         ([0, 2, 4, 4], [3, 3, 3], padded),
+        // Sums in one piece and in several, in several groups.
+        ([17, 12, 17, 19], [12, 3, 3], Conv2dOptions { groups: 12, ..padded }),
+        ([1, 6, 9, 11], [6, 3, 3], Conv2dOptions { groups: 3, ..dilated }),
+        ([33, 24, 7, 7], [80, 3, 3], Conv2dOptions { groups: 2, ..padded }),
+        ([3, 100, 5, 6], [20, 1, 1], Conv2dOptions { groups: 2, ..plain }),
+        ([0, 4, 4, 4], [4, 3, 3], Conv2dOptions { groups: 4, ..padded }),
+        ([0, 18, 4, 4], [18, 3, 3], Conv2dOptions { groups: 2, ..padded }),
     ];
     let more = if bench.size == Size::Large { large } else { &[] };
     for &(input, [o, kh, kw], options) in small.iter().chain(more) {
-        let weight = [o, input[1], kh, kw];
+        let weight = [o, input[1] / options.groups, kh, kw];
         let (input, weight) = (Shape::from(input), Shape::from(weight));
         let g = Conv2dGeometry::new(&input, &weight, &options).unwrap();
         let output = g.output_shape().numel();
@@ -372,8 +383,8 @@ fn some_dropped() -> DropoutGeometry {
 
 fn conv_block<T: Float>(bench: &Bench<'_>, results: &mut Results) {
     let plain = Conv2dOptions::default();
-    let padded = Conv2dOptions { padding: [1, 1], ..plain };
-    let all = Conv2dOptions { stride: [3, 2], padding: [1, 4], dilation: [2, 2] };
+    let padded = Conv2dOptions { padding: 1.into(), ..plain };
+    let all = Conv2dOptions { stride: [3, 2], padding: [1, 4].into(), dilation: [2, 2], ..plain };
     let two = MaxPool2d::new(2);
     type Sizes = ([usize; 4], [usize; 3], Conv2dOptions, MaxPool2d);
     let small: &[Sizes] = &[

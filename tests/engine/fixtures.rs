@@ -11,7 +11,7 @@ use common::models::{named_state, state_dict};
 use common::registry::Op;
 use signet::dtype::Float;
 use signet::nn::{BatchNorm2d, Conv2d, Dropout, Layer, Linear, MaxPool2d, Module, Sequential};
-use signet::ops::conv2d::Conv2dOptions;
+use signet::ops::conv2d::{Conv2dOptions, Padding};
 use signet::ops::cross_entropy::{CrossEntropyOptions, Reduction, cross_entropy};
 use signet::ops::cross_entropy_rows::cross_entropy_rows;
 use signet::ops::gather::{gather, gather_batch};
@@ -77,8 +77,22 @@ fn conv2d_agrees_with_pytorch(on: TestDevice) {
         assert_eq!(case.tensor("weight").shape[2..], case.pair("kernel"), "{}", case.name);
         Op::Conv2d(Conv2dOptions {
             stride: case.pair("stride"),
-            padding: case.pair("padding"),
+            padding: case.pair("padding").into(),
             dilation: case.pair("dilation"),
+            groups: 1,
+        })
+    });
+    check_file(on, "conv2d_groups", &["input", "weight", "bias"], |case| {
+        let padding = match case.attribute("padding") {
+            serde_json::Value::String(word) if word == "same" => Padding::Same,
+            serde_json::Value::String(word) if word == "valid" => Padding::Valid,
+            sides => serde_json::from_value::<[[usize; 2]; 2]>(sides.clone()).unwrap().into(),
+        };
+        Op::Conv2d(Conv2dOptions {
+            stride: case.pair("stride"),
+            padding,
+            dilation: case.pair("dilation"),
+            groups: case.number("groups") as usize,
         })
     });
 }
