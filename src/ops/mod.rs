@@ -17,11 +17,13 @@ mod size2;
 mod some_images;
 mod update;
 
+pub mod adagrad;
 pub mod adam;
 pub mod add;
 pub mod augment;
 pub mod background;
 pub mod batch_norm2d;
+pub mod clip_grad;
 pub mod conv2d;
 pub mod conv_block;
 pub mod cross_entropy;
@@ -38,6 +40,7 @@ pub mod mul;
 pub mod random_filter;
 pub mod record;
 pub mod relu;
+pub mod rmsprop;
 pub mod sgd;
 pub mod sum;
 

@@ -215,11 +215,8 @@ fn convolutions() -> Vec<Case> {
 
 /// Groups of few channels and of many, and padding that differs between the sides.
 fn grouped() -> Vec<Option<Case>> {
-    let groups = |groups, padding: Padding| Conv2dOptions {
-        padding,
-        groups,
-        ..Conv2dOptions::default()
-    };
+    let groups =
+        |groups, padding: Padding| Conv2dOptions { padding, groups, ..Conv2dOptions::default() };
     let strided = |stride, options| Conv2dOptions { stride, ..options };
     let dilated = |dilation, options| Conv2dOptions { dilation, ..options };
     let sides = Padding::Sides([[2, 0], [1, 3]]);

@@ -25,16 +25,9 @@ struct Sizes {
 
 impl Sizes {
     fn new(g: &Conv2dGeometry) -> Self {
-        let [groups, channels, filters, height, width, out_height, out_width] = [
-            g.groups,
-            g.in_channels,
-            g.out_channels,
-            g.height,
-            g.width,
-            g.out_height,
-            g.out_width,
-        ]
-        .map(|size| size as usize);
+        let [groups, channels, filters, height, width, out_height, out_width] =
+            [g.groups, g.in_channels, g.out_channels, g.height, g.width, g.out_height, g.out_width]
+                .map(|size| size as usize);
         Self {
             channels,
             filters,
