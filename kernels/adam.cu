@@ -12,12 +12,14 @@ struct AdamGroup {
   double weight_decay;
   double decoupled;
   double amsgrad;
+  double maximize;
 };
 
 // Moments below the smallest normal number: slow on CPUs, and kept alike here for like results.
 __device__ inline T flush(T x) { return fabs(x) < SMALLEST_NORMAL ? T(0) : x; }
 
-// By the options of the tile's group, with g = gradient (+ weight_decay * p unless decoupled):
+// By the options of the tile's group, with g = gradient, or -gradient to maximize (+ weight_decay * p
+// unless decoupled):
 // m += (1 - beta1) (g - m), v = beta2 v + (1 - beta2) g^2, p = p (1 - lr weight_decay if decoupled)
 // - lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps) in the parameter's step t, one more
 // than it has made; with amsgrad the largest v so far, in max_exp_avg_sq, takes the place of v. Then
@@ -38,7 +40,7 @@ extern "C" __global__ void adam(const UpdateTile *__restrict__ tiles, // [blocks
                                 T *__restrict__ max_exp_avg_sq) {     // [n] or null
   const UpdateTile tile = tiles[blockIdx.x];
   const AdamGroup *const group = groups + tile.group;
-  const bool amsgrad = max_exp_avg_sq && group->amsgrad != 0;
+  const bool amsgrad = max_exp_avg_sq && group->amsgrad != 0, maximize = group->maximize != 0;
   // The scalars are taken in double, as the CPU takes them, by two threads, one for each power: many
   // GPUs are slow in double.
   __shared__ T shrink, decay, rate1, step_size, beta2, rate2, correction2, eps;
@@ -72,7 +74,7 @@ extern "C" __global__ void adam(const UpdateTile *__restrict__ tiles, // [blocks
     if (amsgrad) second = load_pack(max_exp_avg_sq, i, n);
 #pragma unroll
     for (unsigned j = 0; j < WIDTH; ++j) {
-      const T g = gradient.v[j] + decay * p.v[j];
+      const T g = (maximize ? -gradient.v[j] : gradient.v[j]) + decay * p.v[j];
       m.v[j] = flush(m.v[j] + rate1 * (g - m.v[j]));
       v.v[j] = flush(beta2 * v.v[j] + rate2 * g * g);
       // Not max(): a NaN must not vanish.

@@ -5,9 +5,10 @@
 
 #include "gemm.cuh"
 
-// [rows, columns] for each pair: src/ops/conv2d/mod.rs.
+// [rows, columns] for each pair, channels of one group: src/ops/conv2d/mod.rs.
 struct Conv2dGeometry {
   unsigned batch;
+  unsigned groups;
   unsigned in_channels;
   unsigned height;
   unsigned width;
@@ -22,6 +23,13 @@ struct Conv2dGeometry {
   __device__ unsigned taps() const { return kernel_size[0] * kernel_size[1]; }
   __device__ unsigned in_pixels() const { return height * width; }
   __device__ unsigned out_pixels() const { return out_height * out_width; }
+  // Elements of an image, of all groups.
+  __device__ unsigned in_image() const { return groups * in_channels * in_pixels(); }
+  __device__ unsigned out_image() const { return groups * out_channels * out_pixels(); }
+  // Elements of one group: of an image, and of the weight.
+  __device__ unsigned in_group() const { return in_channels * in_pixels(); }
+  __device__ unsigned out_group() const { return out_channels * out_pixels(); }
+  __device__ unsigned weight_group() const { return out_channels * in_channels * taps(); }
 };
 
 // Where something is in a tensor, and at which row and column of a plane: the sum of a pixel's
@@ -37,7 +45,7 @@ __device__ inline Place pixel_place(const Conv2dGeometry &g, unsigned pixel) {
   const unsigned image = pixel / g.out_pixels(), inside = pixel % g.out_pixels();
   const int y = (int)(inside / g.out_width * g.stride[0]) - (int)g.padding[0];
   const int x = (int)(inside % g.out_width * g.stride[1]) - (int)g.padding[1];
-  const int offset = (int)(image * g.in_channels * g.in_pixels()) + y * (int)g.width + x;
+  const int offset = (int)(image * g.in_image()) + y * (int)g.width + x;
   return {offset, y, x};
 }
 
@@ -108,7 +116,7 @@ struct BackwardInputProduct {
     const unsigned image = pixel / g.in_pixels(), inside = pixel % g.in_pixels();
     const int y = (int)(inside / g.width + g.padding[0]);
     const int x = (int)(inside % g.width + g.padding[1]);
-    return {(int)(image * g.out_channels * g.out_pixels()) + in_plane(y, x), y, x};
+    return {(int)(image * g.out_image()) + in_plane(y, x), y, x};
   }
   __device__ Step step(unsigned k) const {
     const unsigned o = k / g.taps(), tap = k % g.taps();
@@ -160,7 +168,7 @@ struct BackwardWeightProduct {
   }
   __device__ Step step(unsigned pixel) const {
     const unsigned image = pixel / g.out_pixels(), inside = pixel % g.out_pixels();
-    return {pixel_place(g, pixel), image * g.out_channels * g.out_pixels() + inside};
+    return {pixel_place(g, pixel), image * g.out_image() + inside};
   }
   __device__ T a(Row channel, const Step &step, bool inside) const {
     return load_if(grad_output + (step.output + channel), inside);
@@ -171,9 +179,26 @@ struct BackwardWeightProduct {
 };
 
 // ---------------------------------------------------------------------------------------------
-// What block blockIdx.x of split.blocks() does of a product: a slice of the sum for a tile of ROWS x
-// 64 elements, a thread 4 x 4 of them; the last block of a tile adds its slices in order
-// (`gemm_split`).
+// What a block does of a product: a slice of the sum for a tile of ROWS x 64 elements, a thread 4 x 4
+// of them; the last block of a tile adds its slices in order (`gemm_split`). Each group of channels is
+// a product of its own, of split.blocks() blocks.
+
+// The group that this block works for, and the block's number among those of its group.
+struct GroupBlock {
+  unsigned group, block;
+
+  __device__ GroupBlock(const Conv2dGeometry &g, const GemmSplit &split)
+      : group(g.groups == 1 ? 0 : blockIdx.x / split.blocks()),
+        block(blockIdx.x - group * split.blocks()) {}
+
+  // Where the partial sums of the group begin, and its counters.
+  template <int ROWS> __device__ size_t partials(const GemmSplit &split) const {
+    return (size_t)group * split.tiles * split.parts * (ROWS * GEMM_COLS);
+  }
+  __device__ unsigned counters(const GemmSplit &split) const {
+    return group * split.tiles * split.groups;
+  }
+};
 
 // output = conv2d(input, weight) + bias. Whether this block has a whole tile in the end: it is in
 // shared memory then, without the bias, and begins at (row, col).
@@ -183,11 +208,16 @@ __device__ inline bool convolve(GemmTileShared<ROWS, ForwardProduct> &shared,
                                 const T *weight, const T *bias, T *partials, unsigned *counters,
                                 T *output, unsigned &row, unsigned &col) {
   const unsigned m = g.out_channels, n = g.batch * g.out_pixels();
-  if (!gemm_split(ForwardProduct{g, input, weight}, shared, split, blockIdx.x, m, n,
-                  g.in_channels * g.taps(), row, col, partials, counters)) {
+  const GroupBlock at(g, split);
+  input += at.group * g.in_group();
+  weight += at.group * g.weight_group();
+  if (!gemm_split(ForwardProduct{g, input, weight}, shared, split, at.block, m, n,
+                  g.in_channels * g.taps(), row, col, partials + at.partials<ROWS>(split),
+                  counters + at.counters(split))) {
     return false;
   }
-  gemm_tile_store(shared.tile, m, n, row, col, g.out_pixels(), bias, output, 0);
+  gemm_tile_store(shared.tile, m, n, row, col, g.groups * m, g.out_pixels(),
+                  bias ? bias + at.group * m : bias, output + at.group * g.out_group(), 0);
   return true;
 }
 
@@ -198,11 +228,15 @@ convolve_backward_input(GemmTileShared<ROWS, BackwardInputProduct> &shared, cons
                         const GemmSplit &split, const T *grad_output, const T *weight, T *partials,
                         unsigned *counters, T *grad_input, int accumulate) {
   const unsigned m = g.in_channels, n = g.batch * g.in_pixels();
+  const GroupBlock at(g, split);
+  grad_output += at.group * g.out_group();
+  weight += at.group * g.weight_group();
   unsigned row, col;
-  if (gemm_split(BackwardInputProduct{g, grad_output, weight}, shared, split, blockIdx.x, m, n,
-                 g.out_channels * g.taps(), row, col, partials, counters)) {
-    gemm_tile_store(shared.tile, m, n, row, col, g.in_pixels(), (const T *)nullptr, grad_input,
-                    accumulate);
+  if (gemm_split(BackwardInputProduct{g, grad_output, weight}, shared, split, at.block, m, n,
+                 g.out_channels * g.taps(), row, col, partials + at.partials<ROWS>(split),
+                 counters + at.counters(split))) {
+    gemm_tile_store(shared.tile, m, n, row, col, g.groups * m, g.in_pixels(), (const T *)nullptr,
+                    grad_input + at.group * g.in_group(), accumulate);
   }
 }
 
@@ -214,11 +248,16 @@ convolve_backward_parameters(GemmTileShared<ROWS, BackwardWeightProduct> &shared
                              const T *grad_output, T *partials, unsigned *counters, T *grad_weight,
                              int accumulate_weight, T *grad_bias, int accumulate_bias) {
   const unsigned m = g.out_channels, weights = grad_weight ? g.in_channels * g.taps() : 0;
-  const BackwardWeightProduct product = {g, input, grad_output, weights};
+  const GroupBlock at(g, split);
+  const BackwardWeightProduct product = {g, input + at.group * g.in_group(),
+                                         grad_output + at.group * g.out_group(), weights};
   unsigned row, col;
-  if (gemm_split<Sum>(product, shared, split, blockIdx.x, m, grad_bias ? weights + 1 : weights,
-                      g.batch * g.out_pixels(), row, col, partials, counters)) {
-    gemm_tile_store_parameters(shared.tile, m, weights, row, col, grad_weight, accumulate_weight,
-                               grad_bias, accumulate_bias);
+  if (gemm_split<Sum>(product, shared, split, at.block, m, grad_bias ? weights + 1 : weights,
+                      g.batch * g.out_pixels(), row, col, partials + at.partials<ROWS>(split),
+                      counters + at.counters(split))) {
+    gemm_tile_store_parameters(shared.tile, m, weights, row, col,
+                               grad_weight ? grad_weight + at.group * m * weights : grad_weight,
+                               accumulate_weight, grad_bias ? grad_bias + at.group * m : grad_bias,
+                               accumulate_bias);
   }
 }

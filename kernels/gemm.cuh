@@ -434,15 +434,16 @@ __device__ inline bool gemm_split(const Product &product, GemmTileShared<ROWS, P
 
 // Writes a tile of c [m, n], one element after the other along a row. Columns are pixels of images one
 // after the other, `pixels` each: element (row, col) belongs at [col / pixels, row, col % pixels] of
-// the output [n / pixels, m, pixels]. A plain matrix is one image of n pixels. A `bias` [m] or null is
-// added.
+// the output [n / pixels, channels, pixels], whose first m channels these are. A plain matrix is one
+// image of n pixels and m channels. A `bias` [m] or null is added.
 template <int ROWS>
 __device__ inline void gemm_tile_store(const T (&tile)[ROWS][GEMM_STRIDE], unsigned m, unsigned n,
-                                       unsigned row, unsigned col, unsigned pixels, const T *bias,
-                                       T *output, int accumulate) {
+                                       unsigned row, unsigned col, unsigned channels,
+                                       unsigned pixels, const T *bias, T *output,
+                                       int accumulate) {
   const unsigned column = col + threadIdx.x % GEMM_COLS;
   if (column >= n) return;
-  T *first = output + (column / pixels * m + row) * pixels + column % pixels;
+  T *first = output + (column / pixels * channels + row) * pixels + column % pixels;
   for (unsigned i = threadIdx.x / GEMM_COLS; i < ROWS && row + i < m; i += blockDim.x / GEMM_COLS) {
     const T value = tile[i][threadIdx.x % GEMM_COLS];
     put(first + i * pixels, bias ? value + bias[row + i] : value, accumulate);

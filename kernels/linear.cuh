@@ -93,7 +93,7 @@ linear_backward(LinearShared<Gradient> &shared, const LinearGeometry &g, const G
   const LinearInputProduct<Gradient> product = {g, gradient, weight};
   if (gemm_split(product, shared.of_input, of_input, blockIdx.x - of_weight.blocks(), g.rows,
                  g.in_features, g.out_features, row, col, partials, counters)) {
-    gemm_tile_store(shared.of_input.tile, g.rows, g.in_features, row, col, g.in_features,
+    gemm_tile_store(shared.of_input.tile, g.rows, g.in_features, row, col, g.rows, g.in_features,
                     (const T *)nullptr, grad_input, accumulate_input);
   }
 }

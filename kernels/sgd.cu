@@ -10,10 +10,11 @@ struct SgdGroup {
   double dampening;
   double weight_decay;
   double nesterov;
+  double maximize;
 };
 
-// By the options of the tile's group, with g = gradient + weight_decay * p: without momentum
-// p -= lr g; with it b = momentum b + (1 - dampening) g, or b = g in the parameter's first step, where
+// By the options of the tile's group, with g = gradient, or -gradient to maximize, + weight_decay * p:
+// without momentum p -= lr g; with it b = momentum b + (1 - dampening) g, or b = g in the parameter's first step, where
 // it has made none, and p -= lr b, or p -= lr (g + momentum b) for nesterov. Then the parameters
 // first .. end have made one step more.
 //
@@ -42,7 +43,7 @@ extern "C" __global__ void sgd(const UpdateTile *__restrict__ tiles, // [blocks]
     if (has_velocity && !is_first) b = load_pack(velocity, i, n);
 #pragma unroll
     for (unsigned j = 0; j < WIDTH; ++j) {
-      g.v[j] += decay * p.v[j];
+      g.v[j] = (group.maximize != 0 ? -g.v[j] : g.v[j]) + decay * p.v[j];
       if (!has_velocity) {
         p.v[j] -= rate * g.v[j];
         continue;

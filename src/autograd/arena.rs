@@ -151,7 +151,7 @@ impl<E: Element> Arena<E> {
         self.0.gradients.try_read().ok_or_else(in_use)
     }
 
-    pub(super) fn gradients_mut(&self) -> Result<RwLockWriteGuard<'_, AnyBuffer<E>>> {
+    pub(crate) fn gradients_mut(&self) -> Result<RwLockWriteGuard<'_, AnyBuffer<E>>> {
         self.0.gradients.try_write().ok_or_else(in_use)
     }
 

@@ -60,7 +60,7 @@ impl Conv {
     }
 
     fn geometry(&self, batch: usize) -> Result<Conv2dGeometry> {
-        let options = Conv2dOptions { padding: [1, 1], ..Default::default() };
+        let options = Conv2dOptions { padding: 1.into(), ..Default::default() };
         Conv2dGeometry::new(&self.input(batch), &self.weight(), &options)
     }
 

@@ -94,7 +94,7 @@ fn conv_block_of<'a, T: Float>(
     as_a::<T, ReLU>(relu)?;
     let (dropout, rest) = dropout_first(rest);
     let pool = rest.first().and_then(as_a::<T, MaxPool2d>)?;
-    if !ConvBlockOptions::windows_apart(pool) {
+    if !ConvBlockOptions::can_fuse(&conv.options, pool) {
         return None;
     }
     let layers = 4 + usize::from(dropout.is_some());

@@ -10,11 +10,13 @@ use crate::common::device::TestDevice;
 use crate::device::{AnyBuffer, AnyView, AnyViewMut, Backend, Output};
 use crate::dtype::{Element, Float};
 use crate::nn::MaxPool2d;
+use crate::ops::adagrad::{AdagradGroup, AdagradKernels};
 use crate::ops::adam::{AdamGroup, AdamKernels};
 use crate::ops::augment::{AugmentGeometry, AugmentKernels};
 use crate::ops::background::BackgroundKernels;
 use crate::ops::batch_norm2d::{Affine, BatchNorm2dGradients, BatchNorm2dKernels, Running};
 use crate::ops::binary::{Binary, BinaryKernels, Broadcast, Comparison, Operand, broadcast};
+use crate::ops::clip_grad::ClipGradKernels;
 use crate::ops::conv_block::{
     ConvBlockGeometry, ConvBlockGradients, ConvBlockInputs, ConvBlockKernels, Normaliser,
 };
@@ -31,11 +33,12 @@ use crate::ops::linear_relu::LinearReluKernels;
 use crate::ops::matmul::{MatmulGeometry, MatmulKernels};
 use crate::ops::max_pool2d::{MaxPool2dGeometry, MaxPool2dKernels};
 use crate::ops::random_filter::RandomFilterKernels;
+use crate::ops::rmsprop::{RmspropGroup, RmspropKernels};
 use crate::ops::sgd::{SgdGroup, SgdKernels};
 use crate::ops::sum::{ChannelGeometry, SumKernels};
 use crate::ops::unary::{Unary, UnaryKernels};
 use crate::ops::{SomeImages, Update, UpdateTile};
-use crate::optim::{AdamOptions, SgdOptions};
+use crate::optim::{AdagradOptions, AdamOptions, RmspropOptions, SgdOptions};
 use crate::rng::Philox;
 use crate::{Device, Shape};
 use needs::test_on_cusim as test;
@@ -214,9 +217,9 @@ macro_rules! ops {
 }
 
 ops! {
-    adam, augment, background, batch_norm2d, binary, conv2d, conv_block, cross_entropy,
-    cross_entropy_rows, dropout, end_step, gather, lerp, linear_cross_entropy, linear_relu, matmul,
-    max_pool2d, random_filter, sgd, sum, unary,
+    adagrad, adam, augment, background, batch_norm2d, binary, clip_grad, conv2d, conv_block,
+    cross_entropy, cross_entropy_rows, dropout, end_step, gather, lerp, linear_cross_entropy,
+    linear_relu, matmul, max_pool2d, random_filter, rmsprop, sgd, sum, unary,
 }
 
 type Run = fn(&Bench<'_>, &mut Results);
@@ -310,16 +313,20 @@ fn checks_have_nothing_to_report() {
 
 fn conv2d<T: Float>(bench: &Bench<'_>, results: &mut Results) {
     let plain = Conv2dOptions::default();
-    let padded = Conv2dOptions { padding: [1, 1], ..plain };
-    let strided = Conv2dOptions { stride: [2, 3], padding: [2, 1], ..plain };
-    let dilated = Conv2dOptions { padding: [2, 1], dilation: [2, 3], ..plain };
-    let all = Conv2dOptions { stride: [3, 2], padding: [1, 4], dilation: [2, 2] };
+    let padded = Conv2dOptions { padding: 1.into(), ..plain };
+    let strided = Conv2dOptions { stride: [2, 3], padding: [2, 1].into(), ..plain };
+    let dilated = Conv2dOptions { padding: [2, 1].into(), dilation: [2, 3], ..plain };
+    let all = Conv2dOptions { stride: [3, 2], padding: [1, 4].into(), dilation: [2, 2], ..plain };
+    let sides = Conv2dOptions { padding: [[0, 2], [3, 1]].into(), ..plain };
     let small: &[([usize; 4], [usize; 3], Conv2dOptions)] = &[
         ([1, 1, 5, 7], [3, 3, 3], padded),
         ([3, 2, 6, 5], [5, 1, 3], strided),
         ([2, 3, 7, 8], [33, 3, 2], all),
         ([3, 34, 4, 4], [2, 3, 3], padded),
         ([2, 1, 8, 10], [2, 3, 3], plain),
+        ([2, 5, 6, 7], [10, 3, 2], Conv2dOptions { groups: 5, ..strided }),
+        ([2, 6, 5, 6], [4, 3, 3], Conv2dOptions { groups: 2, ..sides }),
+        ([2, 4, 5, 6], [18, 3, 3], Conv2dOptions { groups: 2, ..sides }),
     ];
     let large: &[([usize; 4], [usize; 3], Conv2dOptions)] = &[
         ([33, 1, 28, 28], [25, 3, 3], padded),
@@ -329,10 +336,17 @@ fn conv2d<T: Float>(bench: &Bench<'_>, results: &mut Results) {
         ([1, 3, 31, 20], [64, 7, 5], all),
         ([4, 40, 8, 8], [33, 1, 1], plain),
         ([0, 2, 4, 4], [3, 3, 3], padded),
+        // Sums in one piece and in several, in several groups.
+        ([17, 12, 17, 19], [12, 3, 3], Conv2dOptions { groups: 12, ..padded }),
+        ([1, 6, 9, 11], [6, 3, 3], Conv2dOptions { groups: 3, ..dilated }),
+        ([33, 24, 7, 7], [80, 3, 3], Conv2dOptions { groups: 2, ..padded }),
+        ([3, 100, 5, 6], [20, 1, 1], Conv2dOptions { groups: 2, ..plain }),
+        ([0, 4, 4, 4], [4, 3, 3], Conv2dOptions { groups: 4, ..padded }),
+        ([0, 18, 4, 4], [18, 3, 3], Conv2dOptions { groups: 2, ..padded }),
     ];
     let more = if bench.size == Size::Large { large } else { &[] };
     for &(input, [o, kh, kw], options) in small.iter().chain(more) {
-        let weight = [o, input[1], kh, kw];
+        let weight = [o, input[1] / options.groups, kh, kw];
         let (input, weight) = (Shape::from(input), Shape::from(weight));
         let g = Conv2dGeometry::new(&input, &weight, &options).unwrap();
         let output = g.output_shape().numel();
@@ -372,8 +386,8 @@ fn some_dropped() -> DropoutGeometry {
 
 fn conv_block<T: Float>(bench: &Bench<'_>, results: &mut Results) {
     let plain = Conv2dOptions::default();
-    let padded = Conv2dOptions { padding: [1, 1], ..plain };
-    let all = Conv2dOptions { stride: [3, 2], padding: [1, 4], dilation: [2, 2] };
+    let padded = Conv2dOptions { padding: 1.into(), ..plain };
+    let all = Conv2dOptions { stride: [3, 2], padding: [1, 4].into(), dilation: [2, 2], ..plain };
     let two = MaxPool2d::new(2);
     type Sizes = ([usize; 4], [usize; 3], Conv2dOptions, MaxPool2d);
     let small: &[Sizes] = &[
@@ -1196,13 +1210,14 @@ const UPDATED: [Range<u32>; 2] = [0..4, 1..3];
 
 fn sgd<T: Float>(bench: &Bench<'_>, results: &mut Results) {
     for n in [0, 1, 7, 1030, 5000] {
-        for case in 0..4_u32 {
+        for case in 0..5_u32 {
             let (plain, momentum) = (SgdOptions::new(0.1), 0.9);
             let group = SgdOptions {
                 momentum: if case > 0 { momentum } else { 0.0 },
                 dampening: if case == 2 { 0.25 } else { 0.0 },
                 weight_decay: if case > 1 { 0.01 } else { 0.0 },
                 nesterov: case == 3,
+                maximize: case == 4,
                 ..plain
             };
             let other = if case == 1 { plain } else { SgdOptions { lr: 0.02, ..group } };
@@ -1231,11 +1246,12 @@ fn sgd<T: Float>(bench: &Bench<'_>, results: &mut Results) {
 
 fn adam<T: Float>(bench: &Bench<'_>, results: &mut Results) {
     for n in [0, 1, 7, 1030, 5000] {
-        for case in 0..4_u64 {
+        for case in 0..5_u64 {
             let group = AdamOptions {
                 weight_decay: if case > 0 { 0.05 } else { 0.0 },
                 decoupled_weight_decay: case == 2,
                 amsgrad: case == 3,
+                maximize: case == 4,
                 ..AdamOptions::adam(1e-3)
             };
             let other = AdamOptions { lr: 2e-2, betas: (0.8, 0.99), eps: 1e-4, ..group };
@@ -1272,6 +1288,107 @@ fn adam<T: Float>(bench: &Bench<'_>, results: &mut Results) {
                 results.close(format!("{name}: max"), bench.values(&largest));
             }
         }
+    }
+}
+
+fn rmsprop<T: Float>(bench: &Bench<'_>, results: &mut Results) {
+    for n in [0, 1, 7, 1030, 5000] {
+        for case in 0..4_u32 {
+            let (centered, momentum) = (case % 2 == 1, if case > 1 { 0.9 } else { 0.0 });
+            let plain = RmspropOptions { weight_decay: 0.01, ..RmspropOptions::new(0.01) };
+            let group = RmspropOptions { centered, momentum, maximize: case == 3, ..plain };
+            let other = RmspropOptions { alpha: 0.9, eps: 1e-3, ..plain };
+            let groups: [RmspropGroup; 2] = [group.into(), other.into()];
+            for updated in UPDATED {
+                let name = format!("rmsprop {case} of {n}, {updated:?}");
+                let mut told = Told::new::<T>(bench, n, bytemuck::cast_slice(&groups), updated);
+                let mut p = bench.normal::<T>(n, 0, 0.0);
+                let g = bench.normal::<T>(n, 1, 0.0);
+                // A variance: the mean square is above the square of the mean.
+                let mean = normal(n, 2);
+                let squares: Vec<T> = mean.iter().map(|m| T::of(m * m + 0.5)).collect();
+                let mut v = bench.field(&squares);
+                let mut m = bench.normal::<T>(n, 2, 0.0);
+                let mut b = bench.normal::<T>(n, 3, 0.0);
+                let first = centered.then(|| m.view_mut());
+                let velocity = (case > 1).then(|| b.view_mut());
+                let update = told.update();
+                bench
+                    .device
+                    .rmsprop(update, p.view_mut(), g.view(), v.view_mut(), first, velocity)
+                    .unwrap();
+                results.exact(format!("{name}: steps"), bench.counts(&told.steps));
+                results.close(format!("{name}: parameters"), bench.values(&p));
+                results.close(format!("{name}: square_avg"), bench.values(&v));
+                results.close(format!("{name}: grad_avg"), bench.values(&m));
+                results.close(format!("{name}: velocity"), bench.values(&b));
+            }
+        }
+    }
+}
+
+fn adagrad<T: Float>(bench: &Bench<'_>, results: &mut Results) {
+    for n in [0, 1, 7, 1030, 5000] {
+        for maximize in [false, true] {
+            let plain = AdagradOptions { lr_decay: 0.1, maximize, ..AdagradOptions::new(0.1) };
+            let group = AdagradOptions { weight_decay: 0.01, ..plain };
+            let other = AdagradOptions { initial_accumulator_value: 0.5, eps: 1e-3, ..plain };
+            let groups: [AdagradGroup; 2] = [group.into(), other.into()];
+            for updated in UPDATED {
+                let name = format!("adagrad {maximize} of {n}, {updated:?}");
+                let mut told = Told::new::<T>(bench, n, bytemuck::cast_slice(&groups), updated);
+                let mut p = bench.normal::<T>(n, 0, 0.0);
+                let g = bench.normal::<T>(n, 1, 0.0);
+                // In a parameter's first step there is no sum yet: whatever lies there must not
+                // matter. It is the second that has made none.
+                let mut sums: Vec<T> = normal(n, 2).iter().map(|x| T::of(x * x)).collect();
+                sums[n / 4..n / 2].fill(T::nan());
+                let mut sums = bench.field(&sums);
+                bench
+                    .device
+                    .adagrad(told.update(), p.view_mut(), g.view(), sums.view_mut())
+                    .unwrap();
+                results.exact(format!("{name}: steps"), bench.counts(&told.steps));
+                results.close(format!("{name}: parameters"), bench.values(&p));
+                results.close(format!("{name}: sums"), bench.values(&sums));
+            }
+        }
+    }
+}
+
+fn clip_grad<T: Float>(bench: &Bench<'_>, results: &mut Results) {
+    // One block, several, and several tiles of each.
+    let large: &[usize] = if bench.size == Size::Large { &[60_001, 4_500_000] } else { &[] };
+    for &n in [0, 1, 7, 4097].iter().chain(large) {
+        let x = bench.normal::<T>(n, 0, 0.0);
+        for p in [1.0, 2.0, 2.5, f64::INFINITY] {
+            if n > 100_000 && p != 2.0 {
+                continue;
+            }
+            let mut total = bench.field(&[0.75_f64]);
+            for accumulate in [false, true] {
+                bench.device.grad_power(p, x.view(), total.output(accumulate)).unwrap();
+                let name = format!("clip_grad: {p} of {n}, {accumulate}");
+                results.close(name, bench.values(&total));
+            }
+            if n > 100_000 {
+                continue;
+            }
+            for (most, with_norm) in [(0.5, true), (1e9, false)] {
+                let (mut x, mut norm) = (bench.normal::<T>(n, 0, 0.0), bench.before::<T>(1, true));
+                let wanted = with_norm.then(|| norm.view_mut());
+                bench.device.grad_scale(p, most, total.view(), x.view_mut(), wanted).unwrap();
+                let name = format!("clip_grad: {p} of {n} to {most}");
+                results.close(format!("{name}: gradients"), bench.values(&x));
+                results.close(format!("{name}: norm"), bench.values(&norm));
+            }
+        }
+        if n > 100_000 {
+            continue;
+        }
+        let mut x = bench.normal::<T>(n, 0, 0.0);
+        bench.device.grad_clamp(T::of(0.5), x.view_mut()).unwrap();
+        results.exact(format!("clip_grad: {n} clamped"), bench.values(&x));
     }
 }
 

@@ -85,6 +85,17 @@ pub(super) mod on_cpu {
         cut.collect()
     }
 
+    /// [`cut`] of a buffer that may be missing.
+    pub(in crate::ops) fn cut_optional<'a, T>(
+        buffer: Option<&'a mut [T]>,
+        tiles: &[UpdateTile],
+    ) -> Vec<Option<&'a mut [T]>> {
+        match buffer {
+            Some(buffer) => cut(buffer, tiles).into_iter().map(Some).collect(),
+            None => tiles.iter().map(|_| None).collect(),
+        }
+    }
+
     /// `value` of the first tile of each parameter, in the order of the parameters.
     pub(in crate::ops) fn of_parameters<V>(
         tiles: &[UpdateTile],

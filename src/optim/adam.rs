@@ -1,5 +1,5 @@
-use super::groups::{Group, Groups};
-use super::{Optimizer, OptimizerState, ParamGroup, decay_rate, not_negative};
+use super::groups::{Group, Groups, optimizer_of_groups};
+use super::{decay_rate, not_negative, number};
 use crate::autograd::Arena;
 use crate::dtype::Float;
 use crate::ops::adam::{AdamGroup, AdamKernels};
@@ -20,6 +20,8 @@ pub struct AdamOptions {
     pub decoupled_weight_decay: bool,
     /// Whether the largest second moment so far divides.
     pub amsgrad: bool,
+    /// Whether to go against the gradients, up instead of down.
+    pub maximize: bool,
 }
 
 impl AdamOptions {
@@ -32,6 +34,7 @@ impl AdamOptions {
             weight_decay: 0.0,
             decoupled_weight_decay: false,
             amsgrad: false,
+            maximize: false,
         }
     }
 
@@ -44,15 +47,23 @@ impl AdamOptions {
 impl From<AdamOptions> for AdamGroup {
     fn from(options: AdamOptions) -> Self {
         let AdamOptions { lr, betas: (beta1, beta2), eps, weight_decay, .. } = options;
-        let [decoupled, amsgrad] =
-            [options.decoupled_weight_decay, options.amsgrad].map(|yes| f64::from(u8::from(yes)));
-        Self { lr, beta1, beta2, eps, weight_decay, decoupled, amsgrad }
+        let [decoupled, amsgrad, maximize] =
+            [options.decoupled_weight_decay, options.amsgrad, options.maximize].map(number);
+        Self { lr, beta1, beta2, eps, weight_decay, decoupled, amsgrad, maximize }
     }
 }
 
 impl Group for AdamGroup {
-    const NAMES: &'static [&'static str] =
-        &["lr", "beta1", "beta2", "eps", "weight_decay", "decoupled_weight_decay", "amsgrad"];
+    const NAMES: &'static [&'static str] = &[
+        "lr",
+        "beta1",
+        "beta2",
+        "eps",
+        "weight_decay",
+        "decoupled_weight_decay",
+        "amsgrad",
+        "maximize",
+    ];
 
     fn needs(&self) -> Vec<&'static str> {
         let largest = (self.amsgrad == 1.0).then_some("max_exp_avg_sq");
@@ -112,38 +123,7 @@ impl<T: Float> Adam<T> {
     }
 }
 
-impl<T: Float> Optimizer<T> for Adam<T> {
-    fn step(&mut self) -> Result<()> {
-        self.0.step(|device, update, values, gradients, moments| {
-            let mut moments = moments.into_iter();
-            let (Some(exp_avg), Some(exp_avg_sq)) = (moments.next(), moments.next()) else {
-                unreachable!("every group needs both")
-            };
-            device.adam(update, values, gradients, exp_avg, exp_avg_sq, moments.next())
-        })
-    }
-
-    fn zero_grad(&self) {
-        self.0.zero_grad();
-    }
-
-    fn set_lr(&mut self, lr: f64) -> Result<()> {
-        self.0.set_lr(lr)
-    }
-
-    fn set_group_lr(&mut self, group: usize, lr: f64) -> Result<()> {
-        self.0.set_group_lr(group, lr)
-    }
-
-    fn param_groups(&self) -> Vec<ParamGroup> {
-        self.0.param_groups()
-    }
-
-    fn state(&self) -> Result<OptimizerState<T>> {
-        self.0.state()
-    }
-
-    fn load_state(&mut self, state: &OptimizerState<T>) -> Result<()> {
-        self.0.load_state(state)
-    }
-}
+optimizer_of_groups!(Adam, |device, update, values, gradients, mut moments| {
+    let (first, second) = (moments.take_needed("exp_avg"), moments.take_needed("exp_avg_sq"));
+    device.adam(update, values, gradients, first, second, moments.take("max_exp_avg_sq"))
+});

@@ -54,6 +54,59 @@ struct Moment<T: Element> {
     buffer: AnyBuffer<T>,
 }
 
+/// The moments of a step, to write.
+pub(super) struct Moments<'a, T: Element>(Vec<(&'static str, AnyViewMut<'a, T>)>);
+
+impl<'a, T: Element> Moments<'a, T> {
+    /// The moment of this name, if a group needs it; once.
+    pub(super) fn take(&mut self, name: &str) -> Option<AnyViewMut<'a, T>> {
+        let at = self.0.iter().position(|(known, _)| *known == name)?;
+        Some(self.0.swap_remove(at).1)
+    }
+
+    /// The moment of this name, which every group needs.
+    pub(super) fn take_needed(&mut self, name: &str) -> AnyViewMut<'a, T> {
+        self.take(name).unwrap_or_else(|| unreachable!("every group needs {name}"))
+    }
+}
+
+/// An [`Optimizer`](super::Optimizer) that is [`Groups`] and what launches its kernel.
+macro_rules! optimizer_of_groups {
+    ($optimizer:ident, $launch:expr) => {
+        impl<T: Float> $crate::optim::Optimizer<T> for $optimizer<T> {
+            fn step(&mut self) -> Result<()> {
+                self.0.step($launch)
+            }
+
+            fn zero_grad(&self) {
+                self.0.zero_grad();
+            }
+
+            fn set_lr(&mut self, lr: f64) -> Result<()> {
+                self.0.set_lr(lr)
+            }
+
+            fn set_group_lr(&mut self, group: usize, lr: f64) -> Result<()> {
+                self.0.set_group_lr(group, lr)
+            }
+
+            fn param_groups(&self) -> Vec<$crate::optim::ParamGroup> {
+                self.0.param_groups()
+            }
+
+            fn state(&self) -> Result<$crate::optim::OptimizerState<T>> {
+                self.0.state()
+            }
+
+            fn load_state(&mut self, state: &$crate::optim::OptimizerState<T>) -> Result<()> {
+                self.0.load_state(state)
+            }
+        }
+    };
+}
+
+pub(super) use optimizer_of_groups;
+
 /// Where a captured step finds it.
 struct Tables {
     /// [`UpdateTile`]s of all parameters.
@@ -149,7 +202,7 @@ impl<T: Float, G: Group> Groups<T, G> {
     }
 
     /// Has `launch` update the parameters that have a gradient: once, unless some between others have
-    /// none. It gets values, gradients and moments, these in the order of their names.
+    /// none. It gets values, gradients and moments.
     pub(super) fn step(
         &mut self,
         launch: impl Fn(
@@ -157,7 +210,7 @@ impl<T: Float, G: Group> Groups<T, G> {
             Update<'_, Device>,
             AnyViewMut<'_, T>,
             AnyView<'_, T>,
-            Vec<AnyViewMut<'_, T>>,
+            Moments<'_, T>,
         ) -> Result<()>,
     ) -> Result<()> {
         self.join()?;
@@ -174,10 +227,13 @@ impl<T: Float, G: Group> Groups<T, G> {
                 count: tiles.len(),
                 elements: parameters.clone().map(|i| arena.range_of(i).len()).sum(),
             };
-            let moments = moments.iter_mut().map(|moment| Device::view_mut(&mut moment.buffer));
+            let moments = moments
+                .iter_mut()
+                .map(|moment| (moment.name, Device::view_mut(&mut moment.buffer)));
+            let moments = Moments(moments.collect());
             let mut values = arena.values_mut();
             let values = Device::view_mut(&mut values);
-            launch(arena.device(), update, values, Device::view(&gradients), moments.collect())?;
+            launch(arena.device(), update, values, Device::view(&gradients), moments)?;
             arena.changed(parameters);
         }
         Ok(())
@@ -281,12 +337,17 @@ impl<T: Float, G: Group> Groups<T, G> {
             return Err(Error::argument("optimizer", message));
         }
         let group = |group: &ParamGroup| {
-            if !group.options.iter().map(|(name, _)| name).eq(G::NAMES) {
+            // Of a state that was saved before an option was there, which then is off.
+            let known = G::NAMES.len().min(group.options.len());
+            let is_known = known > 0 && group.options.len() <= G::NAMES.len();
+            let names = group.options.iter().map(|(name, _)| name);
+            if !is_known || !names.eq(&G::NAMES[..known]) {
                 let message =
                     format!("its options are {:?}, expected {:?}", group.options, G::NAMES);
                 return Err(Error::argument("optimizer", message));
             }
-            let numbers: Vec<f64> = group.options.iter().map(|(_, number)| *number).collect();
+            let mut numbers: Vec<f64> = group.options.iter().map(|(_, number)| *number).collect();
+            numbers.resize(G::NAMES.len(), 0.0);
             let group = G::of(&numbers);
             group.check().map(|()| group)
         };

@@ -2,23 +2,33 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `adam.rs`, `sgd.rs` | [`Adam`], [`Sgd`]: options and kernels |
+//! | `adam.rs`, `sgd.rs`, `rmsprop.rs`, `adagrad.rs` | [`Adam`], [`Sgd`], [`Rmsprop`], [`Adagrad`]: options and kernels |
 //! | `groups.rs` | what they share: groups of parameters, steps, moments |
 //! | `ema.rs` | [`Ema`]: the moving average of the parameters |
 //! | `state.rs` | what is in a checkpoint |
-//! | `schedule.rs` | [`Schedule`] |
+//! | `clip.rs` | gradients kept within bounds |
+//! | `schedule.rs` | [`Schedule`]: the learning rate of each epoch |
+//! | `plateau.rs` | [`ReduceLROnPlateau`]: the learning rate by what was reached |
 #![forbid(unsafe_code)]
 
+mod adagrad;
 mod adam;
+mod clip;
 mod ema;
 mod groups;
+mod plateau;
+mod rmsprop;
 mod schedule;
 mod sgd;
 mod state;
 
+pub use adagrad::{Adagrad, AdagradOptions};
 pub use adam::{Adam, AdamOptions};
+pub use clip::{clip_grad_norm_, clip_grad_value_};
 pub use ema::Ema;
-pub use schedule::Schedule;
+pub use plateau::{PlateauMode, PlateauOptions, ReduceLROnPlateau, Threshold};
+pub use rmsprop::{Rmsprop, RmspropOptions};
+pub use schedule::{Anneal, Schedule};
 pub use sgd::{Sgd, SgdOptions};
 pub use state::{OptimizerState, ParamGroup};
 
@@ -87,6 +97,11 @@ pub trait Optimizer<T: Float = f32> {
     /// [`Error::Argument`] when it is the state of another optimizer or model, or of other groups of
     /// parameters; nothing is changed then.
     fn load_state(&mut self, state: &OptimizerState<T>) -> Result<()>;
+}
+
+/// Yes and no as a kernel takes them.
+fn number(yes: bool) -> f64 {
+    f64::from(u8::from(yes))
 }
 
 /// A finite number of at least 0.

@@ -1,5 +1,5 @@
-use super::groups::{Group, Groups};
-use super::{Optimizer, OptimizerState, ParamGroup, not_negative};
+use super::groups::{Group, Groups, optimizer_of_groups};
+use super::{not_negative, number};
 use crate::autograd::Arena;
 use crate::dtype::Float;
 use crate::ops::sgd::{SgdGroup, SgdKernels};
@@ -18,25 +18,35 @@ pub struct SgdOptions {
     pub weight_decay: f64,
     /// Whether to look ahead along the velocity.
     pub nesterov: bool,
+    /// Whether to go against the gradients, up instead of down.
+    pub maximize: bool,
 }
 
 impl SgdOptions {
     /// PyTorch's defaults.
     pub fn new(lr: f64) -> Self {
-        Self { lr, momentum: 0.0, dampening: 0.0, weight_decay: 0.0, nesterov: false }
+        Self {
+            lr,
+            momentum: 0.0,
+            dampening: 0.0,
+            weight_decay: 0.0,
+            nesterov: false,
+            maximize: false,
+        }
     }
 }
 
 impl From<SgdOptions> for SgdGroup {
     fn from(options: SgdOptions) -> Self {
-        let SgdOptions { lr, momentum, dampening, weight_decay, nesterov } = options;
-        Self { lr, momentum, dampening, weight_decay, nesterov: f64::from(u8::from(nesterov)) }
+        let SgdOptions { lr, momentum, dampening, weight_decay, .. } = options;
+        let [nesterov, maximize] = [options.nesterov, options.maximize].map(number);
+        Self { lr, momentum, dampening, weight_decay, nesterov, maximize }
     }
 }
 
 impl Group for SgdGroup {
     const NAMES: &'static [&'static str] =
-        &["lr", "momentum", "dampening", "weight_decay", "nesterov"];
+        &["lr", "momentum", "dampening", "weight_decay", "nesterov", "maximize"];
 
     fn needs(&self) -> Vec<&'static str> {
         if self.momentum != 0.0 { vec!["momentum_buffer"] } else { Vec::new() }
@@ -80,34 +90,6 @@ impl<T: Float> Sgd<T> {
     }
 }
 
-impl<T: Float> Optimizer<T> for Sgd<T> {
-    fn step(&mut self) -> Result<()> {
-        self.0.step(|device, update, values, gradients, moments| {
-            device.sgd(update, values, gradients, moments.into_iter().next())
-        })
-    }
-
-    fn zero_grad(&self) {
-        self.0.zero_grad();
-    }
-
-    fn set_lr(&mut self, lr: f64) -> Result<()> {
-        self.0.set_lr(lr)
-    }
-
-    fn set_group_lr(&mut self, group: usize, lr: f64) -> Result<()> {
-        self.0.set_group_lr(group, lr)
-    }
-
-    fn param_groups(&self) -> Vec<ParamGroup> {
-        self.0.param_groups()
-    }
-
-    fn state(&self) -> Result<OptimizerState<T>> {
-        self.0.state()
-    }
-
-    fn load_state(&mut self, state: &OptimizerState<T>) -> Result<()> {
-        self.0.load_state(state)
-    }
-}
+optimizer_of_groups!(Sgd, |device, update, values, gradients, mut moments| {
+    device.sgd(update, values, gradients, moments.take("momentum_buffer"))
+});

@@ -63,7 +63,7 @@ impl Block {
         let mut var = Fill::Normal(1.0).draw(&per_channel, 6, 1);
         var.values.iter_mut().for_each(|x| *x = 4.0 + x.abs());
         let var: Tensor<T> = var.on(device);
-        let conv = Conv2dOptions { padding: [1, 1], ..Default::default() };
+        let conv = Conv2dOptions { padding: 1.into(), ..Default::default() };
         let [kernel_size, stride] = self.window;
         let pool = MaxPool2d { kernel_size, stride, padding: [0, 0], ceil_mode: false };
         let geometry = DropoutGeometry::new(0.25, 11, 2).unwrap();
@@ -182,7 +182,7 @@ fn a_block_hides_no_nan() {
         let one = |shape: &[usize]| Fill::OffZero.draw(shape, 2, 0).on(device);
         let (weight, mean) = (one(&[3, 1, 3, 3]), one(&[3]));
         let var: Tensor = Tensor::from_slice(device, &[1.0; 3], [3]).unwrap();
-        let conv = Conv2dOptions { padding: [1, 1], ..Default::default() };
+        let conv = Conv2dOptions { padding: 1.into(), ..Default::default() };
         let pool =
             MaxPool2d { kernel_size: [2, 2], stride: [2, 2], padding: [0, 0], ceil_mode: false };
         let options = ConvBlockOptions { conv, eps: 1e-5, pool };

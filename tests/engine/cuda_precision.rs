@@ -112,7 +112,7 @@ fn products() -> Vec<Case> {
     let normal = |shape: &[usize]| (shape.to_vec(), Fill::Normal(1.0));
     let mut cases = sample();
     cases.retain(|case| matches!(case.op, Op::Conv2d(_) | Op::Matmul | Op::Linear));
-    let conv2d = Op::Conv2d(Conv2dOptions { padding: [1, 1], ..Conv2dOptions::default() });
+    let conv2d = Op::Conv2d(Conv2dOptions { padding: 1.into(), ..Conv2dOptions::default() });
     cases.extend([
         Case { op: Op::Matmul, inputs: vec![normal(&[70, 133]), normal(&[133, 90])] },
         Case { op: Op::Linear, inputs: vec![normal(&[35, 200]), normal(&[66, 200])] },

@@ -132,7 +132,7 @@ fn specialised_kernels_have_the_bits_of_the_generic_ones() {
 /// compared: those that are small enough to be read back again and again.
 fn shared_sums() -> Vec<(Case, &'static [usize])> {
     let block = |[n, c, h, w]: [usize; 4], o: usize| {
-        let conv = Conv2dOptions { padding: [1, 1], ..Conv2dOptions::default() };
+        let conv = Conv2dOptions { padding: 1.into(), ..Conv2dOptions::default() };
         let options = ConvBlockOptions { conv, eps: 1e-5, pool: MaxPool2d::new(2) };
         let normal = |shape: &[usize]| (shape.to_vec(), Fill::Normal(1.0));
         let shapes: [&[usize]; 5] = [&[n, c, h, w], &[o, c, 3, 3], &[o], &[o], &[o]];

@@ -13,12 +13,16 @@ use signet::dtype::Float;
 use signet::nn::{
     BatchNorm2d, Conv2d, Dropout, Forward, Layer, Linear, MaxPool2d, Module, Sequential,
 };
-use signet::ops::conv2d::Conv2dOptions;
+use signet::ops::conv2d::{Conv2dOptions, Padding};
 use signet::ops::cross_entropy::{CrossEntropyOptions, Reduction, cross_entropy};
 use signet::ops::cross_entropy_rows::cross_entropy_rows;
 use signet::ops::gather::{gather, gather_batch};
 use signet::ops::max_pool2d::max_pool2d;
-use signet::optim::{Adam, AdamOptions, Optimizer, Schedule, Sgd, SgdOptions};
+use signet::optim::{
+    Adagrad, AdagradOptions, Adam, AdamOptions, Anneal, Optimizer, PlateauMode, PlateauOptions,
+    ReduceLROnPlateau, Rmsprop, RmspropOptions, Schedule, Sgd, SgdOptions, Threshold,
+    clip_grad_norm_, clip_grad_value_,
+};
 use signet::{Arena, Device, Result, Tensor, layers};
 
 on_every_device! {
@@ -34,6 +38,7 @@ on_every_device! {
     flatten_and_reshape_agree_with_pytorch,
     dropout_that_draws_nothing_agrees_with_pytorch,
     optimizers_agree_with_pytorch,
+    clipped_gradients_agree_with_pytorch,
     gather_picks_and_scales_as_the_fixtures_do,
     parameters_start_inside_pytorchs_bounds,
 }
@@ -79,8 +84,22 @@ fn conv2d_agrees_with_pytorch(on: TestDevice) {
         assert_eq!(case.tensor("weight").shape[2..], case.pair("kernel"), "{}", case.name);
         Op::Conv2d(Conv2dOptions {
             stride: case.pair("stride"),
-            padding: case.pair("padding"),
+            padding: case.pair("padding").into(),
             dilation: case.pair("dilation"),
+            groups: 1,
+        })
+    });
+    check_file(on, "conv2d_groups", &["input", "weight", "bias"], |case| {
+        let padding = match case.attribute("padding") {
+            serde_json::Value::String(word) if word == "same" => Padding::Same,
+            serde_json::Value::String(word) if word == "valid" => Padding::Valid,
+            sides => serde_json::from_value::<[[usize; 2]; 2]>(sides.clone()).unwrap().into(),
+        };
+        Op::Conv2d(Conv2dOptions {
+            stride: case.pair("stride"),
+            padding,
+            dilation: case.pair("dilation"),
+            groups: case.number("groups") as usize,
         })
     });
 }
@@ -212,7 +231,8 @@ fn check_batch_norm2d<T: Float>(device: &Device, case: &FixtureCase) {
 
 fn optimizers_agree_with_pytorch(on: TestDevice) {
     let device = on.open();
-    for case in Fixture::cases("optim") {
+    let cases = ["optim", "optim_more"].map(Fixture::cases);
+    for case in cases.into_iter().flatten() {
         check_optimizer::<f64>(&device, &case, 1e-13);
         check_optimizer::<f32>(&device, &case, 1e-4);
     }
@@ -240,7 +260,16 @@ fn check_optimizer<T: Float>(device: &Device, case: &FixtureCase, relative: f64)
     }
     let state = optimizer.state().unwrap();
     assert_eq!(state.steps, [10], "{}", case.name);
-    for name in ["exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer"] {
+    let names = [
+        "exp_avg",
+        "exp_avg_sq",
+        "max_exp_avg_sq",
+        "momentum_buffer",
+        "square_avg",
+        "grad_avg",
+        "sum",
+    ];
+    for name in names {
         let moment = state.moments.iter().find(|(known, _)| known == name);
         let expected = case.get(name);
         assert_eq!(moment.is_some(), expected.is_some(), "{} {name}", case.name);
@@ -254,6 +283,7 @@ fn check_optimizer<T: Float>(device: &Device, case: &FixtureCase, relative: f64)
 
 fn optimizer<T: Float>(arena: &Arena<T>, case: &FixtureCase) -> Box<dyn Optimizer<T>> {
     let (lr, weight_decay) = (case.number("lr"), case.number("weight_decay"));
+    let maximize = case.name.starts_with("optim_more/") && case.flag("maximize");
     let adam = |options: AdamOptions| {
         let betas = case.attribute("betas");
         Box::new(
@@ -264,6 +294,7 @@ fn optimizer<T: Float>(arena: &Arena<T>, case: &FixtureCase) -> Box<dyn Optimize
                     eps: case.number("eps"),
                     weight_decay,
                     amsgrad: case.flag("amsgrad"),
+                    maximize,
                     ..options
                 },
             )
@@ -282,11 +313,135 @@ fn optimizer<T: Float>(arena: &Arena<T>, case: &FixtureCase) -> Box<dyn Optimize
                     dampening: case.number("dampening"),
                     weight_decay,
                     nesterov: case.flag("nesterov"),
+                    maximize,
                 },
             )
             .unwrap(),
         ),
+        "RMSprop" => {
+            let options = RmspropOptions {
+                lr,
+                alpha: case.number("alpha"),
+                eps: case.number("eps"),
+                weight_decay,
+                momentum: case.number("momentum"),
+                centered: case.flag("centered"),
+                maximize,
+            };
+            Box::new(Rmsprop::new(arena, options).unwrap())
+        }
+        "Adagrad" => {
+            let options = AdagradOptions {
+                lr,
+                lr_decay: case.number("lr_decay"),
+                weight_decay,
+                initial_accumulator_value: case.number("initial_accumulator_value"),
+                eps: case.number("eps"),
+                maximize,
+            };
+            Box::new(Adagrad::new(arena, options).unwrap())
+        }
         other => panic!("{}: {other}", case.name),
+    }
+}
+
+fn clipped_gradients_agree_with_pytorch(on: TestDevice) {
+    fn one<T: Float>(device: &Device, case: &FixtureCase) {
+        let arena = Arena::<T>::new(device).unwrap();
+        // One that has no gradient lies between.
+        let parameter = |shape: &[usize]| {
+            let zeros = vec![T::zero(); shape.iter().product()];
+            arena.parameter(&zeros, shape).unwrap()
+        };
+        let mut parameters = Vec::new();
+        for i in 0..3 {
+            let gradient = case.tensor(&format!("grad_{i}"));
+            let p = parameter(&gradient.shape);
+            p.mul(&gradient.on(device)).unwrap().sum().unwrap().backward().unwrap();
+            parameters.push(p);
+            if i == 1 {
+                parameter(&[5]);
+            }
+        }
+        let what = |part: &str| format!("{} {part} in {}", case.name, T::NAME);
+        let (limit, tolerance) = (case.number("limit"), Tolerance::of::<T>());
+        let norm_type = match case.attribute("norm_type") {
+            serde_json::Value::String(_) => Some(f64::INFINITY),
+            number => number.as_f64(),
+        };
+        match norm_type {
+            Some(p) => {
+                let norm = clip_grad_norm_(&arena, limit, p).unwrap();
+                assert_eq!(norm.dims(), [0; 0]);
+                assert_close(what("norm"), &values(&norm), &case.tensor("norm").values, tolerance);
+            }
+            None => clip_grad_value_(&arena, limit).unwrap(),
+        }
+        for (i, p) in parameters.iter().enumerate() {
+            let name = format!("clipped_{i}");
+            let gradient = values(&p.grad().unwrap().expect("it has one"));
+            assert_close(what(&name), &gradient, &case.tensor(&name).values, tolerance);
+        }
+    }
+    let device = on.open();
+    for case in Fixture::cases("clip_grad") {
+        one::<f64>(&device, &case);
+        one::<f32>(&device, &case);
+    }
+}
+
+#[test]
+fn one_cycles_and_plateaus_agree_with_pytorch() {
+    for case in Fixture::cases("schedules_more") {
+        let (lr, steps) = (case.number("lr"), case.number("steps") as u64);
+        let rates: Vec<f64> = if case.word("kind") == "one_cycle" {
+            let schedule = Schedule::OneCycle {
+                total_steps: steps,
+                pct_start: case.number("pct_start"),
+                anneal_strategy: match case.word("anneal_strategy") {
+                    "cos" => Anneal::Cos,
+                    _ => Anneal::Linear,
+                },
+                div_factor: case.number("div_factor"),
+                final_div_factor: case.number("final_div_factor"),
+                three_phase: case.flag("three_phase"),
+            };
+            schedule.check().unwrap();
+            (0..steps).map(|t| schedule.lr(lr, t)).collect()
+        } else {
+            let by = case.number("threshold");
+            let options = PlateauOptions {
+                mode: match case.word("mode") {
+                    "min" => PlateauMode::Min,
+                    _ => PlateauMode::Max,
+                },
+                factor: case.number("factor"),
+                patience: case.number("patience") as u64,
+                threshold: match case.word("threshold_mode") {
+                    "rel" => Threshold::Rel(by),
+                    _ => Threshold::Abs(by),
+                },
+                cooldown: case.number("cooldown") as u64,
+                min_lr: case.number("min_lr"),
+                eps: case.number("eps"),
+            };
+            let arena = Arena::<f32>::new(&Device::cpu().unwrap()).unwrap();
+            let mut optimizer: Box<dyn Optimizer> =
+                Box::new(Sgd::new(&arena, SgdOptions::new(lr)).unwrap());
+            let mut schedule = ReduceLROnPlateau::new(options).unwrap();
+            let metrics = &case.tensor("metrics").values;
+            let step = |&metric: &f64| {
+                let lr = optimizer.param_groups()[0].options[0].1;
+                schedule.step(metric, &mut *optimizer).unwrap();
+                // Its state goes through a file and comes back.
+                let saved = serde_json::to_string(&schedule).unwrap();
+                schedule = serde_json::from_str(&saved).unwrap();
+                lr
+            };
+            metrics.iter().map(step).collect()
+        };
+        let tolerance = Tolerance::relative(1e-12).plus(1e-17);
+        assert_close(&case.name, &rates, &case.tensor("lr").values, tolerance);
     }
 }
 

@@ -7,7 +7,11 @@ use crate::on_every_device;
 use common::device::TestDevice;
 use common::host::{Fill, values};
 use signet::ops::end_step::end_step;
-use signet::optim::{Adam, AdamOptions, Ema, Optimizer, OptimizerState, Schedule, Sgd, SgdOptions};
+use signet::optim::{
+    Adagrad, AdagradOptions, Adam, AdamOptions, Ema, Optimizer, OptimizerState, PlateauOptions,
+    ReduceLROnPlateau, Rmsprop, RmspropOptions, Schedule, Sgd, SgdOptions, Threshold,
+    clip_grad_norm_, clip_grad_value_,
+};
 use signet::{Arena, Device, Error, Result, Tensor};
 
 on_every_device! {
@@ -31,12 +35,14 @@ on_every_device! {
     steps_are_counted_once_whatever_has_a_gradient,
     a_step_that_ends_moves_the_clock_on,
     an_average_follows_the_parameters,
+    a_state_from_before_an_option_was_there_is_taken,
+    gradients_in_several_runs_have_one_norm,
 }
 
 /// Makes an optimizer of an arena.
 type Make = fn(&Arena) -> Box<dyn Optimizer>;
 
-fn all_optimizers() -> [Make; 4] {
+fn all_optimizers() -> [Make; 8] {
     [
         |arena| Box::new(Adam::new(arena, AdamOptions::adam(0.01)).unwrap()),
         |arena| {
@@ -47,6 +53,24 @@ fn all_optimizers() -> [Make; 4] {
         |arena| {
             let options = SgdOptions { momentum: 0.9, dampening: 0.5, ..SgdOptions::new(0.1) };
             Box::new(Sgd::new(arena, options).unwrap())
+        },
+        |arena| Box::new(Rmsprop::new(arena, RmspropOptions::new(0.01)).unwrap()),
+        |arena| {
+            let options =
+                RmspropOptions { momentum: 0.9, centered: true, ..RmspropOptions::new(0.01) };
+            Box::new(Rmsprop::new(arena, options).unwrap())
+        },
+        |arena| {
+            let options = RmspropOptions { momentum: 0.9, ..RmspropOptions::new(0.01) };
+            Box::new(Rmsprop::new(arena, options).unwrap())
+        },
+        |arena| {
+            let options = AdagradOptions {
+                lr_decay: 0.1,
+                initial_accumulator_value: 0.5,
+                ..AdagradOptions::new(0.1)
+            };
+            Box::new(Adagrad::new(arena, options).unwrap())
         },
     ]
 }
@@ -573,6 +597,59 @@ fn a_growing_arena_keeps_values_and_gradients(on: TestDevice) {
     assert!(arena.parameter(&[1.0, 2.0], [3]).is_err());
 }
 
+/// Checkpoints of before `maximize`.
+fn a_state_from_before_an_option_was_there_is_taken(on: TestDevice) {
+    let device = on.open();
+    let (arena, parameter) = parameter(&device);
+    let mut adam = Adam::new(&arena, AdamOptions::adam(0.01)).unwrap();
+    steps(&mut adam, &parameter, 0..2);
+    let state: OptimizerState<f32> = adam.state().unwrap();
+    let mut older = state.clone();
+    assert_eq!(older.param_groups[0].options.pop(), Some(("maximize".to_owned(), 0.0)));
+    adam.load_state(&older).unwrap();
+    assert_eq!(adam.state().unwrap(), state);
+}
+
+/// Parameters without a gradient between others: what was left in their place does not count, and is
+/// left alone.
+fn gradients_in_several_runs_have_one_norm(on: TestDevice) {
+    let device = on.open();
+    let arena = Arena::<f32>::new(&device).unwrap();
+    assert_eq!(clip_grad_norm_(&arena, 1.0, 2.0).unwrap().item().unwrap(), 0.0);
+    clip_grad_value_(&arena, 1.0).unwrap();
+    let parameters =
+        [3usize, 5000, 0, 20_000].map(|n| arena.parameter(&vec![1.0; n], [n]).unwrap());
+    let give_all = |value: f32, which: &[usize]| {
+        for p in which.iter().map(|&i| &parameters[i]) {
+            let gradient = vec![value; p.numel()];
+            give(p, &Tensor::from_slice(&device, &gradient, p.dims()).unwrap());
+        }
+    };
+    give_all(100.0, &[0, 1, 2, 3]);
+    arena.zero_grad();
+    give_all(0.5, &[0, 2, 3]);
+    for (p, expected) in
+        [(2.0, 0.5 * f64::from(20_003).sqrt()), (1.0, 0.5 * 20_003.0), (f64::INFINITY, 0.5)]
+    {
+        let norm = clip_grad_norm_(&arena, 1e9, p).unwrap().item().unwrap();
+        assert!((f64::from(norm) - expected).abs() < 1e-6 * expected, "{p}: {norm}, {expected}");
+    }
+    let norm = clip_grad_norm_(&arena, 0.25, f64::INFINITY).unwrap().item().unwrap();
+    assert_eq!(norm, 0.5);
+    for i in [0, 3] {
+        let gradient = parameters[i].grad().unwrap().unwrap().to_vec().unwrap();
+        assert!(gradient.iter().all(|g| (g - 0.25).abs() < 1e-5), "{i}: {:?}", &gradient[..3]);
+    }
+    assert!(parameters[1].grad().unwrap().is_none());
+    clip_grad_value_(&arena, 0.125).unwrap();
+    assert_eq!(parameters[0].grad().unwrap().unwrap().to_vec().unwrap(), [0.125; 3]);
+    for wrong in [-1.0, f64::NAN] {
+        assert_argument_error(clip_grad_norm_(&arena, wrong, 2.0), "max_norm");
+        assert_argument_error(clip_grad_norm_(&arena, 1.0, wrong), "norm_type");
+        assert_argument_error(clip_grad_value_(&arena, wrong), "clip_value");
+    }
+}
+
 #[track_caller]
 fn assert_argument_error<R>(result: Result<R>, argument: &str) {
     match result.map(|_| "a result") {
@@ -610,6 +687,52 @@ fn hyper_parameters_outside_their_range_are_errors(on: TestDevice) {
     for (name, options) in wrong {
         assert_argument_error(Sgd::new(&arena, options), name);
     }
+    let rmsprop = RmspropOptions::new(0.01);
+    let wrong = [
+        ("lr", RmspropOptions { lr: -1.0, ..rmsprop }),
+        ("alpha", RmspropOptions { alpha: -0.1, ..rmsprop }),
+        ("eps", RmspropOptions { eps: f64::NAN, ..rmsprop }),
+        ("weight_decay", RmspropOptions { weight_decay: -0.1, ..rmsprop }),
+        ("momentum", RmspropOptions { momentum: f64::INFINITY, ..rmsprop }),
+    ];
+    for (name, options) in wrong {
+        assert_argument_error(Rmsprop::new(&arena, options), name);
+    }
+    let adagrad = AdagradOptions::new(0.01);
+    let wrong = [
+        ("lr", AdagradOptions { lr: -1.0, ..adagrad }),
+        ("lr_decay", AdagradOptions { lr_decay: -0.1, ..adagrad }),
+        ("weight_decay", AdagradOptions { weight_decay: f64::NAN, ..adagrad }),
+        (
+            "initial_accumulator_value",
+            AdagradOptions { initial_accumulator_value: -1.0, ..adagrad },
+        ),
+        ("eps", AdagradOptions { eps: -1.0, ..adagrad }),
+    ];
+    for (name, options) in wrong {
+        assert_argument_error(Adagrad::new(&arena, options), name);
+    }
+    let plateau = PlateauOptions::default();
+    let wrong = [
+        ("factor", PlateauOptions { factor: 1.0, ..plateau }),
+        ("min_lr", PlateauOptions { min_lr: -1.0, ..plateau }),
+        ("eps", PlateauOptions { eps: f64::NAN, ..plateau }),
+        ("threshold", PlateauOptions { threshold: Threshold::Abs(f64::NAN), ..plateau }),
+    ];
+    for (name, options) in wrong {
+        assert_argument_error(ReduceLROnPlateau::new(options), name);
+    }
+    for (name, schedule) in [
+        ("total_steps", Schedule::one_cycle(0)),
+        ("pct_start", one_cycle(1.5, 25.0, 1e4)),
+        ("div_factor", one_cycle(0.3, 0.0, 1e4)),
+        ("final_div_factor", one_cycle(0.3, 25.0, f64::NAN)),
+    ] {
+        assert_argument_error(schedule.check(), name);
+    }
+    // The whole way up, and the end of one that is over.
+    assert_eq!(one_cycle(1.0, 25.0, 1e4).lr(0.1, 9), 0.1);
+    assert_eq!(Schedule::one_cycle(10).lr(0.1, 99), Schedule::one_cycle(10).lr(0.1, 9));
     let mut optimizer = Adam::new(&arena, adam).unwrap();
     for lr in [f64::NAN, f64::INFINITY, -1e-3] {
         assert_argument_error(Optimizer::<f32>::set_lr(&mut optimizer, lr), "lr");
@@ -656,4 +779,18 @@ fn an_average_follows_the_parameters(on: TestDevice) {
     ema.swap().unwrap();
     assert!(matches!(square.backward(), Err(Error::Autograd(_))));
     assert!(matches!(Ema::new(&arena, 1.5), Err(Error::Argument { .. })));
+}
+
+fn one_cycle(pct_start: f64, div_factor: f64, final_div_factor: f64) -> Schedule {
+    let Schedule::OneCycle { anneal_strategy, three_phase, .. } = Schedule::one_cycle(10) else {
+        unreachable!("it is one")
+    };
+    Schedule::OneCycle {
+        total_steps: 10,
+        pct_start,
+        anneal_strategy,
+        div_factor,
+        final_div_factor,
+        three_phase,
+    }
 }

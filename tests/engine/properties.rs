@@ -95,34 +95,41 @@ struct Convolution {
 
 fn convolutions(size: std::ops::Range<usize>) -> impl Strategy<Value = Convolution> {
     let geometry = (1..4usize, 1..4usize, 1..6usize, uniform2(size), uniform2(1..5usize));
-    let options = (uniform2(1..4usize), uniform2(0..4usize), uniform2(1..4usize));
+    let sides = uniform2(uniform2(0..4usize));
+    let groups = prop_oneof![Just(1usize), 2..4usize];
+    let options = (uniform2(1..4usize), sides, uniform2(1..4usize), groups);
     let drawn = (geometry, options, any::<bool>(), any::<u64>());
     drawn.prop_map(|((n, c, filters, [h, w], [kh, kw]), options, bias, seed)| {
-        let (stride, padding, dilation) = options;
+        let (stride, sides, dilation, groups) = options;
+        let (c, filters) = (c * groups, filters * groups);
         let draw = |shape: &[usize], i| Fill::Normal(1.0).draw(shape, seed, i);
-        let mut inputs = vec![draw(&[n, c, h, w], 0), draw(&[filters, c, kh, kw], 1)];
+        let mut inputs = vec![draw(&[n, c, h, w], 0), draw(&[filters, c / groups, kh, kw], 1)];
         inputs.extend(bias.then(|| draw(&[filters], 2)));
-        Convolution { options: Conv2dOptions { stride, padding, dilation }, inputs }
+        let options = Conv2dOptions { stride, padding: sides.into(), dilation, groups };
+        Convolution { options, inputs }
     })
 }
 
 impl Convolution {
     fn definition(&self) -> Option<HostTensor> {
-        let Conv2dOptions { stride, padding, dilation } = self.options;
-        let [n, c, h, w] = dims(&self.inputs[0]);
-        let [filters, _, kh, kw] = dims(&self.inputs[1]);
+        let Conv2dOptions { stride, dilation, groups, .. } = self.options;
+        let [n, all, h, w] = dims(&self.inputs[0]);
+        let [filters, c, kh, kw] = dims(&self.inputs[1]);
+        let padding = self.options.sides([kh, kw]).unwrap();
         let size = |axis: usize, size: usize, kernel: usize| {
             let reach = dilation[axis] * (kernel - 1) + 1;
-            Some((size + 2 * padding[axis]).checked_sub(reach)? / stride[axis] + 1)
+            let [before, after] = padding[axis];
+            Some((before + size + after).checked_sub(reach)? / stride[axis] + 1)
         };
         let (oh, ow) = (size(0, h, kh)?, size(1, w, kw)?);
         let (input, weight) = (&self.inputs[0].values, &self.inputs[1].values);
         let values = positions([n, filters, oh, ow]).map(|[image, filter, y, x]| {
             let taps = positions([1, c, kh, kw]).filter_map(|[_, channel, i, j]| {
-                let row = (y * stride[0] + i * dilation[0]).checked_sub(padding[0])?;
-                let column = (x * stride[1] + j * dilation[1]).checked_sub(padding[1])?;
+                let row = (y * stride[0] + i * dilation[0]).checked_sub(padding[0][0])?;
+                let column = (x * stride[1] + j * dilation[1]).checked_sub(padding[1][0])?;
                 let inside = row < h && column < w;
-                let pixel = ((image * c + channel) * h + row) * w + column;
+                let seen = filter / (filters / groups) * c + channel;
+                let pixel = ((image * all + seen) * h + row) * w + column;
                 let tap = ((filter * c + channel) * kh + i) * kw + j;
                 inside.then(|| input[pixel] * weight[tap])
             });
@@ -368,7 +375,7 @@ fn any_shape() -> impl Strategy<Value = Vec<usize>> {
 fn any_op() -> impl Strategy<Value = Op> {
     let options = (uniform2(0..3usize), uniform2(0..3usize), uniform2(0..3usize));
     let convolution = options.prop_map(|(stride, padding, dilation)| {
-        Op::Conv2d(Conv2dOptions { stride, padding, dilation })
+        Op::Conv2d(Conv2dOptions { stride, padding: padding.into(), dilation, groups: 1 })
     });
     let pool = (uniform2(0..4usize), uniform2(0..3usize), uniform2(0..3usize), any::<bool>())
         .prop_map(|(kernel_size, stride, padding, ceil_mode)| {
@@ -662,7 +669,7 @@ fn images_without_pixels_are_errors(on: TestDevice) {
         let inputs = [Fill::Normal(1.0).draw(&shape, 1, 0), weight].map(|x| x.on::<f64>(&device));
         op.run(&inputs).map(|output| output.shape().clone())
     };
-    let options = Conv2dOptions { padding: [2, 2], ..Conv2dOptions::default() };
+    let options = Conv2dOptions { padding: 2.into(), ..Conv2dOptions::default() };
     let ops = [Op::Conv2d(options), Op::MaxPool2d(MaxPool2d::new(2).stride(1).padding(1))];
     for op in ops {
         for shape in [[1, 1, 0, 4], [1, 1, 4, 0], [0, 1, 0, 0]] {
@@ -683,7 +690,10 @@ fn huge_attributes_are_errors(on: TestDevice) {
         let [stride, padding, dilation] = attributes;
         let [x, w] = [[1, 2, 5, 5], [3, 2, 2, 2]]
             .map(|shape| Fill::Normal(1.0).draw(&shape, 1, 0).on::<f64>(&device));
-        let op = Op::Conv2d(Conv2dOptions { stride, padding, dilation });
+        let conv = Conv2dOptions { stride, padding: padding.into(), dilation, groups: 1 };
+        let op = Op::Conv2d(conv);
+        prop_assert!(op.run(&[x.clone(), w.clone()]).is_err(), "{op:?}");
+        let op = Op::Conv2d(Conv2dOptions { groups: size, ..Conv2dOptions::default() });
         prop_assert!(op.run(&[x.clone(), w]).is_err(), "{op:?}");
         let pool = MaxPool2d { kernel_size: dilation, stride, padding, ceil_mode };
         prop_assert!(Op::MaxPool2d(pool).run(std::slice::from_ref(&x)).is_err(), "{pool:?}");

@@ -66,7 +66,7 @@ impl fmt::Display for Scalar {
 }
 
 /// How many constants a module may be compiled for.
-const MAX_CONSTANTS: usize = 25;
+const MAX_CONSTANTS: usize = 28;
 
 /// The sizes that a specialised module is compiled for, or none. A copy allocates nothing, so that
 /// a launch can look its module up by it.

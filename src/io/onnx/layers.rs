@@ -64,11 +64,13 @@ fn conv2d(conv: &Conv2d, nodes: &mut Nodes<'_>) -> Result<()> {
     let mut values = vec![nodes.required("weight")?];
     values.extend(nodes.value("bias")?);
     let options = &conv.options;
+    let [[top, bottom], [left, right]] = options.sides(conv.kernel_size)?;
     let attributes = [
         ints("kernel_shape", conv.kernel_size),
         ints("strides", options.stride),
-        ints("pads", [options.padding, options.padding].concat()),
+        ints("pads", [top, left, bottom, right]),
         ints("dilations", options.dilation),
+        int("group", options.groups),
     ];
     nodes.push("Conv", values, attributes);
     Ok(())

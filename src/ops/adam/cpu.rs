@@ -2,7 +2,9 @@ use super::{AdamGroup, AdamKernels};
 use crate::Result;
 use crate::device::Cpu;
 use crate::dtype::Float;
-use crate::ops::update::on_cpu::{TILES, count_steps, cut, first_parameter, of_parameters};
+use crate::ops::update::on_cpu::{
+    TILES, count_steps, cut, cut_optional, first_parameter, of_parameters,
+};
 use crate::ops::{Update, UpdateTile};
 use rayon::prelude::*;
 
@@ -26,10 +28,7 @@ impl<T: Float> AdamKernels<T> for Cpu {
         let simd = self.simd();
         self.kernel("adam", cost, || {
             let first = first_parameter(tiles);
-            let largest = max_exp_avg_sq.map_or_else(
-                || tiles.iter().map(|_| None).collect(),
-                |max| cut(max, tiles).into_iter().map(Some).collect::<Vec<_>>(),
-            );
+            let largest = cut_optional(max_exp_avg_sq, tiles);
             let moments = cut(exp_avg, tiles).into_par_iter().zip(cut(exp_avg_sq, tiles));
             let values = cut(parameters, tiles).into_par_iter().zip(moments).zip(largest);
             tiles.par_iter().zip(values).with_min_len(TILES).for_each(
@@ -51,6 +50,7 @@ impl<T: Float> AdamKernels<T> for Cpu {
 
 /// What an update multiplies with, rounded once from `f64`.
 struct Scalars<T> {
+    sign: T,
     shrink: T,
     decay: T,
     rate1: T,
@@ -67,6 +67,7 @@ impl<T: Float> Scalars<T> {
         let (lr, decoupled) = (step.lr, step.decoupled == 1.0);
         let correction = |beta: f64| 1.0 - beta.powf(t as f64);
         Self {
+            sign: T::of(1.0 - 2.0 * step.maximize),
             shrink: T::of(if decoupled { 1.0 - lr * step.weight_decay } else { 1.0 }),
             decay: T::of(if decoupled { 0.0 } else { step.weight_decay }),
             rate1: T::of(1.0 - step.beta1),
@@ -88,11 +89,12 @@ fn update<T: Float>(
     exp_avg_sq: &mut [T],
     max_exp_avg_sq: Option<&mut [T]>,
 ) {
-    let &Scalars { shrink, decay, rate1, rate2, beta2, step_size, correction2, eps } = scalars;
+    let &Scalars { sign, shrink, decay, rate1, rate2, beta2, step_size, correction2, eps } =
+        scalars;
     let tiny = T::min_positive_value();
     let flush = |x: T| if x.abs() < tiny { T::zero() } else { x };
     let average = |p: T, g: T, m: &mut T, v: &mut T| {
-        let g = g + decay * p;
+        let g = sign * g + decay * p;
         *m = flush(*m + rate1 * (g - *m));
         *v = flush(beta2 * *v + rate2 * g * g);
     };

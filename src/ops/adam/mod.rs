@@ -27,6 +27,8 @@ pub(crate) struct AdamGroup {
     pub decoupled: f64,
     /// 1: the largest second moment so far divides; 0: the present one.
     pub amsgrad: f64,
+    /// 1: against the gradients; 0: along them.
+    pub maximize: f64,
 }
 
 /// Of an update of so many parameters: reads parameter, gradient and moments, writes all but the
@@ -38,8 +40,8 @@ pub(crate) fn cost<T>(parameters: usize, amsgrad: bool) -> Cost {
 kernels! {
     /// What Adam asks of a device.
     pub(crate) trait AdamKernels<T: Float>: Backend {
-        /// For every element of the tiles, by the options of its group, with gradient `g` (plus
-        /// `weight_decay * p` unless decoupled):
+        /// For every element of the tiles, by the options of its group, with gradient `g`, `-g` to
+        /// maximize (plus `weight_decay * p` unless decoupled):
         /// `m += (1 - beta1) (g - m)`, `v = beta2 v + (1 - beta2) g^2`, both flushed to zero below the
         /// smallest normal number, then
         /// `p = p (1 - lr weight_decay if decoupled) - lr / (1 - beta1^t) * m / (sqrt(v) /

@@ -2,6 +2,9 @@
 
 mod cpu;
 pub(crate) mod cuda;
+mod options;
+
+pub use options::{Conv2dOptions, Padding};
 
 use crate::device::{Backend, Cost, Device, Output, kernels};
 use crate::dtype::{Float, Plain};
@@ -10,18 +13,23 @@ use crate::ops::{index32, numel32};
 use crate::{Error, Result, Shape, Tensor};
 
 /// Sizes of one convolution; `[rows, columns]` for each pair.
+///
+/// Each group of channels is a convolution of its own, of `in_channels` by `out_channels`, side by side
+/// in the same tensors.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 pub(crate) struct Conv2dGeometry {
     /// Images.
     pub batch: u32,
-    /// Channels of the input.
+    /// Groups of channels.
+    pub groups: u32,
+    /// Channels of the input, in one group.
     pub in_channels: u32,
     /// Rows of the input.
     pub height: u32,
     /// Columns of the input.
     pub width: u32,
-    /// Channels of the output.
+    /// Channels of the output, in one group.
     pub out_channels: u32,
     /// Rows of the output.
     pub out_height: u32,
@@ -31,7 +39,8 @@ pub(crate) struct Conv2dGeometry {
     pub kernel_size: [u32; 2],
     /// Steps between filter positions.
     pub stride: [u32; 2],
-    /// Zero rows and columns around the input.
+    /// Zero rows above and columns left of the input. How many are below and on the right shows in
+    /// the output's size.
     pub padding: [u32; 2],
     /// Distance between filter taps.
     pub dilation: [u32; 2],
@@ -39,26 +48,12 @@ pub(crate) struct Conv2dGeometry {
 
 impl Plain for Conv2dGeometry {}
 
-/// Attributes of a convolution, `[rows, columns]` each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Conv2dOptions {
-    /// Steps between filter positions.
-    pub stride: [usize; 2],
-    /// Zero rows and columns around the input.
-    pub padding: [usize; 2],
-    /// Distance between filter taps.
-    pub dilation: [usize; 2],
-}
-
-impl Default for Conv2dOptions {
-    fn default() -> Self {
-        Self { stride: [1, 1], padding: [0, 0], dilation: [1, 1] }
-    }
-}
+/// Channels of a group, below which its matrices would leave most of a tile empty.
+const NARROW: u32 = 8;
 
 impl Conv2dGeometry {
-    /// The geometry of input `[N, C, H, W]` and weight `[O, C, KH, KW]`; an output is
-    /// `floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1`.
+    /// The geometry of input `[N, C, H, W]` and weight `[O, C / groups, KH, KW]`; an output is
+    /// `floor((size + padding of both sides - dilation (kernel - 1) - 1) / stride) + 1`.
     ///
     /// # Errors
     /// [`Error::Shape`] when ranks or channels do not fit, the filter is larger than the padded
@@ -66,10 +61,18 @@ impl Conv2dGeometry {
     pub fn new(input: &Shape, weight: &Shape, options: &Conv2dOptions) -> Result<Self> {
         const OP: &str = "conv2d";
         let [batch, in_channels, height, width] = input.expect(OP, "[N, C, H, W]")?;
-        let [out_channels, channels, kh, kw] = weight.expect(OP, "[O, C, KH, KW] as weight")?;
-        if channels != in_channels {
+        let [out_channels, channels, kh, kw] =
+            weight.expect(OP, "[O, C / groups, KH, KW] as weight")?;
+        let Conv2dOptions { stride, dilation, groups, .. } = *options;
+        if groups == 0 || out_channels % groups != 0 {
             let message = format!(
-                "input {input} has {in_channels} channels, weight {weight} takes {channels}"
+                "must be at least 1 and divide the output channels, got {groups} for weight {weight}"
+            );
+            return Err(Error::argument("groups", message));
+        }
+        if channels.checked_mul(groups) != Some(in_channels) {
+            let message = format!(
+                "input {input} has {in_channels} channels, weight {weight} takes {channels} in each of {groups} groups"
             );
             return Err(Error::shape(OP, message));
         }
@@ -79,7 +82,7 @@ impl Conv2dGeometry {
                 format!("weight {weight}: there must be at least one channel"),
             ));
         }
-        let Conv2dOptions { stride, padding, dilation } = *options;
+        let padding = options.sides([kh, kw])?;
         let mut out = [0; 2];
         for (axis, (size, kernel)) in [(height, kh), (width, kw)].into_iter().enumerate() {
             if size == 0 || kernel == 0 || stride[axis] == 0 || dilation[axis] == 0 {
@@ -88,15 +91,15 @@ impl Conv2dGeometry {
                 );
                 return Err(Error::shape(OP, message));
             }
-            for value in [size, kernel, stride[axis], padding[axis], dilation[axis]] {
+            let [before, after] = padding[axis];
+            for value in [size, kernel, stride[axis], before, after, dilation[axis]] {
                 index32(OP, value)?;
             }
-            let (padded, reach) = (size + 2 * padding[axis], dilation[axis] * (kernel - 1) + 1);
+            let (padded, reach) = (before + size + after, dilation[axis] * (kernel - 1) + 1);
             index32(OP, padded)?;
             if padded < reach {
                 let message = format!(
-                    "input {input}: a filter that reaches over {reach} does not fit into {size} + 2 * {}",
-                    padding[axis]
+                    "input {input}: a filter that reaches over {reach} does not fit into {before} + {size} + {after}"
                 );
                 return Err(Error::shape(OP, message));
             }
@@ -107,15 +110,16 @@ impl Conv2dGeometry {
         numel32(OP, &Shape::from([batch, out_channels, out[0], out[1]]))?;
         Ok(Self {
             batch: batch as u32,
-            in_channels: in_channels as u32,
+            groups: groups as u32,
+            in_channels: channels as u32,
             height: height as u32,
             width: width as u32,
-            out_channels: out_channels as u32,
+            out_channels: (out_channels / groups) as u32,
             out_height: out[0] as u32,
             out_width: out[1] as u32,
             kernel_size: [kh as u32, kw as u32],
             stride: stride.map(|size| size as u32),
-            padding: padding.map(|size| size as u32),
+            padding: padding.map(|[before, _]| before as u32),
             dilation: dilation.map(|size| size as u32),
         })
     }
@@ -126,22 +130,45 @@ impl Conv2dGeometry {
         &bytemuck::cast_slice(std::slice::from_ref(self))[1..]
     }
 
-    /// Of any of the three passes: each multiplies every output pixel's patch with every filter, `2 N O
-    /// OH OW C KH KW` FLOP, reads two of input, weight and output, and writes the third.
+    /// Of any of the three passes: each multiplies every output pixel's patch with every filter of its
+    /// group, `2 N O OH OW C / G KH KW` FLOP, reads two of input, weight and output, and writes the third.
     pub fn cost<T>(&self) -> Cost {
+        let groups = u64::from(self.groups);
         let [n, c, o] = [self.batch, self.in_channels, self.out_channels].map(u64::from);
         let taps = c * self.kernel_size.map(u64::from).iter().product::<u64>();
         let pixels = n * u64::from(self.out_height) * u64::from(self.out_width);
         let input = n * c * u64::from(self.height) * u64::from(self.width);
-        let flops = 2 * pixels * o * taps;
-        Cost { flops, bytes: 0 }.moving::<T>(input + o * taps + pixels * o)
+        let flops = 2 * groups * pixels * o * taps;
+        Cost { flops, bytes: 0 }.moving::<T>(groups * (input + o * taps + pixels * o))
+    }
+
+    /// Taps of a filter, over all channels of its group.
+    pub(crate) fn taps(&self) -> u32 {
+        self.in_channels * self.kernel_size[0] * self.kernel_size[1]
+    }
+
+    /// Channels of the output, of all groups.
+    pub(crate) fn filters(&self) -> u32 {
+        self.groups * self.out_channels
+    }
+
+    /// Whether groups are too small to be worth a matrix product each.
+    pub(crate) fn is_narrow(&self) -> bool {
+        self.groups > 1 && self.in_channels.max(self.out_channels) < NARROW
+    }
+
+    /// Whether a patch is one pixel, and each is its own output's: the patches are the image itself.
+    pub(crate) fn is_pointwise(&self) -> bool {
+        self.kernel_size == [1, 1]
+            && self.stride == [1, 1]
+            && self.padding == [0, 0]
+            && [self.out_height, self.out_width] == [self.height, self.width]
     }
 
     /// `[N, O, OH, OW]`.
     pub fn output_shape(&self) -> Shape {
         Shape::from(
-            [self.batch, self.out_channels, self.out_height, self.out_width]
-                .map(|size| size as usize),
+            [self.batch, self.filters(), self.out_height, self.out_width].map(|size| size as usize),
         )
     }
 }
@@ -150,7 +177,8 @@ kernels! {
     /// What convolution asks of a device.
     pub(crate) trait Conv2dKernels<T: Float>: Backend {
         /// `output[n, o, y, x] = bias[o] + sum over c, i, j of weight[o, c, i, j] *
-        /// input[n, c, y stride + i dilation - padding, x stride + j dilation - padding]`.
+        /// input[n, c, y stride + i dilation - padding, x stride + j dilation - padding]`, `c` being
+        /// the channels of the group that `o` is in.
         fn conv2d_forward(
             &self,
             geometry: &Conv2dGeometry,
@@ -169,7 +197,7 @@ kernels! {
             grad_input: Output<'_, Self, T>,
         ) -> Result<()>;
 
-        /// The gradient of the weight, `[O, C, KH, KW]`.
+        /// The gradient of the weight, `[O, C / G, KH, KW]`.
         fn conv2d_backward_weight(
             &self,
             geometry: &Conv2dGeometry,
@@ -180,8 +208,8 @@ kernels! {
     }
 }
 
-/// Convolves `input [N, C, H, W]` with `weight [O, C, KH, KW]` and adds `bias [O]`, as
-/// `torch.nn.functional.conv2d`.
+/// Convolves `input [N, C, H, W]`, or one image `[C, H, W]`, with `weight [O, C / groups, KH, KW]` and
+/// adds `bias [O]`, as `torch.nn.functional.conv2d`.
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
@@ -198,16 +226,22 @@ kernels! {
 ///
 /// # Errors
 /// [`Error::Shape`] when ranks or channels do not fit, the filter is larger than the padded input, or a
-/// size is 0 or too large.
+/// size is 0 or too large; [`Error::Argument`] for groups that do not divide the channels, and for
+/// [`Padding::Same`] with a stride.
 pub fn conv2d<T: Float>(
     input: &Tensor<T>,
     weight: &Tensor<T>,
     bias: Option<&Tensor<T>>,
     options: &Conv2dOptions,
 ) -> Result<Tensor<T>> {
+    if let [c, h, w] = *input.dims() {
+        let output = conv2d(&input.reshape([1, c, h, w])?, weight, bias, options)?;
+        let shape = Shape::from(&output.dims()[1..]);
+        return output.reshape(shape);
+    }
     let geometry = Conv2dGeometry::new(input.shape(), weight.shape(), options)?;
     let shape = geometry.output_shape();
-    let out_channels = geometry.out_channels as usize;
+    let out_channels = geometry.filters() as usize;
     if let Some(bias) = bias
         && bias.dims() != [out_channels]
     {
@@ -245,7 +279,7 @@ pub fn conv2d<T: Float>(
             let pixels = geometry.out_height * geometry.out_width;
             let channels = ChannelGeometry {
                 outer: geometry.batch,
-                channels: geometry.out_channels,
+                channels: geometry.filters(),
                 inner: pixels,
             };
             device.channel_sum(&channels, T::one(), gradient, output)?;
@@ -260,7 +294,7 @@ mod tests {
 
     #[test]
     fn the_second_convolution_of_the_notebook_costs_this() {
-        let options = Conv2dOptions { padding: [1, 1], ..Default::default() };
+        let options = Conv2dOptions { padding: 1.into(), ..Default::default() };
         let [input, weight] = [Shape::from([32, 25, 14, 14]), Shape::from([50, 25, 3, 3])];
         let cost = Conv2dGeometry::new(&input, &weight, &options).unwrap().cost::<f32>();
         // 32 images of 14 x 14 pixels, 50 filters of 225 taps, a multiplication and an addition.

@@ -34,6 +34,12 @@ pub struct ConvBlockOptions {
 }
 
 impl ConvBlockOptions {
+    /// Whether one op computes a block of these: a convolution of one group of channels, and windows that
+    /// lie apart.
+    pub fn can_fuse(conv: &Conv2dOptions, pool: &MaxPool2d) -> bool {
+        conv.groups == 1 && Self::windows_apart(pool)
+    }
+
     /// Whether no element lies in two windows of `pool`, nor a window in the padding: then a
     /// gradient goes to one place from one place, and a block can be one op.
     pub fn windows_apart(pool: &MaxPool2d) -> bool {
@@ -324,7 +330,7 @@ impl<T: Float> ConvBlockParameters<'_, T> {
 /// ```
 ///
 /// # Errors
-/// As the ops that it is made of; [`Error::Argument`] for pooling windows that overlap.
+/// As the ops that it is made of; [`Error::Argument`] for pooling windows that overlap, and for groups.
 pub fn conv_block<T: Float>(
     input: &Tensor<T>,
     parameters: &ConvBlockParameters<'_, T>,
@@ -337,6 +343,10 @@ pub fn conv_block<T: Float>(
         let message =
             format!("windows must lie apart and inside the input, got {:?}", options.pool);
         return Err(Error::argument("pool", message));
+    }
+    if options.conv.groups != 1 {
+        let message = format!("a block takes one group, got {}", options.conv.groups);
+        return Err(Error::argument("groups", message));
     }
     let ConvBlockParameters { weight, bias, scale, shift } = *parameters;
     let conv = Conv2dGeometry::new(input.shape(), weight.shape(), &options.conv)?;
@@ -439,7 +449,7 @@ mod tests {
     #[test]
     fn the_second_block_of_the_notebook_costs_this() {
         let [input, weight] = [Shape::from([32, 25, 14, 14]), Shape::from([50, 25, 3, 3])];
-        let options = Conv2dOptions { padding: [1, 1], ..Default::default() };
+        let options = Conv2dOptions { padding: 1.into(), ..Default::default() };
         let conv = Conv2dGeometry::new(&input, &weight, &options).unwrap();
         let (pool, _) = MaxPool2dGeometry::new(&MaxPool2d::new(2), &conv.output_shape()).unwrap();
         let geometry = ConvBlockGeometry { conv, pool };

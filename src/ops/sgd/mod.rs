@@ -20,6 +20,8 @@ pub(crate) struct SgdGroup {
     pub weight_decay: f64,
     /// 1: look ahead along the velocity; 0: not.
     pub nesterov: f64,
+    /// 1: against the gradients; 0: along them.
+    pub maximize: f64,
 }
 
 /// Of an update of so many parameters: reads parameter and gradient and writes the parameter, 4 FLOP
@@ -32,8 +34,8 @@ pub(crate) fn cost<T>(parameters: usize, velocity: bool) -> Cost {
 kernels! {
     /// What SGD asks of a device.
     pub(crate) trait SgdKernels<T: Float>: Backend {
-        /// For every element of the tiles, by the options of its group, with gradient `g` plus
-        /// `weight_decay * p`: without momentum `p -= lr g`; with it, which `velocity` is there for,
+        /// For every element of the tiles, by the options of its group, with gradient `g`, `-g` to
+        /// maximize, plus `weight_decay * p`: without momentum `p -= lr g`; with it, which `velocity` is there for,
         /// `b = momentum b + (1 - dampening) g` (`b = g` in its parameter's first step) and `p -= lr b`, or
         /// `p -= lr (g + momentum b)` for nesterov.
         fn sgd(

@@ -5,7 +5,7 @@ use super::{Case, Op};
 use crate::common::host::Fill;
 use signet::nn::MaxPool2d;
 use signet::ops::conv_block::ConvBlockOptions;
-use signet::ops::conv2d::Conv2dOptions;
+use signet::ops::conv2d::{Conv2dOptions, Padding};
 use signet::ops::cross_entropy::{CrossEntropyOptions, Reduction};
 use signet::ops::dropout::DropoutGeometry;
 
@@ -151,20 +151,27 @@ fn convolution(
     bias: bool,
 ) -> Option<Case> {
     let [_, channels, height, width] = input;
+    let sides = options.sides(kernel).expect("the padding fits the stride");
     for (axis, size) in [height, width].into_iter().enumerate() {
         let reach = options.dilation[axis] * (kernel[axis] - 1) + 1;
-        if size + 2 * options.padding[axis] < reach {
+        if size + sides[axis].iter().sum::<usize>() < reach {
             return None;
         }
     }
-    let weight = (vec![filters, channels, kernel[0], kernel[1]], Fill::Normal(0.5));
+    let of_group = channels / options.groups;
+    let weight = (vec![filters, of_group, kernel[0], kernel[1]], Fill::Normal(0.5));
     let mut inputs = vec![normal(&input), weight];
     inputs.extend(bias.then(|| normal(&[filters])));
     Some(case(Op::Conv2d(options), inputs))
 }
 
 fn convolutions() -> Vec<Case> {
-    let options = |stride, padding, dilation| Conv2dOptions { stride, padding, dilation };
+    let options = |stride, padding: [usize; 2], dilation| Conv2dOptions {
+        stride,
+        padding: padding.into(),
+        dilation,
+        groups: 1,
+    };
     let square = |stride, padding, dilation| {
         options([stride, stride], [padding, padding], [dilation, dilation])
     };
@@ -189,7 +196,33 @@ fn convolutions() -> Vec<Case> {
         convolution([33, 2, 3, 5], 3, [1, 3], options([1, 1], [0, 1], [1, 1]), true),
         convolution([3, 3, 9, 8], 4, [3, 2], own, true),
     ];
-    cases.into_iter().map(|case| case.expect("the filter fits")).collect()
+    let cases = cases.into_iter().chain(grouped());
+    cases.map(|case| case.expect("the filter fits")).collect()
+}
+
+/// Groups of few channels and of many, and padding that differs between the sides.
+fn grouped() -> Vec<Option<Case>> {
+    let groups =
+        |groups, padding: Padding| Conv2dOptions { padding, groups, ..Conv2dOptions::default() };
+    let strided = |stride, options| Conv2dOptions { stride, ..options };
+    let dilated = |dilation, options| Conv2dOptions { dilation, ..options };
+    let sides = Padding::Sides([[2, 0], [1, 3]]);
+    vec![
+        // Depthwise, with one filter a channel and with several.
+        convolution([3, 5, 6, 7], 5, [3, 3], groups(5, 1.into()), true),
+        convolution([2, 3, 7, 6], 6, [3, 2], strided([2, 3], groups(3, sides)), true),
+        convolution([3, 4, 8, 7], 4, [2, 3], dilated([2, 1], groups(4, Padding::Same)), false),
+        convolution([33, 3, 3, 4], 9, [1, 1], groups(3, 0.into()), true),
+        // A few channels a group, and so many that each is a matrix product.
+        convolution([3, 6, 5, 6], 4, [3, 3], strided([1, 2], groups(2, [0, 1].into())), true),
+        convolution([2, 6, 5, 4], 18, [3, 3], groups(2, 1.into()), true),
+        convolution([3, 16, 4, 5], 4, [3, 2], strided([2, 1], groups(2, sides)), false),
+        convolution([2, 18, 4, 3], 20, [1, 1], groups(2, Padding::Valid), true),
+        // One group.
+        convolution([3, 3, 6, 5], 4, [4, 2], groups(1, Padding::Same), true),
+        convolution([3, 2, 6, 5], 3, [3, 3], strided([2, 2], groups(1, sides)), true),
+        convolution([2, 3, 4, 5], 4, [1, 1], groups(1, [[0, 1], [0, 0]].into()), true),
+    ]
 }
 
 fn convolution_grid() -> Vec<Case> {
@@ -203,8 +236,9 @@ fn convolution_grid() -> Vec<Case> {
                             for dilation in [1, 2] {
                                 let options = Conv2dOptions {
                                     stride: [stride; 2],
-                                    padding: [padding; 2],
+                                    padding: padding.into(),
                                     dilation: [dilation; 2],
+                                    groups: 1,
                                 };
                                 let input = [batch, channels, height, width];
                                 let bias = (padding + stride) % 2 == 0;
@@ -277,7 +311,8 @@ fn block(
     let mut pixels = 1;
     for axis in 0..2 {
         let reach = conv.dilation[axis] * (kernel[axis] - 1) + 1;
-        let out = (input[2 + axis] + 2 * conv.padding[axis] - reach) / conv.stride[axis] + 1;
+        let sides: usize = conv.sides(kernel).expect("it is square")[axis].iter().sum();
+        let out = (input[2 + axis] + sides - reach) / conv.stride[axis] + 1;
         if out < pool.kernel_size[axis] {
             return None;
         }
@@ -297,11 +332,14 @@ fn block(
 }
 
 fn blocks() -> Vec<Case> {
-    let square = |stride, padding, dilation| Conv2dOptions {
+    let square = |stride, padding: usize, dilation| Conv2dOptions {
         stride: [stride; 2],
-        padding: [padding; 2],
+        padding: padding.into(),
         dilation: [dilation; 2],
+        groups: 1,
     };
+    let same = Conv2dOptions { padding: Padding::Same, ..Conv2dOptions::default() };
+    let sides = Conv2dOptions { padding: [[1, 0], [1, 3]].into(), ..same };
     let usual = || (square(1, 1, 1), MaxPool2d::new(2));
     let (train, eval) = ((false, None), (true, None));
     let cases = [
@@ -319,6 +357,8 @@ fn blocks() -> Vec<Case> {
         block([3, 4, 6, 7], 5, [1, 1], (square(1, 0, 1), MaxPool2d::new(2).stride(3)), 3, train),
         block([3, 2, 7, 5], 3, [3, 3], (square(1, 1, 1), MaxPool2d::new(1)), 3, train),
         block([2, 3, 8, 8], 4, [3, 2], (square(1, 1, 1), MaxPool2d::new(2)), 3, train),
+        block([3, 2, 6, 4], 4, [3, 3], (same, MaxPool2d::new(2)), 3, train),
+        block([3, 2, 6, 4], 4, [3, 3], (sides, MaxPool2d::new(2)), 3, train),
         // More filters than a tile has rows, and more pixels than are summed in one piece.
         block([3, 1, 4, 2], 66, [1, 1], (square(1, 0, 1), MaxPool2d::new(2)), 3, train),
         block([37, 1, 4, 4], 3, [3, 3], usual(), 3, (false, Some(0.2))),
@@ -338,8 +378,8 @@ fn block_grid() -> Vec<Case> {
                         {
                             let conv = Conv2dOptions {
                                 stride: [stride; 2],
-                                padding: [padding; 2],
-                                dilation: [1, 1],
+                                padding: padding.into(),
+                                ..Conv2dOptions::default()
                             };
                             let input = [batch, channels, height, width];
                             let geometry = (conv, MaxPool2d::new(window));

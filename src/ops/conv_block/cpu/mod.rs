@@ -59,7 +59,8 @@ fn is_fast(geometry: &ConvBlockGeometry) -> bool {
     let keeps_size = conv.kernel_size == [3, 3]
         && conv.stride == [1, 1]
         && conv.padding == [1, 1]
-        && conv.dilation == [1, 1];
+        && conv.dilation == [1, 1]
+        && [conv.out_height, conv.out_width] == [conv.height, conv.width];
     let [rows, columns] = pool.kernel_size;
     // A place in a window is one byte.
     keeps_size && rows.saturating_mul(columns) <= 256

@@ -1,5 +1,8 @@
 //! Convolution as a matrix product: the patches under the filter, written out as the columns of a
-//! matrix `[C * KH * KW, OH * OW]` per image ("im2col"), times the weight `[O, C * KH * KW]`.
+//! matrix `[C * KH * KW, OH * OW]` per image ("im2col"), times the weight `[O, C * KH * KW]`. Each group
+//! of channels is a product of its own; groups of few channels have loops instead, in `narrow.rs`.
+
+mod narrow;
 
 use super::{Conv2dGeometry, Conv2dKernels};
 use crate::device::cpu::{BLOCK, Matrix, MatrixMut, gemm, put};
@@ -24,19 +27,24 @@ impl<T: Float> Conv2dKernels<T> for Cpu {
     ) -> Result<()> {
         let sizes = Sizes::new(geometry);
         self.kernel("conv2d_forward", geometry.cost::<T>(), || {
+            if geometry.is_narrow() {
+                narrow::forward(geometry, input, weight, bias, output);
+                return Ok(());
+            }
             let images = output.par_chunks_mut(sizes.output).zip(input.par_chunks(sizes.input));
-            images.try_for_each(|(output, input)| {
-                let mut columns = self.alloc(sizes.taps * sizes.pixels)?;
-                im2col(geometry, input, &mut columns);
+            images.enumerate().try_for_each(|(i, (output, input))| {
+                let group = i % sizes.groups;
+                let mut columns = self.alloc(sizes.columns)?;
                 if let Some(bias) = bias {
+                    let bias = &bias[group * sizes.filters..];
                     for (plane, &bias) in output.chunks_exact_mut(sizes.pixels).zip(bias) {
                         plane.fill(bias);
                     }
                 }
                 gemm(
                     MatrixMut::new(output, sizes.filters, sizes.pixels),
-                    Matrix::new(weight, sizes.filters, sizes.taps),
-                    Matrix::new(&columns, sizes.taps, sizes.pixels),
+                    sizes.weight_of(weight, group),
+                    sizes.patches(geometry, input, &mut columns),
                     bias.is_some(),
                 );
                 Ok(())
@@ -54,13 +62,24 @@ impl<T: Float> Conv2dKernels<T> for Cpu {
         let sizes = Sizes::new(geometry);
         let Output { view, accumulate } = grad_input;
         self.kernel("conv2d_backward_input", geometry.cost::<T>(), || {
+            if geometry.is_narrow() {
+                narrow::backward_input(geometry, grad_output, weight, view, accumulate);
+                return Ok(());
+            }
             let images = view.par_chunks_mut(sizes.input).zip(grad_output.par_chunks(sizes.output));
-            images.try_for_each(|(grad_input, grad_output)| {
-                let mut columns = self.alloc(sizes.taps * sizes.pixels)?;
+            images.enumerate().try_for_each(|(i, (grad_input, grad_output))| {
+                let weight = sizes.weight_of(weight, i % sizes.groups).t();
+                let grad_output = Matrix::new(grad_output, sizes.filters, sizes.pixels);
+                if geometry.is_pointwise() {
+                    let grad_input = MatrixMut::new(grad_input, sizes.taps, sizes.pixels);
+                    gemm(grad_input, weight, grad_output, accumulate);
+                    return Ok(());
+                }
+                let mut columns = self.alloc(sizes.columns)?;
                 gemm(
                     MatrixMut::new(&mut columns, sizes.taps, sizes.pixels),
-                    Matrix::new(weight, sizes.filters, sizes.taps).t(),
-                    Matrix::new(grad_output, sizes.filters, sizes.pixels),
+                    weight,
+                    grad_output,
                     false,
                 );
                 if !accumulate {
@@ -83,23 +102,31 @@ impl<T: Float> Conv2dKernels<T> for Cpu {
         let Output { view, accumulate } = grad_weight;
         let images_per_partial = (geometry.batch as usize).div_ceil(PARTIALS).max(1);
         let partial_count = (geometry.batch as usize).div_ceil(images_per_partial);
-        let weights = sizes.filters * sizes.taps;
+        if geometry.is_narrow() {
+            self.kernel("conv2d_backward_weight", geometry.cost::<T>(), || {
+                narrow::backward_weight(geometry, input, grad_output, view, accumulate);
+            });
+            return Ok(());
+        }
+        let of_group = sizes.filters * sizes.taps;
+        let weights = sizes.groups * of_group;
         let mut partials = self.alloc::<T>(partial_count * weights)?;
         self.kernel("conv2d_backward_weight", geometry.cost::<T>(), || {
-            let groups = input
-                .par_chunks(images_per_partial * sizes.input)
-                .zip(grad_output.par_chunks(images_per_partial * sizes.output));
-            groups.zip(partials.par_chunks_mut(weights)).try_for_each(
+            let groups = images_per_partial * sizes.groups;
+            let runs = input
+                .par_chunks(groups * sizes.input)
+                .zip(grad_output.par_chunks(groups * sizes.output));
+            runs.zip(partials.par_chunks_mut(weights)).try_for_each(
                 |((input, grad_output), partial)| {
-                    let mut columns = self.alloc(sizes.taps * sizes.pixels)?;
+                    let mut columns = self.alloc(sizes.columns)?;
                     let images = input.chunks(sizes.input).zip(grad_output.chunks(sizes.output));
-                    for (image, (input, grad_output)) in images.enumerate() {
-                        im2col(geometry, input, &mut columns);
+                    for (i, (input, grad_output)) in images.enumerate() {
+                        let partial = &mut partial[i % sizes.groups * of_group..][..of_group];
                         gemm(
                             MatrixMut::new(partial, sizes.filters, sizes.taps),
                             Matrix::new(grad_output, sizes.filters, sizes.pixels),
-                            Matrix::new(&columns, sizes.taps, sizes.pixels).t(),
-                            image > 0,
+                            sizes.patches(geometry, input, &mut columns).t(),
+                            i >= sizes.groups,
                         );
                     }
                     Ok::<_, Error>(())
@@ -114,26 +141,54 @@ impl<T: Float> Conv2dKernels<T> for Cpu {
     }
 }
 
-/// Elements of one image's matrices, at least 1 each so that they can size chunks.
+/// Elements of the matrices of one group of channels of an image; `input` and `output` are at least 1,
+/// so that they can size chunks.
 struct Sizes {
+    groups: usize,
     input: usize,
     output: usize,
     filters: usize,
     taps: usize,
     pixels: usize,
+    /// Of the matrix of patches, where it has to be written out.
+    columns: usize,
 }
 
 impl Sizes {
     fn new(g: &Conv2dGeometry) -> Self {
         let filters = g.out_channels as usize;
         let pixels = g.out_height as usize * g.out_width as usize;
+        let taps = g.taps() as usize;
         Self {
+            groups: g.groups as usize,
             input: (g.in_channels as usize * g.height as usize * g.width as usize).max(1),
             output: (filters * pixels).max(1),
             filters,
-            taps: g.in_channels as usize * g.kernel_size[0] as usize * g.kernel_size[1] as usize,
+            taps,
             pixels,
+            columns: if g.is_pointwise() { 0 } else { taps * pixels },
         }
+    }
+
+    /// A group's filters.
+    fn weight_of<'a, T: Float>(&self, weight: &'a [T], group: usize) -> Matrix<'a, T> {
+        let of_group = self.filters * self.taps;
+        Matrix::new(&weight[group * of_group..][..of_group], self.filters, self.taps)
+    }
+
+    /// The patches of a group of channels: written to `columns`, or the image itself where each patch is
+    /// a pixel.
+    fn patches<'a, T: Float>(
+        &self,
+        geometry: &Conv2dGeometry,
+        image: &'a [T],
+        columns: &'a mut [T],
+    ) -> Matrix<'a, T> {
+        if geometry.is_pointwise() {
+            return Matrix::new(image, self.taps, self.pixels);
+        }
+        im2col(geometry, image, columns);
+        Matrix::new(columns, self.taps, self.pixels)
     }
 }
 
