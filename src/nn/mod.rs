@@ -121,9 +121,13 @@ table_of_layers! {
     Conv2d => Conv2dModule<T>,
     Dropout => DropoutModule,
     Flatten => Flatten,
+    GroupNorm => GroupNormModule<T>,
+    LayerNorm => LayerNormModule<T>,
     Linear => LinearModule<T>,
+    LogSoftmax => LogSoftmax,
     MaxPool2d => MaxPool2d,
     ReLU => ReLU,
+    Softmax => Softmax,
 }
 
 /// A list of layers: `layers![Conv2d::new(1, 25, 3).padding(1), ReLU]`.

@@ -38,7 +38,7 @@ on_every_device! {
 
 /// Runs a case's inputs (those of `names` that it has) through `function`, and compares the output
 /// and, under the case's upstream gradient, the gradient of each input.
-fn check<T: Float>(
+pub(crate) fn check<T: Float>(
     device: &Device,
     case: &FixtureCase,
     names: &[&str],
@@ -62,7 +62,7 @@ fn check<T: Float>(
 }
 
 /// All cases of a file, in both precisions.
-fn check_file(on: TestDevice, file: &str, names: &[&str], op: impl Fn(&FixtureCase) -> Op) {
+pub(crate) fn check_file(on: TestDevice, file: &str, names: &[&str], op: impl Fn(&FixtureCase) -> Op) {
     let device = on.open();
     for case in Fixture::cases(file) {
         let op = op(&case);
@@ -121,14 +121,19 @@ fn cross_entropy_agrees_with_pytorch(on: TestDevice) {
         target: case.tensor("target").integers(),
         options: CrossEntropyOptions {
             ignore_index: case.number("ignore_index") as i32,
-            reduction: match case.word("reduction") {
-                "mean" => Reduction::Mean,
-                "sum" => Reduction::Sum,
-                other => panic!("{}: {other}", case.name),
-            },
+            reduction: reduction(case),
             label_smoothing: case.number("label_smoothing"),
         },
     });
+}
+
+pub(crate) fn reduction(case: &FixtureCase) -> Reduction {
+    match case.word("reduction") {
+        "mean" => Reduction::Mean,
+        "sum" => Reduction::Sum,
+        "none" => Reduction::None,
+        other => panic!("{}: {other}", case.name),
+    }
 }
 
 fn pool(case: &FixtureCase) -> MaxPool2d {

@@ -30,6 +30,7 @@ mod devices;
 mod empty;
 mod fixtures;
 mod fixtures_network;
+mod fixtures_products;
 mod gradcheck;
 mod network;
 mod optim;

@@ -18,6 +18,8 @@ pub struct Nodes<'a> {
 struct CurrentLayer {
     index: usize,
     name: &'static str,
+    /// Nodes that it has so far.
+    nodes: usize,
 }
 
 /// An attribute of whole numbers.
@@ -59,7 +61,7 @@ impl<'a> Nodes<'a> {
 
     /// The nodes to come are of this layer, whose values have keys that begin with `index`.
     pub(super) fn start_layer(&mut self, index: usize, name: &'static str) {
-        self.layer = CurrentLayer { index, name };
+        self.layer = CurrentLayer { index, name, nodes: 0 };
     }
 
     /// A value of the current layer, `weight` for `0.weight`, if the model has it.
@@ -86,10 +88,52 @@ impl<'a> Nodes<'a> {
         self.value(name)?.ok_or_else(missing)
     }
 
-    /// `len` times `value`, for a value that the layer has not.
-    pub fn constant(&mut self, name: &str, value: f32, len: usize) -> String {
+    /// The transpose of a matrix of the current layer.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) when the model has it not.
+    pub fn transposed(&mut self, name: &str) -> Result<String> {
+        let matrix = self.required(name)?;
+        let found = self.initializers.iter_mut().find(|tensor| tensor.name == matrix);
+        if let Some(proto::Tensor { dims, raw_data, .. }) = found
+            && let [rows, columns] = dims[..]
+        {
+            let (elements, columns_here) = (raw_data.as_chunks::<4>().0, columns as usize);
+            let column = |c: usize| elements.iter().skip(c).step_by(columns_here.max(1));
+            let turned = (0..columns_here).flat_map(column).flatten().copied().collect();
+            (*dims, *raw_data) = (vec![columns, rows], turned);
+        }
+        Ok(matrix)
+    }
+
+    /// A tensor full of `value`, for a value that the layer has not.
+    pub fn constant(&mut self, name: &str, value: f32, dims: &[usize]) -> String {
         let key = format!("{}.{name}", self.layer.index);
-        self.initializer(key, &[len], &vec![value; len])
+        self.initializer(key, dims, &vec![value; dims.iter().product()])
+    }
+
+    /// A shape for `Reshape`; 0 keeps a size, and -1 is what remains.
+    pub fn shape(&mut self, name: &str, sizes: &[i64]) -> String {
+        let name = format!("{}.{name}", self.layer.index);
+        self.initializers.push(proto::Tensor {
+            dims: vec![sizes.len() as i64],
+            data_type: proto::INT64,
+            name: name.clone(),
+            raw_data: sizes.iter().flat_map(|size| size.to_le_bytes()).collect(),
+        });
+        name
+    }
+
+    /// [`Nodes::value`] under other dimensions.
+    ///
+    /// # Errors
+    /// As [`Nodes::value`].
+    pub fn reshaped(&mut self, name: &str, dims: &[usize]) -> Result<Option<String>> {
+        let value = self.value(name)?;
+        if let Some(tensor) = self.initializers.last_mut().filter(|_| value.is_some()) {
+            tensor.dims = dims.iter().map(|&size| size as i64).collect();
+        }
+        Ok(value)
     }
 
     fn initializer(&mut self, name: String, dims: &[usize], values: &[f32]) -> String {
@@ -109,12 +153,18 @@ impl<'a> Nodes<'a> {
         values: impl IntoIterator<Item = String>,
         attribute: impl Into<Vec<proto::Attribute>>,
     ) {
-        let output = format!("{}.output", self.layer.index);
+        // The first node of a layer needs no number, and most layers have one.
+        let number = match self.layer.nodes {
+            0 => String::new(),
+            nodes => format!(".{nodes}"),
+        };
+        self.layer.nodes += 1;
+        let output = format!("{}.output{number}", self.layer.index);
         let input = std::mem::replace(&mut self.last, output.clone());
         self.nodes.push(proto::Node {
             input: std::iter::once(input).chain(values).collect(),
             output: vec![output],
-            name: format!("{}.{}", self.layer.index, self.layer.name),
+            name: format!("{}.{}{number}", self.layer.index, self.layer.name),
             op_type: op_type.into(),
             attribute: attribute.into(),
         });
