@@ -54,7 +54,8 @@ __device__ inline Slopes slopes(const LossGeometry &g, T x, T t, T p) {
   case SMOOTH_L1: return of_difference(size >= c ? sign(d) : d / c);
   case HUBER: return of_difference(size >= c ? c * sign(d) : d);
   default:
-    return {((p - T(1)) * t + T(1)) * sigmoid(x) - p * t, (p - T(1)) * softplus_of_minus(x) - x};
+    return {((p - T(1)) * t + T(1)) * sigmoid(x) - p * t,
+            p * softplus_of_minus(x) - softplus_of_minus(-x)};
   }
 }
 

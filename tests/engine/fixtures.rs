@@ -62,7 +62,12 @@ pub(crate) fn check<T: Float>(
 }
 
 /// All cases of a file, in both precisions.
-pub(crate) fn check_file(on: TestDevice, file: &str, names: &[&str], op: impl Fn(&FixtureCase) -> Op) {
+pub(crate) fn check_file(
+    on: TestDevice,
+    file: &str,
+    names: &[&str],
+    op: impl Fn(&FixtureCase) -> Op,
+) {
     let device = on.open();
     for case in Fixture::cases(file) {
         let op = op(&case);

@@ -51,7 +51,9 @@ fn check_norms(on: TestDevice, file: &str, op: impl Fn(&FixtureCase) -> Op) {
             ("float32", true) => Tolerance::scale(1e-4),
             ("float64", true) => Tolerance::scale(1e-11),
             // PyTorch's gradient is what is left of larger terms; it should be 0.
-            _ if case.name.contains("one_value") => Tolerance::absolute(1e4 * T::epsilon().as_f64()),
+            _ if case.name.contains("one_value") => {
+                Tolerance::absolute(1e4 * T::epsilon().as_f64())
+            }
             _ => Tolerance::of::<T>(),
         };
         check(device, case, &["input", "weight", "bias"], tolerance, |x| op.run::<T>(x));
@@ -132,7 +134,8 @@ fn cross_entropy_loss_agrees_with_pytorch(on: TestDevice) {
 
 fn elementwise_losses_agree_with_pytorch(on: TestDevice) {
     check_file(on, "elementwise_loss", &["input", "target"], |case| {
-        let factor = |name| case.get(name).map(|factor| (factor.shape.clone(), factor.values.clone()));
+        let factor =
+            |name| case.get(name).map(|factor| (factor.shape.clone(), factor.values.clone()));
         Op::ElementwiseLoss(ElementwiseLoss {
             kind: case.word("kind").to_owned(),
             reduction: reduction(case),
@@ -186,7 +189,12 @@ fn layers_are_their_ops(on: TestDevice) {
     assert_eq!((fused.dims(), plain.dims()), (&[3, 4, 5][..], &[3, 4, 5][..]));
     let flat = model.forward(&x.reshape([12, 6]).unwrap()).unwrap();
     assert_eq!(plain.to_vec().unwrap(), flat.to_vec().unwrap());
-    common::compare::assert_close("fused", &values(&fused), &values(&plain), Tolerance::of::<f32>());
+    common::compare::assert_close(
+        "fused",
+        &values(&fused),
+        &values(&plain),
+        Tolerance::of::<f32>(),
+    );
 }
 
 fn one_tensor_may_be_both_operands(on: TestDevice) {

@@ -49,7 +49,8 @@ fn batch_norm2d(norm: &BatchNorm2d, nodes: &mut Nodes<'_>) -> Result<()> {
     let mut values = Vec::new();
     for (name, otherwise) in [("weight", 1.0), ("bias", 0.0)] {
         let known = nodes.value(name)?;
-        let constant = |nodes: &mut Nodes<'_>| nodes.constant(name, otherwise, &[norm.num_features]);
+        let constant =
+            |nodes: &mut Nodes<'_>| nodes.constant(name, otherwise, &[norm.num_features]);
         values.push(known.unwrap_or_else(|| constant(nodes)));
     }
     values.extend([nodes.required("running_mean")?, nodes.required("running_var")?]);

@@ -118,7 +118,8 @@ impl CrossEntropyGeometry {
             return Err(Error::shape(op, message));
         }
         if options.reduction == Reduction::None {
-            let message = "None leaves many losses: cross_entropy_loss gives them, without the hits";
+            let message =
+                "None leaves many losses: cross_entropy_loss gives them, without the hits";
             return Err(Error::argument("reduction", message));
         }
         options.check()?;
@@ -256,7 +257,9 @@ pub fn cross_entropy_loss<'a, T: Float>(
     options.check()?;
     match target {
         Target::Classes(target)
-            if weight.is_none() && logits.shape().rank() == 2 && options.reduction != Reduction::None =>
+            if weight.is_none()
+                && logits.shape().rank() == 2
+                && options.reduction != Reduction::None =>
         {
             return Ok(cross_entropy(logits, target, options)?.0);
         }

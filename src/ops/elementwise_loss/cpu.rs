@@ -5,8 +5,7 @@ use crate::device::{Cpu, Output};
 use crate::dtype::Float;
 use rayon::prelude::*;
 
-const KINDS: [Kind; 5] =
-    [Kind::Mse, Kind::L1, Kind::SmoothL1, Kind::Huber, Kind::BceWithLogits];
+const KINDS: [Kind; 5] = [Kind::Mse, Kind::L1, Kind::SmoothL1, Kind::Huber, Kind::BceWithLogits];
 
 /// What an input `x` costs whose target is `t`; `p` is the weight of a positive target.
 fn value<T: Float>(kind: Kind, c: T, x: T, t: T, p: T) -> T {
@@ -14,8 +13,20 @@ fn value<T: Float>(kind: Kind, c: T, x: T, t: T, p: T) -> T {
     match kind {
         Kind::Mse => d * d,
         Kind::L1 => d.abs(),
-        Kind::SmoothL1 => if d.abs() < c { half * d * d / c } else { d.abs() - half * c },
-        Kind::Huber => if d.abs() <= c { half * d * d } else { c * (d.abs() - half * c) },
+        Kind::SmoothL1 => {
+            if d.abs() < c {
+                half * d * d / c
+            } else {
+                d.abs() - half * c
+            }
+        }
+        Kind::Huber => {
+            if d.abs() <= c {
+                half * d * d
+            } else {
+                c * (d.abs() - half * c)
+            }
+        }
         Kind::BceWithLogits => (T::one() - t) * x + positive(t, p) * softplus_of_minus(x),
     }
 }
@@ -30,7 +41,7 @@ fn slopes<T: Float>(kind: Kind, c: T, x: T, t: T, p: T) -> [T; 2] {
         Kind::SmoothL1 => of_difference(if d.abs() >= c { sign(d) } else { d / c }),
         Kind::Huber => of_difference(if d.abs() >= c { c * sign(d) } else { d }),
         Kind::BceWithLogits => {
-            [positive(t, p) * sigmoid(x) - p * t, (p - T::one()) * softplus_of_minus(x) - x]
+            [positive(t, p) * sigmoid(x) - p * t, p * softplus_of_minus(x) - softplus_of_minus(-x)]
         }
     }
 }

@@ -147,7 +147,11 @@ impl Plan {
             let size = if of_a == 1 { of_b } else { of_a };
             let step = |of: usize, step: usize| if of == 1 { 0 } else { step };
             let dim = Dim { size, a: step(of_a, step_a), b: step(of_b, step_b) };
-            if of_c == size { kept.push(dim) } else { summed.push(dim) }
+            if of_c == size {
+                kept.push(dim)
+            } else {
+                summed.push(dim)
+            }
             (step_a, step_b) = (step_a * of_a, step_b * of_b);
         }
         let [kept, summed] = [kept, summed].map(|dims| {

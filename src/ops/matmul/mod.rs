@@ -14,9 +14,9 @@ use crate::device::{AnyView, Backend, Cost, Device, Output, kernels};
 use crate::dtype::{Float, Plain};
 use crate::ops::{index32, numel32};
 use crate::{Error, Result, Shape, Tensor};
-use batched::{Plan, broadcast};
+use batched::broadcast;
 
-pub(crate) use batched::BatchedGeometry;
+pub(crate) use batched::{BatchedGeometry, Plan};
 
 /// The product `op(a) op(b)` of `[m, k]` and `[k, n]`, where `op` may transpose: a transposed `a`
 /// lies in memory as `[k, m]`, a transposed `b` as `[n, k]`.

@@ -20,7 +20,8 @@ impl<T: Float> NllLossKernels<T> for Cpu {
         let wrong = target.and_then(|t| t.iter().position(|&t| counts(t) && !is_class(t)));
         if let Some((place, target)) = wrong.zip(target) {
             let class = target[place];
-            let message = format!("target {class} of place {place} is no class; there are {classes}");
+            let message =
+                format!("target {class} of place {place} is no class; there are {classes}");
             return Err(Error::shape("nll_loss", message));
         }
         let (classes, inner) = (classes as usize, inner as usize);
@@ -59,8 +60,8 @@ impl<T: Float> NllLossKernels<T> for Cpu {
     }
 
     fn nll_mean(&self, sum: &[T], divisor: &[T], loss: &mut [T]) -> Result<()> {
-        loss[0] = sum[0] / divisor[0];
-        self.kernel("nll_mean", Cost::elementwise::<T>(1, 3, 1), || ());
+        let cost = Cost::elementwise::<T>(1, 3, 1);
+        self.kernel("nll_mean", cost, || loss[0] = sum[0] / divisor[0]);
         Ok(())
     }
 
@@ -83,7 +84,8 @@ impl<T: Float> NllLossKernels<T> for Cpu {
             let above = gradient[if one_gradient { 0 } else { position }] / divisor;
             weight.map_or(above, |weight| above * weight[c])
         };
-        let moved = usize::from(grad_log_p.is_some()) + 2 * usize::from(grad_probabilities.is_some());
+        let moved =
+            usize::from(grad_log_p.is_some()) + 2 * usize::from(grad_probabilities.is_some());
         self.kernel("nll_backward", geometry.backward_cost::<T>(moved), || {
             // By class, position and element.
             let fill = |output: Output<'_, Self, T>,

@@ -120,7 +120,8 @@ impl<T: Float> SoftmaxKernels<T> for Cpu {
             let planes = planes.zip(grad_y.par_chunks(inner)).enumerate();
             planes.with_min_len(rows_per_task(inner)).for_each(|(plane, ((grad_x, y), grad_y))| {
                 let sums = &sums[plane / classes * inner..][..inner];
-                for (((grad_x, &y), &grad), &sum) in grad_x.iter_mut().zip(y).zip(grad_y).zip(sums) {
+                for (((grad_x, &y), &grad), &sum) in grad_x.iter_mut().zip(y).zip(grad_y).zip(sums)
+                {
                     put(grad_x, value(y, grad, sum), accumulate);
                 }
             });

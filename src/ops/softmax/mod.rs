@@ -54,7 +54,8 @@ pub(crate) fn around_dim(op: &'static str, shape: &Shape, dim: isize) -> Result<
     let place = if dim < 0 { dims.len().checked_add_signed(dim) } else { Some(dim as usize) };
     let Some(place) = place.filter(|&place| place < dims.len()) else {
         let rank = dims.len();
-        let message = format!("{shape} has no dimension {dim}: it must be from -{rank} to {}", rank - 1);
+        let message =
+            format!("{shape} has no dimension {dim}: it must be from -{rank} to {}", rank - 1);
         return Err(Error::shape(op, message));
     };
     numel32(op, shape)?;

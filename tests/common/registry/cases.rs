@@ -462,13 +462,8 @@ fn row_norms() -> Vec<Case> {
         let op = Op::LayerNorm { normalized_shape: normalized_shape.clone(), eps: 1e-3 };
         all(op, shape, &normalized_shape);
     }
-    let groups: [(&[usize], usize); 5] = [
-        (&[3, 6, 5, 4], 3),
-        (&[2, 5, 3], 1),
-        (&[3, 5, 3], 5),
-        (&[33, 4], 2),
-        (&[1, 2, 26, 20], 1),
-    ];
+    let groups: [(&[usize], usize); 5] =
+        [(&[3, 6, 5, 4], 3), (&[2, 5, 3], 1), (&[3, 5, 3], 5), (&[33, 4], 2), (&[1, 2, 26, 20], 1)];
     for (shape, num_groups) in groups {
         all(Op::GroupNorm { num_groups, eps: 1e-3 }, shape, &shape[1..2]);
     }
@@ -509,7 +504,8 @@ fn elementwise_losses() -> Vec<Case> {
     let mut cases = Vec::new();
     let mut add = |kind: &str, parameter, reduction, factors: [Option<&[usize]>; 2]| {
         let drawn = |factor: Option<&[usize]>| {
-            let values = |shape: &[usize]| (1..=shape.iter().product()).map(|i: usize| 0.3 * i as f64);
+            let values =
+                |shape: &[usize]| (1..=shape.iter().product()).map(|i: usize| 0.3 * i as f64);
             factor.map(|shape| (shape.to_vec(), values(shape).collect()))
         };
         let factors = factors.map(drawn);

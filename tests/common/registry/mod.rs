@@ -13,7 +13,9 @@ use signet::nn::MaxPool2d;
 use signet::ops::batch_norm2d::{Statistics, batch_norm2d};
 use signet::ops::conv_block::{ConvBlockOptions, ConvBlockParameters, conv_block};
 use signet::ops::conv2d::{Conv2dOptions, conv2d};
-use signet::ops::cross_entropy::{CrossEntropyOptions, Reduction, cross_entropy, cross_entropy_loss};
+use signet::ops::cross_entropy::{
+    CrossEntropyOptions, Reduction, cross_entropy, cross_entropy_loss,
+};
 use signet::ops::dropout::{DropoutGeometry, DropoutMask};
 use signet::ops::elementwise_loss::{
     binary_cross_entropy_with_logits, huber_loss, l1_loss, mse_loss, smooth_l1_loss,
@@ -53,23 +55,54 @@ pub enum Op {
     Flatten(usize),
     Conv2d(Conv2dOptions),
     MaxPool2d(MaxPool2d),
-    BatchNorm2dTrain { eps: f64 },
-    BatchNorm2dEval { eps: f64, mean: Vec<f64>, var: Vec<f64> },
-    CrossEntropy { target: Vec<i32>, options: CrossEntropyOptions },
+    BatchNorm2dTrain {
+        eps: f64,
+    },
+    BatchNorm2dEval {
+        eps: f64,
+        mean: Vec<f64>,
+        var: Vec<f64>,
+    },
+    CrossEntropy {
+        target: Vec<i32>,
+        options: CrossEntropyOptions,
+    },
     Dropout(DropoutGeometry, u64),
-    ConvBlock { options: ConvBlockOptions, running: Option<[Vec<f64>; 2]>, drop: Option<f64> },
-    LinearRelu { drop: Option<f64> },
-    LinearCrossEntropy { target: Vec<i32>, options: CrossEntropyOptions },
-    Softmax { dim: isize, log: bool },
-    LayerNorm { normalized_shape: Vec<usize>, eps: f64 },
-    GroupNorm { num_groups: usize, eps: f64 },
+    ConvBlock {
+        options: ConvBlockOptions,
+        running: Option<[Vec<f64>; 2]>,
+        drop: Option<f64>,
+    },
+    LinearRelu {
+        drop: Option<f64>,
+    },
+    LinearCrossEntropy {
+        target: Vec<i32>,
+        options: CrossEntropyOptions,
+    },
+    Softmax {
+        dim: isize,
+        log: bool,
+    },
+    LayerNorm {
+        normalized_shape: Vec<usize>,
+        eps: f64,
+    },
+    GroupNorm {
+        num_groups: usize,
+        eps: f64,
+    },
     /// Without a target, the second input holds probabilities.
     CrossEntropyLoss {
         target: Option<Vec<i32>>,
         weight: Option<Vec<f64>>,
         options: CrossEntropyOptions,
     },
-    NllLoss { target: Vec<i32>, weight: Option<Vec<f64>>, options: CrossEntropyOptions },
+    NllLoss {
+        target: Vec<i32>,
+        weight: Option<Vec<f64>>,
+        options: CrossEntropyOptions,
+    },
     ElementwiseLoss(ElementwiseLoss),
 }
 
@@ -180,7 +213,8 @@ impl Op {
                 group_norm(x, *num_groups, inputs.get(1), inputs.get(2), *eps)
             }
             Self::CrossEntropyLoss { target, weight, options } => {
-                let weight = weight.as_ref().map(|weight| vector(x.device(), weight)).transpose()?;
+                let weight =
+                    weight.as_ref().map(|weight| vector(x.device(), weight)).transpose()?;
                 match target {
                     Some(target) => {
                         cross_entropy_loss(x, &positions(x, target)?, weight.as_ref(), options)
@@ -189,7 +223,8 @@ impl Op {
                 }
             }
             Self::NllLoss { target, weight, options } => {
-                let weight = weight.as_ref().map(|weight| vector(x.device(), weight)).transpose()?;
+                let weight =
+                    weight.as_ref().map(|weight| vector(x.device(), weight)).transpose()?;
                 let CrossEntropyOptions { ignore_index, reduction, .. } = *options;
                 nll_loss(x, &positions(x, target)?, weight.as_ref(), ignore_index, reduction)
             }
