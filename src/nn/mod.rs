@@ -119,7 +119,10 @@ table_of_layers! {
     Conv2d,
     Dropout,
     Flatten,
+    GroupNorm,
+    LayerNorm,
     Linear,
+    LogSoftmax,
     MaxPool2d,
     ReLU,
     ReLU6,
@@ -132,6 +135,7 @@ table_of_layers! {
     GELU,
     LeakyReLU,
     ELU,
+    Softmax,
     Softplus,
     Hardtanh,
 }

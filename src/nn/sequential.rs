@@ -75,6 +75,11 @@ impl<T: Float> Sequential<T> {
         model
     }
 
+    /// The descriptions that it was built from; none where it was given modules.
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
     /// Its modules.
     pub fn modules(&self) -> &[AnyModule<T>] {
         &self.modules

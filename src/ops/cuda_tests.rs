@@ -24,17 +24,21 @@ use crate::ops::conv2d::{Conv2dGeometry, Conv2dKernels, Conv2dOptions};
 use crate::ops::cross_entropy::{CrossEntropyGeometry, CrossEntropyKernels};
 use crate::ops::cross_entropy_rows::{CrossEntropyRowsKernels, RowsGeometry};
 use crate::ops::dropout::{DropoutGeometry, DropoutKernels, DropoutView};
+use crate::ops::elementwise_loss::{ElementwiseLossKernels, LossGeometry, LossInputs, Repeat};
 use crate::ops::end_step::EndStepKernels;
 use crate::ops::gather::{GatherGeometry, GatherKernels};
+use crate::ops::layer_norm::{LayerNormKernels, NormGeometry};
 use crate::ops::lerp::LerpKernels;
 use crate::ops::linear::{LinearGeometry, LinearGradients};
 use crate::ops::linear_cross_entropy::{LinearCrossEntropyGeometry, LinearCrossEntropyKernels};
 use crate::ops::linear_relu::LinearReluKernels;
-use crate::ops::matmul::{MatmulGeometry, MatmulKernels};
+use crate::ops::matmul::{MatmulGeometry, MatmulKernels, Plan};
 use crate::ops::max_pool2d::{MaxPool2dGeometry, MaxPool2dKernels};
+use crate::ops::nll_loss::{NllGeometry, NllInputs, NllLossKernels};
 use crate::ops::random_filter::RandomFilterKernels;
 use crate::ops::rmsprop::{RmspropGroup, RmspropKernels};
 use crate::ops::sgd::{SgdGroup, SgdKernels};
+use crate::ops::softmax::SoftmaxKernels;
 use crate::ops::sum::{ChannelGeometry, SumKernels};
 use crate::ops::unary::{Unary, UnaryKernels};
 use crate::ops::{SomeImages, Update, UpdateTile};
@@ -217,9 +221,10 @@ macro_rules! ops {
 }
 
 ops! {
-    adagrad, adam, augment, background, batch_norm2d, binary, clip_grad, conv2d, conv_block,
-    cross_entropy, cross_entropy_rows, dropout, end_step, gather, lerp, linear_cross_entropy,
-    linear_relu, matmul, max_pool2d, random_filter, rmsprop, sgd, sum, unary,
+    adagrad, adam, augment, background, batch_norm2d, batched_matmul, binary, clip_grad, conv2d,
+    conv_block, cross_entropy, cross_entropy_rows, dropout, elementwise_loss, end_step, gather,
+    layer_norm, lerp, linear_cross_entropy, linear_relu, matmul, max_pool2d, nll_loss,
+    random_filter, rmsprop, sgd, softmax, sum, unary,
 }
 
 type Run = fn(&Bench<'_>, &mut Results);
@@ -625,6 +630,246 @@ fn matmul<T: Float>(bench: &Bench<'_>, results: &mut Results) {
                 let out = c.output(accumulate);
                 bench.device.matmul(&g, a.view(), b.view(), bias, out).unwrap();
                 results.close(format!("{g:?}, {with_bias}, {accumulate}"), bench.values(&c));
+            }
+        }
+    }
+}
+
+/// Batches of a, b and c, and `[m, n, k]`: with and without terms to sum, in slices and whole.
+fn batched_matmul<T: Float>(bench: &Bench<'_>, results: &mut Results) {
+    type Batches<'a> = [&'a [usize]; 3];
+    let small: &[(Batches<'_>, [usize; 3])] = &[
+        ([&[3], &[3], &[3]], [1, 1, 1]),
+        ([&[2, 1], &[3], &[2, 3]], [5, 3, 7]),
+        ([&[2, 3], &[3], &[2, 1]], [33, 4, 5]),
+        ([&[2, 3, 2], &[2, 3, 2], &[3, 1]], [4, 65, 17]),
+        ([&[1], &[2], &[2]], [3, 4, 0]),
+        ([&[0], &[1], &[1]], [3, 4, 5]),
+    ];
+    let large: &[(Batches<'_>, [usize; 3])] = &[
+        ([&[3], &[3], &[3]], [33, 70, 600]),
+        ([&[5, 2], &[5, 2], &[5, 1]], [65, 33, 130]),
+        ([&[70], &[70], &[70]], [3, 5, 9]),
+        ([&[40, 2], &[40, 2], &[2]], [7, 9, 33]),
+    ];
+    let more = if bench.size == Size::Large { large } else { &[] };
+    for &(dims, [m, n, k]) in small.iter().chain(more) {
+        let [of_a, of_b, of_c] = dims.map(|dims| dims.iter().product::<usize>());
+        let (a, b) =
+            (bench.normal::<T>(of_a * m * k, 0, 0.0), bench.normal::<T>(of_b * k * n, 1, 0.0));
+        for (transpose_a, transpose_b) in [(0, 0), (0, 1), (1, 0)] {
+            let g = MatmulGeometry::new("test", m, n, k).unwrap();
+            let g = MatmulGeometry { transpose_a, transpose_b, ..g };
+            let Plan::Batched(g) = Plan::new("test", g, dims).unwrap() else {
+                continue; // `matmul` has it.
+            };
+            for accumulate in [false, true] {
+                let mut c = bench.before::<T>(of_c * m * n, accumulate);
+                let out = c.output(accumulate);
+                bench.device.batched_matmul(&g, a.view(), b.view(), out).unwrap();
+                results.close(format!("{dims:?}, {g:?}, {accumulate}"), bench.values(&c));
+            }
+        }
+    }
+}
+
+fn softmax<T: Float>(bench: &Bench<'_>, results: &mut Results) {
+    let small: &[[u32; 3]] =
+        &[[1, 1, 1], [9, 7, 1], [2, 1030, 1], [3, 5, 33], [0, 3, 1], [2, 0, 3]];
+    let large: &[[u32; 3]] = &[[300, 65, 1], [3, 70_001, 1], [2, 300, 70]];
+    let more = if bench.size == Size::Large { large } else { &[] };
+    for &[outer, channels, inner] in small.iter().chain(more) {
+        let g = ChannelGeometry { outer, channels, inner };
+        let mut values = normal(g.numel(), 0);
+        // What cannot be, and a row far from 0.
+        values.iter_mut().skip(3).step_by(29).for_each(|x| *x = f64::NEG_INFINITY);
+        values.iter_mut().take(channels as usize).for_each(|x| *x += 1e4);
+        let x = bench.field(&values.iter().map(|&x| T::of(x)).collect::<Vec<_>>());
+        // An output that is one: positive, and below 1.
+        let saved = normal(g.numel(), 1).iter().map(|x| T::of(x.abs() / 8.0)).collect::<Vec<_>>();
+        let (saved, dy) = (bench.field(&saved), bench.normal::<T>(g.numel(), 2, 0.0));
+        for log in [false, true] {
+            let mut y = bench.before::<T>(g.numel(), false);
+            bench.device.softmax_forward(&g, log, x.view(), y.view_mut()).unwrap();
+            results.close(format!("{g:?}, {log}: y"), bench.values(&y));
+            for accumulate in [false, true] {
+                let mut dx = bench.before::<T>(g.numel(), accumulate);
+                let out = dx.output(accumulate);
+                bench.device.softmax_backward(&g, log, saved.view(), dy.view(), out).unwrap();
+                results.close(format!("{g:?}, {log}, {accumulate}: dx"), bench.values(&dx));
+            }
+        }
+    }
+}
+
+fn layer_norm<T: Float>(bench: &Bench<'_>, results: &mut Results) {
+    let small: &[[u32; 4]] =
+        &[[1, 1, 1, 1], [9, 1, 7, 1], [6, 3, 2, 5], [2, 1, 1030, 1], [0, 2, 3, 1]];
+    let large: &[[u32; 4]] = &[[300, 1, 65, 1], [4, 2, 3, 784], [3, 1, 20_001, 1]];
+    let more = if bench.size == Size::Large { large } else { &[] };
+    for &[rows, groups, channels, inner] in small.iter().chain(more) {
+        let g = NormGeometry { rows, groups, channels, inner };
+        let (n, c, rows) = (g.numel(), (groups * channels) as usize, rows as usize);
+        // A mean far from 0 shows a variance that cancels.
+        let x = bench.normal::<T>(n, 0, 100.0);
+        let (w, b) = (bench.normal::<T>(c, 1, 1.0), bench.normal::<T>(c, 2, 0.0));
+        let dy = bench.normal::<T>(n, 3, 0.25);
+        for with in 0..4 {
+            let (weight, bias) =
+                ((with & 1 == 1).then(|| w.view()), (with & 2 == 2).then(|| b.view()));
+            let what = format!("{g:?}, {with}");
+            let mut y = bench.before::<T>(n, false);
+            let (mut mean, mut invstd) =
+                (bench.before::<T>(rows, false), bench.before::<T>(rows, false));
+            let (mean_out, invstd_out) = (mean.view_mut(), invstd.view_mut());
+            let affine = Affine { weight, bias };
+            let (device, eps) = (bench.device, T::of(1e-5));
+            device
+                .layer_norm_forward(&g, eps, x.view(), affine, y.view_mut(), mean_out, invstd_out)
+                .unwrap();
+            // One value is its own mean, up to the rounding of that.
+            results.close(format!("{what}: mean"), bench.values(&mean));
+            results.close(format!("{what}: invstd"), bench.values(&invstd));
+            if g.width() > 1 {
+                results.close_to_terms(format!("{what}: y"), bench.values(&y));
+            }
+            // The same statistics on both devices from here on.
+            let (mean, invstd) =
+                (bench.normal::<T>(rows, 7, 100.0), bench.normal::<T>(rows, 8, 4.0));
+            for case in 0..4 {
+                let (wants_x, wants_products, accumulate) = (case != 1, case != 0, case == 3);
+                let mut dx = bench.before::<T>(n, accumulate);
+                let mut products = bench.before::<T>(n, false);
+                device
+                    .layer_norm_backward(
+                        &g,
+                        x.view(),
+                        mean.view(),
+                        invstd.view(),
+                        weight,
+                        dy.view(),
+                        wants_x.then(|| dx.output(accumulate)),
+                        wants_products.then(|| products.view_mut()),
+                    )
+                    .unwrap();
+                if wants_x {
+                    results.close_to_terms(format!("{what}, {case}: dx"), bench.values(&dx));
+                }
+                if wants_products {
+                    results.close(format!("{what}, {case}: products"), bench.values(&products));
+                }
+            }
+        }
+    }
+}
+
+/// Classes and probabilities, with every attribute.
+fn nll_loss<T: Float>(bench: &Bench<'_>, results: &mut Results) {
+    let small: &[[u32; 3]] = &[[1, 1, 1], [9, 7, 1], [3, 5, 33], [0, 3, 1]];
+    let large: &[[u32; 3]] = &[[300, 65, 1], [3, 1000, 1], [2, 21, 400]];
+    let more = if bench.size == Size::Large { large } else { &[] };
+    for &[outer, classes, inner] in small.iter().chain(more) {
+        for case in 0..6 {
+            let label_smoothing = [0.0, 0.1][case % 2];
+            let g = NllGeometry { outer, classes, inner, ignore_index: -100, label_smoothing };
+            let what = format!("{g:?}, {case}");
+            let class =
+                |i: usize| if i % 4 == 1 { -100 } else { (i * 5 % classes as usize) as i32 };
+            let target: Vec<i32> = (0..g.positions()).map(class).collect();
+            let (target, x) = (bench.field(&target), bench.normal::<T>(g.numel(), 0, -3.0));
+            let (q, w) =
+                (bench.normal::<T>(g.numel(), 1, 0.5), bench.normal::<T>(classes as usize, 2, 2.0));
+            let soft = case > 3;
+            let inputs = || NllInputs {
+                log_p: x.view(),
+                target: (!soft).then(|| target.view()),
+                probabilities: soft.then(|| q.view()),
+                weight: (case > 1).then(|| w.view()),
+            };
+            let mut losses = bench.before::<T>(g.positions(), false);
+            let mut weights = bench.before::<T>(g.positions(), false);
+            let (losses_out, weights_out) = (losses.view_mut(), weights.view_mut());
+            bench.device.nll_forward(&g, inputs(), losses_out, weights_out).unwrap();
+            results.close(format!("{what}: losses"), bench.values(&losses));
+            results.exact(format!("{what}: weights"), bench.values(&weights));
+            let (divisor, each) =
+                (bench.normal::<T>(1, 3, 5.0), bench.normal::<T>(g.positions().max(1), 4, 0.0));
+            for (one, accumulate) in [(false, false), (true, true)] {
+                let (mut dx, mut dq) = (
+                    bench.before::<T>(g.numel(), accumulate),
+                    bench.before::<T>(g.numel(), accumulate),
+                );
+                bench
+                    .device
+                    .nll_backward(
+                        &g,
+                        inputs(),
+                        one.then(|| divisor.view()),
+                        one,
+                        each.view(),
+                        Some(dx.output(accumulate)),
+                        soft.then(|| dq.output(accumulate)),
+                    )
+                    .unwrap();
+                results.close(format!("{what}, {one}: dx"), bench.values(&dx));
+                if soft {
+                    results.close(format!("{what}, {one}: dq"), bench.values(&dq));
+                }
+            }
+        }
+    }
+    let (sum, divisor) = (bench.normal::<T>(1, 0, 9.0), bench.normal::<T>(1, 1, 5.0));
+    let mut mean = bench.before::<T>(1, false);
+    bench.device.nll_mean(sum.view(), divisor.view(), mean.view_mut()).unwrap();
+    results.close("mean", bench.values(&mean));
+}
+
+fn elementwise_loss<T: Float>(bench: &Bench<'_>, results: &mut Results) {
+    let small: &[usize] = &[0, 1, 7, 300];
+    let more: &[usize] = if bench.size == Size::Large { &[3001] } else { &[] };
+    for &n in small.iter().chain(more) {
+        let (x, t) = (bench.normal::<T>(n, 0, 0.0), bench.normal::<T>(n, 1, 0.0));
+        let (w, p) = (bench.normal::<T>(5, 2, 2.0), bench.normal::<T>(3, 3, 2.0));
+        for kind in 0..5 {
+            let g = LossGeometry {
+                n: n as u32,
+                kind,
+                weight: Repeat { count: 5, inner: 3 },
+                pos_weight: Repeat { count: 3, inner: 2 },
+                parameter: 0.75,
+            };
+            for with in 0..4 {
+                let what = format!("{g:?}, {with}");
+                let inputs = || LossInputs {
+                    input: x.view(),
+                    target: t.view(),
+                    weight: (with & 1 == 1).then(|| w.view()),
+                    pos_weight: (with & 2 == 2).then(|| p.view()),
+                };
+                let mut losses = bench.before::<T>(n, false);
+                bench.device.elementwise_loss_forward(&g, inputs(), losses.view_mut()).unwrap();
+                results.close(format!("{what}: losses"), bench.values(&losses));
+                let each = bench.normal::<T>(n.max(1), 4, 0.0);
+                for (one, accumulate) in [(false, false), (true, true)] {
+                    let (mut dx, mut dt) =
+                        (bench.before::<T>(n, accumulate), bench.before::<T>(n, accumulate));
+                    let (to_x, to_t) = (Some(dx.output(accumulate)), Some(dt.output(accumulate)));
+                    let scale = T::of(0.5);
+                    bench
+                        .device
+                        .elementwise_loss_backward(
+                            &g,
+                            scale,
+                            inputs(),
+                            one,
+                            each.view(),
+                            to_x,
+                            to_t,
+                        )
+                        .unwrap();
+                    results.close(format!("{what}, {one}: dx"), bench.values(&dx));
+                    results.close(format!("{what}, {one}: dt"), bench.values(&dt));
+                }
             }
         }
     }

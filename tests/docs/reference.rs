@@ -2,11 +2,18 @@
 
 use signet::data::{DataLoader, synthetic};
 use signet::nn::{
-    BatchNorm2d, Conv2d, Conv2dModule, Dropout, Flatten, Forward, Init, Linear, MaxPool2d, Module,
-    ReLU, Sequential,
+    BatchNorm2d, Conv2d, Conv2dModule, Dropout, Flatten, Forward, GroupNorm, Init, LayerNorm,
+    Linear, LogSoftmax, MaxPool2d, Module, ReLU, Sequential, Softmax,
 };
 use signet::ops::augment::{AugmentOptions, augment};
-use signet::ops::cross_entropy::{CrossEntropyOptions, cross_entropy};
+use signet::ops::cross_entropy::{
+    CrossEntropyOptions, Reduction, cross_entropy, cross_entropy_loss,
+};
+use signet::ops::elementwise_loss::{
+    binary_cross_entropy_with_logits, huber_loss, l1_loss, mse_loss, smooth_l1_loss,
+};
+use signet::ops::layer_norm::{group_norm, layer_norm};
+use signet::ops::nll_loss::nll_loss;
 use signet::optim::{Adam, AdamOptions, Optimizer, Schedule, Sgd, SgdOptions};
 use signet::{
     Cpu, Device, GradcheckOptions, Gradients, NodeId, Result, Tensor, checkpoint, gradcheck,
@@ -64,7 +71,7 @@ fn tensors() -> Result<()> {
     let y = x.detach();
     assert_eq!((x.shape(), x.dims()), (y.shape(), &shape[..]));
     assert_eq!(x.device().name(), "cpu");
-    for result in [x.add(&y)?, x.mul(&y)?, x.matmul(&y)?, x.relu()?] {
+    for result in [x.add(&y)?, x.mul(&y)?, x.matmul(&y)?, x.relu()?, x.softmax(1)?, x.log_softmax(-1)?] {
         assert_eq!(result.dims(), shape);
     }
     assert_eq!([x.sum()?.item()?, x.mean()?.item()?], [10.0, 2.5]);
@@ -132,6 +139,7 @@ fn layers_losses_and_optimizers() -> Result<()> {
     let _ = layers![
         Conv2d::new(1, 25, 3).padding(1).bias(false), BatchNorm2d::new(25), ReLU, Flatten,
         Dropout::new(0.2), MaxPool2d::new(2).stride(2), Linear::new(675, 512),
+        LayerNorm::new([512]), GroupNorm::new(5, 25), Softmax::new(1), LogSoftmax::new(1),
     ];
     let (a, b) = (Flatten, Linear::new(784, 24));
     let model: Sequential = Sequential::new(&device, seed, layers![a, b])?;
@@ -201,5 +209,33 @@ fn layers_losses_and_optimizers() -> Result<()> {
     ] {
         schedule.check()?;
     }
+    Ok(())
+}
+
+#[test]
+#[rustfmt::skip]
+fn losses_and_norms() -> Result<()> {
+    let (d, n, groups, b) = (Device::cpu()?, 4, 2, 0.5);
+    let x = Tensor::from_slice(&d, &[0.0_f32, 1.0, 2.0, 3.0, 3.0, 2.0, 1.0, 0.0], [2, n])?;
+    let (t, weight, bias) = (x.detach(), Tensor::from_slice(&d, &[1.0_f32; 4], [n])?, Tensor::zeros(&d, [n])?);
+    let y = Tensor::from_slice(&d, &[3, 0], [2])?;
+    let loss = cross_entropy_loss(&x, &y, Some(&weight), &Default::default())?;
+    let log_p = x.log_softmax(1)?;
+    {
+        let x = log_p;
+        let ones = nll_loss(&x, &y, None, 0, Reduction::Mean)?;
+        assert!((loss.item()? - ones.item()?).abs() < 1e-6);
+    }
+    for nothing in [
+        mse_loss(&x, &t, Reduction::Mean)?, l1_loss(&x, &t, Reduction::Sum)?,
+        smooth_l1_loss(&x, &t, Reduction::Mean, b)?, huber_loss(&x, &t, Reduction::Mean, b)?,
+    ] {
+        assert_eq!(nothing.item()?, 0.0);
+    }
+    let each = binary_cross_entropy_with_logits(&x, &t, Some(&weight), Reduction::None, None)?;
+    assert_eq!(each.dims(), x.dims());
+    let rows = layer_norm(&x, [n], Some(&weight), Some(&bias), 1e-5)?;
+    assert!(rows.sum()?.item()?.abs() < 1e-5);
+    assert!(group_norm(&x, groups, None, None, 1e-5)?.sum()?.item()?.abs() < 1e-5);
     Ok(())
 }

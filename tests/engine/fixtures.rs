@@ -69,7 +69,12 @@ pub fn check<T: Float>(
 }
 
 /// All cases of a file, in both precisions.
-fn check_file(on: TestDevice, file: &str, names: &[&str], op: impl Fn(&FixtureCase) -> Op) {
+pub(crate) fn check_file(
+    on: TestDevice,
+    file: &str,
+    names: &[&str],
+    op: impl Fn(&FixtureCase) -> Op,
+) {
     let device = on.open();
     for case in Fixture::cases(file) {
         let op = op(&case);
@@ -142,14 +147,19 @@ fn cross_entropy_agrees_with_pytorch(on: TestDevice) {
         target: case.tensor("target").integers(),
         options: CrossEntropyOptions {
             ignore_index: case.number("ignore_index") as i32,
-            reduction: match case.word("reduction") {
-                "mean" => Reduction::Mean,
-                "sum" => Reduction::Sum,
-                other => panic!("{}: {other}", case.name),
-            },
+            reduction: reduction(case),
             label_smoothing: case.number("label_smoothing"),
         },
     });
+}
+
+pub(crate) fn reduction(case: &FixtureCase) -> Reduction {
+    match case.word("reduction") {
+        "mean" => Reduction::Mean,
+        "sum" => Reduction::Sum,
+        "none" => Reduction::None,
+        other => panic!("{}: {other}", case.name),
+    }
 }
 
 fn pool(case: &FixtureCase) -> MaxPool2d {

@@ -31,6 +31,7 @@ mod empty;
 mod fixtures;
 mod fixtures_elementwise;
 mod fixtures_network;
+mod fixtures_products;
 mod gradcheck;
 mod network;
 mod optim;

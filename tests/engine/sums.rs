@@ -6,6 +6,7 @@ use crate::on_every_device;
 use common::device::TestDevice;
 use signet::nn::{BatchNorm2d, Forward, Linear, Module, Sequential, State, Values};
 use signet::ops::cross_entropy::cross_entropy;
+use signet::ops::layer_norm::layer_norm;
 use signet::rng::Philox;
 use signet::{Cpu, Device, Tensor, layers};
 
@@ -16,6 +17,7 @@ on_every_device! {
     sums_and_means_are_exact,
     gradients_of_biases_are_exact,
     statistics_of_a_batch_are_exact,
+    long_rows_are_as_exact_as_short_ones,
 }
 
 #[track_caller]
@@ -137,4 +139,22 @@ fn a_softmax_over_a_million_classes_is_exact() {
     let target = Tensor::from_slice(&device, &[7], [1]).unwrap();
     let (loss, _) = cross_entropy(&logits, &target, &Default::default()).unwrap();
     check("the loss", loss.item().unwrap(), (classes as f64).ln());
+}
+
+/// Softmax, its logarithm and layer normalisation of one long row, and of rows side by side.
+fn long_rows_are_as_exact_as_short_ones(on: TestDevice) {
+    let device = on.open();
+    let n = 40_000;
+    for shape in [[1, n, 1], [1, n, 2]] {
+        let x = Tensor::from_slice(&device, &vec![0.1_f32; shape[1] * shape[2]], shape).unwrap();
+        let first = |y: Tensor| y.to_vec().unwrap()[0];
+        check("softmax", first(x.softmax(1).unwrap()), 1.0 / n as f64);
+        check("log_softmax", first(x.log_softmax(1).unwrap()), -(n as f64).ln());
+    }
+    // A mean of 1000 and a deviation of 1.
+    let values: Vec<f32> = (0..n).map(|i| if i % 2 == 0 { 999.0 } else { 1001.0 }).collect();
+    let x = Tensor::from_slice(&device, &values, [1, n]).unwrap();
+    let y = layer_norm(&x, [n], None, None, 1e-9).unwrap().to_vec().unwrap();
+    check("layer_norm", y[0], -1.0);
+    check("layer_norm", y[n - 1], 1.0);
 }

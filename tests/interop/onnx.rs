@@ -6,7 +6,10 @@ use common::host::{Fill, values};
 use common::models::{Batch, Training, named_state};
 use common::root::{python, root};
 use prost::Message;
-use signet::nn::{BatchNorm2d, Conv2d, Forward, Layer, Module, ReLU, Sequential, asl};
+use signet::nn::{
+    BatchNorm2d, Conv2d, Flatten, Forward, GroupNorm, Layer, LayerNorm, Linear, LogSoftmax, Module,
+    ReLU, Sequential, Softmax, asl,
+};
 use signet::onnx::{export, fold_batch_norms, proto};
 use signet::{Cpu, Device, Tensor, layers};
 
@@ -121,25 +124,107 @@ fn onnxruntime_computes_the_same() {
     let device = Device::from(Cpu::new(Some(2)).unwrap());
     let model = trained(&device);
     let images: Tensor = Fill::Normal(1.0).draw(&[256, 1, 28, 28], 1, 0).on(&device);
-    let logits = model.forward(&images).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let examples = folder.path().join("examples.safetensors");
+    for fold in [false, true] {
+        let file = export(&asl(24), &model.state_dict().unwrap(), IMAGE, &names(24), fold).unwrap();
+        agrees(&folder, &format!("fold {fold}"), &file, &model, &images);
+    }
+}
+
+/// Runs `file` on `images`, and compares with the model.
+fn agrees(
+    folder: &tempfile::TempDir,
+    what: &str,
+    file: &[u8],
+    model: &Sequential,
+    images: &Tensor,
+) {
+    let logits = model.forward(images).unwrap();
+    let [examples, onnx] =
+        ["examples.safetensors", "model.onnx"].map(|name| folder.path().join(name));
     let example = |tensor: &Tensor| signet::nn::Value {
         shape: tensor.shape().clone(),
         values: signet::nn::Values::F32(tensor.to_vec().unwrap()),
     };
-    let pairs = [("images", &images), ("logits", &logits)];
+    let pairs = [("images", images), ("logits", &logits)];
     let dict =
         pairs.into_iter().map(|(name, tensor)| (name.to_string(), example(tensor))).collect();
     signet::checkpoint::save(&examples, &dict, None).unwrap();
-    for fold in [false, true] {
-        let file = folder.path().join(format!("model-{fold}.onnx"));
-        let dict = model.state_dict().unwrap();
-        std::fs::write(&file, export(&asl(24), &dict, IMAGE, &names(24), fold).unwrap()).unwrap();
-        let script = root().join("docs/interop/check_onnx.py");
-        let run = python().arg(script).arg(&file).arg(&examples).output().unwrap();
-        let output = String::from_utf8_lossy(&run.stdout);
-        assert!(run.status.success(), "{output}{}", String::from_utf8_lossy(&run.stderr));
-        println!("fold {fold}: {output}");
+    std::fs::write(&onnx, file).unwrap();
+    let script = root().join("docs/interop/check_onnx.py");
+    let run = python().arg(script).arg(&onnx).arg(&examples).output().unwrap();
+    let output = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success(), "{what}: {output}{}", String::from_utf8_lossy(&run.stderr));
+    println!("{what}: {output}");
+}
+
+/// Layers with which an image `[2, 3, 4]` goes to 5 classes, and the nodes they become.
+fn normalised() -> [(Vec<Layer>, &'static str); 3] {
+    let head = || layers![Flatten, Linear::new(24, 5)];
+    let mut rows = layers![LayerNorm::new([3, 4]), Linear::new(4, 4), Softmax::new(-2)];
+    rows.extend(head());
+    let mut groups = layers![GroupNorm::new(2, 2), GroupNorm::new(1, 2).affine(false).eps(0.1)];
+    groups.extend(head());
+    groups.extend(layers![LogSoftmax::new(1)]);
+    let scale = LayerNorm::new([4]).bias(false);
+    let mut bare =
+        layers![scale, LayerNorm::new([2, 3, 4]).elementwise_affine(false), Softmax::new(1)];
+    bare.extend(head());
+    let instance = "Reshape InstanceNormalization Reshape";
+    let groups_become: &'static str = Box::leak(
+        format!("{instance} Mul Add {instance} Flatten Gemm LogSoftmax").into_boxed_str(),
+    );
+    [
+        (rows, "LayerNormalization MatMul Add Softmax Flatten Gemm"),
+        (groups, groups_become),
+        (bare, "LayerNormalization LayerNormalization Softmax Flatten Gemm"),
+    ]
+}
+
+fn exported(layers: &[Layer]) -> (Sequential, Vec<u8>) {
+    let device = Device::from(Cpu::new(Some(1)).unwrap());
+    let model = Sequential::<f32>::new(&device, 3, layers.to_vec()).unwrap();
+    // No scale is 1 and no shift is 0.
+    for (i, parameter) in model.parameters().into_iter().enumerate() {
+        let values = Fill::Normal(1.0).draw(parameter.dims(), 8, i as u32).on::<f32>(&device);
+        parameter.set(&values.to_vec().unwrap()).unwrap();
+    }
+    let dict = model.state_dict().unwrap();
+    let file = export(layers, &dict, [2, 3, 4], &names(5), true).unwrap();
+    (model, file)
+}
+
+#[test]
+fn what_normalises_becomes_nodes_that_are_a_chain() {
+    for (layers, expected) in normalised() {
+        let model = proto::Model::decode(&exported(&layers).1[..]).unwrap();
+        let graph = model.graph.unwrap();
+        let ops: Vec<_> = graph.node.iter().map(|node| node.op_type.as_str()).collect();
+        assert_eq!(ops.join(" "), expected);
+        // LayerNormalization came with ONNX 1.12.
+        let late = expected.contains("LayerNorm");
+        let versions = (model.opset_import[0].version, model.ir_version);
+        assert_eq!(versions, if late { (17, 8) } else { (13, 7) });
+        let mut last = "images";
+        for node in &graph.node {
+            assert_eq!(node.input[0], last, "{}", node.name);
+            last = &node.output[0];
+            for value in &node.input[1..] {
+                let values = graph.initializer.iter().filter(|tensor| tensor.name == *value);
+                assert_eq!(values.count(), 1, "{value}");
+            }
+        }
+        assert_eq!(last, "logits");
+    }
+}
+
+#[needs::test(onnxruntime)]
+fn onnxruntime_normalises_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    for (layers, what) in normalised() {
+        let (model, file) = exported(&layers);
+        let images = Fill::Normal(1.0).draw(&[33, 2, 3, 4], 1, 0);
+        let device = Device::from(Cpu::new(Some(1)).unwrap());
+        agrees(&folder, what, &file, &model, &images.on(&device));
     }
 }

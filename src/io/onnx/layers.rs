@@ -1,19 +1,31 @@
 //! Which nodes each layer becomes.
 
 use super::nodes::{Nodes, float, int, ints};
-use super::unsupported;
-use crate::Result;
-use crate::nn::{Approximate, BatchNorm2d, Conv2d, Layer};
+use super::{proto, unsupported};
+use crate::nn::{Approximate, BatchNorm2d, Conv2d, GroupNorm, Layer, LayerNorm};
+use crate::{Result, Shape};
 
-/// Adds the nodes of `layer`.
-pub(super) fn push(layer: &Layer, nodes: &mut Nodes<'_>) -> Result<()> {
+/// The operator set that the nodes of `layer` need: those of ONNX 1.8, which every runtime knows,
+/// but for what came later.
+pub(super) fn opset(layer: &Layer) -> i64 {
+    match layer {
+        Layer::LayerNorm(_) => 17,
+        _ => 13,
+    }
+}
+
+/// Adds the nodes of `layer`, which is given an `input` of that shape.
+pub(super) fn push(layer: &Layer, input: &Shape, nodes: &mut Nodes<'_>) -> Result<()> {
     match layer {
         Layer::BatchNorm2d(norm) => return batch_norm2d(norm, nodes),
         Layer::Conv2d(conv) => return conv2d(conv, nodes),
         // A graph is for inference.
         Layer::Dropout(_) => {}
         Layer::Flatten(_) => nodes.push("Flatten", [], [int("axis", 1)]),
-        Layer::Linear(_) => return gemm(nodes),
+        Layer::GroupNorm(norm) => return group_norm(norm, input, nodes),
+        Layer::LayerNorm(norm) => return layer_norm(norm, input, nodes),
+        Layer::Linear(_) => return linear(input, nodes),
+        Layer::LogSoftmax(softmax) => nodes.push("LogSoftmax", [], [axis(softmax.dim, input)]),
         Layer::MaxPool2d(pool) => {
             let attributes = [
                 ints("kernel_shape", pool.kernel_size),
@@ -40,6 +52,7 @@ pub(super) fn push(layer: &Layer, nodes: &mut Nodes<'_>) -> Result<()> {
         Layer::ELU(layer) => nodes.push("Elu", [], [float("alpha", layer.alpha)]),
         Layer::Softplus(layer) => softplus(layer.beta, nodes),
         Layer::Sequential(_) => return Err(unsupported("a Sequential's layers go one by one")),
+        Layer::Softmax(softmax) => nodes.push("Softmax", [], [axis(softmax.dim, input)]),
     }
     Ok(())
 }
@@ -52,7 +65,8 @@ fn batch_norm2d(norm: &BatchNorm2d, nodes: &mut Nodes<'_>) -> Result<()> {
     let mut values = Vec::new();
     for (name, otherwise) in [("weight", 1.0), ("bias", 0.0)] {
         let known = nodes.value(name)?;
-        let constant = |nodes: &mut Nodes<'_>| nodes.constant(name, otherwise, norm.num_features);
+        let constant =
+            |nodes: &mut Nodes<'_>| nodes.constant(name, otherwise, &[norm.num_features]);
         values.push(known.unwrap_or_else(|| constant(nodes)));
     }
     values.extend([nodes.required("running_mean")?, nodes.required("running_var")?]);
@@ -115,9 +129,59 @@ fn gelu(approximate: Approximate, nodes: &mut Nodes<'_>) {
     });
 }
 
-fn gemm(nodes: &mut Nodes<'_>) -> Result<()> {
-    let mut values = vec![nodes.required("weight")?];
-    values.extend(nodes.value("bias")?);
-    nodes.push("Gemm", values, [int("transB", 1)]);
+/// One matrix product; more dimensions than two need a product that knows them.
+fn linear(input: &Shape, nodes: &mut Nodes<'_>) -> Result<()> {
+    if input.rank() == 2 {
+        let mut values = vec![nodes.required("weight")?];
+        values.extend(nodes.value("bias")?);
+        nodes.push("Gemm", values, [int("transB", 1)]);
+        return Ok(());
+    }
+    let weight = nodes.transposed("weight")?;
+    nodes.push("MatMul", [weight], []);
+    if let Some(bias) = nodes.value("bias")? {
+        nodes.push("Add", [bias], []);
+    }
     Ok(())
+}
+
+fn layer_norm(norm: &LayerNorm, input: &Shape, nodes: &mut Nodes<'_>) -> Result<()> {
+    let dims = norm.normalized_shape.dims();
+    let weight = match nodes.value("weight")? {
+        Some(weight) => weight,
+        None => nodes.constant("weight", 1.0, dims),
+    };
+    let values = [weight].into_iter().chain(nodes.value("bias")?).collect::<Vec<_>>();
+    // A wrong shape is an error of the layer's, a moment later.
+    let first = input.rank().saturating_sub(dims.len());
+    nodes.push("LayerNormalization", values, [int("axis", first), float("epsilon", norm.eps)]);
+    Ok(())
+}
+
+/// Each group as a channel of `InstanceNormalization`, as PyTorch exports it: a node of its own came
+/// late to ONNX, and few runtimes have it.
+fn group_norm(norm: &GroupNorm, input: &Shape, nodes: &mut Nodes<'_>) -> Result<()> {
+    let groups = norm.num_groups;
+    let grouped = nodes.shape("grouped", &[0, groups as i64, -1]);
+    nodes.push("Reshape", [grouped], []);
+    let unit = [("ones", 1.0), ("zeros", 0.0)];
+    let unit = unit.map(|(name, value)| nodes.constant(name, value, &[groups]));
+    nodes.push("InstanceNormalization", unit, [float("epsilon", norm.eps)]);
+    let sizes = input.dims().iter().skip(1).map(|&size| size as i64);
+    let whole = nodes.shape("whole", &std::iter::once(0).chain(sizes).collect::<Vec<_>>());
+    nodes.push("Reshape", [whole], []);
+    let mut by_channel = vec![1; input.rank().saturating_sub(1)];
+    by_channel.iter_mut().take(1).for_each(|size| *size = norm.num_channels);
+    for (name, op) in [("weight", "Mul"), ("bias", "Add")] {
+        if let Some(value) = nodes.reshaped(name, &by_channel)? {
+            nodes.push(op, [value], []);
+        }
+    }
+    Ok(())
+}
+
+/// A dimension that may count from the end.
+fn axis(dim: isize, input: &Shape) -> proto::Attribute {
+    // What is no dimension is an error of the layer's, a moment later.
+    int("axis", if dim < 0 { input.rank().saturating_add_signed(dim) } else { dim as usize })
 }

@@ -18,10 +18,10 @@ use crate::{Error, Result, Shape};
 use prost::Message;
 use proto::dimension::Value as Size;
 
-/// The operator set that the nodes are of: that of ONNX 1.8, which every runtime knows.
-const OPSET: i64 = 13;
-/// The file format that goes with it.
-const IR_VERSION: i64 = 7;
+/// The file format that goes with the operator set `opset`.
+fn ir_version(opset: i64) -> i64 {
+    if opset > 14 { 8 } else { 7 }
+}
 
 /// The model of `layers` with the values of `dict` (keys `0.weight`, …) as an ONNX file, for images
 /// `[batch, C, H, W]` where `image` is `[C, H, W]`. Its input is called `images` (pixels from 0 to
@@ -46,7 +46,7 @@ pub fn export(
     let mut nodes = Nodes::new(&dict, "images");
     for (place, layer) in &named {
         nodes.start_layer(place, layer.name());
-        layers::push(layer, &mut nodes)?;
+        layers::push(layer, &shape, &mut nodes)?;
         shape = layer.output_shape(&shape)?;
     }
     let (node, initializer) = nodes.finish("logits");
@@ -57,12 +57,13 @@ pub fn export(
         input: vec![value_info("images", &[channels, height, width])],
         output: vec![value_info("logits", &shape.dims()[1..])],
     };
+    let opset = named.iter().map(|(_, layer)| layers::opset(layer)).max().unwrap_or(13);
     let model = proto::Model {
-        ir_version: IR_VERSION,
+        ir_version: ir_version(opset),
         producer_name: "signet".into(),
         producer_version: env!("CARGO_PKG_VERSION").into(),
         graph: Some(graph),
-        opset_import: vec![proto::OperatorSet { domain: String::new(), version: OPSET }],
+        opset_import: vec![proto::OperatorSet { domain: String::new(), version: opset }],
         metadata_props: vec![proto::Entry { key: "classes".into(), value: lines(classes) }],
     };
     Ok(model.encode_to_vec())

@@ -88,10 +88,52 @@ impl<'a> Nodes<'a> {
         value.ok_or_else(|| unsupported(format!("{layer} needs {place}.{name}, which is missing")))
     }
 
-    /// `len` times `value`, for a value that the layer has not.
-    pub fn constant(&mut self, name: &str, value: f32, len: usize) -> String {
+    /// The transpose of a matrix of the current layer.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) when the model has it not.
+    pub fn transposed(&mut self, name: &str) -> Result<String> {
+        let matrix = self.required(name)?;
+        let found = self.initializers.iter_mut().find(|tensor| tensor.name == matrix);
+        if let Some(proto::Tensor { dims, raw_data, .. }) = found
+            && let [rows, columns] = dims[..]
+        {
+            let (elements, columns_here) = (raw_data.as_chunks::<4>().0, columns as usize);
+            let column = |c: usize| elements.iter().skip(c).step_by(columns_here.max(1));
+            let turned = (0..columns_here).flat_map(column).flatten().copied().collect();
+            (*dims, *raw_data) = (vec![columns, rows], turned);
+        }
+        Ok(matrix)
+    }
+
+    /// A tensor full of `value`, for a value that the layer has not.
+    pub fn constant(&mut self, name: &str, value: f32, dims: &[usize]) -> String {
         let key = format!("{}.{name}", self.layer.place);
-        self.initializer(key, &[len], &vec![value; len])
+        self.initializer(key, dims, &vec![value; dims.iter().product()])
+    }
+
+    /// A shape for `Reshape`; 0 keeps a size, and -1 is what remains.
+    pub fn shape(&mut self, name: &str, sizes: &[i64]) -> String {
+        let name = format!("{}.{name}", self.layer.place);
+        self.initializers.push(proto::Tensor {
+            dims: vec![sizes.len() as i64],
+            data_type: proto::INT64,
+            name: name.clone(),
+            raw_data: sizes.iter().flat_map(|size| size.to_le_bytes()).collect(),
+        });
+        name
+    }
+
+    /// [`Nodes::value`] under other dimensions.
+    ///
+    /// # Errors
+    /// As [`Nodes::value`].
+    pub fn reshaped(&mut self, name: &str, dims: &[usize]) -> Result<Option<String>> {
+        let value = self.value(name)?;
+        if let Some(tensor) = self.initializers.last_mut().filter(|_| value.is_some()) {
+            tensor.dims = dims.iter().map(|&size| size as i64).collect();
+        }
+        Ok(value)
     }
 
     /// A number that is no list of one.

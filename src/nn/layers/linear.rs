@@ -48,11 +48,11 @@ impl Linear {
         Ok(LinearModule { weight, bias })
     }
 
-    /// `[N, in_features]` becomes `[N, out_features]`.
+    /// `[.., in_features]` becomes `[.., out_features]`.
     pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
-        match input.expect("linear", "[N, in_features]")? {
-            [rows, columns] if columns == self.in_features => {
-                Ok(Shape::from([rows, self.out_features]))
+        match input.dims() {
+            [leading @ .., features] if *features == self.in_features => {
+                Ok(Shape::from([leading, &[self.out_features]].concat()))
             }
             _ => {
                 let message = format!("input {input} for in_features = {}", self.in_features);

@@ -1,4 +1,4 @@
-//! Softmax and cross-entropy in one pass, from logits.
+//! Softmax and cross-entropy in one pass, from logits; and [`cross_entropy_loss`], all of PyTorch's.
 
 mod cpu;
 pub(crate) mod cuda;
@@ -7,6 +7,7 @@ pub(crate) use cpu::{argmax, sum_of_exponentials};
 
 use crate::device::{Backend, Cost, Device, Output, kernels};
 use crate::dtype::{Float, Plain};
+use crate::ops::nll_loss::{class_dim, soft_nll};
 use crate::ops::numel32;
 use crate::{Error, Result, Shape, Tensor};
 
@@ -18,6 +19,8 @@ pub enum Reduction {
     Mean,
     /// Their sum.
     Sum,
+    /// They stay as they are.
+    None,
 }
 
 /// Attributes of `torch.nn.CrossEntropyLoss`.
@@ -25,7 +28,7 @@ pub enum Reduction {
 pub struct CrossEntropyOptions {
     /// Rows with this target do not count.
     pub ignore_index: i32,
-    /// Mean or sum.
+    /// Mean, sum, or none.
     pub reduction: Reduction,
     /// The share of the target spread evenly over all classes, 0 to 1.
     pub label_smoothing: f64,
@@ -34,6 +37,37 @@ pub struct CrossEntropyOptions {
 impl Default for CrossEntropyOptions {
     fn default() -> Self {
         Self { ignore_index: -100, reduction: Reduction::Mean, label_smoothing: 0.0 }
+    }
+}
+
+impl CrossEntropyOptions {
+    fn check(&self) -> Result<()> {
+        if (0.0..=1.0).contains(&self.label_smoothing) {
+            return Ok(());
+        }
+        let message = format!("must be from 0 to 1, got {}", self.label_smoothing);
+        Err(Error::argument("label_smoothing", message))
+    }
+}
+
+/// What logits `[N, C, d1..]`, or `[C]` of one, are held against.
+#[derive(Debug, Clone, Copy)]
+pub enum Target<'a, T: Float = f32> {
+    /// Class indices `[N, d1..]`, or `[]`.
+    Classes(&'a Tensor<i32>),
+    /// The probability of each class, of the shape of the logits.
+    Probabilities(&'a Tensor<T>),
+}
+
+impl<'a, T: Float> From<&'a Tensor<i32>> for Target<'a, T> {
+    fn from(classes: &'a Tensor<i32>) -> Self {
+        Self::Classes(classes)
+    }
+}
+
+impl<'a, T: Float> From<&'a Tensor<T>> for Target<'a, T> {
+    fn from(probabilities: &'a Tensor<T>) -> Self {
+        Self::Probabilities(probabilities)
     }
 }
 
@@ -83,10 +117,12 @@ impl CrossEntropyGeometry {
             );
             return Err(Error::shape(op, message));
         }
-        if !(0.0..=1.0).contains(&options.label_smoothing) {
-            let message = format!("must be from 0 to 1, got {}", options.label_smoothing);
-            return Err(Error::argument("label_smoothing", message));
+        if options.reduction == Reduction::None {
+            let message =
+                "None leaves many losses: cross_entropy_loss gives them, without the hits";
+            return Err(Error::argument("reduction", message));
         }
+        options.check()?;
         numel32(op, &logits)?;
         Ok(Self {
             batch: batch as u32,
@@ -146,8 +182,11 @@ kernels! {
 /// # Ok(()) }
 /// ```
 ///
+/// [`cross_entropy_loss`] takes other shapes and targets too, and counts no hits.
+///
 /// # Errors
-/// [`Error::Shape`] when shapes do not fit; [`Error::Argument`] for a smoothing outside 0 to 1.
+/// [`Error::Shape`] when shapes do not fit; [`Error::Argument`] for a smoothing outside 0 to 1, and
+/// for [`Reduction::None`].
 pub fn cross_entropy<T: Float>(
     logits: &Tensor<T>,
     target: &Tensor<i32>,
@@ -174,4 +213,65 @@ pub fn cross_entropy<T: Float>(
         device.cross_entropy_backward(Device::view(&saved), gradient.read().view(), output)
     });
     Ok((loss, correct))
+}
+
+/// The cross-entropy of `logits [N, C, d1..]`, or `[C]`, as `torch.nn.functional.cross_entropy`: against
+/// class indices `[N, d1..]`, or against probabilities of the logits' shape, which get a gradient too.
+/// Each class counts by its `weight [C]`. A mean is over the weights of the targets that count, and
+/// over all positions for probabilities.
+///
+/// Matrices of logits without weights are one pass, as [`cross_entropy`]; all else is
+/// [`Tensor::log_softmax`] and a second one.
+///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::{Device, Tensor};
+/// use signet::ops::cross_entropy::{CrossEntropyOptions, Reduction, cross_entropy_loss};
+///
+/// let device = Device::cpu()?;
+/// let logits = Tensor::from_slice(&device, &[0.0_f32, 0.0, 0.0, 0.0], [2, 2])?;
+/// let options = CrossEntropyOptions { reduction: Reduction::None, ..Default::default() };
+/// let weight = Tensor::from_slice(&device, &[1.0, 3.0], [2])?;
+/// let classes = Tensor::from_slice(&device, &[1, 0], [2])?;
+/// let losses = cross_entropy_loss(&logits, &classes, Some(&weight), &options)?.to_vec()?;
+/// assert!((losses[0] - 3.0 * losses[1]).abs() < 1e-6);
+/// // Half of each class, which these logits say.
+/// let halves = Tensor::from_slice(&device, &[0.5; 4], [2, 2])?;
+/// let loss = cross_entropy_loss(&logits, &halves, None, &Default::default())?;
+/// assert!((loss.item()? - 2.0_f32.ln()).abs() < 1e-6);
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// [`Error::Shape`] when shapes do not fit, and on a CPU for a target that is no class; a GPU makes the
+/// loss NaN. [`Error::Argument`] for a smoothing outside 0 to 1, and for probabilities with an
+/// `ignore_index` that is not negative.
+pub fn cross_entropy_loss<'a, T: Float>(
+    logits: &Tensor<T>,
+    target: impl Into<Target<'a, T>>,
+    weight: Option<&Tensor<T>>,
+    options: &CrossEntropyOptions,
+) -> Result<Tensor<T>> {
+    const OP: &str = "cross_entropy_loss";
+    let target = target.into();
+    options.check()?;
+    match target {
+        Target::Classes(target)
+            if weight.is_none()
+                && logits.shape().rank() == 2
+                && options.reduction != Reduction::None =>
+        {
+            return Ok(cross_entropy(logits, target, options)?.0);
+        }
+        Target::Probabilities(_) if options.ignore_index >= 0 => {
+            let message = format!(
+                "probabilities have no class {} to ignore; leave it negative",
+                options.ignore_index
+            );
+            return Err(Error::argument("ignore_index", message));
+        }
+        _ => {}
+    }
+    let log_p = logits.log_softmax(class_dim(logits.shape()) as isize)?;
+    soft_nll(OP, &log_p, target, weight, options)
 }

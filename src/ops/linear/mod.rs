@@ -24,8 +24,8 @@ pub(crate) struct LinearGeometry {
 impl Plain for LinearGeometry {}
 
 impl LinearGeometry {
-    /// The geometry of input `[N, in_features]`, weight `[out_features, in_features]` and bias
-    /// `[out_features]`.
+    /// The geometry of input `[.., in_features]`, of which all dimensions but the last are rows,
+    /// weight `[out_features, in_features]` and bias `[out_features]`.
     ///
     /// # Errors
     /// [`Error::Shape`] in the name of `op` for other shapes, and for more elements than kernels
@@ -36,7 +36,10 @@ impl LinearGeometry {
         weight: &Tensor<T>,
         bias: Option<&Tensor<T>>,
     ) -> Result<Self> {
-        let [rows, in_features] = input.shape().expect(op, "[N, in_features]")?;
+        let [ref leading @ .., in_features] = *input.dims() else {
+            return Err(Error::shape(op, "expected a tensor [.., in_features], got a scalar"));
+        };
+        let rows = Shape::from(leading).numel();
         let [out_features, columns] =
             weight.shape().expect(op, "[out_features, in_features] as weight")?;
         if columns != in_features {
@@ -57,6 +60,12 @@ impl LinearGeometry {
         let [rows, in_features, out_features] =
             [rows, in_features, out_features].map(|size| size as u32);
         Ok(Self { rows, in_features, out_features })
+    }
+
+    /// The shape of its output for an input of shape `input`.
+    pub fn output_shape(&self, input: &Shape) -> Shape {
+        let leading = input.dims().split_last().map_or(&[][..], |(_, leading)| leading);
+        Shape::from([leading, &[self.out_features as usize]].concat())
     }
 
     /// Of any of its three products.
@@ -110,8 +119,8 @@ impl<'a, M: Backend, T: Float> LinearGradients<'a, M, T> {
     }
 }
 
-/// `input weight^T + bias`, as `torch.nn.functional.linear`: input `[N, in_features]`, weight
-/// `[out_features, in_features]`, bias `[out_features]`, result `[N, out_features]`.
+/// `input weight^T + bias`, as `torch.nn.functional.linear`: input `[.., in_features]`, weight
+/// `[out_features, in_features]`, bias `[out_features]`, result `[.., out_features]`.
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
@@ -135,7 +144,7 @@ pub fn linear<T: Float>(
     bias: Option<&Tensor<T>>,
 ) -> Result<Tensor<T>> {
     let geometry = LinearGeometry::new("linear", input, weight, bias)?;
-    let shape = Shape::from([geometry.rows as usize, geometry.out_features as usize]);
+    let shape = geometry.output_shape(input.shape());
     let device = input.device().clone();
     let mut y = device.alloc(shape.numel())?;
     {

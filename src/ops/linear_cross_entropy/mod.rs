@@ -96,6 +96,7 @@ pub fn linear_cross_entropy<T: Float>(
     options: &CrossEntropyOptions,
 ) -> Result<(Tensor<T>, Tensor<i32>)> {
     const OP: &str = "linear_cross_entropy";
+    input.shape().expect::<2>(OP, "[N, in_features]")?;
     let LinearGeometry { rows, in_features, out_features } =
         LinearGeometry::new(OP, input, weight, bias)?;
     let (rows, classes) = (rows as usize, out_features as usize);

@@ -9,7 +9,7 @@ use crate::device::{Backend, Device, kernels};
 use crate::dtype::Float;
 use crate::ops::dropout::{DropoutMask, DropoutView};
 use crate::ops::linear::{LinearGeometry, LinearGradients};
-use crate::{Result, Shape, Tensor};
+use crate::{Result, Tensor};
 
 kernels! {
     /// What a hidden layer asks of a device.
@@ -41,8 +41,8 @@ kernels! {
     }
 }
 
-/// `relu(dropout(linear(input, weight, bias)))`: input `[N, in_features]`, weight `[out_features,
-/// in_features]`, bias `[out_features]`, result `[N, out_features]`; without a `mask` nothing is
+/// `relu(dropout(linear(input, weight, bias)))`: input `[.., in_features]`, weight `[out_features,
+/// in_features]`, bias `[out_features]`, result `[.., out_features]`; without a `mask` nothing is
 /// dropped.
 ///
 /// ```
@@ -67,7 +67,7 @@ pub fn linear_relu<T: Float>(
 ) -> Result<Tensor<T>> {
     const OP: &str = "linear_relu";
     let geometry = LinearGeometry::new(OP, input, weight, bias)?;
-    let shape = Shape::from([geometry.rows as usize, geometry.out_features as usize]);
+    let shape = geometry.output_shape(input.shape());
     let device = input.device().clone();
     let mut y = device.alloc(shape.numel())?;
     {

@@ -1,4 +1,4 @@
-use super::{MatmulGeometry, MatmulKernels};
+use super::{BatchedGeometry, MatmulGeometry, MatmulKernels};
 use crate::Result;
 use crate::device::cuda::{CudaView, Tuning};
 use crate::device::{Backend, Cost, Cuda, Output};
@@ -36,9 +36,14 @@ impl Tiling {
 
     /// The same with sums of `k` elements in as many slices as fill a GPU.
     pub(crate) fn sliced(self, k: u32) -> Self {
+        self.sliced_of(1, k)
+    }
+
+    /// The same for one of `batches` results that share a launch.
+    fn sliced_of(self, batches: u32, k: u32) -> Self {
         let Tuning { warps, min_slice, .. } = Tuning::get();
         let enough_blocks = warps / (self.threads / WARP);
-        let wanted = (enough_blocks / self.tiles.max(1)).max(1);
+        let wanted = (enough_blocks / self.tiles.saturating_mul(batches).max(1)).max(1);
         let slice = k.div_ceil(wanted).max(min_slice).next_multiple_of(DEPTH);
         Self { slices: k.div_ceil(slice).max(1), slice, ..self }
     }
@@ -127,5 +132,36 @@ impl<T: Float> MatmulKernels<T> for Cuda {
             .counters(split.counters())
             .gradient(c)
             .launch([split.blocks(), 1, 1], block)
+    }
+
+    fn batched_matmul(
+        &self,
+        geometry: &BatchedGeometry,
+        a: CudaView<'_, T>,
+        b: CudaView<'_, T>,
+        c: Output<'_, Self, T>,
+    ) -> Result<()> {
+        let &BatchedGeometry { product, batches, terms, .. } = geometry;
+        let MatmulGeometry { m, n, k, transpose_a, transpose_b } = product;
+        // Gradients ask for one transposed operand, and nothing for two.
+        let name = match (transpose_a == 1, transpose_b == 1) {
+            (false, false) => "batched_matmul_nn",
+            (false, true) => "batched_matmul_nt",
+            (true, _) => "batched_matmul_tn",
+        };
+        let tiling = Tiling::new(ROWS, m, n).sliced_of(batches, k * terms);
+        let block = tiling.block();
+        let split = Split::from(tiling);
+        let mut partials = self.alloc::<T>(split.partials(block[0]) * batches as usize)?;
+        self.kernel::<T>("batched_matmul", name)?
+            .cost(geometry.cost::<T>())
+            .value(*geometry)
+            .value(split)
+            .input(a)
+            .input(b)
+            .output(Self::view_mut(&mut partials))
+            .counters(split.counters() * batches)
+            .gradient(c)
+            .launch([split.blocks() * batches, 1, 1], block)
     }
 }

@@ -1,7 +1,7 @@
 //! The cases: batches of 1, 3 and 33, height and width that differ, odd sizes, channels that are
 //! no multiple of any tile, rows left over by a stride.
 
-use super::{Case, Op};
+use super::{Case, ElementwiseLoss, Op};
 use crate::common::host::Fill;
 use signet::nn::MaxPool2d;
 use signet::ops::conv_block::ConvBlockOptions;
@@ -24,6 +24,11 @@ pub fn sample() -> Vec<Case> {
     cases.extend(blocks());
     cases.extend(hidden_layers());
     cases.extend(last_layers(&[1, 3, 33], &[1, 7]));
+    cases.extend(batched_products());
+    cases.extend(softmaxes());
+    cases.extend(row_norms());
+    cases.extend(class_losses());
+    cases.extend(elementwise_losses());
     cases
 }
 
@@ -46,6 +51,11 @@ pub fn grid() -> Vec<Case> {
     cases.extend(block_grid());
     cases.extend(hidden_layers());
     cases.extend(last_layers(&BATCHES, &[1, 2, 24, 65]));
+    cases.extend(batched_products());
+    cases.extend(softmaxes());
+    cases.extend(row_norms());
+    cases.extend(class_losses());
+    cases.extend(elementwise_losses());
     cases
 }
 
@@ -417,4 +427,125 @@ fn last_layers(batches: &[usize], classes: &[usize]) -> Vec<Case> {
         case(Op::LinearCrossEntropy { target, options }, inputs)
     };
     losses(batches, classes).into_iter().enumerate().map(layer).collect()
+}
+
+/// Products of many matrices and of vectors, with each way in which one side repeats.
+fn batched_products() -> Vec<Case> {
+    let shapes: [(&[usize], &[usize]); 12] = [
+        (&[3, 5, 7], &[3, 7, 4]),
+        (&[3, 5, 7], &[7, 4]),
+        (&[5, 7], &[3, 7, 4]),
+        (&[2, 1, 5, 3], &[3, 3, 4]),
+        (&[2, 1, 3, 2, 3], &[4, 1, 3, 2]),
+        (&[1, 5, 7], &[3, 7, 2]),
+        (&[2, 33, 17], &[2, 17, 3]),
+        (&[7], &[7]),
+        (&[7], &[2, 7, 3]),
+        (&[2, 3, 7], &[7]),
+        (&[33, 1, 3], &[33, 3, 1]),
+        (&[2, 3, 1], &[1, 4]),
+    ];
+    let matmul = shapes.map(|(a, b)| case(Op::Matmul, [normal(a), normal(b)]));
+    let linear = [
+        case(Op::Linear, [normal(&[3, 5, 7]), normal(&[4, 7]), normal(&[4])]),
+        case(Op::Linear, [normal(&[2, 3, 1, 5]), normal(&[6, 5])]),
+        case(Op::LinearRelu { drop: None }, [normal(&[3, 2, 7]), normal(&[4, 7]), normal(&[4])]),
+    ];
+    matmul.into_iter().chain(linear).collect()
+}
+
+/// Rows of neighbours, short and long, and rows side by side.
+fn softmaxes() -> Vec<Case> {
+    let shapes: [(&[usize], isize); 7] = [
+        (&[], 0),
+        (&[3, 7], -1),
+        (&[33, 5], 1),
+        (&[33, 5], 0),
+        (&[3, 2, 5, 7], 1),
+        (&[2, 65, 3], -2),
+        (&[1, 1030], 1),
+    ];
+    let one = |(shape, dim): (&[usize], isize)| {
+        [false, true].map(|log| case(Op::Softmax { dim, log }, [normal(shape)]))
+    };
+    shapes.into_iter().flat_map(one).collect()
+}
+
+/// Layer and group normalisation, with all of scale and shift, the scale alone, and neither.
+fn row_norms() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut all = |op: Op, shape: &[usize], parameters: &[usize]| {
+        let x = (shape.to_vec(), Fill::Normal(2.0));
+        for count in 0..3 {
+            let mut inputs = vec![x.clone()];
+            inputs.extend((0..count).map(|_| normal(parameters)));
+            cases.push(case(op.clone(), inputs));
+        }
+    };
+    let layers: [(&[usize], usize); 5] =
+        [(&[3, 7], 1), (&[33, 5], 1), (&[3, 2, 5, 7], 2), (&[2, 3, 4], 3), (&[1, 1030], 1)];
+    for (shape, normalized) in layers {
+        let normalized_shape = shape[shape.len() - normalized..].to_vec();
+        let op = Op::LayerNorm { normalized_shape: normalized_shape.clone(), eps: 1e-3 };
+        all(op, shape, &normalized_shape);
+    }
+    let groups: [(&[usize], usize); 5] =
+        [(&[3, 6, 5, 4], 3), (&[2, 5, 3], 1), (&[3, 5, 3], 5), (&[33, 4], 2), (&[1, 2, 26, 20], 1)];
+    for (shape, num_groups) in groups {
+        all(Op::GroupNorm { num_groups, eps: 1e-3 }, shape, &shape[1..2]);
+    }
+    cases
+}
+
+const REDUCTIONS: [Reduction; 3] = [Reduction::Mean, Reduction::Sum, Reduction::None];
+
+/// Classes and probabilities, with and without weights, smoothing and ignored targets.
+fn class_losses() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let shapes: [&[usize]; 4] = [&[3, 7], &[33, 5], &[3, 5, 4, 2], &[7]];
+    for (i, shape) in shapes.into_iter().enumerate() {
+        let (classes, all) = (shape[usize::from(shape.len() > 1)], shape.iter().product::<usize>());
+        for (j, reduction) in REDUCTIONS.into_iter().enumerate() {
+            let mut target: Vec<i32> =
+                (0..all / classes).map(|place| (place * 5 % classes) as i32).collect();
+            target.iter_mut().skip(1).step_by(3).for_each(|target| *target = -100);
+            let weight =
+                (i != j).then(|| (0..classes).map(|class| 0.5 + 0.25 * class as f64).collect());
+            let smoothing = [0.0, 0.1][(i + j) % 2];
+            let options =
+                CrossEntropyOptions { ignore_index: -100, reduction, label_smoothing: smoothing };
+            let op = Op::NllLoss { target: target.clone(), weight: weight.clone(), options };
+            cases.push(case(op, [normal(shape)]));
+            let soft = Op::CrossEntropyLoss { target: None, weight: weight.clone(), options };
+            cases.push(case(soft, [normal(shape), normal(shape)]));
+            let op = Op::CrossEntropyLoss { target: Some(target), weight, options };
+            cases.push(case(op, [normal(shape)]));
+        }
+    }
+    cases
+}
+
+/// Random differences: none is as near to a kink as finite differences step.
+fn elementwise_losses() -> Vec<Case> {
+    let shape = [3, 2, 5];
+    let mut cases = Vec::new();
+    let mut add = |kind: &str, parameter, reduction, factors: [Option<&[usize]>; 2]| {
+        let drawn = |factor: Option<&[usize]>| {
+            let values =
+                |shape: &[usize]| (1..=shape.iter().product()).map(|i: usize| 0.3 * i as f64);
+            factor.map(|shape| (shape.to_vec(), values(shape).collect()))
+        };
+        let factors = factors.map(drawn);
+        let loss = ElementwiseLoss { kind: kind.to_owned(), reduction, parameter, factors };
+        cases.push(case(Op::ElementwiseLoss(loss), [normal(&shape), normal(&shape)]));
+    };
+    for reduction in REDUCTIONS {
+        for (kind, parameter) in [("mse", 0.0), ("l1", 0.0), ("smooth_l1", 0.6), ("huber", 0.6)] {
+            add(kind, parameter, reduction, [None, None]);
+        }
+        add("bce", 0.0, reduction, [None, None]);
+        add("bce", 0.0, reduction, [Some(&[5]), Some(&[2, 1])]);
+        add("bce", 0.0, reduction, [Some(&[3, 2, 5]), Some(&[])]);
+    }
+    cases
 }

@@ -15,12 +15,19 @@ use signet::nn::MaxPool2d;
 use signet::ops::batch_norm2d::{Statistics, batch_norm2d};
 use signet::ops::conv_block::{ConvBlockOptions, ConvBlockParameters, conv_block};
 use signet::ops::conv2d::{Conv2dOptions, conv2d};
-use signet::ops::cross_entropy::{CrossEntropyOptions, cross_entropy};
+use signet::ops::cross_entropy::{
+    CrossEntropyOptions, Reduction, cross_entropy, cross_entropy_loss,
+};
 use signet::ops::dropout::{DropoutGeometry, DropoutMask};
+use signet::ops::elementwise_loss::{
+    binary_cross_entropy_with_logits, huber_loss, l1_loss, mse_loss, smooth_l1_loss,
+};
+use signet::ops::layer_norm::{group_norm, layer_norm};
 use signet::ops::linear::linear;
 use signet::ops::linear_cross_entropy::linear_cross_entropy;
 use signet::ops::linear_relu::linear_relu;
 use signet::ops::max_pool2d::max_pool2d;
+use signet::ops::nll_loss::nll_loss;
 use signet::{Device, Result, Tensor};
 
 /// The folders of `src/ops` that have no gradient to check, and the test that checks them instead.
@@ -82,6 +89,43 @@ pub enum Op {
         target: Vec<i32>,
         options: CrossEntropyOptions,
     },
+    Softmax {
+        dim: isize,
+        log: bool,
+    },
+    LayerNorm {
+        normalized_shape: Vec<usize>,
+        eps: f64,
+    },
+    GroupNorm {
+        num_groups: usize,
+        eps: f64,
+    },
+    /// Without a target, the second input holds probabilities.
+    CrossEntropyLoss {
+        target: Option<Vec<i32>>,
+        weight: Option<Vec<f64>>,
+        options: CrossEntropyOptions,
+    },
+    NllLoss {
+        target: Vec<i32>,
+        weight: Option<Vec<f64>>,
+        options: CrossEntropyOptions,
+    },
+    ElementwiseLoss(ElementwiseLoss),
+}
+
+/// A loss of single elements.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct ElementwiseLoss {
+    /// `mse`, `l1`, `smooth_l1`, `huber` or `bce`.
+    pub kind: String,
+    pub reduction: Reduction,
+    /// Beta or delta.
+    pub parameter: f64,
+    /// The weight and the weight of positive targets, with their shapes.
+    pub factors: [Option<(Vec<usize>, Vec<f64>)>; 2],
 }
 
 impl Op {
@@ -102,6 +146,11 @@ impl Op {
             Self::ConvBlock { .. } => "conv_block",
             Self::LinearRelu { .. } => "linear_relu",
             Self::LinearCrossEntropy { .. } => "linear_cross_entropy",
+            Self::Softmax { .. } => "softmax",
+            Self::LayerNorm { .. } | Self::GroupNorm { .. } => "layer_norm",
+            Self::CrossEntropyLoss { .. } => "cross_entropy",
+            Self::NllLoss { .. } => "nll_loss",
+            Self::ElementwiseLoss(_) => "elementwise_loss",
         }
     }
 
@@ -166,8 +215,63 @@ impl Op {
                 let target = Tensor::from_slice(x.device(), target, [target.len()])?;
                 Ok(linear_cross_entropy(x, &inputs[1], inputs.get(2), &target, options)?.0)
             }
+            Self::Softmax { dim, log: false } => x.softmax(*dim),
+            Self::Softmax { dim, log: true } => x.log_softmax(*dim),
+            Self::LayerNorm { normalized_shape, eps } => {
+                layer_norm(x, &normalized_shape[..], inputs.get(1), inputs.get(2), *eps)
+            }
+            Self::GroupNorm { num_groups, eps } => {
+                group_norm(x, *num_groups, inputs.get(1), inputs.get(2), *eps)
+            }
+            Self::CrossEntropyLoss { target, weight, options } => {
+                let weight =
+                    weight.as_ref().map(|weight| vector(x.device(), weight)).transpose()?;
+                match target {
+                    Some(target) => {
+                        cross_entropy_loss(x, &positions(x, target)?, weight.as_ref(), options)
+                    }
+                    None => cross_entropy_loss(x, &inputs[1], weight.as_ref(), options),
+                }
+            }
+            Self::NllLoss { target, weight, options } => {
+                let weight =
+                    weight.as_ref().map(|weight| vector(x.device(), weight)).transpose()?;
+                let CrossEntropyOptions { ignore_index, reduction, .. } = *options;
+                nll_loss(x, &positions(x, target)?, weight.as_ref(), ignore_index, reduction)
+            }
+            Self::ElementwiseLoss(loss) => loss.run(x, &inputs[1]),
         }
     }
+}
+
+impl ElementwiseLoss {
+    fn run<T: Float>(&self, x: &Tensor<T>, target: &Tensor<T>) -> Result<Tensor<T>> {
+        let &Self { reduction, parameter, .. } = self;
+        let factor = |i: usize| {
+            let (shape, values) = self.factors[i].as_ref()?;
+            let values: Vec<T> = values.iter().map(|&x| T::of(x)).collect();
+            Some(Tensor::from_slice(x.device(), &values, &shape[..]))
+        };
+        match &self.kind[..] {
+            "mse" => mse_loss(x, target, reduction),
+            "l1" => l1_loss(x, target, reduction),
+            "smooth_l1" => smooth_l1_loss(x, target, reduction, parameter),
+            "huber" => huber_loss(x, target, reduction, parameter),
+            "bce" => {
+                let (weight, pos_weight) = (factor(0).transpose()?, factor(1).transpose()?);
+                let (weight, pos_weight) = (weight.as_ref(), pos_weight.as_ref());
+                binary_cross_entropy_with_logits(x, target, weight, reduction, pos_weight)
+            }
+            other => panic!("no loss {other}"),
+        }
+    }
+}
+
+/// Classes for each position of `x [N, C, d1..]`, or of `[C]`.
+fn positions<T: Float>(x: &Tensor<T>, target: &[i32]) -> Result<Tensor<i32>> {
+    let mut shape = x.dims().to_vec();
+    shape.remove(usize::from(shape.len() > 1));
+    Tensor::from_slice(x.device(), target, shape)
 }
 
 fn vector<T: Float>(device: &Device, values: &[f64]) -> Result<Tensor<T>> {
