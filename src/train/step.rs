@@ -1,11 +1,12 @@
 //! A training step of any model, run by the device as one thing.
 
 use super::repeated::{Graphs, Repeated};
+use crate::autograd::Arena;
 use crate::device::{Backend, Device, Output};
 use crate::dtype::{Element, Float};
 use crate::nn::{Context, Module};
 use crate::ops::binary::BinaryKernels;
-use crate::optim::{Ema, Optimizer};
+use crate::optim::{Ema, Optimizer, clip_grad_norm_};
 use crate::{Error, Result, Shape, Tensor};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -49,6 +50,8 @@ pub struct TrainStep<'a, I: Inputs, T: Float = f32> {
     context: Context,
     optimizer: Box<dyn Optimizer<T> + 'a>,
     average: Option<&'a mut Ema<T>>,
+    /// Whose gradients are kept within which norm.
+    clip: Option<(Arena<T>, f64)>,
     loss: Box<Loss<'a, I, T>>,
     /// The number of the step, `[1]`.
     number: Tensor<u64>,
@@ -93,6 +96,7 @@ impl<'a, I: Inputs, T: Float> TrainStep<'a, I, T> {
             model: Box::new(model),
             optimizer: Box::new(optimizer),
             average: None,
+            clip: None,
             loss: Box::new(loss),
             number: Tensor::from_slice(&device, &[context.step()], [1])?,
             share: Tensor::from_slice(&device, &[T::one()], Shape::default())?,
@@ -116,6 +120,12 @@ impl<'a, I: Inputs, T: Float> TrainStep<'a, I, T> {
         }
         self.accumulate = (batches, 0);
         self.share.set(&[T::one() / T::of(batches as f64)])
+    }
+
+    /// Scales the gradients of `arena` before each update, so that their 2-norm together is at most
+    /// `max_norm`: see [`clip_grad_norm_`].
+    pub fn clip_grad_norm(&mut self, arena: &Arena<T>, max_norm: f64) {
+        self.clip = Some((arena.clone(), max_norm));
     }
 
     /// Has each update move `average` on too.
@@ -153,6 +163,9 @@ impl<'a, I: Inputs, T: Float> TrainStep<'a, I, T> {
             }
             loss.backward_with(&self.share)?;
             if last {
+                if let Some((arena, max_norm)) = &self.clip {
+                    clip_grad_norm_(arena, *max_norm, 2.0)?;
+                }
                 optimizer.step()?;
                 average.as_mut().map_or(Ok(()), |average| average.update())?;
             }

@@ -75,6 +75,7 @@ fn train(on: TestDevice, graphs: bool, peek: bool) -> (Vec<u32>, usize, Option<S
     let mut average = Ema::new(model.arena(), 0.9).unwrap();
     let mut step = TrainStep::new(&model, model.context(), adam, loss).unwrap();
     step.average(&mut average);
+    step.clip_grad_norm(model.arena(), 0.5);
     step.use_graphs(graphs);
     let mut bits = Vec::new();
     for (number, rows) in [5, 5, 3, 5, 3, 3, 5].into_iter().enumerate() {
