@@ -4,6 +4,7 @@ mod cpu;
 pub(crate) mod cuda;
 mod options;
 
+pub(crate) use cpu::{Layout, TAPS};
 pub use options::{Conv2dOptions, Padding};
 
 use crate::device::{Backend, Cost, Device, Output, kernels};
@@ -128,6 +129,16 @@ impl Conv2dGeometry {
     /// compiled for.
     pub(crate) fn constants(&self) -> &[u32] {
         &bytemuck::cast_slice(std::slice::from_ref(self))[1..]
+    }
+
+    /// Whether it is the most usual convolution, of all channels with filters of 3x3 and the size kept.
+    pub(crate) fn keeps_size(&self) -> bool {
+        self.groups == 1
+            && self.kernel_size == [3, 3]
+            && self.stride == [1, 1]
+            && self.padding == [1, 1]
+            && self.dilation == [1, 1]
+            && [self.out_height, self.out_width] == [self.height, self.width]
     }
 
     /// Of any of the three passes: each multiplies every output pixel's patch with every filter of its

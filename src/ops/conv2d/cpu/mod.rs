@@ -1,8 +1,18 @@
 //! Convolution as a matrix product: the patches under the filter, written out as the columns of a
 //! matrix `[C * KH * KW, OH * OW]` per image ("im2col"), times the weight `[O, C * KH * KW]`. Each group
-//! of channels is a product of its own; groups of few channels have loops instead, in `narrow.rs`.
+//! of channels is a product of its own.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `same.rs` | filters of 3x3 that keep the size: no patch is written out |
+//! | `layout.rs` | where the pixels lie for them: a filter tap is an offset |
+//! | `narrow.rs` | loops for groups of few channels |
 
+mod layout;
 mod narrow;
+mod same;
+
+pub(crate) use layout::{Layout, TAPS};
 
 use super::{Conv2dGeometry, Conv2dKernels};
 use crate::device::cpu::{BLOCK, Matrix, MatrixMut, gemm, put};
@@ -30,6 +40,10 @@ impl<T: Float> Conv2dKernels<T> for Cpu {
             if geometry.is_narrow() {
                 narrow::forward(geometry, input, weight, bias, output);
                 return Ok(());
+            }
+            if geometry.keeps_size() {
+                let output = Output { view: output, accumulate: false };
+                return same::convolve(self, geometry, input, weight, bias, false, output);
             }
             let images = output.par_chunks_mut(sizes.output).zip(input.par_chunks(sizes.input));
             images.enumerate().try_for_each(|(i, (output, input))| {
@@ -65,6 +79,10 @@ impl<T: Float> Conv2dKernels<T> for Cpu {
             if geometry.is_narrow() {
                 narrow::backward_input(geometry, grad_output, weight, view, accumulate);
                 return Ok(());
+            }
+            if geometry.keeps_size() {
+                let grad_input = Output { view, accumulate };
+                return same::convolve(self, geometry, grad_output, weight, None, true, grad_input);
             }
             let images = view.par_chunks_mut(sizes.input).zip(grad_output.par_chunks(sizes.output));
             images.enumerate().try_for_each(|(i, (grad_input, grad_output))| {
@@ -107,6 +125,12 @@ impl<T: Float> Conv2dKernels<T> for Cpu {
                 narrow::backward_weight(geometry, input, grad_output, view, accumulate);
             });
             return Ok(());
+        }
+        if geometry.keeps_size() {
+            let grad_weight = Output { view, accumulate };
+            return self.kernel("conv2d_backward_weight", geometry.cost::<T>(), || {
+                same::correlate(self, geometry, input, grad_output, grad_weight)
+            });
         }
         let of_group = sizes.filters * sizes.taps;
         let weights = sizes.groups * of_group;

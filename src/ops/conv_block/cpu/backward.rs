@@ -16,12 +16,12 @@
 use super::super::{ConvBlockGeometry, ConvBlockGradients, ConvBlockInputs};
 use super::FastSaved;
 use super::forward::scales;
-use super::layout::{Layout, TAPS};
 use super::pool::{self, Coefficients, Upstream, through};
 use crate::Result;
 use crate::device::cpu::{BLOCK, Correlate, ImplicitGemm, LaneSums, PackedRows, put};
 use crate::device::{Backend, Cost, Cpu, Output};
 use crate::dtype::Float;
+use crate::ops::conv2d::{Layout, TAPS};
 use crate::ops::max_pool2d::MaxPool2dGeometry;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;

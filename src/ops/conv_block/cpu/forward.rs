@@ -8,13 +8,13 @@
 
 use super::super::{ConvBlockGeometry, ConvBlockInputs, Normaliser};
 use super::FastSaved;
-use super::layout::{Layout, TAPS};
 use super::pool::{self, Activation, Maxima, SLACK};
 use crate::Result;
 use crate::device::cpu::{CpuBuffer, ImplicitGemm, LaneSums, PackedRows};
 use crate::device::{Backend, Cpu};
 use crate::dtype::Float;
 use crate::ops::batch_norm2d::{self, BatchNorm2dKernels};
+use crate::ops::conv2d::{Layout, TAPS};
 use crate::ops::dropout::DropoutView;
 use crate::ops::max_pool2d::MaxPool2dGeometry;
 use pulp::{Simd, WithSimd};

@@ -3,7 +3,6 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `layout.rs` | where the pixels lie: a filter tap is an offset |
 //! | `forward.rs` | convolution with the batch's moments, then all that follows it in one pass |
 //! | `backward.rs` | the same backwards, and the gradients of input and weight |
 //! | `pool.rs` | the windows of one plane, there and back |
@@ -14,7 +13,6 @@
 
 mod backward;
 mod forward;
-mod layout;
 mod plain;
 mod pool;
 
@@ -35,11 +33,11 @@ pub enum Saved<T: Float> {
 
 /// What the fast backward pass needs.
 pub struct FastSaved<T: Float> {
-    /// The input in groups: see `layout.rs`.
+    /// The input in groups: see `conv2d/cpu/layout.rs`.
     input: CpuBuffer<T>,
-    /// Which taps see a pixel: see `layout.rs`.
+    /// Which taps see a pixel: see `conv2d/cpu/layout.rs`.
     masks: CpuBuffer<T>,
-    /// The convolution's output: see `layout.rs`.
+    /// The convolution's output: see `conv2d/cpu/layout.rs`.
     convolved: CpuBuffer<T>,
     /// `[O]`.
     mean: CpuBuffer<T>,
@@ -56,14 +54,9 @@ pub struct FastSaved<T: Float> {
 /// Whether the fast kernels can compute it.
 fn is_fast(geometry: &ConvBlockGeometry) -> bool {
     let ConvBlockGeometry { conv, pool } = geometry;
-    let keeps_size = conv.kernel_size == [3, 3]
-        && conv.stride == [1, 1]
-        && conv.padding == [1, 1]
-        && conv.dilation == [1, 1]
-        && [conv.out_height, conv.out_width] == [conv.height, conv.width];
     let [rows, columns] = pool.kernel_size;
     // A place in a window is one byte.
-    keeps_size && rows.saturating_mul(columns) <= 256
+    conv.keeps_size() && rows.saturating_mul(columns) <= 256
 }
 
 impl<T: Float> ConvBlockKernels<T> for Cpu {

@@ -31,19 +31,19 @@ const MOST_IMAGES: usize = 8;
 /// Elements of a cache line.
 const LINE: usize = 16;
 /// Taps of a filter.
-pub(super) const TAPS: usize = 9;
+pub(crate) const TAPS: usize = 9;
 
 /// The sizes of the layout. Lengths are in elements.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     /// Images in all.
-    pub(super) batch: usize,
+    pub(crate) batch: usize,
     /// Images of a group; the last may have fewer.
-    pub(super) images: usize,
+    pub(crate) images: usize,
     height: usize,
     width: usize,
     /// The positions of one channel, of all images of a group: a multiple of [`BLOCK_COLUMNS`].
-    pub(super) plane: usize,
+    pub(crate) plane: usize,
     /// Before position 0 and behind the last: a tap may look there. Whole cache lines.
     margin: usize,
     /// Position 0 of channel 0 seen through each tap, row by row.
@@ -51,7 +51,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub(super) fn new(conv: &Conv2dGeometry) -> Self {
+    pub(crate) fn new(conv: &Conv2dGeometry) -> Self {
         let [batch, height, width] = [conv.batch, conv.height, conv.width].map(|x| x as usize);
         let images = (PIXELS / (height * width)).clamp(1, MOST_IMAGES).min(batch.max(1));
         let plane = (images * height * width).next_multiple_of(BLOCK_COLUMNS);
@@ -61,44 +61,44 @@ impl Layout {
     }
 
     /// Groups of the batch.
-    pub(super) fn groups(&self) -> usize {
+    pub(crate) fn groups(&self) -> usize {
         self.batch.div_ceil(self.images)
     }
 
     /// Pixels of an image.
-    pub(super) fn pixels(&self) -> usize {
+    pub(crate) fn pixels(&self) -> usize {
         self.height * self.width
     }
 
     /// The images of a group.
-    pub(super) fn images_of(&self, group: usize) -> Range<usize> {
+    pub(crate) fn images_of(&self, group: usize) -> Range<usize> {
         group * self.images..((group + 1) * self.images).min(self.batch)
     }
 
     /// Positions to compute for so many images.
-    pub(super) fn columns(&self, images: usize) -> usize {
+    pub(crate) fn columns(&self, images: usize) -> usize {
         (images * self.pixels()).next_multiple_of(BLOCK_COLUMNS)
     }
 
     /// The positions of the pixels of image `image` of a group.
-    pub(super) fn run(&self, image: usize) -> Range<usize> {
+    pub(crate) fn run(&self, image: usize) -> Range<usize> {
         image * self.pixels()..(image + 1) * self.pixels()
     }
 
     /// Elements of a group of `channels` channels, `[channels, plane]` with margins.
-    pub(super) fn group(&self, channels: usize) -> usize {
+    pub(crate) fn group(&self, channels: usize) -> usize {
         self.margin + channels * self.plane + self.margin
     }
 
     /// Position 0 of channel 0 of a group.
-    pub(super) fn first(&self) -> usize {
+    pub(crate) fn first(&self) -> usize {
         self.margin
     }
 
     /// Fills a channel: `write` gets where to write an image's pixels, and may write over their end
-    /// by [`SLACK`](super::pool::SLACK).
+    /// by a few elements of the next.
     #[inline(always)]
-    pub(super) fn fill<T: Float>(
+    pub(crate) fn fill<T: Float>(
         &self,
         group: &mut [T],
         channel: usize,
@@ -114,7 +114,7 @@ impl Layout {
     }
 
     /// Which taps see a pixel, and do not look over an edge: `[TAPS, plane]`.
-    pub(super) fn fill_masks<T: Float + Lanes>(&self, masks: &mut [T]) {
+    pub(crate) fn fill_masks<T: Float + Lanes>(&self, masks: &mut [T]) {
         let Self { height, width, .. } = *self;
         masks.fill(T::zero());
         for (tap, mask) in masks.chunks_exact_mut(self.plane).enumerate() {
@@ -135,7 +135,7 @@ impl Layout {
     }
 
     /// A group as the taps of a 3x3 filter see it.
-    pub(super) fn patches<'a, T>(
+    pub(crate) fn patches<'a, T>(
         &'a self,
         group: &'a [T],
         channels: usize,
