@@ -13,6 +13,7 @@
 
 #[cfg(all(test, target_os = "linux", target_arch = "x86_64"))]
 mod cuda_tests;
+mod dims;
 mod size2;
 mod some_images;
 mod update;
@@ -24,11 +25,14 @@ pub mod background;
 pub mod batch_norm2d;
 pub mod conv2d;
 pub mod conv_block;
+pub mod copy;
 pub mod cross_entropy;
 pub mod cross_entropy_rows;
 pub mod dropout;
+pub mod embedding;
 pub mod flatten;
 pub mod gather;
+pub mod index;
 pub mod linear;
 pub mod linear_cross_entropy;
 pub mod linear_relu;
@@ -37,6 +41,7 @@ pub mod max_pool2d;
 pub mod mul;
 pub mod random_filter;
 pub mod record;
+pub mod reduce;
 pub mod relu;
 pub mod sgd;
 pub mod sum;

@@ -38,7 +38,7 @@ on_every_device! {
 
 /// Runs a case's inputs (those of `names` that it has) through `function`, and compares the output
 /// and, under the case's upstream gradient, the gradient of each input.
-fn check<T: Float>(
+pub fn check<T: Float>(
     device: &Device,
     case: &FixtureCase,
     names: &[&str],
@@ -62,7 +62,7 @@ fn check<T: Float>(
 }
 
 /// All cases of a file, in both precisions.
-fn check_file(on: TestDevice, file: &str, names: &[&str], op: impl Fn(&FixtureCase) -> Op) {
+pub fn check_file(on: TestDevice, file: &str, names: &[&str], op: impl Fn(&FixtureCase) -> Op) {
     let device = on.open();
     for case in Fixture::cases(file) {
         let op = op(&case);
@@ -358,7 +358,7 @@ fn parameters_start_inside_pytorchs_bounds(on: TestDevice) {
 
 /// Row by row, to the last bit.
 fn cross_entropy_rows_agree_with_cross_entropy(on: TestDevice) {
-    fn check<T: Float>(device: &Device) {
+    pub fn check<T: Float>(device: &Device) {
         let logits = Fill::Normal(3.0).draw(&[9, 7], 4, 0);
         let target: Vec<i32> = (0..9).map(|row| row * 5 % 7).collect();
         let targets = Tensor::from_slice(device, &target, [9]).unwrap();

@@ -36,5 +36,6 @@ mod optim;
 mod properties;
 mod sums;
 mod tape;
+mod tensor_ops;
 mod threads;
 mod train;

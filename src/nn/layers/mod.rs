@@ -3,6 +3,7 @@
 mod batch_norm2d;
 mod conv2d;
 mod dropout;
+mod embedding;
 mod flatten;
 mod linear;
 mod max_pool2d;
@@ -11,6 +12,7 @@ mod relu;
 pub use batch_norm2d::{BatchNorm2d, BatchNorm2dModule};
 pub use conv2d::{Conv2d, Conv2dModule};
 pub use dropout::{Dropout, DropoutModule};
+pub use embedding::{Embedding, EmbeddingModule};
 pub use flatten::Flatten;
 pub use linear::{Linear, LinearModule};
 pub use relu::ReLU;

@@ -1,7 +1,7 @@
 //! The cases: batches of 1, 3 and 33, height and width that differ, odd sizes, channels that are
 //! no multiple of any tile, rows left over by a stride.
 
-use super::{Case, Op};
+use super::{Case, Op, copies, indexing, reductions};
 use crate::common::host::Fill;
 use signet::nn::MaxPool2d;
 use signet::ops::conv_block::ConvBlockOptions;
@@ -24,6 +24,9 @@ pub fn sample() -> Vec<Case> {
     cases.extend(blocks());
     cases.extend(hidden_layers());
     cases.extend(last_layers(&[1, 3, 33], &[1, 7]));
+    cases.extend(copies::cases());
+    cases.extend(reductions::cases());
+    cases.extend(indexing::cases());
     cases
 }
 
@@ -46,6 +49,9 @@ pub fn grid() -> Vec<Case> {
     cases.extend(block_grid());
     cases.extend(hidden_layers());
     cases.extend(last_layers(&BATCHES, &[1, 2, 24, 65]));
+    cases.extend(copies::cases());
+    cases.extend(reductions::cases());
+    cases.extend(indexing::cases());
     cases
 }
 

@@ -5,9 +5,15 @@
 //! `every_op_has_a_gradient_check`.
 
 pub mod cases;
+pub mod copies;
+pub mod indexing;
 pub mod pass;
+pub mod reductions;
 
 use super::host::Fill;
+use copies::Copies;
+use indexing::Pick;
+use reductions::Reduce;
 use signet::dtype::Float;
 use signet::nn::MaxPool2d;
 use signet::ops::batch_norm2d::{Statistics, batch_norm2d};
@@ -55,6 +61,10 @@ pub enum Op {
     ConvBlock { options: ConvBlockOptions, running: Option<[Vec<f64>; 2]>, drop: Option<f64> },
     LinearRelu { drop: Option<f64> },
     LinearCrossEntropy { target: Vec<i32>, options: CrossEntropyOptions },
+    Copies(Copies),
+    Reduce(Reduce, Vec<isize>, bool),
+    Expand(Vec<isize>),
+    Pick(Pick, (Vec<i32>, Vec<usize>)),
 }
 
 impl Op {
@@ -76,6 +86,10 @@ impl Op {
             Self::ConvBlock { .. } => "conv_block",
             Self::LinearRelu { .. } => "linear_relu",
             Self::LinearCrossEntropy { .. } => "linear_cross_entropy",
+            Self::Copies(_) => "copy",
+            Self::Reduce(..) | Self::Expand(_) => "reduce",
+            Self::Pick(Pick::Embedding(_), _) => "embedding",
+            Self::Pick(..) => "index",
         }
     }
 
@@ -137,6 +151,10 @@ impl Op {
                 let target = Tensor::from_slice(x.device(), target, [target.len()])?;
                 Ok(linear_cross_entropy(x, &inputs[1], inputs.get(2), &target, options)?.0)
             }
+            Self::Copies(copies) => copies.run(inputs),
+            Self::Reduce(reduce, dims, keepdim) => reduce.run(x, dims, *keepdim),
+            Self::Expand(sizes) => x.expand(sizes),
+            Self::Pick(pick, index) => pick.run(x, index),
         }
     }
 }
