@@ -116,6 +116,9 @@ template <class S> struct Sums {
   }
 };
 
+// -1, 0 or 1, and 0 for NaN, as PyTorch's.
+__device__ inline T sign(T x) { return x > 0 ? T(1) : x < 0 ? T(-1) : T(0); }
+
 // What all members have: a number of its own, and a value `c` for each result.
 struct Member {
   typedef Sums<T> Near;
@@ -144,7 +147,7 @@ struct Norm : Member {
     return (T)pow(total.sum, 1 / (double)parameter);
   }
   __device__ T derivative(T x) const {
-    if (parameter == 1) return x > 0 ? T(1) : x < 0 ? T(-1) : x;
+    if (parameter == 1) return sign(x);
     if (parameter == 0 || c == 0 || x == 0) return 0;
     if (parameter == 2) return x / c;
     const T size = pow(fabs(x), parameter - 1) * pow(c, 1 - parameter);
@@ -182,7 +185,7 @@ struct Ties : Member {
   __device__ T derivative(T x) const {
     if (!is_one(x)) return 0;
     if (parameter == 0) return 1;
-    return x > 0 ? T(1) : x < 0 ? T(-1) : x;
+    return sign(x);
   }
 };
 
@@ -291,18 +294,18 @@ struct Extreme {
 
 struct Largest {
   typedef Extreme Near;
-  T sign;        // -1 turns the smallest into the largest
+  T direction;   // -1 turns the smallest into the largest
   int magnitude; // 1 compares |x|
 
   __device__ void add(Near &near, T x, unsigned e) const {
-    near.take({sign * (magnitude ? fabs(x) : x), e});
+    near.take({direction * (magnitude ? fabs(x) : x), e});
   }
 };
 
-// values[a, b] = the largest x (sign 1) or the smallest (sign -1), of |x| where magnitude is 1, and its
+// values[a, b] = the largest x (direction 1) or the smallest (-1), of |x| where magnitude is 1, and its
 // first e in indices. NaN is both. Reads x once, 3 FLOP an element.
 extern "C" __global__ void __launch_bounds__(THREADS)
-    reduce_extreme(ReduceGeometry g, ReducePlan plan, T sign, int magnitude,
+    reduce_extreme(ReduceGeometry g, ReducePlan plan, T direction, int magnitude,
                    const T *__restrict__ x,   // [k1, r1, k2, r2]
                    double *partials,          // [results, chunks, 2]
                    unsigned *counters,        // [blocks of results]
@@ -311,8 +314,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 {
   const Seat seat(plan);
   Extreme total;
-  if (reduce(g, plan, seat, Largest{sign, magnitude}, x, partials, counters, total)) {
-    values[seat.result] = sign * total.key;
+  if (reduce(g, plan, seat, Largest{direction, magnitude}, x, partials, counters, total)) {
+    values[seat.result] = direction * total.key;
     indices[seat.result] = (int)total.at;
   }
 }

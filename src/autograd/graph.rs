@@ -154,7 +154,8 @@ impl<E: Element> Tensor<E> {
             |input: Option<&Self>| input.filter(|x| x.needs_grad()).map(|x| x.origin().clone());
         let numels: Vec<_> = inputs.iter().map(|input| input.map_or(0, Self::numel)).collect();
         let backward: Box<Backward<E>> = Box::new(move |slots, gradient, gradients| {
-            let node = |(slot, &numel): (&Option<usize>, _)| slot.map(|slot| NodeId { slot, numel });
+            let node =
+                |(slot, &numel): (&Option<usize>, _)| slot.map(|slot| NodeId { slot, numel });
             let nodes: Vec<_> = slots.iter().zip(&numels).map(node).collect();
             backward(&nodes, gradient, gradients)
         });

@@ -18,8 +18,8 @@ use crate::ops::batch_norm2d::{Affine, BatchNorm2dGradients, BatchNorm2dKernels,
 use crate::ops::conv_block::{
     ConvBlockGeometry, ConvBlockGradients, ConvBlockInputs, ConvBlockKernels, Normaliser,
 };
-use crate::ops::copy::{CopyGeometry, CopyKernels, Layout};
 use crate::ops::conv2d::{Conv2dGeometry, Conv2dKernels, Conv2dOptions};
+use crate::ops::copy::{CopyGeometry, CopyKernels, Layout};
 use crate::ops::cross_entropy::{CrossEntropyGeometry, CrossEntropyKernels};
 use crate::ops::cross_entropy_rows::{CrossEntropyRowsKernels, RowsGeometry};
 use crate::ops::dropout::{DropoutGeometry, DropoutKernels, DropoutView};
@@ -1138,19 +1138,21 @@ fn reduce<T: Float>(bench: &Bench<'_>, results: &mut Results) {
                 let mut dx = bench.before::<T>(n, accumulate);
                 let out = dx.output(accumulate);
                 bench.device.reduce_pick_backward(&g, indices.view(), dy.view(), out).unwrap();
-                results
-                    .exact(format!("gradient of {extreme:?} {g:?} {accumulate}"), bench.values(&dx));
+                results.exact(
+                    format!("gradient of {extreme:?} {g:?} {accumulate}"),
+                    bench.values(&dx),
+                );
             }
         }
         for member in members {
             // An extreme, a mean, or what stands for one.
             let of_extreme = matches!(member, Member::Ties { .. } | Member::LogSumExp);
-            let own =
-                if of_extreme { &largest } else { &bench.normal::<T>(g.results(), 3, 1.0) };
+            let own = if of_extreme { &largest } else { &bench.normal::<T>(g.results(), 3, 1.0) };
             if of_extreme && g.length() == 0 {
                 continue;
             }
-            let c = (!matches!(member, Member::Sum { .. } | Member::Norm { .. })).then(|| own.view());
+            let c =
+                (!matches!(member, Member::Sum { .. } | Member::Norm { .. })).then(|| own.view());
             let dy = bench.normal::<T>(g.results(), 2, 0.0);
             for accumulate in [false, true] {
                 let mut y = bench.before::<T>(g.results(), accumulate);

@@ -50,9 +50,10 @@ fn copy<T: Float>(rest: &Rest<'_, T>, d: usize, numel: usize, at: usize, to: &mu
         if size <= BLOCK {
             return run(0, size, to);
         }
-        to.par_chunks_mut(BLOCK * stride).take(size.div_ceil(BLOCK)).enumerate().for_each(
-            |(block, to)| run(block * BLOCK, BLOCK.min(size - block * BLOCK), to),
-        );
+        to.par_chunks_mut(BLOCK * stride)
+            .take(size.div_ceil(BLOCK))
+            .enumerate()
+            .for_each(|(block, to)| run(block * BLOCK, BLOCK.min(size - block * BLOCK), to));
         return;
     }
     let inner = numel / size;

@@ -89,7 +89,8 @@ impl<T: Float> Tensor<T> {
         if self.dims().is_empty() {
             return self.reshape([1_usize]);
         }
-        let [start, end] = [dim_of(OP, start_dim, self.shape())?, dim_of(OP, end_dim, self.shape())?];
+        let [start, end] =
+            [dim_of(OP, start_dim, self.shape())?, dim_of(OP, end_dim, self.shape())?];
         if start > end {
             let message = format!("{}: {start_dim} is behind {end_dim}", self.shape());
             return Err(Error::shape(OP, message));

@@ -27,8 +27,7 @@ impl<T: Float> ReduceKernels<T> for Cpu {
         self.kernel(member.kernels()[0], geometry.cost::<T>(member.flops()), || {
             let own = |i| c.map_or(T::zero(), |c| member.own(c[i]));
             let c: Vec<T> = (0..geometry.results()).map(own).collect();
-            let totals =
-                with_term!(member, term => fold(geometry, x, &c, &Sums { term, beside }));
+            let totals = with_term!(member, term => fold(geometry, x, &c, &Sums { term, beside }));
             let results = view.par_iter_mut().zip(totals).zip(c).with_min_len(BLOCK);
             results.for_each(|((y, [sum, beside]), c)| {
                 put(y, member.finish(c, sum, beside, count), accumulate);

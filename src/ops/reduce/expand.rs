@@ -26,9 +26,9 @@ impl<T: Float> Tensor<T> {
         let new = sizes.len().checked_sub(self.dims().len());
         let known = |(i, &size): (usize, &isize)| match usize::try_from(size) {
             Ok(size) => Some(size),
-            Err(_) => new.filter(|_| size == -1).and_then(|new| {
-                i.checked_sub(new).and_then(|d| self.dims().get(d)).copied()
-            }),
+            Err(_) => new
+                .filter(|_| size == -1)
+                .and_then(|new| i.checked_sub(new).and_then(|d| self.dims().get(d)).copied()),
         };
         let shape: Option<Vec<_>> = sizes.iter().enumerate().map(known).collect();
         match shape {

@@ -233,8 +233,7 @@ fn picked<T: Float>(
     keepdim: bool,
     extreme: Extreme,
 ) -> Result<(Tensor<T>, Tensor<i32>)> {
-    let Extremes { x, geometry, values, indices, .. } =
-        extremes(op, x, &[dim], keepdim, extreme)?;
+    let Extremes { x, geometry, values, indices, .. } = extremes(op, x, &[dim], keepdim, extreme)?;
     let (device, saved) = (x.device().clone(), indices.save(op, "indices"));
     let values = values.with_grad_fn([Some(&x)], move |[node], gradient, gradients| {
         let Some(output) = gradients.output(node, geometry.numel())? else { return Ok(()) };

@@ -87,14 +87,14 @@ impl Member {
     }
 }
 
-/// -1, 0 or 1, and NaN for NaN, as `torch.sgn`.
+/// -1, 0 or 1, and 0 for NaN, as `torch.sgn`.
 pub(super) fn sign<T: Float>(x: T) -> T {
     if x > T::zero() {
         T::one()
     } else if x < T::zero() {
         -T::one()
     } else {
-        x
+        T::zero()
     }
 }
 

@@ -17,7 +17,11 @@ pub enum Pick {
 
 impl Pick {
     /// Runs it with an index `(values, shape)`.
-    pub fn run<T: Float>(&self, x: &Tensor<T>, index: &(Vec<i32>, Vec<usize>)) -> Result<Tensor<T>> {
+    pub fn run<T: Float>(
+        &self,
+        x: &Tensor<T>,
+        index: &(Vec<i32>, Vec<usize>),
+    ) -> Result<Tensor<T>> {
         let index = Tensor::from_slice(x.device(), &index.0, &index.1[..])?;
         match self {
             Self::Gather(dim) => x.gather(*dim, &index),
