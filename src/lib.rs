@@ -95,4 +95,4 @@ pub use autograd::{
 pub use device::{Cpu, Cuda, Device};
 pub use error::{Error, Result};
 pub use io::{checkpoint, onnx};
-pub use tensor::{Shape, Tensor};
+pub use tensor::{Shape, Sizes, Tensor};

@@ -133,21 +133,37 @@ impl<E: Element> Tensor<E> {
         + Send
         + 'static,
     ) -> Self {
-        if !is_recorded(&inputs) {
+        self.with_grad_fn_of(&inputs, move |nodes, gradient, gradients| {
+            backward(std::array::from_fn(|i| nodes[i]), gradient, gradients)
+        })
+    }
+
+    /// [`Tensor::with_grad_fn`] for any number of inputs.
+    #[must_use]
+    pub(crate) fn with_grad_fn_of(
+        self,
+        inputs: &[Option<&Self>],
+        backward: impl FnOnce(&[Option<NodeId>], Tensor<E>, &mut Gradients<'_, E>) -> Result<()>
+        + Send
+        + 'static,
+    ) -> Self {
+        if !is_recorded(inputs) {
             return self;
         }
         let of =
             |input: Option<&Self>| input.filter(|x| x.needs_grad()).map(|x| x.origin().clone());
-        let numels = inputs.map(|input| input.map_or(0, Self::numel));
+        let numels: Vec<_> = inputs.iter().map(|input| input.map_or(0, Self::numel)).collect();
         let backward: Box<Backward<E>> = Box::new(move |slots, gradient, gradients| {
-            let node = |i: usize| slots[i].map(|slot| NodeId { slot, numel: numels[i] });
-            backward(std::array::from_fn(node), gradient, gradients)
+            let node =
+                |(slot, &numel): (&Option<usize>, _)| slot.map(|slot| NodeId { slot, numel });
+            let nodes: Vec<_> = slots.iter().zip(&numels).map(node).collect();
+            backward(&nodes, gradient, gradients)
         });
         let shape = self.shape().clone();
         self.with_origin(Origin::Op(Arc::new(Node {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             shape,
-            inputs: inputs.into_iter().map(of).collect(),
+            inputs: inputs.iter().copied().map(of).collect(),
             backward: Mutex::new(Some(backward)),
         })))
     }

@@ -77,6 +77,20 @@ impl<T: Float> Init<T> {
         self.arena.parameter(&values, shape)
     }
 
+    /// A parameter drawn from N(0, std^2).
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) for more elements than kernels index, and when the
+    /// device fails.
+    pub fn normal(&self, std: f64, shape: impl Into<Shape>) -> Result<Tensor<T>> {
+        let shape = shape.into();
+        numel32("parameter", &shape)?;
+        let index = self.parameters.fetch_add(1, Ordering::Relaxed);
+        let mut random = Philox::new(self.context.seed()).sequence(stream::INIT, index);
+        let values: Vec<T> = (0..shape.numel()).map(|_| T::of(std * random.normal())).collect();
+        self.arena.parameter(&values, shape)
+    }
+
     /// A parameter of one value.
     ///
     /// # Errors

@@ -21,12 +21,14 @@ use crate::ops::conv_block::{
     ConvBlockGeometry, ConvBlockGradients, ConvBlockInputs, ConvBlockKernels, Normaliser,
 };
 use crate::ops::conv2d::{Conv2dGeometry, Conv2dKernels, Conv2dOptions};
+use crate::ops::copy::{CopyGeometry, CopyKernels, Layout};
 use crate::ops::cross_entropy::{CrossEntropyGeometry, CrossEntropyKernels};
 use crate::ops::cross_entropy_rows::{CrossEntropyRowsKernels, RowsGeometry};
 use crate::ops::dropout::{DropoutGeometry, DropoutKernels, DropoutView};
 use crate::ops::elementwise_loss::{ElementwiseLossKernels, LossGeometry, LossInputs, Repeat};
 use crate::ops::end_step::EndStepKernels;
 use crate::ops::gather::{GatherGeometry, GatherKernels};
+use crate::ops::index::{IndexGeometry, IndexKernels};
 use crate::ops::layer_norm::{LayerNormKernels, NormGeometry};
 use crate::ops::lerp::LerpKernels;
 use crate::ops::linear::{LinearGeometry, LinearGradients};
@@ -36,6 +38,7 @@ use crate::ops::matmul::{MatmulGeometry, MatmulKernels, Plan};
 use crate::ops::max_pool2d::{MaxPool2dGeometry, MaxPool2dKernels};
 use crate::ops::nll_loss::{NllGeometry, NllInputs, NllLossKernels};
 use crate::ops::random_filter::RandomFilterKernels;
+use crate::ops::reduce::{Extreme, Member, ReduceGeometry, ReduceKernels};
 use crate::ops::rmsprop::{RmspropGroup, RmspropKernels};
 use crate::ops::sgd::{SgdGroup, SgdKernels};
 use crate::ops::softmax::SoftmaxKernels;
@@ -222,9 +225,9 @@ macro_rules! ops {
 
 ops! {
     adagrad, adam, augment, background, batch_norm2d, batched_matmul, binary, clip_grad, conv2d,
-    conv_block, cross_entropy, cross_entropy_rows, dropout, elementwise_loss, end_step, gather,
-    layer_norm, lerp, linear_cross_entropy, linear_relu, matmul, max_pool2d, nll_loss,
-    random_filter, rmsprop, sgd, softmax, sum, unary,
+    conv_block, copy, cross_entropy, cross_entropy_rows, dropout, elementwise_loss, end_step, gather,
+    index, layer_norm, lerp, linear_cross_entropy, linear_relu, matmul, max_pool2d, nll_loss,
+    random_filter, reduce, rmsprop, sgd, softmax, sum, unary,
 }
 
 type Run = fn(&Bench<'_>, &mut Results);
@@ -1356,6 +1359,175 @@ fn gather<T: Float>(bench: &Bench<'_>, results: &mut Results) {
                 let what = format!("{g:?}, {order:?}, {number:?}");
                 results.exact(format!("{what}: images"), bench.values(&images));
                 results.exact(format!("{what}: targets"), bench.integers(&targets));
+            }
+        }
+    }
+}
+
+fn copy<T: Float>(bench: &Bench<'_>, results: &mut Results) {
+    let layout = |offset, strides: &[i64]| Layout { offset, strides: strides.to_vec() };
+    // Sizes, and how they lie in the source and in the target.
+    let small: Vec<(&[usize], Layout, Layout)> = vec![
+        (&[1], layout(0, &[1]), layout(0, &[1])),
+        (&[1027], layout(3, &[1]), layout(1, &[1])),
+        (&[7, 5], layout(0, &[5, 1]), layout(0, &[1, 7])),
+        (&[3, 4, 5], layout(2, &[31, 6, 1]), layout(1, &[20, 5, 1])),
+        (&[3, 9], layout(8, &[9, -1]), layout(4, &[12, 1])),
+        (&[5, 6], layout(0, &[0, 1]), layout(0, &[6, 1])),
+        (&[2, 3, 2, 3, 2], layout(0, &[1, 2, 6, 12, 36]), layout(5, &[36, 12, 6, 2, 1])),
+        (&[4, 0], layout(0, &[1, 1]), layout(0, &[1, 1])),
+    ];
+    let large: Vec<(&[usize], Layout, Layout)> = vec![
+        (&[300, 70], layout(0, &[1, 300]), layout(0, &[70, 1])),
+        (&[2, 40_000], layout(0, &[40_000, 1]), layout(1, &[40_002, 1])),
+        (&[40_000], layout(0, &[2]), layout(0, &[1])),
+    ];
+    let large = if bench.size == Size::Large { large } else { Vec::new() };
+    for (sizes, from, to) in small.iter().chain(&large) {
+        let g = CopyGeometry::new("test", sizes, from, to).unwrap();
+        let end = |layout: &Layout| -> usize {
+            let ends = layout.strides.iter().zip(*sizes);
+            let ends = ends.map(|(&stride, &size)| stride.max(0) * (size as i64 - 1).max(0));
+            (layout.offset + ends.sum::<i64>()) as usize + 1
+        };
+        let x = bench.normal::<T>(end(from), 0, 0.0);
+        for accumulate in [false, true] {
+            // What is not written stays.
+            let mut y = bench.normal::<T>(end(to), 1, 0.0);
+            bench.device.copy_strided(&g, x.view(), y.output(accumulate)).unwrap();
+            results.exact(format!("copy {sizes:?} {from:?} {to:?} {accumulate}"), bench.values(&y));
+        }
+    }
+    for n in [0, 1, 7, 1025] {
+        let mut y = bench.before::<T>(n, false);
+        bench.device.fill(T::of(1.5), y.view_mut()).unwrap();
+        results.exact(format!("fill {n}"), bench.values(&y));
+    }
+}
+
+fn reduce<T: Float>(bench: &Bench<'_>, results: &mut Results) {
+    let small: &[[u32; 4]] = &[
+        [1, 1, 1, 1],
+        [1, 1, 3, 5],
+        [1, 1, 2, 70],
+        [1, 9, 37, 1],
+        [2, 70, 33, 1],
+        [3, 2, 5, 7],
+        [3, 4, 5, 1],
+        [1, 0, 3, 1],
+        [1, 1, 0, 1],
+    ];
+    let large: &[[u32; 4]] =
+        &[[1, 1, 3, 10_000], [1, 1, 1, 100_003], [1, 3000, 40, 1], [2, 90, 3, 100], [700, 3, 5, 2]];
+    let more = if bench.size == Size::Large { large } else { &[] };
+    let members = [
+        Member::Sum { scale: 0.75 },
+        Member::Norm { p: 0.0 },
+        Member::Norm { p: 1.0 },
+        Member::Norm { p: 2.0 },
+        Member::Norm { p: 2.5 },
+        Member::Variance { scale: 0.5 },
+        Member::LogSumExp,
+        Member::Ties { magnitude: false },
+        Member::Ties { magnitude: true },
+    ];
+    for &[k1, r1, k2, r2] in small.iter().chain(more) {
+        let g = ReduceGeometry { k1, r1, k2, r2 };
+        // Few values, so that there are ties.
+        let n = g.numel();
+        let halves = |stream| -> Vec<T> {
+            normal(n, stream).into_iter().map(|x| T::of((2.0 * x).round() / 2.0)).collect()
+        };
+        let x = bench.field(&halves(0));
+        let mut largest = bench.before::<T>(g.results(), false);
+        for (smallest, magnitude) in [(false, false), (true, false), (false, true), (true, true)] {
+            if g.length() == 0 {
+                continue;
+            }
+            let mut values = bench.before::<T>(g.results(), false);
+            let mut indices = bench.zeros(g.results());
+            let extreme = Extreme { smallest, magnitude };
+            bench
+                .device
+                .reduce_extreme(&g, extreme, x.view(), values.view_mut(), indices.view_mut())
+                .unwrap();
+            results.exact(format!("{extreme:?} of {g:?}"), bench.values(&values));
+            results.exact(format!("place of {extreme:?} of {g:?}"), bench.integers(&indices));
+            if !smallest && !magnitude {
+                largest = values;
+            }
+            let dy = bench.normal::<T>(g.results(), 2, 0.0);
+            for accumulate in [false, true] {
+                let mut dx = bench.before::<T>(n, accumulate);
+                let out = dx.output(accumulate);
+                bench.device.reduce_pick_backward(&g, indices.view(), dy.view(), out).unwrap();
+                results.exact(
+                    format!("gradient of {extreme:?} {g:?} {accumulate}"),
+                    bench.values(&dx),
+                );
+            }
+        }
+        for member in members {
+            // An extreme, a mean, or what stands for one.
+            let of_extreme = matches!(member, Member::Ties { .. } | Member::LogSumExp);
+            let own = if of_extreme { &largest } else { &bench.normal::<T>(g.results(), 3, 1.0) };
+            if of_extreme && g.length() == 0 {
+                continue;
+            }
+            let c =
+                (!matches!(member, Member::Sum { .. } | Member::Norm { .. })).then(|| own.view());
+            let dy = bench.normal::<T>(g.results(), 2, 0.0);
+            for accumulate in [false, true] {
+                let mut y = bench.before::<T>(g.results(), accumulate);
+                let out = y.output(accumulate);
+                bench.device.reduce_sum(&g, member, x.view(), c, out).unwrap();
+                results.close(format!("{member:?} of {g:?} {accumulate}"), bench.values(&y));
+                let mut dx = bench.before::<T>(n, accumulate);
+                let shares = bench.normal::<T>(g.results(), 4, 5.0);
+                let (shares, out) = (Some(shares.view()), dx.output(accumulate));
+                bench
+                    .device
+                    .reduce_sum_backward(
+                        &g,
+                        member,
+                        Some(x.view()),
+                        Some(own.view()),
+                        shares.filter(|_| of_extreme),
+                        dy.view(),
+                        out,
+                    )
+                    .unwrap();
+                let name = format!("gradient of {member:?} of {g:?} {accumulate}");
+                results.close_to_terms(name, bench.values(&dx));
+            }
+        }
+    }
+}
+
+fn index<T: Float>(bench: &Bench<'_>, results: &mut Results) {
+    for [outer, size, count, inner] in
+        [[1, 5, 3, 1], [1, 7, 70, 5], [3, 4, 9, 2], [2, 3, 40, 150], [1, 3, 0, 4], [1, 1, 1, 1]]
+    {
+        for by_row in [0, 1] {
+            let g = IndexGeometry { outer, size, count, inner, by_row };
+            let numbers = (0..g.indices() as u32).map(|i| (i * i % 11 % size) as i32);
+            let index = bench.field::<i32>(&numbers.collect::<Vec<_>>());
+            let x = bench.normal::<T>(g.numel(), 0, 0.0);
+            let mut y = bench.before::<T>(g.picked(), false);
+            bench.device.index_pick(&g, x.view(), index.view(), y.view_mut()).unwrap();
+            results.exact(format!("pick {g:?}"), bench.values(&y));
+            let dy = bench.normal::<T>(g.picked(), 1, 0.0);
+            for skipped in [None, Some(size as usize - 1)] {
+                if by_row == 0 && skipped.is_some() {
+                    continue;
+                }
+                for accumulate in [false, true] {
+                    let mut dx = bench.before::<T>(g.numel(), accumulate);
+                    let out = dx.output(accumulate);
+                    bench.device.index_add(&g, index.view(), skipped, dy.view(), out).unwrap();
+                    let name = format!("gradient of pick {g:?} {skipped:?} {accumulate}");
+                    results.close(name, bench.values(&dx));
+                }
             }
         }
     }

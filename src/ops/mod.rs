@@ -13,6 +13,7 @@
 
 #[cfg(all(test, target_os = "linux", target_arch = "x86_64"))]
 mod cuda_tests;
+mod dims;
 mod size2;
 mod some_images;
 mod update;
@@ -26,13 +27,16 @@ pub mod binary;
 pub mod clip_grad;
 pub mod conv2d;
 pub mod conv_block;
+pub mod copy;
 pub mod cross_entropy;
 pub mod cross_entropy_rows;
 pub mod dropout;
 pub mod elementwise_loss;
+pub mod embedding;
 pub mod end_step;
 pub mod flatten;
 pub mod gather;
+pub mod index;
 pub mod layer_norm;
 pub mod lerp;
 pub mod linear;
@@ -42,6 +46,7 @@ pub mod matmul;
 pub mod max_pool2d;
 pub mod nll_loss;
 pub mod random_filter;
+pub mod reduce;
 pub mod rmsprop;
 pub mod sgd;
 pub mod softmax;

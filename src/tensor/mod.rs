@@ -4,13 +4,16 @@
 //! |---|---|
 //! | `mod.rs` | [`Tensor`] |
 //! | `shape.rs` | [`Shape`] |
+//! | `sizes.rs` | [`Sizes`]: a shape that is asked for |
 //! | `text.rs` | values as PyTorch prints them |
 #![forbid(unsafe_code)]
 
 mod shape;
+mod sizes;
 mod text;
 
 pub use shape::Shape;
+pub use sizes::Sizes;
 
 use crate::autograd::{Leaf, Origin};
 use crate::device::{AnyBuffer, AnyView, AnyViewMut, Backend, Device};

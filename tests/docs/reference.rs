@@ -2,8 +2,8 @@
 
 use signet::data::{DataLoader, synthetic};
 use signet::nn::{
-    BatchNorm2d, Conv2d, Conv2dModule, Dropout, Flatten, Forward, GroupNorm, Init, LayerNorm,
-    Linear, LogSoftmax, MaxPool2d, Module, ReLU, Sequential, Softmax,
+    BatchNorm2d, Conv2d, Conv2dModule, Dropout, Embedding, Flatten, Forward, GroupNorm, Init,
+    LayerNorm, Linear, LogSoftmax, MaxPool2d, Module, ReLU, Sequential, Softmax,
 };
 use signet::ops::augment::{AugmentOptions, augment};
 use signet::ops::cross_entropy::{
@@ -12,6 +12,7 @@ use signet::ops::cross_entropy::{
 use signet::ops::elementwise_loss::{
     binary_cross_entropy_with_logits, huber_loss, l1_loss, mse_loss, smooth_l1_loss,
 };
+use signet::ops::embedding::embedding;
 use signet::ops::layer_norm::{group_norm, layer_norm};
 use signet::ops::nll_loss::nll_loss;
 use signet::optim::{Adam, AdamOptions, Optimizer, Schedule, Sgd, SgdOptions};
@@ -76,6 +77,35 @@ fn tensors() -> Result<()> {
     }
     assert_eq!([x.sum()?.item()?, x.mean()?.item()?], [10.0, 2.5]);
     assert_eq!(x.reshape(shape)?.to_vec()?, x.flatten(1)?.to_vec()?);
+    {
+        let x = Tensor::<f32>::zeros(&d, [2, 3, 4])?;
+        for result in [
+            x.sum_dim(&[0, 2], true)?, x.mean_dim(&[1], false)?, x.var_dim(&[1], 1, false)?,
+            x.amax(&[1], false)?, x.amin(&[1], false)?, x.norm(2.0, &[1], false)?,
+        ] {
+            assert_eq!(result.to_vec()?, vec![0.0; result.numel()]);
+        }
+        assert_eq!(x.logsumexp(&[1], false)?.dims(), [2, 4]);
+        let _ = (x.max_dim(1, false)?, x.min_dim(1, false)?);
+        let _ = (x.argmax(1, false)?, x.argmin(1, false)?);
+        let y = x.select(0, -1)?;
+        let shape = [7, 3, 4];
+        for (result, sizes) in [
+            (x.flatten_dims(0, 1)?, &[6, 4][..]), (x.reshape([2, -1])?, &[2, 12]), (x.squeeze(0)?, &[2, 3, 4]),
+            (x.unsqueeze(0)?, &[1, 2, 3, 4]), (x.permute(&[0, 2, 1])?, &[2, 4, 3]),
+            (x.transpose(0, 1)?, &[3, 2, 4]), (y.t()?, &[4, 3]), (x.flip(&[1])?, &[2, 3, 4]),
+            (x.narrow(1, 0, 2)?, &[2, 2, 4]), (Tensor::cat(&[&x, &x], 1)?, &[2, 6, 4]),
+            (Tensor::stack(&[&x, &x], 0)?, &[2, 2, 3, 4]), (y.expand(&[5, -1, -1])?, &[5, 3, 4]),
+            (y.broadcast_to(shape)?, &[7, 3, 4]), (x.pad(&[1, 1, 0, 2], 0.0)?, &[2, 5, 6]),
+        ] {
+            assert_eq!(result.dims(), sizes);
+        }
+        assert_eq!([x.split(2, 0)?.len(), x.chunk(2, 1)?.len()], [1, 2]);
+        let index = Tensor::from_slice(&d, &[1], [1, 1, 1])?;
+        let (weight, ids) = (y.clone(), Tensor::from_slice(&d, &[1], [1])?);
+        assert_eq!([x.gather(1, &index)?.numel(), x.index_select(0, &ids)?.numel()], [1, 12]);
+        assert_eq!(embedding(&weight, &ids, None)?.dims(), [1, 4]);
+    }
     let x = x.sum()?;
     assert_eq!(x.item()?, 10.0);
     assert_eq!(x.to_vec()?, [10.0]);
@@ -141,6 +171,7 @@ fn layers_losses_and_optimizers() -> Result<()> {
         Dropout::new(0.2), MaxPool2d::new(2).stride(2), Linear::new(675, 512),
         LayerNorm::new([512]), GroupNorm::new(5, 25), Softmax::new(1), LogSoftmax::new(1),
     ];
+    let _ = Embedding::new(1000, 64).padding_idx(0);
     let (a, b) = (Flatten, Linear::new(784, 24));
     let model: Sequential = Sequential::new(&device, seed, layers![a, b])?;
     {

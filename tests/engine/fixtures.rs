@@ -525,7 +525,7 @@ fn parameters_start_inside_pytorchs_bounds(on: TestDevice) {
 
 /// Row by row, to the last bit.
 fn cross_entropy_rows_agree_with_cross_entropy(on: TestDevice) {
-    fn check<T: Float>(device: &Device) {
+    pub fn check<T: Float>(device: &Device) {
         let logits = Fill::Normal(3.0).draw(&[9, 7], 4, 0);
         let target: Vec<i32> = (0..9).map(|row| row * 5 % 7).collect();
         let targets = Tensor::from_slice(device, &target, [9]).unwrap();

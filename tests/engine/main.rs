@@ -13,6 +13,7 @@
 //! | `devices.rs` | tensors on several devices, and gradients of the wrong size |
 //! | `empty.rs` | tensors without elements, absurd shapes, numbers outside their range |
 //! | `sums.rs` | sums of many numbers, and whatever rests on them |
+//! | `tensor_ops.rs` | copies, reductions over dimensions and picking by index |
 //! | `compare.rs` | the comparison itself |
 
 #[path = "../common/mod.rs"]
@@ -28,6 +29,7 @@ mod cuda_registry;
 mod data;
 mod devices;
 mod empty;
+mod examples;
 mod fixtures;
 mod fixtures_elementwise;
 mod fixtures_network;
@@ -39,5 +41,6 @@ mod properties;
 mod steps;
 mod sums;
 mod tape;
+mod tensor_ops;
 mod threads;
 mod train;

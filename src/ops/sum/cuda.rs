@@ -28,7 +28,7 @@ pub(crate) struct Chunks {
 impl Chunks {
     /// Pieces of one or more whole `unit`s of elements, for each of `sums` sums; a single one where
     /// there are more sums than counters, and so enough blocks.
-    fn of(elements: u64, unit: u64, sums: u32) -> Self {
+    pub(crate) fn of(elements: u64, unit: u64, sums: u32) -> Self {
         let most = if sums > COUNTERS { 1 } else { MAX_CHUNKS };
         let units = elements.div_ceil(unit * most).max(1);
         Self { count: elements.div_ceil(unit * units).max(1) as u32, units: units as u32, sums }

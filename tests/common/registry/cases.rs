@@ -1,7 +1,7 @@
 //! The cases: batches of 1, 3 and 33, height and width that differ, odd sizes, channels that are
 //! no multiple of any tile, rows left over by a stride.
 
-use super::{Case, ElementwiseLoss, Op};
+use super::{Case, ElementwiseLoss, Op, copies, indexing, reductions};
 use crate::common::host::Fill;
 use signet::nn::MaxPool2d;
 use signet::ops::conv_block::ConvBlockOptions;
@@ -29,6 +29,9 @@ pub fn sample() -> Vec<Case> {
     cases.extend(row_norms());
     cases.extend(class_losses());
     cases.extend(elementwise_losses());
+    cases.extend(copies::cases());
+    cases.extend(reductions::cases());
+    cases.extend(indexing::cases());
     cases
 }
 
@@ -56,6 +59,9 @@ pub fn grid() -> Vec<Case> {
     cases.extend(row_norms());
     cases.extend(class_losses());
     cases.extend(elementwise_losses());
+    cases.extend(copies::cases());
+    cases.extend(reductions::cases());
+    cases.extend(indexing::cases());
     cases
 }
 

@@ -6,10 +6,16 @@
 
 pub mod binary;
 pub mod cases;
+pub mod copies;
+pub mod indexing;
 pub mod pass;
+pub mod reductions;
 pub mod unary;
 
 use super::host::Fill;
+use copies::Copies;
+use indexing::Pick;
+use reductions::Reduce;
 use signet::dtype::Float;
 use signet::nn::MaxPool2d;
 use signet::ops::batch_norm2d::{Statistics, batch_norm2d};
@@ -113,6 +119,10 @@ pub enum Op {
         options: CrossEntropyOptions,
     },
     ElementwiseLoss(ElementwiseLoss),
+    Copies(Copies),
+    Reduce(Reduce, Vec<isize>, bool),
+    Expand(Vec<isize>),
+    Pick(Pick, (Vec<i32>, Vec<usize>)),
 }
 
 /// A loss of single elements.
@@ -151,6 +161,10 @@ impl Op {
             Self::CrossEntropyLoss { .. } => "cross_entropy",
             Self::NllLoss { .. } => "nll_loss",
             Self::ElementwiseLoss(_) => "elementwise_loss",
+            Self::Copies(_) => "copy",
+            Self::Reduce(..) | Self::Expand(_) => "reduce",
+            Self::Pick(Pick::Embedding(_), _) => "embedding",
+            Self::Pick(..) => "index",
         }
     }
 
@@ -240,6 +254,10 @@ impl Op {
                 nll_loss(x, &positions(x, target)?, weight.as_ref(), ignore_index, reduction)
             }
             Self::ElementwiseLoss(loss) => loss.run(x, &inputs[1]),
+            Self::Copies(copies) => copies.run(inputs),
+            Self::Reduce(reduce, dims, keepdim) => reduce.run(x, dims, *keepdim),
+            Self::Expand(sizes) => x.expand(sizes),
+            Self::Pick(pick, index) => pick.run(x, index),
         }
     }
 }
