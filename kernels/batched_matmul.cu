@@ -79,7 +79,7 @@ __device__ inline void batched_matmul(GemmTileShared<MATMUL_ROWS, Product> &shar
     return;
   }
   const T *no_bias = 0;
-  gemm_tile_store(shared.tile, m, n, row, col, n, no_bias, c + (size_t)batch * m * n, accumulate);
+  gemm_tile_store(shared.tile, m, n, row, col, m, n, no_bias, c + (size_t)batch * m * n, accumulate);
 }
 
 // c[i] = the sum over terms j of a[i, j] b[i, j].
