@@ -649,9 +649,8 @@ fn kernels_of(text: &str) -> Vec<(String, String)> {
                 "COMPARISON" => &[("forward", "y = 1 where it is true of a and b, else 0")],
                 _ => &[],
             };
-            let kernel = |&(kind, computes): &(&str, &str)| {
-                (format!("{name}_{kind}"), computes.to_owned())
-            };
+            let kernel =
+                |&(kind, computes): &(&str, &str)| (format!("{name}_{kind}"), computes.to_owned());
             kernels.extend(of_family.iter().map(kernel));
         }
     }

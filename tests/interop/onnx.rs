@@ -96,7 +96,8 @@ fn activations_become_nodes_that_compute_them() {
     for layer in layers {
         let model = Sequential::<f32>::new(&device, 0, vec![layer.clone()]).unwrap();
         let dict = model.state_dict().unwrap();
-        let graph = graph_of(&export(&[layer.clone()], &dict, [1, 5, 9], &[], false).unwrap());
+        let graph =
+            graph_of(&export(std::slice::from_ref(&layer), &dict, [1, 5, 9], &[], false).unwrap());
         let expected = values(&model.forward(&images).unwrap());
         for (computed, expected) in run(&graph, &values(&images)).iter().zip(&expected) {
             assert!((computed - expected).abs() < 1e-5, "{layer:?}: {computed} for {expected}");
