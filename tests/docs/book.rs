@@ -1,5 +1,5 @@
 //! The documents: links lead somewhere, included code is there, commands name what exists, and the
-//! patch of the chapter on adding an op still applies. `scripts/book` builds the book itself.
+//! patches of the chapter on adding an op still apply. `scripts/book` builds the book itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -311,12 +311,21 @@ fn commands_name_what_exists() {
 }
 
 #[needs::test(git)]
-fn the_patch_of_the_chapter_applies() {
-    let patch = "docs/adding-an-op/tanh.patch";
-    let git = Command::new("git").args(["apply", "--check", patch]).current_dir(ROOT).output();
-    let output = git.expect("git was there when this was built");
-    let message = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{patch} no longer applies; docs/adding-an-op.md: {message}");
+fn the_patches_of_the_chapter_apply() {
+    for patch in ["docs/adding-an-op/mish.patch", "docs/adding-an-op/swiglu.patch"] {
+        let git = Command::new("git").args(["apply", "--check", patch]).current_dir(ROOT).output();
+        let output = git.expect("git was there when this was built");
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{patch} no longer applies: {message}");
+    }
+}
+
+/// As the chapter says, and as the tables of the family are for.
+#[test]
+fn a_function_of_one_number_is_a_few_lines() {
+    let lines = code(Path::new("docs/adding-an-op/mish.patch"), Some("mish"));
+    let added = lines.lines().filter(|line| line.starts_with('+') && !line.starts_with("+++"));
+    assert!((5..=10).contains(&added.count()), "{lines}");
 }
 
 /// An example, to be run.

@@ -2,8 +2,10 @@
 
 use signet::data::{DataLoader, synthetic};
 use signet::nn::{
-    BatchNorm2d, Conv2d, Conv2dModule, Dropout, Embedding, Flatten, Forward, GroupNorm, Init,
-    LayerNorm, Linear, LogSoftmax, MaxPool2d, Module, ReLU, Sequential, Softmax,
+    Approximate, BatchNorm2d, Conv2d, Conv2dModule, Dropout, ELU, Embedding, Flatten, Forward,
+    GELU, GroupNorm, Hardsigmoid, Hardswish, Hardtanh, Init, LayerNorm, LeakyReLU, Linear,
+    LogSigmoid, LogSoftmax, MaxPool2d, Module, ReLU, ReLU6, Sequential, SiLU, Sigmoid, Softmax,
+    Softplus, Tanh,
 };
 use signet::ops::augment::{AugmentOptions, augment};
 use signet::ops::cross_entropy::{
@@ -72,7 +74,21 @@ fn tensors() -> Result<()> {
     let y = x.detach();
     assert_eq!((x.shape(), x.dims()), (y.shape(), &shape[..]));
     assert_eq!(x.device().name(), "cpu");
-    for result in [x.add(&y)?, x.mul(&y)?, x.matmul(&y)?, x.relu()?, x.softmax(1)?, x.log_softmax(-1)?] {
+    for result in [x.add(&y)?, x.sub(&y)?, x.mul(&y)?, x.div(&y)?, x.matmul(&y)?, x.softmax(1)?, x.log_softmax(-1)?, x.maximum(&y)?, x.minimum(&y)?] {
+        assert_eq!(result.dims(), shape);
+    }
+    let masks = [x.eq(&y)?, x.ne(&y)?, x.lt(&y)?, x.le(&y)?, x.gt(&y)?, x.ge(&y)?];
+    let mask: &Tensor<u8> = &masks[0];
+    assert_eq!(mask.where_cond(&x, &y)?.dims(), shape);
+    for result in [
+        x.add_scalar(2.0)?, x.mul_scalar(2.0)?, x.pow(2.0)?, x.clamp(Some(-1.0), None)?,
+        x.neg()?, x.abs()?, x.square()?, x.reciprocal()?, x.sqrt()?, x.rsqrt()?,
+        x.exp()?, x.expm1()?, x.log()?, x.log1p()?, x.sin()?, x.cos()?, x.tanh()?, x.erf()?,
+        x.relu()?, x.sigmoid()?, x.logsigmoid()?, x.silu()?,
+        x.leaky_relu(0.01)?, x.elu(1.0)?, x.softplus(1.0, 20.0)?,
+        x.gelu(Approximate::None)?, x.gelu(Approximate::Tanh)?,
+        x.hardsigmoid()?, x.hardswish()?, x.hardtanh(-1.0, 1.0)?,
+    ] {
         assert_eq!(result.dims(), shape);
     }
     assert_eq!([x.sum()?.item()?, x.mean()?.item()?], [10.0, 2.5]);
@@ -170,6 +186,8 @@ fn layers_losses_and_optimizers() -> Result<()> {
         Conv2d::new(1, 25, 3).padding(1).bias(false), BatchNorm2d::new(25), ReLU, Flatten,
         Dropout::new(0.2), MaxPool2d::new(2).stride(2), Linear::new(675, 512),
         LayerNorm::new([512]), GroupNorm::new(5, 25), Softmax::new(1), LogSoftmax::new(1),
+        Sigmoid, Tanh, SiLU, GELU::default(), ReLU6, LogSigmoid, Hardsigmoid, Hardswish,
+        LeakyReLU::new(0.01), ELU::new(1.0), Softplus::new(1.0, 20.0), Hardtanh::new(-1.0, 1.0),
     ];
     let _ = Embedding::new(1000, 64).padding_idx(0);
     let (a, b) = (Flatten, Linear::new(784, 24));

@@ -190,8 +190,8 @@ fn a_kernel_is_described_by_the_comment_above_it() {
         ("second", ""),
         ("third", "z = a b"),
         ("third_few", "The same with tiles of 32 rows"),
-        ("fourth_forward", "y = fourth(x)"),
-        ("fourth_backward", "The gradient of fourth"),
+        ("fourth_forward", "y = f(x)"),
+        ("fourth_backward", "Its gradient"),
     ];
     assert_eq!(kernels_of(text), expected.map(|(name, computes)| (name.into(), computes.into())));
 }
@@ -628,13 +628,8 @@ fn kernels_of(text: &str) -> Vec<(String, String)> {
             let name = parameters.split(',').next().expect("it has a name");
             kernels.push((name.to_owned(), computes.to_owned()));
             kernels.push((format!("{name}_few"), "The same with tiles of 32 rows".to_owned()));
-        } else if let Some(parameters) = line.strip_prefix("UNARY(") {
-            // Of `unary.cu`: two kernels.
-            let name = parameters.split(',').next().expect("it has a name");
-            kernels.push((format!("{name}_forward"), format!("y = {name}(x)")));
-            kernels.push((format!("{name}_backward"), format!("The gradient of {name}")));
         } else if line.starts_with("extern \"C\" __global__") {
-            rest = &rest[rest.find("__global__ void").expect("it returns nothing")..];
+            rest = &rest[rest.find(line).expect("it is a line of it")..];
             let open = rest.find("(").expect("it has parameters");
             // `__launch_bounds__(256) name(`, where there is one.
             let open = match rest[..open].ends_with("__launch_bounds__") {
@@ -644,6 +639,19 @@ fn kernels_of(text: &str) -> Vec<(String, String)> {
             let name = rest[..open].rsplit(|c: char| c.is_whitespace() || c == ')').next();
             rest = &rest[open..];
             kernels.push((name.expect("it has a name").to_owned(), computes.to_owned()));
+        } else if let Some((family, parameters)) = line.split_once('(') {
+            // Of `unary.cu` and `binary.cu`: kernels by a macro, several a line.
+            let name = parameters.split(',').next().expect("it has a name");
+            let of_family: &[(&str, &str)] = match family {
+                "UNARY" => &[("forward", "y = f(x)"), ("backward", "Its gradient")],
+                "BINARY" => &[("forward", "y = f(a, b)")],
+                "SLOPES" => &[("by_a", "The gradient by a"), ("by_b", "The gradient by b")],
+                "COMPARISON" => &[("forward", "y = 1 where it is true of a and b, else 0")],
+                _ => &[],
+            };
+            let kernel =
+                |&(kind, computes): &(&str, &str)| (format!("{name}_{kind}"), computes.to_owned());
+            kernels.extend(of_family.iter().map(kernel));
         }
     }
     kernels

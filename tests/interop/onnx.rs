@@ -7,8 +7,9 @@ use common::models::{Batch, Training, named_state};
 use common::root::{python, root};
 use prost::Message;
 use signet::nn::{
-    BatchNorm2d, Conv2d, Flatten, Forward, GroupNorm, Layer, LayerNorm, Linear, LogSoftmax, Module,
-    ReLU, Sequential, Softmax, asl,
+    Approximate, BatchNorm2d, Conv2d, ELU, Flatten, Forward, GELU, GroupNorm, Hardsigmoid,
+    Hardswish, Hardtanh, Layer, LayerNorm, LeakyReLU, Linear, LogSigmoid, LogSoftmax, Module, ReLU,
+    ReLU6, Sequential, SiLU, Sigmoid, Softmax, Softplus, Tanh, asl,
 };
 use signet::onnx::{export, fold_batch_norms, proto};
 use signet::{Cpu, Device, Tensor, layers};
@@ -69,6 +70,102 @@ fn the_graph_is_the_chain_of_layers() {
             "{name}"
         );
     }
+}
+
+/// Each activation alone, with its nodes run here: one that reads what no node before it wrote, or another
+/// formula, fails.
+#[test]
+fn activations_become_nodes_that_compute_them() {
+    let device = Device::from(Cpu::new(Some(1)).unwrap());
+    let layers = layers![
+        ReLU,
+        ReLU6,
+        Hardtanh::new(-0.5, 0.75),
+        Sigmoid,
+        LogSigmoid,
+        Tanh,
+        SiLU,
+        Hardsigmoid,
+        Hardswish,
+        GELU::new(Approximate::None),
+        GELU::new(Approximate::Tanh),
+        LeakyReLU::new(0.2),
+        ELU::new(1.5),
+        Softplus::new(2.0, 20.0),
+    ];
+    let images: Tensor = Fill::Normal(3.0).draw(&[1, 1, 5, 9], 1, 0).on(&device);
+    for layer in layers {
+        let model = Sequential::<f32>::new(&device, 0, vec![layer.clone()]).unwrap();
+        let dict = model.state_dict().unwrap();
+        let graph =
+            graph_of(&export(std::slice::from_ref(&layer), &dict, [1, 5, 9], &[], false).unwrap());
+        let expected = values(&model.forward(&images).unwrap());
+        for (computed, expected) in run(&graph, &values(&images)).iter().zip(&expected) {
+            assert!((computed - expected).abs() < 1e-5, "{layer:?}: {computed} for {expected}");
+        }
+    }
+}
+
+fn graph_of(file: &[u8]) -> proto::Graph {
+    proto::Model::decode(file).unwrap().graph.unwrap()
+}
+
+/// What the nodes make of `images`, by the definitions of the operator set.
+fn run(graph: &proto::Graph, images: &[f64]) -> Vec<f64> {
+    let mut known = std::collections::HashMap::from([("images", images.to_vec())]);
+    for tensor in &graph.initializer {
+        assert!(tensor.dims.is_empty(), "{}: a scalar", tensor.name);
+        let value = f32::from_le_bytes(tensor.raw_data[..].try_into().unwrap());
+        known.insert(&tensor.name, vec![f64::from(value); images.len()]);
+    }
+    for node in &graph.node {
+        let input: Vec<_> = node.input.iter().map(|name| known[name.as_str()].clone()).collect();
+        let attribute = |name: &str| {
+            let found = node.attribute.iter().find(|attribute| attribute.name == name);
+            f64::from(found.and_then(|attribute| attribute.f).unwrap_or_else(|| panic!("{name}")))
+        };
+        let one = |i: usize| {
+            let (x, y) = (input[0][i], || input[1][i]);
+            match node.op_type.as_str() {
+                "Relu" => x.max(0.0),
+                "Clip" => x.max(y()).min(input[2][i]),
+                "Sigmoid" => 1.0 / (1.0 + (-x).exp()),
+                "Softplus" => x.exp().ln_1p(),
+                "Neg" => -x,
+                "Tanh" => x.tanh(),
+                "Erf" => erf(x),
+                "HardSigmoid" => (attribute("alpha") * x + attribute("beta")).clamp(0.0, 1.0),
+                "LeakyRelu" => {
+                    if x < 0.0 {
+                        attribute("alpha") * x
+                    } else {
+                        x
+                    }
+                }
+                "Elu" => {
+                    if x < 0.0 {
+                        attribute("alpha") * x.exp_m1()
+                    } else {
+                        x
+                    }
+                }
+                "Mul" => x * y(),
+                "Div" => x / y(),
+                "Add" => x + y(),
+                "Pow" => x.powf(y()),
+                other => panic!("{other}"),
+            }
+        };
+        let output = (0..images.len()).map(one).collect();
+        known.insert(&node.output[0], output);
+    }
+    known["logits"].clone()
+}
+
+/// By the tensor's own method, which other tests compare with PyTorch's.
+fn erf(x: f64) -> f64 {
+    let device = Device::from(Cpu::new(Some(1)).unwrap());
+    Tensor::from_slice(&device, &[x], [1]).unwrap().erf().unwrap().item().unwrap()
 }
 
 #[test]
