@@ -60,6 +60,8 @@ pub enum Fill {
     Normal(f64),
     /// Normal and at least 1/8 away from zero, where relu has its kink.
     OffZero,
+    /// The size of a normal number: sums of these do not cancel.
+    Positive,
     /// Every value of a grid between -1 and 1 once, in random order: no maximum has a rival near.
     Distinct,
 }
@@ -72,6 +74,7 @@ impl Fill {
         let mut random = philox.sequence(stream, 0);
         let one = |random: &mut Sequence| match self {
             Self::Normal(std) => std * random.normal(),
+            Self::Positive => random.normal().abs(),
             Self::OffZero | Self::Distinct => {
                 let x = random.normal();
                 x + 0.125 * x.signum()
