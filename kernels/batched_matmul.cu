@@ -87,7 +87,7 @@ __device__ inline void batched_matmul(GemmTileShared<MATMUL_ROWS, Product> &shar
 // Block b of batches * split.blocks() computes a slice of a tile of matrix b / split.blocks() of c, as
 // matmul_nn does of its one. 2 * batches * terms * m * n * k FLOP; reads each matrix of a once per 64
 // columns and of b once per 32 rows; writes and reads each partial sum once, and writes c once.
-extern "C" __global__ void __launch_bounds__(128, 4)
+extern "C" __global__ void __launch_bounds__(128, GEMM_BLOCKS)
     batched_matmul_nn(BatchedGeometry g, GemmSplit split,
                       const T *__restrict__ a, // matrices [m, k], as g.batch and g.sum find them
                       const T *__restrict__ b, // matrices [k, n]
@@ -100,7 +100,7 @@ extern "C" __global__ void __launch_bounds__(128, 4)
 }
 
 // c[i] = the sum over terms j of a[i, j] b[i, j]^T, otherwise as batched_matmul_nn.
-extern "C" __global__ void __launch_bounds__(128, 4)
+extern "C" __global__ void __launch_bounds__(128, GEMM_BLOCKS)
     batched_matmul_nt(BatchedGeometry g, GemmSplit split,
                       const T *__restrict__ a, // matrices [m, k], as g.batch and g.sum find them
                       const T *__restrict__ b, // matrices [n, k]
@@ -113,7 +113,7 @@ extern "C" __global__ void __launch_bounds__(128, 4)
 }
 
 // c[i] = the sum over terms j of a[i, j]^T b[i, j], otherwise as batched_matmul_nn.
-extern "C" __global__ void __launch_bounds__(128, 4)
+extern "C" __global__ void __launch_bounds__(128, GEMM_BLOCKS)
     batched_matmul_tn(BatchedGeometry g, GemmSplit split,
                       const T *__restrict__ a, // matrices [k, m], as g.batch and g.sum find them
                       const T *__restrict__ b, // matrices [k, n]

@@ -107,7 +107,7 @@ __device__ inline void layer_norm_backward(const NormGeometry &g, const T *x, co
 // A team owns a row. Reads x three times, of which cache serves two where the row is short, and
 // writes y once; 8 FLOP an element.
 #define LAYER_NORM_FORWARD(name, Team)                                                             \
-  extern "C" __global__ void __launch_bounds__(THREADS)                                            \
+  extern "C" __global__ void __launch_bounds__(THREADS, 4)                                          \
       name(NormGeometry g, T eps,                                                                  \
            const T *__restrict__ x,      /* [rows, channels, inner] */                             \
            const T *__restrict__ weight, /* [groups, channels] or null */                          \
@@ -124,7 +124,7 @@ __device__ inline void layer_norm_backward(const NormGeometry &g, const T *x, co
 // A team owns a row. Reads x and grad_y twice, of which cache serves one where the row is short, and
 // writes what is wanted once; 10 FLOP an element.
 #define LAYER_NORM_BACKWARD(name, Team)                                                            \
-  extern "C" __global__ void __launch_bounds__(THREADS)                                            \
+  extern "C" __global__ void __launch_bounds__(THREADS, 4)                                          \
       name(NormGeometry g,                                                                         \
            const T *__restrict__ x,      /* [rows, channels, inner] */                             \
            const T *__restrict__ mean,   /* [rows] */                                              \

@@ -72,7 +72,7 @@ __device__ inline void nll_forward(const NllGeometry &g, const T *log_p, const i
 // A warp owns a position, or a thread where positions lie side by side. Reads of each position one
 // element, or all with smoothing or probabilities; 3 FLOP each.
 #define NLL_FORWARD(name, Team)                                                                    \
-  extern "C" __global__ void __launch_bounds__(THREADS)                                            \
+  extern "C" __global__ void __launch_bounds__(THREADS, 4)                                          \
       name(NllGeometry g,                                                                          \
            const T *__restrict__ log_p,         /* [outer, classes, inner] */                      \
            const int *__restrict__ target,      /* [outer, inner], or null */                      \

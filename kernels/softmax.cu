@@ -73,7 +73,7 @@ __device__ inline void softmax_backward(const ChannelGeometry &g, int log_form, 
 // A team owns a row. Reads x three times, of which cache serves two where the row is short, and
 // writes y once; two exponentials an element, one for the logarithm.
 #define SOFTMAX_FORWARD(name, Team)                                                                \
-  extern "C" __global__ void __launch_bounds__(THREADS)                                            \
+  extern "C" __global__ void __launch_bounds__(THREADS, 4)                                          \
       name(ChannelGeometry g, int log_form, const T *__restrict__ x, /* [outer, channels, inner] */ \
            T *__restrict__ y) {                                      /* [outer, channels, inner] */ \
     softmax_forward<Team>(g, log_form, x, y);                                                      \
@@ -82,7 +82,7 @@ __device__ inline void softmax_backward(const ChannelGeometry &g, int log_form, 
 // A team owns a row. Reads y and grad_y twice, of which cache serves one where the row is short, and
 // writes grad_x once, or reads it too.
 #define SOFTMAX_BACKWARD(name, Team)                                                               \
-  extern "C" __global__ void __launch_bounds__(THREADS)                                            \
+  extern "C" __global__ void __launch_bounds__(THREADS, 4)                                          \
       name(ChannelGeometry g, int log_form, const T *__restrict__ y, /* [outer, channels, inner] */ \
            const T *__restrict__ grad_y,                             /* [outer, channels, inner] */ \
            T *__restrict__ grad_x,                                   /* [outer, channels, inner] */ \

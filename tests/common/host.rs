@@ -60,7 +60,7 @@ pub enum Fill {
     Normal(f64),
     /// Normal and at least 1/8 away from zero, where relu has its kink.
     OffZero,
-    /// Like [`Fill::OffZero`], without the signs.
+    /// Like [`Fill::OffZero`], without the signs: sums of these do not cancel.
     Positive,
     /// Every value of a grid between -1 and 1 once, in random order: no maximum has a rival near.
     Distinct,

@@ -523,7 +523,7 @@ fn class_losses() -> Vec<Case> {
             let op = Op::NllLoss { target: target.clone(), weight: weight.clone(), options };
             cases.push(case(op, [normal(shape)]));
             let soft = Op::CrossEntropyLoss { target: None, weight: weight.clone(), options };
-            cases.push(case(soft, [normal(shape), normal(shape)]));
+            cases.push(case(soft, [normal(shape), (shape.to_vec(), Fill::Positive)]));
             let op = Op::CrossEntropyLoss { target: Some(target), weight, options };
             cases.push(case(op, [normal(shape)]));
         }
