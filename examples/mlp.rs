@@ -16,6 +16,7 @@ fn main() -> Result<()> {
     let classes = data.train.classes.len();
     let train = DataLoader::new(&device, &data.train, 64, Some(0))?;
     let valid = DataLoader::new(&device, &data.valid, 64, None)?;
+    // ANCHOR: model
     let layers = layers![
         Flatten,
         Linear::new(28 * 28, 512),
@@ -27,7 +28,9 @@ fn main() -> Result<()> {
     ];
     let model = Sequential::new(&device, 0, layers)?;
     println!("{}", model.summary([64, 1, 28, 28])?);
+    // ANCHOR_END: model
 
+    // ANCHOR: train
     let adam = Adam::new(model.arena(), AdamOptions::adam(1e-3))?;
     let loss = |(x, y): &(Tensor, Tensor<i32>)| {
         Ok(cross_entropy(&model.forward(x)?, y, &Default::default())?.0)
@@ -48,6 +51,7 @@ fn main() -> Result<()> {
             true
         },
     )?;
+    // ANCHOR_END: train
     if let Some((epoch, values)) = done.best {
         model.load_state_dict(&values)?;
         println!("the model of epoch {epoch}: accuracy {:.4}", measure()?.accuracy);

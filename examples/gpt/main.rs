@@ -70,6 +70,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let model = Model::new(&device, 0, |init| Gpt::new(init, sizes))?;
     let numbers: usize = model.parameters().iter().map(Tensor::numel).sum();
     println!("{numbers} parameters, {} kinds of letters, {}", letters.len(), device.describe());
+    // ANCHOR: train
     let adam = Adam::new(model.arena(), AdamOptions::adamw(1e-3))?;
     let loss = |(x, y): &(Tensor<i32>, Tensor<i32>)| {
         let logits = model.forward(x)?.reshape([BATCH * CONTEXT, letters.len()])?;
@@ -83,6 +84,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
             println!("step {number}: loss {:.4}", step.mean_loss()?);
         }
     }
+    // ANCHOR_END: train
     drop(step);
 
     model.eval();

@@ -45,6 +45,7 @@ impl<T: Float> Block<T> {
         })
     }
 
+    // ANCHOR: attention
     /// Each place of `x [B, T, width]` looks at those before it: `mask [T, T]` is -inf for the others.
     fn attention(&self, x: &Tensor<T>, mask: &Tensor<T>) -> Result<Tensor<T>> {
         let &[batch, length, width] = x.dims() else {
@@ -58,6 +59,7 @@ impl<T: Float> Block<T> {
         let y = scores.add(mask)?.softmax(-1)?.matmul(&v)?;
         self.attn_proj.forward(&y.permute(&[0, 2, 1, 3])?.reshape([batch, length, width])?)
     }
+    // ANCHOR_END: attention
 
     fn forward(&self, x: &Tensor<T>, mask: &Tensor<T>) -> Result<Tensor<T>> {
         let x = x.add(&self.attention(&self.ln_1.forward(x)?, mask)?)?;

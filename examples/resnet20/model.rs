@@ -7,6 +7,7 @@ use signet::nn::{
 };
 use signet::{Result, Tensor, modules};
 
+// ANCHOR: block
 /// Two convolutions beside a shortcut, which is a 1x1 convolution where the size changes.
 #[derive(Module)]
 pub struct BasicBlock<T: Float = f32> {
@@ -16,6 +17,7 @@ pub struct BasicBlock<T: Float = f32> {
     bn2: BatchNorm2dModule<T>,
     downsample: Option<Sequential<T>>,
 }
+// ANCHOR_END: block
 
 impl<T: Float> BasicBlock<T> {
     fn new(init: &Init<T>, from: usize, to: usize, stride: usize) -> Result<Self> {
@@ -36,6 +38,7 @@ impl<T: Float> BasicBlock<T> {
     }
 }
 
+// ANCHOR: forward
 impl<T: Float> Forward<T> for BasicBlock<T> {
     fn forward(&self, x: &Tensor<T>) -> Result<Tensor<T>> {
         let y = self.bn1.forward(&self.conv1.forward(x)?)?.relu()?;
@@ -44,6 +47,7 @@ impl<T: Float> Forward<T> for BasicBlock<T> {
         y.add(&shortcut.transpose()?.unwrap_or_else(|| x.clone()))?.relu()
     }
 }
+// ANCHOR_END: forward
 
 /// A convolution, three stages of three blocks, and the mean of each channel to a linear layer.
 #[derive(Module)]
