@@ -66,7 +66,10 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     const USAGE: &str = "usage: step_time resnet20|gpt BATCH STEPS THREADS";
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [network, numbers @ ..] = &arguments[..] else { return Err(USAGE.into()) };
-    let numbers = numbers.iter().map(|number| number.parse()).collect::<std::result::Result<Vec<usize>, _>>()?;
+    let numbers = numbers
+        .iter()
+        .map(|number| number.parse())
+        .collect::<std::result::Result<Vec<usize>, _>>()?;
     let &[batch, steps, threads] = &numbers[..] else { return Err(USAGE.into()) };
     let device: Device = Cpu::new(Some(threads))?.into();
     let seconds = device.install(|| match &network[..] {

@@ -4,8 +4,8 @@ use signet::data::{DataLoader, synthetic};
 use signet::nn::{
     Approximate, BatchNorm2d, Conv2d, Conv2dModule, Dropout, ELU, Embedding, Flatten, Forward,
     GELU, GroupNorm, Hardsigmoid, Hardswish, Hardtanh, Init, LayerNorm, LeakyReLU, Linear,
-    LogSigmoid, LogSoftmax, MaxPool2d, Module, ReLU, ReLU6, Sequential, SiLU, Sigmoid, Softmax,
-    Softplus, Tanh,
+    LogSigmoid, LogSoftmax, MaxPool2d, Model, Module, ReLU, ReLU6, Sequential, SiLU, Sigmoid,
+    Softmax, Softplus, Tanh,
 };
 use signet::ops::augment::{AugmentOptions, augment};
 use signet::ops::cross_entropy::{
@@ -17,7 +17,8 @@ use signet::ops::elementwise_loss::{
 use signet::ops::embedding::embedding;
 use signet::ops::layer_norm::{group_norm, layer_norm};
 use signet::ops::nll_loss::nll_loss;
-use signet::optim::{Adam, AdamOptions, Optimizer, Schedule, Sgd, SgdOptions};
+use signet::optim::{Adam, AdamOptions, Ema, Optimizer, Schedule, Sgd, SgdOptions};
+use signet::train::{FitEpoch, FitOptions, TrainStep, fit};
 use signet::{
     Cpu, Device, GradcheckOptions, Gradients, NodeId, Result, Tensor, checkpoint, gradcheck,
     layers, modules, no_grad,
@@ -286,5 +287,33 @@ fn losses_and_norms() -> Result<()> {
     let rows = layer_norm(&x, [n], Some(&weight), Some(&bias), 1e-5)?;
     assert!(rows.sum()?.item()?.abs() < 1e-5);
     assert!(group_norm(&x, groups, None, None, 1e-5)?.sum()?.item()?.abs() < 1e-5);
+    Ok(())
+}
+
+#[test]
+#[rustfmt::skip]
+fn steps_of_any_model() -> Result<()> {
+    let (device, seed) = (Device::cpu()?, 0);
+    let build = |init: &Init| Linear::new(2, 2).build(init);
+    let model = Model::new(&device, seed, build)?;
+    let x = Tensor::from_slice(&device, &[1.0, 2.0, 3.0, 4.0], [2, 2])?;
+    let batch = (x, Tensor::from_slice(&device, &[0, 1], [2])?);
+    let optimizer = Adam::new(model.arena(), AdamOptions::adam(0.01))?;
+    let loss = |(x, y): &(Tensor, Tensor<i32>)| {
+        Ok(cross_entropy(&model.forward(x)?, y, &Default::default())?.0)
+    };
+    let mut ema = Ema::new(model.arena(), 0.999)?;
+    let mut step = TrainStep::new(&model, model.context(), optimizer, loss)?;
+    step.accumulate(4)?;
+    step.clip_grad_norm(model.arena(), 1.0);
+    step.average(&mut ema);
+    let first = step.run(&batch)?.item()?;
+    let batches = |_| Ok((0..4).map(|_| Ok(batch.clone())));
+    let (mut least, watch) = (1.0, |_: &FitEpoch| true);
+    let validate = || { least /= 2.0; Ok(least) };
+    let done = fit(&mut step, batches, validate, &FitOptions::new(20).patience(3), watch)?;
+    assert!(done.epochs[19].train_loss < f64::from(first));
+    drop(step);
+    ema.swap()?;
     Ok(())
 }
