@@ -1,6 +1,7 @@
-//! What a tensor may hold, and what vectors of it can do (`lanes.rs`).
+//! What a tensor may hold, what vectors of it can do (`lanes.rs`), and a function for them (`exp.rs`).
 #![forbid(unsafe_code)]
 
+mod exp;
 mod lanes;
 
 pub(crate) use lanes::{Lanes, lanes};
@@ -43,6 +44,8 @@ pub trait Float:
     fn of_u8(value: u8) -> Self;
     /// The error function.
     fn erf(self) -> Self;
+    /// `e^x`, of `f32` by a formula that a compiler makes vectors of.
+    fn exp_in_vectors(self) -> Self;
 }
 
 mod sealed {
@@ -88,6 +91,10 @@ impl Float for f32 {
     fn erf(self) -> Self {
         libm::erff(self)
     }
+    #[inline(always)]
+    fn exp_in_vectors(self) -> Self {
+        exp::exp(self)
+    }
 }
 
 impl Float for f64 {
@@ -106,5 +113,9 @@ impl Float for f64 {
     #[inline]
     fn erf(self) -> Self {
         libm::erf(self)
+    }
+    #[inline]
+    fn exp_in_vectors(self) -> Self {
+        self.exp()
     }
 }

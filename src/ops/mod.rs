@@ -6,7 +6,10 @@
 //! | `cpu.rs` | those kernels on the CPU |
 //! | `cuda.rs` | and on a GPU: launches of `kernels/<op>.cu` |
 //!
-//! Adding an op adds a folder here, a file in `kernels/` and one gradient-check case: `kernels!` gives
+//! Functions of one number and of two are families: [`unary`] and [`binary`], a folder each, whose members
+//! are lines of tables.
+//!
+//! Adding another op adds a folder here, a file in `kernels/` and one gradient-check case: `kernels!` gives
 //! what it declares to [`Device`](crate::Device). The layer of PyTorch's name, where there is one, is a
 //! file in `nn/layers`. `cuda_tests.rs` holds every kernel against the CPU's.
 #![forbid(unsafe_code)]

@@ -70,7 +70,7 @@ macro_rules! table {
 table! { x s dy a b:
     neg: -x, -dy;
     abs: x.abs(), if s > c(0.0) { dy } else if s < c(0.0) { -dy } else { dy * c(0.0) };
-    exp: x.exp(), dy * s;
+    exp: x.exp_in_vectors(), dy * s;
     expm1: x.exp_m1(), dy * (s + c(1.0));
     log: x.ln(), dy / s;
     log1p: x.ln_1p(), dy / (s + c(1.0));
@@ -81,13 +81,13 @@ table! { x s dy a b:
     pow: x.powf(a), if a == c(0.0) { c(0.0) } else { dy * a * s.powf(a - c(1.0)) };
     sin: x.sin(), dy * s.cos();
     cos: x.cos(), -dy * s.sin();
-    erf: x.erf(), dy * c(std::f64::consts::FRAC_2_SQRT_PI) * (-s * s).exp();
+    erf: x.erf(), dy * c(std::f64::consts::FRAC_2_SQRT_PI) * (-s * s).exp_in_vectors();
     add_scalar: x + a, dy;
     mul_scalar: x * a, dy * a;
     clamp: clamped(x, a, b), if s <= a || s >= b || s.is_nan() { c(0.0) } else { dy };
     relu: if x <= c(0.0) { c(0.0) } else { x }, if s <= c(0.0) { c(0.0) } else { dy };
     leaky_relu: if x > c(0.0) { x } else { x * a }, if s > c(0.0) { dy } else { dy * a };
-    elu: if x > c(0.0) { x } else { a * x.exp_m1() }, if s > c(0.0) { dy } else { dy * a * s.exp() };
+    elu: if x > c(0.0) { x } else { a * x.exp_m1() }, if s > c(0.0) { dy } else { dy * a * s.exp_in_vectors() };
     sigmoid: logistic(x), dy * (c::<T>(1.0) - s) * s;
     logsigmoid: x.min(c(0.0)) - soft(-x.abs()), dy * logistic(-s);
     tanh: x.tanh(), dy * (c::<T>(1.0) - s * s);
@@ -100,53 +100,63 @@ table! { x s dy a b:
 }
 
 /// A constant.
+#[inline(always)]
 fn c<T: Float>(value: f64) -> T {
     T::of(value)
 }
 
 /// x between bounds, of which one that is NaN is none.
+#[inline(always)]
 fn clamped<T: Float>(x: T, min: T, max: T) -> T {
     let above = if x < min { min } else { x };
     if above > max { max } else { above }
 }
 
 /// `1 / (1 + e^-x)`.
+#[inline(always)]
 fn logistic<T: Float>(x: T) -> T {
-    (c::<T>(1.0) + (-x).exp()).recip()
+    (c::<T>(1.0) + (-x).exp_in_vectors()).recip()
 }
 
 /// `log(1 + e^x)`.
+#[inline(always)]
 fn soft<T: Float>(x: T) -> T {
-    x.exp().ln_1p()
+    x.exp_in_vectors().ln_1p()
 }
 
 /// The share of a normal distribution that is below x.
+#[inline(always)]
 fn normal_below<T: Float>(x: T) -> T {
     c::<T>(0.5) * (c::<T>(1.0) + (x * c(std::f64::consts::FRAC_1_SQRT_2)).erf())
 }
 
 /// Its density there.
+#[inline(always)]
 fn normal_at<T: Float>(x: T) -> T {
-    (c::<T>(-0.5) * x * x).exp() * c(0.3989422804014327)
+    (c::<T>(-0.5) * x * x).exp_in_vectors() * c(0.3989422804014327)
 }
 
 /// What `gelu_tanh` takes the tangent of: `sqrt(2 / pi) (x + 0.044715 x^3)`.
+#[inline(always)]
 fn bent<T: Float>(x: T) -> T {
     c::<T>(0.7978845608028654) * (x + c::<T>(0.044715) * x * x * x)
 }
 
+#[inline(always)]
 fn gelu_tanh_slope<T: Float>(x: T) -> T {
     let (half, one, t) = (c::<T>(0.5), c::<T>(1.0), bent(x).tanh());
     let bent_slope = c::<T>(0.7978845608028654) * (one + c::<T>(0.134145) * x * x);
     half * (one + t) + half * x * (one - t * t) * bent_slope
 }
 
+#[inline(always)]
 fn silu_slope<T: Float>(x: T) -> T {
     let share = logistic(x);
     share * (c::<T>(1.0) + x * (c::<T>(1.0) - share))
 }
 
 /// `logistic`, of straight lines.
+#[inline(always)]
 fn hard_share<T: Float>(x: T) -> T {
     if x <= c(-3.0) {
         c(0.0)
@@ -157,6 +167,7 @@ fn hard_share<T: Float>(x: T) -> T {
     }
 }
 
+#[inline(always)]
 fn hardswish_slope<T: Float>(x: T) -> T {
     if x <= c(-3.0) {
         c(0.0)

@@ -63,8 +63,8 @@ functions! { x a b:
 
 /// Every function, of a few odd shapes.
 pub fn cases() -> Vec<Case> {
-    let shapes: [&[usize]; 2] = [&[3, 7], &[1, 3, 5, 3]];
-    let more: [&[usize]; 2] = [&[3, 2, 5, 7], &[33, 5]];
+    let shapes: [&[usize]; 2] = [&[3, 7], &[1, 3, 1, 2]];
+    let more: [&[usize]; 3] = [&[1, 3, 5, 3], &[3, 2, 5, 7], &[33, 5]];
     let of = |shape: &[usize], &(name, parameters, fill): &(&'static str, [f64; 2], Fill)| Case {
         op: Op::Unary(name.to_owned(), parameters),
         inputs: vec![(shape.to_vec(), fill)],
