@@ -277,18 +277,26 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 // ---------------------------------------------------------------------------------------------
 // Extremes.
 
+// A number of an element, as wide as T, so that what holds both has no gap.
+#ifdef SCALAR_IS_DOUBLE
+typedef unsigned long long Place;
+#else
+typedef unsigned Place;
+#endif
+#define NO_PLACE (~Place(0))
+
 // The largest key so far, NaN larger than all, and the first element that has it.
 struct Extreme {
   T key;
-  unsigned at;
+  Place at;
 
-  static __device__ Extreme none() { return {T(0), 0xffffffffu}; }
+  static __device__ Extreme none() { return {T(0), NO_PLACE}; }
 
   __device__ void take(const Extreme &other) {
-    if (other.at == 0xffffffffu) return;
+    if (other.at == NO_PLACE) return;
     const bool equal = key == other.key || (isnan(key) && isnan(other.key));
     const bool larger = other.key > key || (isnan(other.key) && !isnan(key));
-    if (at == 0xffffffffu || larger || (equal && other.at < at)) *this = other;
+    if (at == NO_PLACE || larger || (equal && other.at < at)) *this = other;
   }
 };
 

@@ -12,7 +12,7 @@ impl<T: Float> CopyKernels<T> for Cuda {
         to: Output<'_, Self, T>,
     ) -> Result<()> {
         let inner = geometry.inner();
-        let rows = if inner == 0 { 0 } else { geometry.numel() / inner };
+        let rows = geometry.numel().checked_div(inner).unwrap_or(0);
         let packs = inner.div_ceil(16 / size_of::<T>());
         self.kernel::<T>("copy", "copy_strided")?
             .cost(geometry.cost::<T>(to.accumulate))

@@ -28,7 +28,7 @@ impl<T: Float> Tensor<T> {
     pub fn pad(&self, padding: &[isize], value: T) -> Result<Self> {
         const OP: &str = "pad";
         let rank = self.dims().len();
-        if padding.len() % 2 != 0 || padding.len() > 2 * rank {
+        if !padding.len().is_multiple_of(2) || padding.len() > 2 * rank {
             let message = format!(
                 "{padding:?} for {}: expected two numbers for each of at most {rank} dimensions",
                 self.shape()
