@@ -255,6 +255,7 @@ fn what_does_not_fit_is_an_error(on: TestDevice) {
     refused(group_norm(&t(&[3]), 1, None, None, 1e-5), "expected an input [N, C, ..]");
     refused(group_norm(&x, 3, None, None, 1e-5), "4 channels are no multiple of 3 groups");
     refused(group_norm(&x, 0, None, None, 1e-5), "num_groups");
+    refused(group_norm(&t(&[1, 3]), 3, None, None, 1e-5), "one value per group");
     refused(group_norm(&x, 2, Some(&t(&[3])), None, 1e-5), "weight [3]");
     let groups = layers![GroupNorm::new(2, 6)];
     let model = Sequential::<f32>::new(&device, 0, groups).unwrap();

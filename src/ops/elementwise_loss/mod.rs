@@ -1,6 +1,6 @@
 //! Losses of single elements: squared and absolute differences, and the cross-entropy of two classes.
 //!
-//! They are a family: a member is a name in [`Kind`], and its value and its slopes are a line each in
+//! They are a family: a member is a name in `Kind`, and its value and its slopes are a line each in
 //! `cpu.rs` and in `kernels/elementwise_loss.cu`.
 
 mod cpu;

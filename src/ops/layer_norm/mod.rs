@@ -167,8 +167,9 @@ pub(crate) fn rows_before(input: &Shape, normalized: &Shape) -> Result<Shape> {
 /// ```
 ///
 /// # Errors
-/// [`Error::Shape`] when the shapes do not fit, or the channels are no multiple of the groups;
-/// [`Error::Argument`] for no groups, and an eps that is negative or no number.
+/// [`Error::Shape`] when the shapes do not fit, the channels are no multiple of the groups, or one
+/// image has one value per group, as PyTorch refuses it; [`Error::Argument`] for no groups, and an eps
+/// that is negative or no number.
 pub fn group_norm<T: Float>(
     input: &Tensor<T>,
     num_groups: usize,
@@ -196,6 +197,11 @@ pub fn group_norm<T: Float>(
         channels: numel32(OP, &Shape::from([channels / num_groups]))?,
         inner: numel32(OP, &Shape::from(&input.dims()[2..]))?,
     };
+    if geometry.width() * images == 1 {
+        let message =
+            format!("input {} makes one value per group, which has no variance", input.shape());
+        return Err(Error::shape(OP, message));
+    }
     normalize(OP, geometry, input, [weight, bias], eps)
 }
 
