@@ -30,6 +30,7 @@ mod sequential;
 mod state_dict;
 mod summary;
 
+pub use crate::ops::avg_pool2d::{AdaptiveAvgPool2d, AvgPool2d};
 pub use crate::ops::max_pool2d::MaxPool2d;
 pub(crate) use anomaly::first_not_finite;
 pub use asl::asl;
@@ -117,6 +118,8 @@ macro_rules! table_of_layers {
 }
 
 table_of_layers! {
+    AdaptiveAvgPool2d => AdaptiveAvgPool2d,
+    AvgPool2d => AvgPool2d,
     BatchNorm2d => BatchNorm2dModule<T>,
     Conv2d => Conv2dModule<T>,
     Dropout => DropoutModule,

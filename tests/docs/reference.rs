@@ -2,12 +2,16 @@
 
 use signet::data::{DataLoader, synthetic};
 use signet::nn::{
-    BatchNorm2d, Conv2d, Conv2dModule, Dropout, Flatten, Init, Linear, MaxPool2d, Module, ReLU,
-    Sequential, State,
+    AdaptiveAvgPool2d, AvgPool2d, BatchNorm2d, Conv2d, Conv2dModule, Dropout, Flatten, Init,
+    Linear, MaxPool2d, Module, ReLU, Sequential, State,
 };
 use signet::ops::augment::{AugmentOptions, augment};
+use signet::ops::conv2d::Padding;
 use signet::ops::cross_entropy::{CrossEntropyOptions, cross_entropy};
-use signet::optim::{Adam, AdamOptions, Optimizer, Schedule, Sgd, SgdOptions};
+use signet::optim::{
+    Adagrad, AdagradOptions, Adam, AdamOptions, Optimizer, PlateauOptions, ReduceLROnPlateau,
+    Rmsprop, RmspropOptions, Schedule, Sgd, SgdOptions, clip_grad_norm_, clip_grad_value_,
+};
 use signet::{
     Cpu, Device, GradcheckOptions, Gradients, NodeId, Result, Tensor, checkpoint, gradcheck,
     layers, no_grad,
@@ -132,6 +136,8 @@ fn layers_losses_and_optimizers() -> Result<()> {
     let _ = layers![
         Conv2d::new(1, 25, 3).padding(1).bias(false), BatchNorm2d::new(25), ReLU, Flatten,
         Dropout::new(0.2), MaxPool2d::new(2).stride(2), Linear::new(675, 512),
+        Conv2d::new(32, 32, 3).padding(Padding::Same).groups(32),
+        AvgPool2d::new(3).stride(2).padding(1), AdaptiveAvgPool2d::new(1),
     ];
     let (a, b) = (Flatten, Linear::new(784, 24));
     let model: Sequential = Sequential::new(&device, seed, layers![a, b])?;
@@ -182,6 +188,15 @@ fn layers_losses_and_optimizers() -> Result<()> {
     optimizer.add_param_group(&p, options)?;
     optimizer.set_group_lr(1, lr)?;
     Sgd::new(arena, SgdOptions::new(lr))?;
+    Rmsprop::new(arena, RmspropOptions::new(lr))?;
+    Adagrad::new(arena, AdagradOptions::new(lr))?;
+    assert!(clip_grad_norm_(arena, 1.0, 2.0)?.item()?.is_finite());
+    clip_grad_value_(arena, 0.5)?;
+    let (mut plateau, total_steps) = (ReduceLROnPlateau::new(PlateauOptions::default())?, 10);
+    assert!(!plateau.step(1.0, &mut optimizer)?);
+    Schedule::one_cycle(total_steps).check()?;
+    let (max_lr, one_cycle) = (lr, Schedule::one_cycle(total_steps));
+    let _ = |step| one_cycle.lr(max_lr, step);
     for schedule in [
         Schedule::Step { step_size: 1, gamma: 0.5 },
         Schedule::Cosine { warmup: 0, start_factor: 1.0, epochs: 9, eta_min: 0.0 },

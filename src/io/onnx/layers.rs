@@ -3,11 +3,20 @@
 use super::nodes::{Nodes, float, int, ints};
 use super::unsupported;
 use crate::Result;
-use crate::nn::{BatchNorm2d, Conv2d, Layer};
+use crate::nn::{AvgPool2d, BatchNorm2d, Conv2d, Layer};
 
 /// Adds the nodes of `layer`.
 pub(super) fn push(layer: &Layer, nodes: &mut Nodes<'_>) -> Result<()> {
     match layer {
+        Layer::AdaptiveAvgPool2d(pool) if pool.output_size == [Some(1); 2] => {
+            nodes.push("GlobalAveragePool", [], []);
+        }
+        Layer::AdaptiveAvgPool2d(pool) => {
+            let message =
+                format!("an AdaptiveAvgPool2d to {:?}; ONNX has it to 1 alone", pool.output_size);
+            return Err(unsupported(message));
+        }
+        Layer::AvgPool2d(pool) => return avg_pool2d(pool, nodes),
         Layer::BatchNorm2d(norm) => return batch_norm2d(norm, nodes),
         Layer::Conv2d(conv) => return conv2d(conv, nodes),
         // A graph is for inference.
@@ -19,12 +28,29 @@ pub(super) fn push(layer: &Layer, nodes: &mut Nodes<'_>) -> Result<()> {
                 ints("kernel_shape", pool.kernel_size),
                 ints("strides", pool.stride),
                 ints("pads", [pool.padding, pool.padding].concat()),
+                ints("dilations", pool.dilation),
                 int("ceil_mode", usize::from(pool.ceil_mode)),
             ];
             nodes.push("MaxPool", [], attributes);
         }
         Layer::ReLU(_) => nodes.push("Relu", [], []),
     }
+    Ok(())
+}
+
+fn avg_pool2d(pool: &AvgPool2d, nodes: &mut Nodes<'_>) -> Result<()> {
+    if let Some(divisor) = pool.divisor_override {
+        let message = format!("an AvgPool2d that divides by {divisor} instead of its window");
+        return Err(unsupported(message));
+    }
+    let attributes = [
+        ints("kernel_shape", pool.kernel_size),
+        ints("strides", pool.stride),
+        ints("pads", [pool.padding, pool.padding].concat()),
+        int("ceil_mode", usize::from(pool.ceil_mode)),
+        int("count_include_pad", usize::from(pool.count_include_pad)),
+    ];
+    nodes.push("AveragePool", [], attributes);
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! The layers, one file each: a description, and the module with its parameters.
 
+mod avg_pool2d;
 mod batch_norm2d;
 mod conv2d;
 mod dropout;
