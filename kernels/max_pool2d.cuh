@@ -14,4 +14,5 @@ struct MaxPool2dGeometry {
   unsigned kernel_size[2];
   unsigned stride[2];
   unsigned padding[2];
+  unsigned dilation[2];
 };

@@ -34,6 +34,7 @@ mod sequential;
 mod state_dict;
 mod summary;
 
+pub use crate::ops::avg_pool2d::{AdaptiveAvgPool2d, AvgPool2d};
 pub use crate::ops::max_pool2d::MaxPool2d;
 pub use crate::ops::unary::Approximate;
 pub(crate) use anomaly::first_not_finite;
@@ -115,6 +116,8 @@ macro_rules! table_of_layers {
 }
 
 table_of_layers! {
+    AdaptiveAvgPool2d,
+    AvgPool2d,
     BatchNorm2d,
     Conv2d,
     Dropout,

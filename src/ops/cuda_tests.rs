@@ -9,10 +9,11 @@ use crate::common::cuda::is_sim;
 use crate::common::device::TestDevice;
 use crate::device::{AnyBuffer, AnyView, AnyViewMut, Backend, Output};
 use crate::dtype::{Element, Float};
-use crate::nn::MaxPool2d;
+use crate::nn::{AdaptiveAvgPool2d, AvgPool2d, MaxPool2d};
 use crate::ops::adagrad::{AdagradGroup, AdagradKernels};
 use crate::ops::adam::{AdamGroup, AdamKernels};
 use crate::ops::augment::{AugmentGeometry, AugmentKernels};
+use crate::ops::avg_pool2d::{AvgPool2dGeometry, AvgPool2dKernels};
 use crate::ops::background::BackgroundKernels;
 use crate::ops::batch_norm2d::{Affine, BatchNorm2dGradients, BatchNorm2dKernels, Running};
 use crate::ops::binary::{Binary, BinaryKernels, Broadcast, Comparison, Operand, broadcast};
@@ -224,9 +225,9 @@ macro_rules! ops {
 }
 
 ops! {
-    adagrad, adam, augment, background, batch_norm2d, batched_matmul, binary, clip_grad, conv2d,
-    conv_block, copy, cross_entropy, cross_entropy_rows, dropout, elementwise_loss, end_step, gather,
-    index, layer_norm, lerp, linear_cross_entropy, linear_relu, matmul, max_pool2d, nll_loss,
+    adagrad, adam, augment, avg_pool2d, background, batch_norm2d, batched_matmul, binary, clip_grad,
+    conv2d, conv_block, copy, cross_entropy, cross_entropy_rows, dropout, elementwise_loss, end_step,
+    gather, index, layer_norm, lerp, linear_cross_entropy, linear_relu, matmul, max_pool2d, nll_loss,
     random_filter, reduce, rmsprop, sgd, softmax, sum, unary,
 }
 
@@ -1195,8 +1196,11 @@ fn max_pool2d<T: Float>(bench: &Bench<'_>, results: &mut Results) {
         pool([3, 2], [2, 1], [1, 0], false),
         pool([1, 5], [3, 2], [0, 2], true),
         pool([2, 3], [3, 4], [1, 1], false),
+        pool([3, 2], [2, 1], [1, 1], true).dilation([2, 3]),
+        // One place of a window is in the padding, and none in the input.
+        pool([2, 2], [1, 1], [1, 1], false).dilation([9, 7]),
     ];
-    for (pool, shape) in pools.iter().zip([1, 3, 33, 2, 3, 1].map(|n| [n, 3, 9, 7])) {
+    for (pool, shape) in pools.iter().zip([1, 3, 33, 2, 3, 1, 2, 2].map(|n| [n, 3, 9, 7])) {
         let (g, output) = MaxPool2dGeometry::new(pool, &Shape::from(shape)).unwrap();
         let n = shape.iter().product();
         // Whole numbers have ties; some are NaN.
@@ -1217,6 +1221,41 @@ fn max_pool2d<T: Float>(bench: &Bench<'_>, results: &mut Results) {
             let out = dx.output(accumulate);
             device.max_pool2d_backward(&g, argmax.view(), dy.view(), out).unwrap();
             results.exact(format!("{what}: gradient, {accumulate}"), bench.values(&dx));
+        }
+    }
+}
+
+fn avg_pool2d<T: Float>(bench: &Bench<'_>, results: &mut Results) {
+    let overlapping = AvgPool2d::new(3).stride(2).padding(1).ceil_mode(true);
+    let pools = [
+        AvgPool2d::new(2),
+        overlapping,
+        overlapping.count_include_pad(false),
+        AvgPool2d::new([3, 2]).stride([4, 1]).padding([1, 0]).divisor_override(5),
+    ];
+    let sizes = [[Some(4), Some(3)], [Some(1), Some(5)], [None, Some(9)], [Some(0), None]];
+    let shape = |n| Shape::from([n, 3, 9, 7]);
+    let pools = pools.iter().zip([1, 3, 33, 2]).map(|(pool, n)| {
+        let (g, output) = AvgPool2dGeometry::new(pool, &shape(n)).unwrap();
+        (g, output, shape(n))
+    });
+    let adaptive = sizes.into_iter().zip([1, 33, 3, 2]).map(|(output_size, n)| {
+        let pool = AdaptiveAvgPool2d { output_size };
+        let (g, output) = AvgPool2dGeometry::adaptive(&pool, &shape(n)).unwrap();
+        (g, output, shape(n))
+    });
+    for (g, output, input) in pools.chain(adaptive) {
+        let (what, device) = (format!("{g:?}"), bench.device);
+        let x = bench.normal::<T>(input.numel(), 0, 0.0);
+        let mut y = bench.before::<T>(output.numel(), false);
+        device.avg_pool2d_forward(&g, x.view(), y.view_mut()).unwrap();
+        results.close(format!("{what}: output"), bench.values(&y));
+        let dy = bench.normal::<T>(output.numel(), 1, 0.0);
+        for accumulate in [false, true] {
+            let mut dx = bench.before::<T>(input.numel(), accumulate);
+            let out = dx.output(accumulate);
+            device.avg_pool2d_backward(&g, dy.view(), out).unwrap();
+            results.close(format!("{what}: gradient, {accumulate}"), bench.values(&dx));
         }
     }
 }

@@ -20,10 +20,12 @@ mod dims;
 mod size2;
 mod some_images;
 mod update;
+mod windows;
 
 pub mod adagrad;
 pub mod adam;
 pub mod augment;
+pub mod avg_pool2d;
 pub mod background;
 pub mod batch_norm2d;
 pub mod binary;
@@ -72,4 +74,14 @@ pub(crate) fn index32(op: &'static str, value: usize) -> Result<u32> {
 /// The number of elements of `shape`, which kernels must be able to index.
 pub(crate) fn numel32(op: &'static str, shape: &Shape) -> Result<u32> {
     index32(op, shape.numel())
+}
+
+/// The output's shape where the input is `[C, H, W]`, one image: as `shape` of a batch of it, without
+/// the batch; of another input `shape` of that.
+pub(crate) fn of_one_image(
+    input: &Shape,
+    shape: impl Fn(&Shape) -> Result<Shape>,
+) -> Result<Shape> {
+    let [c, h, w] = *input.dims() else { return shape(input) };
+    Ok(Shape::from(&shape(&Shape::from([1, c, h, w]))?.dims()[1..]))
 }

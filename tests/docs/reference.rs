@@ -2,12 +2,13 @@
 
 use signet::data::{DataLoader, synthetic};
 use signet::nn::{
-    Approximate, BatchNorm2d, Conv2d, Conv2dModule, Dropout, ELU, Embedding, Flatten, Forward,
-    GELU, GroupNorm, Hardsigmoid, Hardswish, Hardtanh, Init, LayerNorm, LeakyReLU, Linear,
-    LogSigmoid, LogSoftmax, MaxPool2d, Model, Module, ReLU, ReLU6, Sequential, SiLU, Sigmoid,
-    Softmax, Softplus, Tanh,
+    AdaptiveAvgPool2d, Approximate, AvgPool2d, BatchNorm2d, Conv2d, Conv2dModule, Dropout, ELU,
+    Embedding, Flatten, Forward, GELU, GroupNorm, Hardsigmoid, Hardswish, Hardtanh, Init,
+    LayerNorm, LeakyReLU, Linear, LogSigmoid, LogSoftmax, MaxPool2d, Model, Module, ReLU, ReLU6,
+    Sequential, SiLU, Sigmoid, Softmax, Softplus, Tanh,
 };
 use signet::ops::augment::{AugmentOptions, augment};
+use signet::ops::conv2d::Padding;
 use signet::ops::cross_entropy::{
     CrossEntropyOptions, Reduction, cross_entropy, cross_entropy_loss,
 };
@@ -17,7 +18,10 @@ use signet::ops::elementwise_loss::{
 use signet::ops::embedding::embedding;
 use signet::ops::layer_norm::{group_norm, layer_norm};
 use signet::ops::nll_loss::nll_loss;
-use signet::optim::{Adam, AdamOptions, Ema, Optimizer, Schedule, Sgd, SgdOptions};
+use signet::optim::{
+    Adagrad, AdagradOptions, Adam, AdamOptions, Ema, Optimizer, PlateauOptions, ReduceLROnPlateau,
+    Rmsprop, RmspropOptions, Schedule, Sgd, SgdOptions, clip_grad_norm_, clip_grad_value_,
+};
 use signet::train::{FitEpoch, FitOptions, TrainStep, fit};
 use signet::{
     Cpu, Device, GradcheckOptions, Gradients, NodeId, Result, Tensor, checkpoint, gradcheck,
@@ -189,6 +193,8 @@ fn layers_losses_and_optimizers() -> Result<()> {
         LayerNorm::new([512]), GroupNorm::new(5, 25), Softmax::new(1), LogSoftmax::new(1),
         Sigmoid, Tanh, SiLU, GELU::default(), ReLU6, LogSigmoid, Hardsigmoid, Hardswish,
         LeakyReLU::new(0.01), ELU::new(1.0), Softplus::new(1.0, 20.0), Hardtanh::new(-1.0, 1.0),
+        Conv2d::new(32, 32, 3).padding(Padding::Same).groups(32),
+        AvgPool2d::new(3).stride(2).padding(1), AdaptiveAvgPool2d::new(1),
     ];
     let _ = Embedding::new(1000, 64).padding_idx(0);
     let (a, b) = (Flatten, Linear::new(784, 24));
@@ -253,6 +259,15 @@ fn layers_losses_and_optimizers() -> Result<()> {
     optimizer.add_param_group(&p, options)?;
     optimizer.set_group_lr(1, lr)?;
     Sgd::new(arena, SgdOptions::new(lr))?;
+    Rmsprop::new(arena, RmspropOptions::new(lr))?;
+    Adagrad::new(arena, AdagradOptions::new(lr))?;
+    assert!(clip_grad_norm_(arena, 1.0, 2.0)?.item()?.is_finite());
+    clip_grad_value_(arena, 0.5)?;
+    let (mut plateau, total_steps) = (ReduceLROnPlateau::new(PlateauOptions::default())?, 10);
+    assert!(!plateau.step(1.0, &mut optimizer)?);
+    Schedule::one_cycle(total_steps).check()?;
+    let (max_lr, one_cycle) = (lr, Schedule::one_cycle(total_steps));
+    let _ = |step| one_cycle.lr(max_lr, step);
     for schedule in [
         Schedule::Step { step_size: 1, gamma: 0.5 },
         Schedule::Cosine { warmup: 0, start_factor: 1.0, epochs: 9, eta_min: 0.0 },

@@ -65,7 +65,7 @@ impl Block {
         let var: Tensor<T> = var.on(device);
         let conv = Conv2dOptions { padding: 1.into(), ..Default::default() };
         let [kernel_size, stride] = self.window;
-        let pool = MaxPool2d { kernel_size, stride, padding: [0, 0], ceil_mode: false };
+        let pool = MaxPool2d::new(kernel_size).stride(stride);
         let geometry = DropoutGeometry::new(0.25, 11, 2).unwrap();
         let mask = self.drop.then(|| DropoutMask::new(device, geometry, 1 << 40).unwrap());
         let once = || {
@@ -183,8 +183,7 @@ fn a_block_hides_no_nan() {
         let (weight, mean) = (one(&[3, 1, 3, 3]), one(&[3]));
         let var: Tensor = Tensor::from_slice(device, &[1.0; 3], [3]).unwrap();
         let conv = Conv2dOptions { padding: 1.into(), ..Default::default() };
-        let pool =
-            MaxPool2d { kernel_size: [2, 2], stride: [2, 2], padding: [0, 0], ceil_mode: false };
+        let pool = MaxPool2d::new(2);
         let options = ConvBlockOptions { conv, eps: 1e-5, pool };
         let parameters =
             ConvBlockParameters { weight: &weight, bias: None, scale: None, shift: None };

@@ -11,7 +11,8 @@ use common::models::{named_state, state_dict};
 use common::registry::Op;
 use signet::dtype::Float;
 use signet::nn::{
-    BatchNorm2d, Conv2d, Dropout, Forward, Layer, Linear, MaxPool2d, Module, Sequential,
+    AdaptiveAvgPool2d, AvgPool2d, BatchNorm2d, Conv2d, Dropout, Forward, Layer, Linear, MaxPool2d,
+    Module, Sequential,
 };
 use signet::ops::conv2d::{Conv2dOptions, Padding};
 use signet::ops::cross_entropy::{CrossEntropyOptions, Reduction, cross_entropy};
@@ -30,6 +31,7 @@ on_every_device! {
     batch_norm2d_agrees_with_pytorch,
     relu_agrees_with_pytorch,
     max_pool2d_agrees_with_pytorch,
+    avg_pool2d_agrees_with_pytorch,
     linear_agrees_with_pytorch,
     cross_entropy_agrees_with_pytorch,
     cross_entropy_rows_agree_with_cross_entropy,
@@ -171,12 +173,34 @@ fn pool(case: &FixtureCase) -> MaxPool2d {
 
 fn max_pool2d_agrees_with_pytorch(on: TestDevice) {
     check_file(on, "max_pool2d", &["input"], |case| Op::MaxPool2d(pool(case)));
+    let dilated = |case: &FixtureCase| pool(case).dilation(case.pair("dilation"));
+    check_file(on, "max_pool2d_dilated", &["input"], |case| Op::MaxPool2d(dilated(case)));
     let device = on.open();
-    for case in Fixture::cases("max_pool2d") {
+    let cases = Fixture::cases("max_pool2d").into_iter().map(|case| (pool(&case), case));
+    let more = Fixture::cases("max_pool2d_dilated").into_iter().map(|case| (dilated(&case), case));
+    for (pool, case) in cases.chain(more) {
         let input: Tensor = case.tensor("input").on(&device);
-        let (_, indices) = max_pool2d(&input, &pool(&case)).unwrap();
+        let (_, indices) = max_pool2d(&input, &pool).unwrap();
         assert_eq!(indices.to_vec().unwrap(), case.tensor("indices").integers(), "{}", case.name);
     }
+}
+
+fn avg_pool2d_agrees_with_pytorch(on: TestDevice) {
+    check_file(on, "avg_pool2d", &["input"], |case| {
+        Op::AvgPool2d(
+            AvgPool2d::new(case.pair("kernel"))
+                .stride(case.pair("stride"))
+                .padding(case.pair("padding"))
+                .ceil_mode(case.flag("ceil_mode"))
+                .count_include_pad(case.flag("count_include_pad"))
+                .divisor_override(case.attribute("divisor_override").as_u64().map(|d| d as usize)),
+        )
+    });
+    check_file(on, "adaptive_avg_pool2d", &["input"], |case| {
+        let size = case.attribute("output_size").clone();
+        let output_size: [Option<usize>; 2] = serde_json::from_value(size).unwrap();
+        Op::AdaptiveAvgPool2d(AdaptiveAvgPool2d::new(output_size))
+    });
 }
 
 fn dropout_that_draws_nothing_agrees_with_pytorch(on: TestDevice) {

@@ -12,7 +12,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, TestCaseResult, TestRunner};
 use signet::nn::{
-    BatchNorm2d, Conv2d, Dropout, Flatten, Forward, Layer, Linear, MaxPool2d, ReLU, Sequential,
+    AdaptiveAvgPool2d, AvgPool2d, BatchNorm2d, Conv2d, Dropout, Flatten, Forward, Layer, Linear,
+    MaxPool2d, ReLU, Sequential,
 };
 use signet::ops::augment::{AugmentOptions, Draw, augment};
 use signet::ops::background::{Backdrop, background};
@@ -28,6 +29,7 @@ use std::fmt::Debug;
 on_every_device! {
     a_convolution_is_its_definition,
     a_pooling_is_its_definition,
+    an_average_is_its_definition,
     a_batch_norm_is_its_definition,
     a_linear_layer_is_its_definition,
     a_dropout_is_its_definition,
@@ -161,12 +163,19 @@ fn a_convolution_is_its_definition(on: TestDevice) {
 
 fn pools() -> impl Strategy<Value = MaxPool2d> {
     let options = (uniform2(1..5usize), uniform2(1..4usize), uniform2(0..3usize), any::<bool>());
-    options.prop_map(|(kernel_size, stride, padding, ceil_mode)| MaxPool2d {
-        kernel_size,
-        stride,
-        padding,
-        ceil_mode,
+    let dilation = prop_oneof![Just([1, 1]), uniform2(1..4usize)];
+    (options, dilation).prop_map(|((kernel_size, stride, padding, ceil_mode), dilation)| {
+        MaxPool2d { kernel_size, stride, padding, dilation, ceil_mode }
     })
+}
+
+fn averages() -> impl Strategy<Value = AvgPool2d> {
+    (pools(), any::<bool>(), proptest::option::of(1..5usize)).prop_map(
+        |(MaxPool2d { kernel_size, stride, padding, ceil_mode, .. }, include, divisor)| {
+            let pool = AvgPool2d::new(kernel_size).stride(stride).padding(padding);
+            pool.ceil_mode(ceil_mode).count_include_pad(include).divisor_override(divisor)
+        },
+    )
 }
 
 fn images(size: std::ops::Range<usize>, fill: Fill) -> impl Strategy<Value = HostTensor> {
@@ -180,7 +189,7 @@ fn pooled_size(pool: &MaxPool2d, axis: usize, size: usize) -> Option<usize> {
     if padding > kernel / 2 {
         return None;
     }
-    let span = (size + 2 * padding).checked_sub(kernel)?;
+    let span = (size + 2 * padding).checked_sub((kernel - 1) * pool.dilation[axis] + 1)?;
     let windows = if pool.ceil_mode { span.div_ceil(stride) } else { span / stride } + 1;
     // Windows that would start in the padding beyond the end are left out.
     Some((0..windows).filter(|window| window * stride < size + padding).count())
@@ -192,6 +201,7 @@ fn pooled(pool: &MaxPool2d, input: &HostTensor) -> Option<HostTensor> {
     let [kh, kw] = pool.kernel_size;
     let values = positions([n, c, oh, ow]).map(|[image, channel, y, x]| {
         let window = positions([1, 1, kh, kw]).filter_map(|[_, _, i, j]| {
+            let (i, j) = (i * pool.dilation[0], j * pool.dilation[1]);
             let row = (y * pool.stride[0] + i).checked_sub(pool.padding[0])?;
             let column = (x * pool.stride[1] + j).checked_sub(pool.padding[1])?;
             let pixel = ((image * c + channel) * h + row) * w + column;
@@ -207,6 +217,64 @@ fn a_pooling_is_its_definition(on: TestDevice) {
     for_all(256, (pools(), images(1..9, Fill::Normal(1.0))), |(pool, input)| {
         let definition = pooled(&pool, &input);
         expect_definition(&device, &Op::MaxPool2d(pool), &[input], definition)
+    });
+}
+
+/// The mean over `rows` and `columns` of an output element, `count` of them.
+fn averaged(
+    input: &HostTensor,
+    [oh, ow]: [usize; 2],
+    window: impl Fn(usize, usize) -> (std::ops::Range<usize>, std::ops::Range<usize>, f64),
+) -> HostTensor {
+    let [n, c, h, w] = dims(input);
+    let values = positions([n, c, oh, ow]).map(|[image, channel, y, x]| {
+        let (rows, columns, count) = window(y, x);
+        let at = |row: usize, column| ((image * c + channel) * h + row) * w + column;
+        let sum: f64 = rows
+            .flat_map(|row| columns.clone().map(move |column| (row, column)))
+            .map(|(row, column)| input.values[at(row, column)])
+            .sum();
+        sum / count
+    });
+    HostTensor { values: values.collect(), shape: vec![n, c, oh, ow] }
+}
+
+fn an_average_is_its_definition(on: TestDevice) {
+    let device = on.open();
+    for_all(256, (averages(), images(1..9, Fill::Normal(1.0))), |(pool, input)| {
+        let AvgPool2d { kernel_size, stride, padding, ceil_mode, .. } = pool;
+        let windows = MaxPool2d { kernel_size, stride, padding, dilation: [1, 1], ceil_mode };
+        let [_, _, h, w] = dims(&input);
+        let size = (pooled_size(&windows, 0, h), pooled_size(&windows, 1, w));
+        let axis = |axis: usize, size: usize, out: usize| {
+            let start = out * stride[axis];
+            let end = (start + kernel_size[axis]).min(size + 2 * padding[axis]);
+            let inside = |at: usize| at.saturating_sub(padding[axis]).min(size);
+            (inside(start)..inside(end), end - start)
+        };
+        let definition = size.0.zip(size.1).map(|(oh, ow)| {
+            averaged(&input, [oh, ow], |y, x| {
+                let ((rows, down), (columns, right)) = (axis(0, h, y), axis(1, w, x));
+                let within = rows.len() * columns.len();
+                let count = if pool.count_include_pad { down * right } else { within };
+                let count = pool.divisor_override.unwrap_or(count.max(1));
+                (rows, columns, count as f64)
+            })
+        });
+        expect_definition(&device, &Op::AvgPool2d(pool), &[input], definition)
+    });
+    let sizes = uniform2(proptest::option::of(0..12usize));
+    for_all(256, (sizes, images(1..9, Fill::Normal(1.0))), |(output_size, input)| {
+        let [_, _, h, w] = dims(&input);
+        let out = [output_size[0].unwrap_or(h), output_size[1].unwrap_or(w)];
+        let definition = averaged(&input, out, |y, x| {
+            let rows = y * h / out[0]..((y + 1) * h).div_ceil(out[0]);
+            let columns = x * w / out[1]..((x + 1) * w).div_ceil(out[1]);
+            let count = (rows.len() * columns.len()) as f64;
+            (rows, columns, count)
+        });
+        let op = Op::AdaptiveAvgPool2d(AdaptiveAvgPool2d { output_size });
+        expect_definition(&device, &op, &[input], Some(definition))
     });
 }
 
@@ -379,8 +447,15 @@ fn any_op() -> impl Strategy<Value = Op> {
     });
     let pool = (uniform2(0..4usize), uniform2(0..3usize), uniform2(0..3usize), any::<bool>())
         .prop_map(|(kernel_size, stride, padding, ceil_mode)| {
-            Op::MaxPool2d(MaxPool2d { kernel_size, stride, padding, ceil_mode })
+            Op::MaxPool2d(MaxPool2d { kernel_size, stride, padding, dilation: [1, 1], ceil_mode })
         });
+    let average = (uniform2(0..4usize), uniform2(0..3usize), uniform2(0..3usize), 0..3usize)
+        .prop_map(|(kernel_size, stride, padding, divisor)| {
+            let pool = AvgPool2d::new(kernel_size).stride(stride).padding(padding);
+            Op::AvgPool2d(pool.divisor_override((divisor < 2).then_some(divisor)))
+        });
+    let adaptive = uniform2(proptest::option::of(0..4usize))
+        .prop_map(|size| Op::AdaptiveAvgPool2d(AdaptiveAvgPool2d { output_size: size }));
     let eval = vec(0.5..2.0f64, 0..4).prop_map(|var| Op::BatchNorm2dEval {
         eps: 1e-5,
         mean: vec![0.0; var.len()],
@@ -391,6 +466,8 @@ fn any_op() -> impl Strategy<Value = Op> {
         options: CrossEntropyOptions { ignore_index: -1, ..CrossEntropyOptions::default() },
     });
     prop_oneof![
+        average,
+        adaptive,
         Just(Op::Binary("add".into())),
         Just(Op::Binary("mul".into())),
         Just(Op::Matmul),
@@ -695,8 +772,12 @@ fn huge_attributes_are_errors(on: TestDevice) {
         prop_assert!(op.run(&[x.clone(), w.clone()]).is_err(), "{op:?}");
         let op = Op::Conv2d(Conv2dOptions { groups: size, ..Conv2dOptions::default() });
         prop_assert!(op.run(&[x.clone(), w]).is_err(), "{op:?}");
-        let pool = MaxPool2d { kernel_size: dilation, stride, padding, ceil_mode };
+        let pool = MaxPool2d { kernel_size: dilation, stride, padding, dilation, ceil_mode };
         prop_assert!(Op::MaxPool2d(pool).run(std::slice::from_ref(&x)).is_err(), "{pool:?}");
+        let average = AvgPool2d::new(dilation).stride(stride).padding(padding);
+        prop_assert!(Op::AvgPool2d(average).run(std::slice::from_ref(&x)).is_err(), "{average:?}");
+        let adaptive = Op::AdaptiveAvgPool2d(AdaptiveAvgPool2d::new([Some(size), None]));
+        prop_assert!(adaptive.run(std::slice::from_ref(&x)).is_err());
         let reshaped = x.reshape([size, 2, 25]);
         prop_assert!(reshaped.is_err() && x.flatten(size).is_err());
         prop_assert!(Tensor::from_slice(&device, &[1.0f64], [size, size]).is_err());
@@ -714,6 +795,9 @@ fn any_layer() -> impl Strategy<Value = Layer> {
         convolution,
         (1..4usize).prop_map(|c| BatchNorm2d::new(c).into()),
         pools().prop_map(Layer::from),
+        averages().prop_map(Layer::from),
+        uniform2(proptest::option::of(0..4usize))
+            .prop_map(|output_size| AdaptiveAvgPool2d { output_size }.into()),
         (0..4usize, 1..4usize).prop_map(|(n_in, n_out)| Linear::new(n_in, n_out).into()),
         Just(Layer::from(ReLU)),
         Just(Layer::from(Flatten)),

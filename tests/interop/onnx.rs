@@ -7,11 +7,13 @@ use common::models::{Batch, Training, named_state};
 use common::root::{python, root};
 use prost::Message;
 use signet::nn::{
-    Approximate, BatchNorm2d, Conv2d, ELU, Flatten, Forward, GELU, GroupNorm, Hardsigmoid,
-    Hardswish, Hardtanh, Layer, LayerNorm, LeakyReLU, Linear, LogSigmoid, LogSoftmax, Module, ReLU,
-    ReLU6, Sequential, SiLU, Sigmoid, Softmax, Softplus, Tanh, asl,
+    AdaptiveAvgPool2d, Approximate, AvgPool2d, BatchNorm2d, Conv2d, ELU, Flatten, Forward, GELU,
+    GroupNorm, Hardsigmoid, Hardswish, Hardtanh, Layer, LayerNorm, LeakyReLU, Linear, LogSigmoid,
+    LogSoftmax, MaxPool2d, Module, ReLU, ReLU6, Sequential, SiLU, Sigmoid, Softmax, Softplus, Tanh,
+    asl,
 };
 use signet::onnx::{export, fold_batch_norms, proto};
+use signet::ops::conv2d::Padding;
 use signet::{Cpu, Device, Tensor, layers};
 
 const IMAGE: [usize; 3] = [1, 28, 28];
@@ -20,9 +22,26 @@ fn names(count: usize) -> Vec<String> {
     (0..count).map(|class| format!("class {class}")).collect()
 }
 
-/// A model whose running statistics have seen something.
-fn trained(device: &Device) -> Sequential {
-    let mut training = Training::new(device, 5, asl(24));
+/// Geometries that the course's network has not.
+fn geometries() -> Vec<Layer> {
+    layers![
+        Conv2d::new(1, 6, [4, 3]).padding(Padding::Same),
+        Conv2d::new(6, 12, 3).groups(3).stride(2).padding([[1, 0], [2, 1]]),
+        Conv2d::new(12, 12, 3).groups(12).dilation(2).padding(2).bias(false),
+        BatchNorm2d::new(12),
+        ReLU,
+        MaxPool2d::new(2).stride(1).padding(1).dilation([2, 3]),
+        AvgPool2d::new(3).stride(2).padding(1).count_include_pad(false).ceil_mode(true),
+        AvgPool2d::new(2).padding(1),
+        AdaptiveAvgPool2d::new(1),
+        Flatten,
+        Linear::new(12, 24),
+    ]
+}
+
+/// A model of `layers` whose running statistics have seen something.
+fn trained(device: &Device, layers: Vec<Layer>) -> Sequential {
+    let mut training = Training::new(device, 5, layers);
     for step in 0..3 {
         training.model.context().set_step(step).unwrap();
         training.step(&Batch::random(9, step));
@@ -41,7 +60,7 @@ fn decode(file: &[u8]) -> proto::Graph {
 #[test]
 fn the_graph_is_the_chain_of_layers() {
     let device = Device::from(Cpu::new(Some(1)).unwrap());
-    let dict = trained(&device).state_dict().unwrap();
+    let dict = trained(&device, asl(24)).state_dict().unwrap();
     let graph = decode(&export(&asl(24), &dict, IMAGE, &names(24), false).unwrap());
     let ops: Vec<_> = graph.node.iter().map(|node| node.op_type.as_str()).collect();
     let block = ["Conv", "BatchNormalization", "Relu", "MaxPool"];
@@ -55,7 +74,7 @@ fn the_graph_is_the_chain_of_layers() {
     }
     assert_eq!(last, "logits");
     // Everything else that is read is there, with the model's values.
-    let state = named_state(&trained(&device));
+    let state = named_state(&trained(&device, asl(24)));
     for name in graph.node.iter().flat_map(|node| &node.input[1..]) {
         let tensor = graph.initializer.iter().find(|t| t.name == *name).expect("it is there");
         let dims: Vec<usize> = tensor.dims.iter().map(|&size| size as usize).collect();
@@ -171,8 +190,14 @@ fn erf(x: f64) -> f64 {
 #[test]
 fn folding_computes_the_same() {
     let device = Device::from(Cpu::new(Some(1)).unwrap());
-    let model = trained(&device);
-    let named = asl(24).into_iter().enumerate();
+    for layers in [asl(24), geometries()] {
+        folding_computes_the_same_of(&device, layers);
+    }
+}
+
+fn folding_computes_the_same_of(device: &Device, layers: Vec<Layer>) {
+    let model = trained(device, layers.clone());
+    let named = layers.into_iter().enumerate();
     let named: Vec<_> = named.map(|(i, layer)| (i.to_string(), layer)).collect();
     let (folded, dict) = fold_batch_norms(&named, &model.state_dict().unwrap()).unwrap();
     assert!(folded.iter().all(|(_, layer)| layer.name() != "BatchNorm2d"));
@@ -184,10 +209,10 @@ fn folding_computes_the_same() {
     });
     let renamed: Vec<_> = renamed.collect();
     let layers = folded.iter().map(|(_, layer)| layer.clone()).collect();
-    let other = Sequential::<f32>::new(&device, 0, layers).unwrap();
+    let other = Sequential::<f32>::new(device, 0, layers).unwrap();
     other.load_state_dict(&renamed.into_iter().collect()).unwrap();
     other.eval();
-    let images: Tensor = Fill::Normal(1.0).draw(&[7, 1, 28, 28], 1, 0).on(&device);
+    let images: Tensor = Fill::Normal(1.0).draw(&[7, 1, 28, 28], 1, 0).on(device);
     let (a, b) = (model.forward(&images).unwrap(), other.forward(&images).unwrap());
     let scale = values(&a).iter().fold(0.0, |scale: f64, x| scale.max(x.abs()));
     for (a, b) in values(&a).iter().zip(values(&b)) {
@@ -213,18 +238,23 @@ fn what_cannot_be_expressed_is_an_error() {
         "Conv2d needs 2.weight",
     );
     refuse(&[Conv2d::new(3, 4, 3).into()], false, "channels");
+    refuse(&[AvgPool2d::new(2).divisor_override(3).into()], false, "divides by 3");
+    refuse(&[AdaptiveAvgPool2d::new(2).into()], false, "to 1 alone");
+    refuse(&[Conv2d::new(1, 4, 3).stride(2).padding(Padding::Same).into()], false, "stride");
 }
 
 /// 256 images through onnxruntime, folded or not, to 1e-5 of the largest logit.
 #[needs::test(onnxruntime)]
 fn onnxruntime_computes_the_same() {
     let device = Device::from(Cpu::new(Some(2)).unwrap());
-    let model = trained(&device);
-    let images: Tensor = Fill::Normal(1.0).draw(&[256, 1, 28, 28], 1, 0).on(&device);
-    let folder = tempfile::tempdir().unwrap();
-    for fold in [false, true] {
-        let file = export(&asl(24), &model.state_dict().unwrap(), IMAGE, &names(24), fold).unwrap();
-        agrees(&folder, &format!("fold {fold}"), &file, &model, &images);
+    for layers in [asl(24), geometries()] {
+        let model = trained(&device, layers.clone());
+        let images: Tensor = Fill::Normal(1.0).draw(&[256, 1, 28, 28], 1, 0).on(&device);
+        let (folder, dict) = (tempfile::tempdir().unwrap(), model.state_dict().unwrap());
+        for fold in [false, true] {
+            let file = export(&layers, &dict, IMAGE, &names(24), fold).unwrap();
+            agrees(&folder, &format!("fold {fold}"), &file, &model, &images);
+        }
     }
 }
 

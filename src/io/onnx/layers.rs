@@ -2,7 +2,7 @@
 
 use super::nodes::{Nodes, float, int, ints};
 use super::{proto, unsupported};
-use crate::nn::{Approximate, BatchNorm2d, Conv2d, GroupNorm, Layer, LayerNorm};
+use crate::nn::{Approximate, AvgPool2d, BatchNorm2d, Conv2d, GroupNorm, Layer, LayerNorm};
 use crate::{Result, Shape};
 
 /// The operator set that the nodes of `layer` need: those of ONNX 1.8, which every runtime knows,
@@ -17,6 +17,15 @@ pub(super) fn opset(layer: &Layer) -> i64 {
 /// Adds the nodes of `layer`, which is given an `input` of that shape.
 pub(super) fn push(layer: &Layer, input: &Shape, nodes: &mut Nodes<'_>) -> Result<()> {
     match layer {
+        Layer::AdaptiveAvgPool2d(pool) if pool.output_size == [Some(1); 2] => {
+            nodes.push("GlobalAveragePool", [], []);
+        }
+        Layer::AdaptiveAvgPool2d(pool) => {
+            let message =
+                format!("an AdaptiveAvgPool2d to {:?}; ONNX has it to 1 alone", pool.output_size);
+            return Err(unsupported(message));
+        }
+        Layer::AvgPool2d(pool) => return avg_pool2d(pool, nodes),
         Layer::BatchNorm2d(norm) => return batch_norm2d(norm, nodes),
         Layer::Conv2d(conv) => return conv2d(conv, nodes),
         // A graph is for inference.
@@ -31,6 +40,7 @@ pub(super) fn push(layer: &Layer, input: &Shape, nodes: &mut Nodes<'_>) -> Resul
                 ints("kernel_shape", pool.kernel_size),
                 ints("strides", pool.stride),
                 ints("pads", [pool.padding, pool.padding].concat()),
+                ints("dilations", pool.dilation),
                 int("ceil_mode", usize::from(pool.ceil_mode)),
             ];
             nodes.push("MaxPool", [], attributes);
@@ -54,6 +64,22 @@ pub(super) fn push(layer: &Layer, input: &Shape, nodes: &mut Nodes<'_>) -> Resul
         Layer::Sequential(_) => return Err(unsupported("a Sequential's layers go one by one")),
         Layer::Softmax(softmax) => nodes.push("Softmax", [], [axis(softmax.dim, input)]),
     }
+    Ok(())
+}
+
+fn avg_pool2d(pool: &AvgPool2d, nodes: &mut Nodes<'_>) -> Result<()> {
+    if let Some(divisor) = pool.divisor_override {
+        let message = format!("an AvgPool2d that divides by {divisor} instead of its window");
+        return Err(unsupported(message));
+    }
+    let attributes = [
+        ints("kernel_shape", pool.kernel_size),
+        ints("strides", pool.stride),
+        ints("pads", [pool.padding, pool.padding].concat()),
+        int("ceil_mode", usize::from(pool.ceil_mode)),
+        int("count_include_pad", usize::from(pool.count_include_pad)),
+    ];
+    nodes.push("AveragePool", [], attributes);
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 use crate::dtype::Float;
 use crate::nn::{Forward, Init, Module, State};
-use crate::ops::Size2;
 use crate::ops::conv2d::{Conv2dGeometry, Conv2dOptions, Padding, conv2d};
+use crate::ops::{Size2, of_one_image};
 use crate::{Error, Result, Shape, Tensor};
 
 /// `torch.nn.Conv2d`: weight and bias from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), fan_in being
@@ -121,13 +121,10 @@ impl Conv2d {
     }
 
     pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
-        let image = match *input.dims() {
-            [c, h, w] => Shape::from([1, c, h, w]),
-            _ => input.clone(),
-        };
-        let output = Conv2dGeometry::new(&image, &self.weight_shape()?, &self.options)?;
-        let output = output.output_shape();
-        Ok(if input.rank() == 3 { Shape::from(&output.dims()[1..]) } else { output })
+        of_one_image(input, |input| {
+            let weight = self.weight_shape()?;
+            Ok(Conv2dGeometry::new(input, &weight, &self.options)?.output_shape())
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 use crate::dtype::Float;
 use crate::nn::{Forward, Init, Module};
 use crate::ops::max_pool2d::{MaxPool2d, MaxPool2dGeometry, max_pool2d};
+use crate::ops::of_one_image;
 use crate::{Result, Shape, Tensor};
 
 impl MaxPool2d {
@@ -13,7 +14,7 @@ impl MaxPool2d {
     }
 
     pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
-        Ok(MaxPool2dGeometry::new(self, input)?.1)
+        of_one_image(input, |input| Ok(MaxPool2dGeometry::new(self, input)?.1))
     }
 }
 

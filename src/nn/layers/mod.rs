@@ -2,6 +2,7 @@
 //! function of each element are lines of `activations.rs`.
 
 mod activations;
+mod avg_pool2d;
 mod batch_norm2d;
 mod conv2d;
 mod dropout;

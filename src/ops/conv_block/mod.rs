@@ -44,7 +44,7 @@ impl ConvBlockOptions {
     /// gradient goes to one place from one place, and a block can be one op.
     pub fn windows_apart(pool: &MaxPool2d) -> bool {
         let apart = (0..2).all(|axis| pool.stride[axis] >= pool.kernel_size[axis]);
-        apart && pool.padding == [0, 0] && !pool.ceil_mode
+        apart && pool.padding == [0, 0] && pool.dilation == [1, 1] && !pool.ceil_mode
     }
 }
 

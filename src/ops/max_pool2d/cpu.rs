@@ -41,7 +41,10 @@ impl<T: Float> MaxPool2dKernels<T> for Cpu {
                         grad_input.fill(T::zero());
                     }
                     for (&index, &gradient) in argmax.iter().zip(grad_output) {
-                        grad_input[index as usize] += gradient;
+                        // -1: no place at all.
+                        if let Some(grad_input) = grad_input.get_mut(index as usize) {
+                            *grad_input += gradient;
+                        }
                     }
                 },
             );
@@ -58,12 +61,18 @@ fn pool_any<T: Float>(
     argmax: &mut [i32],
 ) {
     let (width, out_width) = (geometry.width as usize, geometry.out_width as usize);
+    let [down, right] = geometry.dilation.map(|size| size as usize);
     for (i, (y, index)) in output.iter_mut().zip(argmax).enumerate() {
         let columns = geometry.window(1, i % out_width);
         let rows = geometry.window(0, i / out_width);
+        if rows.is_empty() || columns.is_empty() {
+            (*y, *index) = (T::neg_infinity(), -1);
+            continue;
+        }
         let mut best = rows.start * width + columns.start;
-        for row in rows {
-            for at in row * width + columns.start..row * width + columns.end {
+        for row in rows.step_by(down) {
+            let columns = row * width + columns.start..row * width + columns.end;
+            for at in columns.step_by(right) {
                 if input[at] > input[best] || input[at].is_nan() {
                     best = at;
                 }
@@ -76,10 +85,11 @@ fn pool_any<T: Float>(
 /// Whether the windows are 2x2, side by side and without padding: nearly all are, and
 /// [`pool_2x2`] is several times faster on them.
 fn is_2x2(geometry: &MaxPool2dGeometry) -> bool {
-    let MaxPool2dGeometry { kernel_size, stride, padding, .. } = *geometry;
+    let MaxPool2dGeometry { kernel_size, stride, padding, dilation, .. } = *geometry;
     let inside =
         geometry.out_height * 2 <= geometry.height && geometry.out_width * 2 <= geometry.width;
-    kernel_size == [2, 2] && stride == [2, 2] && padding == [0, 0] && inside
+    let dense = padding == [0, 0] && dilation == [1, 1];
+    kernel_size == [2, 2] && stride == [2, 2] && dense && inside
 }
 
 /// One plane with 2x2 windows.

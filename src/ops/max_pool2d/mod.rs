@@ -8,8 +8,9 @@ pub use options::MaxPool2d;
 
 use crate::device::{Backend, Cost, Device, Output, kernels};
 use crate::dtype::{Float, Plain};
-use crate::ops::{index32, numel32};
-use crate::{Error, Result, Shape, Tensor};
+use crate::ops::numel32;
+use crate::ops::windows::Windows;
+use crate::{Result, Shape, Tensor};
 
 /// Sizes of one max pooling.
 #[repr(C)]
@@ -31,6 +32,8 @@ pub(crate) struct MaxPool2dGeometry {
     pub stride: [u32; 2],
     /// Rows and columns of minus infinity around the input.
     pub padding: [u32; 2],
+    /// Distance between the places of a window.
+    pub dilation: [u32; 2],
 }
 
 impl Plain for MaxPool2dGeometry {}
@@ -39,39 +42,19 @@ impl MaxPool2dGeometry {
     /// The geometry of `pool` on input `[N, C, H, W]`, and the output's shape.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the input has another rank or the window does not fit.
+    /// [`Error::Shape`](crate::Error::Shape) when the input has another rank or the window does not fit.
     pub fn new(pool: &MaxPool2d, input: &Shape) -> Result<(Self, Shape)> {
         const OP: &str = "max_pool2d";
         let [n, c, height, width] = input.expect(OP, "[N, C, H, W]")?;
         numel32(OP, input)?;
-        let mut out = [0; 2];
-        for (axis, size) in [height, width].into_iter().enumerate() {
-            let (kernel, stride, padding) =
-                (pool.kernel_size[axis], pool.stride[axis], pool.padding[axis]);
-            if size == 0 || kernel == 0 || stride == 0 || padding > kernel / 2 {
-                let message = format!(
-                    "input {input}, kernel_size {kernel}, stride {stride}, padding {padding}: sizes start at 1 and padding is at most half the kernel"
-                );
-                return Err(Error::shape(OP, message));
-            }
-            for value in [size, kernel, stride] {
-                index32(OP, value)?;
-            }
-            let padded = size + 2 * padding;
-            index32(OP, padded)?;
-            if padded < kernel {
-                let message = format!(
-                    "input {input}: a window of {kernel} does not fit into {size} + 2 * {padding}"
-                );
-                return Err(Error::shape(OP, message));
-            }
-            let span = padded - kernel;
-            out[axis] = 1 + if pool.ceil_mode { span.div_ceil(stride) } else { span / stride };
-            // PyTorch drops a last window that would start in the padding on the right.
-            if pool.ceil_mode && (out[axis] - 1) * stride >= size + padding {
-                out[axis] -= 1;
-            }
-        }
+        let axis = |axis: usize| Windows {
+            kernel: pool.kernel_size[axis],
+            stride: pool.stride[axis],
+            padding: pool.padding[axis],
+            dilation: pool.dilation[axis],
+            ceil_mode: pool.ceil_mode,
+        };
+        let out = [axis(0).count(OP, input, height)?, axis(1).count(OP, input, width)?];
         let geometry = Self {
             planes: (n * c) as u32,
             height: height as u32,
@@ -81,6 +64,7 @@ impl MaxPool2dGeometry {
             kernel_size: pool.kernel_size.map(|size| size as u32),
             stride: pool.stride.map(|size| size as u32),
             padding: pool.padding.map(|size| size as u32),
+            dilation: pool.dilation.map(|size| size as u32),
         };
         let output = Shape::from([n, c, out[0], out[1]]);
         numel32(OP, &output)?;
@@ -110,14 +94,17 @@ impl MaxPool2dGeometry {
         Cost { flops: output, bytes: 0 }.moving::<T>(input + output).moving::<i32>(output)
     }
 
-    /// The input rows (axis 0) or columns (axis 1) of output row or column `out`, clipped to the
-    /// input.
+    /// The input rows (axis 0) or columns (axis 1) of output row or column `out`, as far as they are in
+    /// the input: from the first on every `dilation`-th.
     pub(crate) fn window(&self, axis: usize, out: usize) -> std::ops::Range<usize> {
         let size = [self.height, self.width][axis] as usize;
-        let start = out * self.stride[axis] as usize;
-        let padding = self.padding[axis] as usize;
-        let end = start + self.kernel_size[axis] as usize;
-        start.saturating_sub(padding)..end.saturating_sub(padding).min(size)
+        let [kernel, stride, padding, dilation] =
+            [self.kernel_size[axis], self.stride[axis], self.padding[axis], self.dilation[axis]]
+                .map(|size| size as usize);
+        let start = out * stride;
+        let skipped = padding.saturating_sub(start).div_ceil(dilation) * dilation;
+        let end = start + (kernel - 1) * dilation + 1;
+        start + skipped - padding..end.saturating_sub(padding).min(size)
     }
 }
 
@@ -126,7 +113,8 @@ kernels! {
     pub(crate) trait MaxPool2dKernels<T: Float>: Backend {
         /// The maximum of each window, and its index `row * width + column` in the input plane. The
         /// first maximum in row-major order wins; a NaN wins over everything, the last one of several
-        /// (as in PyTorch).
+        /// (as in PyTorch). A window that a dilation leaves no place in the input is minus infinity, of
+        /// index -1.
         fn max_pool2d_forward(
             &self,
             geometry: &MaxPool2dGeometry,
@@ -147,7 +135,7 @@ kernels! {
 }
 
 /// The maximum of each window, as `torch.nn.functional.max_pool2d`: `[N, C, H, W]` to
-/// `[N, C, OH, OW]`, and the indices into the input planes.
+/// `[N, C, OH, OW]`, or `[C, H, W]` to `[C, OH, OW]`, and the indices into the input planes.
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {
@@ -163,11 +151,16 @@ kernels! {
 /// ```
 ///
 /// # Errors
-/// [`Error::Shape`] when the input has another rank or the window does not fit.
+/// [`Error::Shape`](crate::Error::Shape) when the input has another rank or the window does not fit.
 pub fn max_pool2d<T: Float>(
     input: &Tensor<T>,
     pool: &MaxPool2d,
 ) -> Result<(Tensor<T>, Tensor<i32>)> {
+    if let [c, h, w] = *input.dims() {
+        let (output, indices) = max_pool2d(&input.reshape([1, c, h, w])?, pool)?;
+        let shape = Shape::from(&output.dims()[1..]);
+        return Ok((output.reshape(shape.clone())?, indices.detach_as(shape)));
+    }
     let (geometry, shape) = MaxPool2dGeometry::new(pool, input.shape())?;
     let device = input.device().clone();
     let mut y = device.alloc(shape.numel())?;

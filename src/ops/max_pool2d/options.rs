@@ -21,6 +21,8 @@ pub struct MaxPool2d {
     pub stride: [usize; 2],
     /// Rows and columns of minus infinity around the input, at most half a window.
     pub padding: [usize; 2],
+    /// Distance between the places of a window.
+    pub dilation: [usize; 2],
     /// Whether a last window that sticks out counts.
     pub ceil_mode: bool,
 }
@@ -29,7 +31,13 @@ impl MaxPool2d {
     /// Windows side by side.
     pub fn new(kernel_size: impl Into<Size2>) -> Self {
         let Size2(kernel_size) = kernel_size.into();
-        Self { kernel_size, stride: kernel_size, padding: [0, 0], ceil_mode: false }
+        Self {
+            kernel_size,
+            stride: kernel_size,
+            padding: [0, 0],
+            dilation: [1, 1],
+            ceil_mode: false,
+        }
     }
 
     /// Steps between windows.
@@ -40,6 +48,11 @@ impl MaxPool2d {
     /// Rows and columns of minus infinity around the input.
     pub fn padding(self, padding: impl Into<Size2>) -> Self {
         Self { padding: padding.into().0, ..self }
+    }
+
+    /// Distance between the places of a window.
+    pub fn dilation(self, dilation: impl Into<Size2>) -> Self {
+        Self { dilation: dilation.into().0, ..self }
     }
 
     /// Whether a last window that sticks out counts.

@@ -3,7 +3,7 @@
 
 use super::{Case, ElementwiseLoss, Op, copies, indexing, reductions};
 use crate::common::host::Fill;
-use signet::nn::MaxPool2d;
+use signet::nn::{AdaptiveAvgPool2d, AvgPool2d, MaxPool2d};
 use signet::ops::conv_block::ConvBlockOptions;
 use signet::ops::conv2d::{Conv2dOptions, Padding};
 use signet::ops::cross_entropy::{CrossEntropyOptions, Reduction};
@@ -21,6 +21,7 @@ pub fn sample() -> Vec<Case> {
     cases.extend(batch_norms(&[[1, 5, 3, 4], [3, 7, 1, 1], [33, 3, 2, 3]]));
     cases.extend(convolutions());
     cases.extend(pools());
+    cases.extend(averages());
     cases.extend(blocks());
     cases.extend(hidden_layers());
     cases.extend(last_layers(&[1, 3, 33], &[1, 7]));
@@ -51,6 +52,7 @@ pub fn grid() -> Vec<Case> {
     cases.extend(batch_norms(&inputs));
     cases.extend(convolution_grid());
     cases.extend(pool_grid());
+    cases.extend(averages());
     cases.extend(block_grid());
     cases.extend(hidden_layers());
     cases.extend(last_layers(&BATCHES, &[1, 2, 24, 65]));
@@ -287,6 +289,34 @@ fn pools() -> Vec<Case> {
         pool([3, 2, 8, 6], MaxPool2d::new(3).stride(2).padding(1).ceil_mode(true)),
         pool([3, 2, 5, 8], MaxPool2d::new(2).stride(3).padding(1).ceil_mode(true)),
         pool([33, 1, 4, 5], MaxPool2d::new(5).stride(2).padding(2)),
+        pool([3, 2, 7, 6], MaxPool2d::new(2).stride(1).dilation([2, 3])),
+        pool([3, 2, 9, 8], MaxPool2d::new(3).stride(2).padding(1).dilation(2).ceil_mode(true)),
+        // One place of a window is in the padding, and none in the input.
+        pool([2, 2, 4, 3], MaxPool2d::new(2).stride(1).padding(1).dilation([3, 4])),
+    ]
+}
+
+fn averages() -> Vec<Case> {
+    let pool = |input: [usize; 4], pool| case(Op::AvgPool2d(pool), [normal(&input)]);
+    let adaptive = |input: [usize; 4], size| {
+        case(Op::AdaptiveAvgPool2d(AdaptiveAvgPool2d { output_size: size }), [normal(&input)])
+    };
+    let overlapping = AvgPool2d::new(3).stride(2).padding(1);
+    vec![
+        pool([1, 3, 6, 8], AvgPool2d::new(2)),
+        pool([33, 3, 5, 4], AvgPool2d::new(2)),
+        pool([3, 3, 8, 7], overlapping),
+        pool([3, 3, 8, 7], overlapping.count_include_pad(false)),
+        pool([3, 2, 8, 6], overlapping.ceil_mode(true)),
+        pool([3, 2, 8, 6], overlapping.ceil_mode(true).count_include_pad(false)),
+        pool([3, 2, 7, 6], AvgPool2d::new([3, 2]).stride([2, 1]).padding([1, 0])),
+        pool([3, 2, 8, 7], AvgPool2d::new(2).stride(3).divisor_override(3)),
+        pool([3, 4, 5, 6], AvgPool2d::new([5, 6])),
+        pool([3, 4, 5, 6], AvgPool2d::new([5, 6]).divisor_override(7)),
+        adaptive([3, 5, 7, 6], [Some(1), Some(1)]),
+        adaptive([3, 2, 7, 8], [Some(3), Some(5)]),
+        adaptive([33, 2, 3, 4], [Some(5), Some(2)]),
+        adaptive([3, 2, 4, 9], [None, Some(4)]),
     ]
 }
 

@@ -17,7 +17,8 @@ use copies::Copies;
 use indexing::Pick;
 use reductions::Reduce;
 use signet::dtype::Float;
-use signet::nn::MaxPool2d;
+use signet::nn::{AdaptiveAvgPool2d, AvgPool2d, MaxPool2d};
+use signet::ops::avg_pool2d::{adaptive_avg_pool2d, avg_pool2d};
 use signet::ops::batch_norm2d::{Statistics, batch_norm2d};
 use signet::ops::conv_block::{ConvBlockOptions, ConvBlockParameters, conv_block};
 use signet::ops::conv2d::{Conv2dOptions, conv2d};
@@ -70,6 +71,8 @@ pub enum Op {
     Flatten(usize),
     Conv2d(Conv2dOptions),
     MaxPool2d(MaxPool2d),
+    AvgPool2d(AvgPool2d),
+    AdaptiveAvgPool2d(AdaptiveAvgPool2d),
     BatchNorm2dTrain {
         eps: f64,
     },
@@ -150,6 +153,7 @@ impl Op {
             Self::Reshape(_) | Self::Flatten(_) => "flatten",
             Self::Conv2d(_) => "conv2d",
             Self::MaxPool2d(_) => "max_pool2d",
+            Self::AvgPool2d(_) | Self::AdaptiveAvgPool2d(_) => "avg_pool2d",
             Self::BatchNorm2dTrain { .. } | Self::BatchNorm2dEval { .. } => "batch_norm2d",
             Self::CrossEntropy { .. } => "cross_entropy",
             Self::Dropout(..) => "dropout",
@@ -186,6 +190,8 @@ impl Op {
             Self::Flatten(start_dim) => x.flatten(*start_dim),
             Self::Conv2d(options) => conv2d(x, &inputs[1], inputs.get(2), options),
             Self::MaxPool2d(pool) => Ok(max_pool2d(x, pool)?.0),
+            Self::AvgPool2d(pool) => avg_pool2d(x, pool),
+            Self::AdaptiveAvgPool2d(pool) => adaptive_avg_pool2d(x, pool),
             Self::BatchNorm2dTrain { eps } => {
                 let statistics = Statistics::Batch { running: None };
                 batch_norm2d(x, inputs.get(1), inputs.get(2), statistics, *eps)
