@@ -39,13 +39,10 @@ pub const WITHOUT_GRADIENT: [(&str, &str); 8] = [
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)]
 pub enum Op {
-    /// A function of two numbers, by name.
     Binary(String),
-    /// A mask of this shape, repeated as the operands are.
     Where(Vec<u8>, Vec<usize>),
     Matmul,
     Linear,
-    /// A function of one number, by name, and its parameters.
     Unary(String, [f64; 2]),
     Sum,
     Mean,
@@ -53,31 +50,13 @@ pub enum Op {
     Flatten(usize),
     Conv2d(Conv2dOptions),
     MaxPool2d(MaxPool2d),
-    BatchNorm2dTrain {
-        eps: f64,
-    },
-    BatchNorm2dEval {
-        eps: f64,
-        mean: Vec<f64>,
-        var: Vec<f64>,
-    },
-    CrossEntropy {
-        target: Vec<i32>,
-        options: CrossEntropyOptions,
-    },
+    BatchNorm2dTrain { eps: f64 },
+    BatchNorm2dEval { eps: f64, mean: Vec<f64>, var: Vec<f64> },
+    CrossEntropy { target: Vec<i32>, options: CrossEntropyOptions },
     Dropout(DropoutGeometry, u64),
-    ConvBlock {
-        options: ConvBlockOptions,
-        running: Option<[Vec<f64>; 2]>,
-        drop: Option<f64>,
-    },
-    LinearRelu {
-        drop: Option<f64>,
-    },
-    LinearCrossEntropy {
-        target: Vec<i32>,
-        options: CrossEntropyOptions,
-    },
+    ConvBlock { options: ConvBlockOptions, running: Option<[Vec<f64>; 2]>, drop: Option<f64> },
+    LinearRelu { drop: Option<f64> },
+    LinearCrossEntropy { target: Vec<i32>, options: CrossEntropyOptions },
 }
 
 impl Op {
