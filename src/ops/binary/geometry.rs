@@ -56,10 +56,10 @@ pub(crate) fn broadcast(op: &'static str, shapes: &[&Shape]) -> Result<Shape> {
 /// The strides of a contiguous tensor of shape `own` along the dimensions of `output`.
 fn strides(own: &Shape, output: &Shape) -> Vec<usize> {
     let mut strides = vec![0; output.rank()];
-    let mut stride = 1;
+    let mut stride = 1_usize;
     for (slot, &size) in strides.iter_mut().rev().zip(own.dims().iter().rev()) {
         *slot = if size == 1 { 0 } else { stride };
-        stride *= size;
+        stride = stride.saturating_mul(size);
     }
     strides
 }
@@ -76,9 +76,12 @@ impl Broadcast {
     /// [`Error::Shape`] in the name of `op` for more elements than kernels index, and for more than 8
     /// dimensions that cannot be merged.
     pub fn new(op: &'static str, output: &Shape, operands: [&Shape; 3]) -> Result<Self> {
+        let n = numel32(op, output)?;
         let all = operands.map(|own| strides(own, output));
         let mut merged: Vec<(usize, [usize; 3])> = Vec::new();
-        for (d, &size) in output.dims().iter().enumerate().filter(|(_, size)| **size != 1) {
+        // Without elements there is nothing to find, and sizes may be such that no product is.
+        let dims = if n == 0 { &[] } else { output.dims() };
+        for (d, &size) in dims.iter().enumerate().filter(|(_, size)| **size != 1) {
             let own = [0, 1, 2].map(|k| all[k][d]);
             match merged.last_mut() {
                 Some((before, outer)) if (0..3).all(|k| outer[k] == own[k] * size) => {
@@ -99,7 +102,6 @@ impl Broadcast {
             );
             return Err(Error::shape(op, message));
         }
-        let n = numel32(op, output)?;
         let mut geometry = Self { n, rank: merged.len() as u32, ..bytemuck::Zeroable::zeroed() };
         for (k, own) in operands.into_iter().enumerate() {
             geometry.repeat[k] = numel32(op, own)?;
@@ -109,7 +111,7 @@ impl Broadcast {
             output.dims().ends_with(&own.dims()[leading..])
         }));
         for (d, (size, strides)) in merged.into_iter().enumerate() {
-            // No more than `n`, or nothing runs.
+            // No more than `n`.
             geometry.sizes[d] = size as u32;
             (0..3).for_each(|k| geometry.strides[k][d] = strides[k] as u32);
         }
@@ -141,7 +143,8 @@ mod tests {
         assert_eq!(merged(&[2, 1, 4], &[]), (vec![2, 1, 4], vec![8], 1));
         assert_eq!(merged(&[2, 3, 4, 5], &[3, 1, 1]), (vec![2, 3, 4, 5], vec![2, 3, 20], 0));
         assert_eq!(merged(&[7, 1], &[1, 5]), (vec![7, 5], vec![7, 5], 0));
-        assert_eq!(merged(&[0, 3], &[1]), (vec![0, 3], vec![0], 1));
+        assert_eq!(merged(&[0, 3], &[1]), (vec![0, 3], vec![1], 1));
+        assert_eq!(merged(&[0, 1 << 40, 1 << 40], &[1]).1, [1]);
         let (_, g) = of(&[2, 3, 4, 5], &[3, 1, 1]);
         assert_eq!([g.strides[0], g.strides[1]].map(|s| s[..3].to_vec()), [[60, 20, 1], [0, 1, 0]]);
     }

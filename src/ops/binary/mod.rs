@@ -22,7 +22,7 @@ use crate::device::{Backend, Cost, Device, Output, kernels};
 use crate::dtype::{Float, Plain};
 use crate::ops::sum::ChannelGeometry;
 use crate::ops::unary::{Unary, UnaryKernels};
-use crate::{Result, Shape, Tensor};
+use crate::{Gradients, NodeId, Result, Shape, Tensor};
 
 /// One of two operands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -229,21 +229,9 @@ impl<T: Float> Tensor<T> {
             Slopes::Constant(signs) => {
                 let shapes = [self.shape().clone(), other.shape().clone()];
                 return Ok(output.with_grad_fn(inputs, move |[a, b], gradient, gradients| {
-                    for (node, own, sign) in [(b, &shapes[1], signs[1]), (a, &shapes[0], signs[0])]
-                    {
-                        let sign = T::of(f64::from(sign));
-                        let grad_y = gradient.read();
-                        if own.dims() != gradient.dims() {
-                            let Some(grad) = gradients.output(node, own.numel())? else { continue };
-                            sum_to(&device, gradient.shape(), own, sign, grad_y.view(), grad)?;
-                        } else if sign == T::one() {
-                            gradients.pass(node, gradient.clone())?;
-                        } else if let Some(grad) = gradients.output(node, own.numel())? {
-                            let (scale, dy) = ([sign, T::zero()], grad_y.view());
-                            device.unary_backward(Unary::mul_scalar, scale, dy, dy, grad)?;
-                        }
-                    }
-                    Ok(())
+                    pass_on(&device, signs[1], &shapes[1], b, gradient.clone(), gradients)?;
+                    // The last one may have the memory.
+                    pass_on(&device, signs[0], &shapes[0], a, gradient, gradients)
                 }));
             }
             Slopes::Need(needs) => needs,
@@ -265,6 +253,26 @@ impl<T: Float> Tensor<T> {
             Ok(())
         }))
     }
+}
+
+/// Hands `sign` times `gradient`, 1 or -1, on to an operand of shape `own`.
+fn pass_on<T: Float>(
+    device: &Device,
+    sign: i8,
+    own: &Shape,
+    node: Option<NodeId>,
+    gradient: Tensor<T>,
+    gradients: &mut Gradients<'_, T>,
+) -> Result<()> {
+    if own == gradient.shape() && sign == 1 {
+        return gradients.pass(node, gradient);
+    }
+    let Some(grad) = gradients.output(node, own.numel())? else { return Ok(()) };
+    let (sign, dy) = (T::of(f64::from(sign)), gradient.read());
+    if own == gradient.shape() {
+        return device.unary_backward(Unary::mul_scalar, [sign; 2], dy.view(), dy.view(), grad);
+    }
+    sum_to(device, gradient.shape(), own, sign, dy.view(), grad)
 }
 
 /// Has `write` compute an operand's gradient, and adds it up where the operand of shape `own` was repeated

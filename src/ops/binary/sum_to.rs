@@ -27,13 +27,13 @@ fn runs(shape: &Shape, own: &Shape) -> Vec<Run> {
 
 fn push(runs: &mut Vec<Run>, run: Run) {
     match runs.last_mut() {
-        Some(last) if last.summed == run.summed => last.size *= run.size,
+        Some(last) if last.summed == run.summed => last.size = last.size.saturating_mul(run.size),
         _ => runs.push(run),
     }
 }
 
 fn product(runs: &[Run]) -> Result<u32> {
-    index32("sum", runs.iter().map(|run| run.size).product())
+    index32("sum", runs.iter().fold(1, |all, run| all.saturating_mul(run.size)))
 }
 
 /// The runs as `channel_sum` takes them, if they are `[summed, kept, summed]` or parts of it.

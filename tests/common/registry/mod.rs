@@ -57,13 +57,10 @@ pub const WITHOUT_GRADIENT: [(&str, &str); 12] = [
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)]
 pub enum Op {
-    /// A function of two numbers, by name.
     Binary(String),
-    /// A mask of this shape, repeated as the operands are.
     Where(Vec<u8>, Vec<usize>),
     Matmul,
     Linear,
-    /// A function of one number, by name, and its parameters.
     Unary(String, [f64; 2]),
     Sum,
     Mean,
