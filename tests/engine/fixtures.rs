@@ -9,6 +9,7 @@ use common::fixture::{Fixture, FixtureCase};
 use common::host::{Fill, HostTensor, values};
 use common::models::{named_state, state_dict};
 use common::registry::Op;
+use common::registry::reductions::Reduce;
 use signet::dtype::Float;
 use signet::nn::{
     AdaptiveAvgPool2d, AvgPool2d, BatchNorm2d, Conv2d, Dropout, Forward, Layer, Linear, MaxPool2d,
@@ -130,17 +131,16 @@ fn flatten_and_reshape_agree_with_pytorch(on: TestDevice) {
     check_file(on, "reshape", &["input"], |case| Op::Reshape(case.sizes("shape")));
 }
 
-/// The engine sums all elements or none; the cases along some dimensions wait for an op.
+/// Of all elements, and over some dimensions.
 fn sum_and_mean_agree_with_pytorch(on: TestDevice) {
-    let device = on.open();
-    for (file, op) in [("sum", Op::Sum), ("mean", Op::Mean)] {
-        let cases = Fixture::cases(file).into_iter();
-        let whole: Vec<_> = cases.filter(|case| case.attribute("dims").is_null()).collect();
-        assert_eq!(whole.len(), 4, "{file}");
-        for case in whole {
-            check(&device, &case, &["input"], Tolerance::of::<f64>(), |x| op.run::<f64>(x));
-            check(&device, &case, &["input"], Tolerance::of::<f32>(), |x| op.run::<f32>(x));
-        }
+    for (file, all, some) in [("sum", Op::Sum, Reduce::Sum), ("mean", Op::Mean, Reduce::Mean)] {
+        check_file(on, file, &["input"], |case| match case.attribute("dims").is_null() {
+            true => all.clone(),
+            false => {
+                let dims = case.sizes("dims").into_iter().map(|dim| dim as isize).collect();
+                Op::Reduce(some, dims, case.flag("keepdim"))
+            }
+        });
     }
 }
 

@@ -9,7 +9,7 @@
 //! | `extremes.rs` | the largest and the smallest, and where they are |
 //! | `expand.rs` | a tensor repeated, and the sum back |
 //!
-//! A member of the sums is a variant of [`Member`], an arm of its formulas in `member.rs` for the CPU, a
+//! A member of the sums is a variant of `Member`, an arm of its formulas in `member.rs` for the CPU, a
 //! struct with the same formulas and its two kernels in `kernels/reduce.cu`, and a line in `cuda.rs`.
 
 mod cpu;
