@@ -264,7 +264,10 @@ fn layers_losses_and_optimizers() -> Result<()> {
     assert!(clip_grad_norm_(arena, 1.0, 2.0)?.item()?.is_finite());
     clip_grad_value_(arena, 0.5)?;
     let (mut plateau, total_steps) = (ReduceLROnPlateau::new(PlateauOptions::default())?, 10);
-    assert!(!plateau.step(1.0, &mut optimizer)?);
+    {
+        let loss = 1.0;
+        assert!(!plateau.step(loss, &mut optimizer)?);
+    }
     Schedule::one_cycle(total_steps).check()?;
     let (max_lr, one_cycle) = (lr, Schedule::one_cycle(total_steps));
     let _ = |step| one_cycle.lr(max_lr, step);
