@@ -189,27 +189,6 @@ extern "C" __global__ void where_backward(Broadcast g, unsigned set,
   store_pack(grad, i, g.n, combine<Pack>(g, i, grad_y, grad_y, mask, f), accumulate);
 }
 
-// sums[o, i] = sum over r of x[o, r, i], seen as ChannelGeometry {outer, rows, inner}.
-//
-// A thread owns one sum: neighbours read neighbours. REDUCE_ITEMS rows are added in T, these in double.
-// Reads x once.
-extern "C" __global__ void sum_middle(ChannelGeometry g,
-                                      const T *__restrict__ x, // [outer, rows, inner]
-                                      T *__restrict__ sums) {  // [outer, inner]
-  const unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
-  if (i >= g.outer * g.inner) return;
-  const T *own = x + (size_t)(i / g.inner) * g.channels * g.inner + i % g.inner;
-  double total = 0;
-  for (unsigned row = 0; row < g.channels; row += REDUCE_ITEMS) {
-    T sum = 0;
-    for (unsigned r = row; r < min(row + REDUCE_ITEMS, g.channels); ++r) {
-      sum += own[(size_t)r * g.inner];
-    }
-    total += sum;
-  }
-  sums[i] = (T)total;
-}
-
 // y = x, or y += x: a gradient that is passed on.
 //
 // A thread owns WIDTH neighbouring elements. Moves 2 n elements, 3 n to accumulate.

@@ -1073,15 +1073,6 @@ fn binary<T: Float>(bench: &Bench<'_>, results: &mut Results) {
             results.exact(format!("accumulate of {what}, {accumulate}"), bench.values(&y));
         }
     }
-    for [outer, channels, inner] in
-        [[0, 3, 2], [2, 0, 3], [2, 5, 0], [1, 1, 1], [3, 33, 7], [5, 17, 300]]
-    {
-        let g = ChannelGeometry { outer, channels, inner };
-        let x = bench.normal::<T>(g.numel(), 0, 0.0);
-        let mut sums = bench.before::<T>((outer * inner) as usize, false);
-        bench.device.sum_middle(&g, x.view(), sums.view_mut()).unwrap();
-        results.close(format!("sum_middle of {g:?}"), bench.values(&sums));
-    }
 }
 
 fn augment<T: Float>(bench: &Bench<'_>, results: &mut Results) {

@@ -3,7 +3,6 @@ use crate::Result;
 use crate::device::cpu::{BLOCK, put};
 use crate::device::{Cost, Cpu, Output};
 use crate::dtype::Float;
-use crate::ops::sum::ChannelGeometry;
 use rayon::prelude::*;
 
 /// Calls `run` for each run of the result along its innermost dimension, with the places of the
@@ -211,22 +210,6 @@ macro_rules! table {
                     } else {
                         combine::<0, _, _, _>(geometry, operands, view, choose);
                     }
-                });
-                Ok(())
-            }
-
-            fn sum_middle(&self, g: &ChannelGeometry, x: &[T], sums: &mut [T]) -> Result<()> {
-                let cost = Cost::elementwise::<T>(g.numel(), 1, 1).moving::<T>(sums.len() as u64);
-                let (rows, inner) = (g.channels as usize, g.inner as usize);
-                self.kernel("sum_middle", cost, || {
-                    let tasks = sums.par_chunks_mut(inner.max(1)).enumerate();
-                    tasks.for_each(|(o, sums)| {
-                        let mut totals = vec![0.0; inner];
-                        for row in x[o * rows * inner..][..rows * inner].chunks_exact(inner) {
-                            totals.iter_mut().zip(row).for_each(|(total, x)| *total += x.as_f64());
-                        }
-                        sums.iter_mut().zip(totals).for_each(|(sum, total)| *sum = T::of(total));
-                    });
                 });
                 Ok(())
             }

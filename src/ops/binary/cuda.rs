@@ -1,9 +1,8 @@
 use super::{Binary, BinaryKernels, Broadcast, Comparison, Operand};
 use crate::Result;
-use crate::device::cuda::{CudaView, CudaViewMut, THREADS, grid, pack_grid};
+use crate::device::cuda::{CudaView, CudaViewMut, THREADS, pack_grid};
 use crate::device::{Cost, Cuda, Output};
 use crate::dtype::Float;
-use crate::ops::sum::ChannelGeometry;
 
 impl<T: Float> BinaryKernels<T> for Cuda {
     fn binary_forward(
@@ -94,21 +93,6 @@ impl<T: Float> BinaryKernels<T> for Cuda {
             .input(grad_y)
             .gradient(grad)
             .launch(pack_grid::<T>(geometry.n as usize), [THREADS, 1, 1])
-    }
-
-    fn sum_middle(
-        &self,
-        geometry: &ChannelGeometry,
-        x: CudaView<'_, T>,
-        sums: CudaViewMut<'_, T>,
-    ) -> Result<()> {
-        let n = geometry.outer as usize * geometry.inner as usize;
-        self.kernel::<T>("binary", "sum_middle")?
-            .cost(Cost::elementwise::<T>(geometry.numel(), 1, 1).moving::<T>(n as u64))
-            .value(*geometry)
-            .input(x)
-            .output(sums)
-            .launch(grid(n), [THREADS, 1, 1])
     }
 
     fn accumulate(&self, x: CudaView<'_, T>, y: Output<'_, Self, T>) -> Result<()> {

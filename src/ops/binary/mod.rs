@@ -20,7 +20,6 @@ use sum_to::sum_to;
 
 use crate::device::{Backend, Cost, Device, Output, kernels};
 use crate::dtype::{Float, Plain};
-use crate::ops::sum::ChannelGeometry;
 use crate::ops::unary::{Unary, UnaryKernels};
 use crate::{Gradients, NodeId, Result, Shape, Tensor};
 
@@ -182,14 +181,6 @@ kernels! {
             grad: Output<'_, Self, T>,
         ) -> Result<()>;
 
-        /// `sums[o, i] = sum over c of x[o, c, i]`: over the channels alone.
-        fn sum_middle(
-            &self,
-            geometry: &ChannelGeometry,
-            x: Self::View<'_, T>,
-            sums: Self::ViewMut<'_, T>,
-        ) -> Result<()>;
-
         /// `y[i] = x[i]`, or `y[i] += x[i]`: a gradient that is passed on.
         fn accumulate(&self, x: Self::View<'_, T>, y: Output<'_, Self, T>) -> Result<()>;
     }
@@ -241,14 +232,13 @@ impl<T: Float> Tensor<T> {
             let grad_y = gradient.read();
             for (by, node) in [(Operand::B, b_node), (Operand::A, a_node)] {
                 let own = if by == Operand::A { &saved.0 } else { &saved.1 }.shape();
-                let Some(grad) = gradients.output(node, own.numel())? else { continue };
                 let needs = needs[by as usize];
                 let (a, b) = (saved.0.read_if(needs[0])?, saved.1.read_if(needs[1])?);
                 let slope = |grad: Output<'_, Device, T>| {
                     let (a, b, dy) = (a.view(), b.view(), grad_y.view());
                     device.binary_backward(function, by, &geometry, a, b, dy, grad)
                 };
-                to_operand(&device, gradient.shape(), own, grad, slope)?;
+                to_operand(&device, gradient.shape(), own, node, gradients, slope)?;
             }
             Ok(())
         }))
@@ -267,12 +257,13 @@ fn pass_on<T: Float>(
     if own == gradient.shape() && sign == 1 {
         return gradients.pass(node, gradient);
     }
-    let Some(grad) = gradients.output(node, own.numel())? else { return Ok(()) };
-    let (sign, dy) = (T::of(f64::from(sign)), gradient.read());
-    if own == gradient.shape() {
-        return device.unary_backward(Unary::mul_scalar, [sign; 2], dy.view(), dy.view(), grad);
+    let sign = T::of(f64::from(sign));
+    if own != gradient.shape() {
+        return sum_to(&gradient, own, sign, node, gradients);
     }
-    sum_to(device, gradient.shape(), own, sign, dy.view(), grad)
+    let Some(grad) = gradients.output(node, own.numel())? else { return Ok(()) };
+    let dy = gradient.read();
+    device.unary_backward(Unary::mul_scalar, [sign; 2], dy.view(), dy.view(), grad)
 }
 
 /// Has `write` compute an operand's gradient, and adds it up where the operand of shape `own` was repeated
@@ -281,13 +272,18 @@ fn to_operand<T: Float>(
     device: &Device,
     shape: &Shape,
     own: &Shape,
-    grad: Output<'_, Device, T>,
+    node: Option<NodeId>,
+    gradients: &mut Gradients<'_, T>,
     write: impl FnOnce(Output<'_, Device, T>) -> Result<()>,
 ) -> Result<()> {
+    if node.is_none() {
+        return Ok(());
+    }
     if own == shape {
-        return write(grad);
+        return gradients.output(node, own.numel())?.map_or(Ok(()), write);
     }
     let mut whole = device.alloc(shape.numel())?;
     write(Output { view: Device::view_mut(&mut whole), accumulate: false })?;
-    sum_to(device, shape, own, T::one(), Device::view(&whole), grad)
+    let whole = Tensor::from_buffer(device, whole, shape.clone());
+    sum_to(&whole, own, T::one(), node, gradients)
 }

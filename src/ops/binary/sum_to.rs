@@ -1,11 +1,10 @@
 //! The gradient of an operand that was repeated: the sum over where it was.
 
-use super::BinaryKernels;
-use crate::device::{AnyView, Backend, Device, Output};
 use crate::dtype::Float;
 use crate::ops::index32;
+use crate::ops::reduce::reduce_to;
 use crate::ops::sum::{ChannelGeometry, SumKernels};
-use crate::{Result, Shape};
+use crate::{Gradients, NodeId, Result, Shape, Tensor};
 
 /// Neighbouring dimensions that are summed, or kept, together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,16 +19,12 @@ fn runs(shape: &Shape, own: &Shape) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     for (d, &size) in shape.dims().iter().enumerate().filter(|(_, size)| **size != 1) {
         let summed = d < missing || own.dims()[d - missing] == 1;
-        push(&mut runs, Run { summed, size });
+        match runs.last_mut() {
+            Some(last) if last.summed == summed => last.size = last.size.saturating_mul(size),
+            _ => runs.push(Run { summed, size }),
+        }
     }
     runs
-}
-
-fn push(runs: &mut Vec<Run>, run: Run) {
-    match runs.last_mut() {
-        Some(last) if last.summed == run.summed => last.size = last.size.saturating_mul(run.size),
-        _ => runs.push(run),
-    }
 }
 
 fn product(runs: &[Run]) -> Result<u32> {
@@ -56,33 +51,20 @@ fn channels(runs: &[Run]) -> Option<Result<ChannelGeometry>> {
     Some(geometry([&runs[..kept], &runs[kept..=kept], &runs[kept + 1..]]))
 }
 
-/// `sums = scale * ` the sum of `x` of `shape` over the dimensions along which `own` was repeated to it,
-/// in an order that depends on the shapes alone.
-pub(crate) fn sum_to<T: Float>(
-    device: &Device,
-    shape: &Shape,
+/// Hands on `scale` times the sum of `x` over the dimensions along which an operand of shape `own` was
+/// repeated, in an order that depends on the shapes alone.
+pub(super) fn sum_to<T: Float>(
+    x: &Tensor<T>,
     own: &Shape,
     scale: T,
-    x: AnyView<'_, T>,
-    sums: Output<'_, Device, T>,
+    node: Option<NodeId>,
+    gradients: &mut Gradients<'_, T>,
 ) -> Result<()> {
-    let mut runs = runs(shape, own);
-    let mut partial = None;
-    loop {
-        let x = partial.as_ref().map_or(x, Device::view);
-        if let Some(geometry) = channels(&runs) {
-            return device.channel_sum(&geometry?, scale, x, sums);
-        }
-        // The last run that is summed, whose neighbours then are one.
-        let at = runs.iter().rposition(|run| run.summed).unwrap_or(0);
-        let (outer, inner) = (product(&runs[..at])?, product(&runs[at + 1..])?);
-        let geometry = ChannelGeometry { outer, channels: product(&runs[at..=at])?, inner };
-        let mut left = device.alloc(outer as usize * inner as usize)?;
-        device.sum_middle(&geometry, x, Device::view_mut(&mut left))?;
-        partial = Some(left);
-        let mut rest = Vec::new();
-        runs.remove(at);
-        runs.into_iter().for_each(|run| push(&mut rest, run));
-        runs = rest;
+    // The most usual ones need no more than sums of channels.
+    if let Some(geometry) = channels(&runs(x.shape(), own)) {
+        let Some(sums) = gradients.output(node, own.numel())? else { return Ok(()) };
+        return x.device().channel_sum(&geometry?, scale, x.read().view(), sums);
     }
+    let sums = reduce_to(x, own)?;
+    gradients.pass(node, if scale == T::one() { sums } else { sums.mul_scalar(scale.as_f64())? })
 }

@@ -46,9 +46,8 @@ impl Tensor<u8> {
             let grad_y = gradient.read();
             for (by, node) in [Operand::A, Operand::B].into_iter().zip(nodes) {
                 let own = &shapes[by as usize];
-                let Some(grad) = gradients.output(node, own.numel())? else { continue };
                 let mask = mask.read()?;
-                to_operand(&device, gradient.shape(), own, grad, |grad| {
+                to_operand(&device, gradient.shape(), own, node, gradients, |grad| {
                     device.where_backward(by, &geometry, mask.view(), grad_y.view(), grad)
                 })?;
             }

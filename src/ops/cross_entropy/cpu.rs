@@ -99,6 +99,7 @@ fn row<T: Float>(
 }
 
 /// Their sum; of many, the sums of few go on in `f64`.
+#[inline(always)]
 pub(crate) fn sum_of_exponentials<T: Float>(exponentials: impl Iterator<Item = T>) -> T {
     let (mut far, mut near, mut terms) = (0.0, T::zero(), 0);
     for exponential in exponentials {

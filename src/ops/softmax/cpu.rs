@@ -26,7 +26,13 @@ impl<T: Float> SoftmaxKernels<T> for Cpu {
         if inner == 1 {
             self.kernel("softmax_forward", cost, || {
                 let rows = y.par_chunks_mut(classes).zip(x.par_chunks(classes));
-                rows.with_min_len(rows_per_task(classes)).for_each(|(y, x)| row(log, x, y));
+                let simd = self.simd();
+                rows.with_min_len(rows_per_task(classes)).for_each(|(y, x)| {
+                    simd.vectorize(
+                        #[inline(always)]
+                        || row(log, x, y),
+                    );
+                });
             });
             return Ok(());
         }
@@ -136,16 +142,34 @@ fn rows_per_task(len: usize) -> usize {
     (BLOCK / 8).div_ceil(len)
 }
 
+/// Elements side by side of which a row's largest is found.
+const LANES: usize = 16;
+
 /// One row of neighbours.
+#[inline(always)]
 fn row<T: Float>(log: bool, x: &[T], y: &mut [T]) {
-    // NaN is never the larger one: it stays in its exponential, and so reaches the whole row.
-    let max = x.iter().fold(T::neg_infinity(), |max, &x| if x > max { x } else { max });
-    if log {
-        let log_sum = sum_of_exponentials(x.iter().map(|&x| (x - max).exp())).ln();
-        y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - max) - log_sum);
-        return;
-    }
-    y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - max).exp());
+    let max = largest(x);
+    y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - max).exp_in_vectors());
     let sum = sum_of_exponentials(y.iter().copied());
-    y.iter_mut().for_each(|y| *y = *y / sum);
+    if log {
+        let log_sum = sum.ln();
+        y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - max) - log_sum);
+    } else {
+        y.iter_mut().for_each(|y| *y = *y / sum);
+    }
+}
+
+/// The largest element. NaN is never the larger one: it stays in its exponential, and so reaches the whole
+/// row.
+#[inline(always)]
+fn largest<T: Float>(x: &[T]) -> T {
+    let larger = |a: T, b: T| if b > a { b } else { a };
+    let mut lanes = [T::neg_infinity(); LANES];
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, &x) in lanes.iter_mut().zip(chunk) {
+            *lane = larger(*lane, x);
+        }
+    }
+    lanes.iter().chain(rest).fold(T::neg_infinity(), |max, &x| larger(max, x))
 }

@@ -92,7 +92,7 @@ table! { x s dy a b:
     logsigmoid: x.min(c(0.0)) - soft(-x.abs()), dy * logistic(-s);
     tanh: x.tanh(), dy * (c::<T>(1.0) - s * s);
     gelu: x * normal_below(x), dy * (normal_below(s) + s * normal_at(s));
-    gelu_tanh: c::<T>(0.5) * x * (c::<T>(1.0) + bent(x).tanh()), dy * gelu_tanh_slope(s);
+    gelu_tanh: x * logistic(bent(x)), dy * gelu_tanh_slope(s);
     silu: x * logistic(x), dy * silu_slope(s);
     softplus: if x * a > b { x } else { soft(x * a) / a }, if s * a > b { dy } else { dy * logistic(s * a) };
     hardsigmoid: hard_share(x), if s > c(-3.0) && s < c(3.0) { dy / c(6.0) } else { c(0.0) };
@@ -136,17 +136,18 @@ fn normal_at<T: Float>(x: T) -> T {
     (c::<T>(-0.5) * x * x).exp_in_vectors() * c(0.3989422804014327)
 }
 
-/// What `gelu_tanh` takes the tangent of: `sqrt(2 / pi) (x + 0.044715 x^3)`.
+/// `2 sqrt(2 / pi) (x + 0.044715 x^3)`: as `(1 + tanh(z)) / 2` is `1 / (1 + e^-2z)`, `gelu_tanh` needs no
+/// tangent.
 #[inline(always)]
 fn bent<T: Float>(x: T) -> T {
-    c::<T>(0.7978845608028654) * (x + c::<T>(0.044715) * x * x * x)
+    c::<T>(1.5957691216057308) * (x + c::<T>(0.044715) * x * x * x)
 }
 
 #[inline(always)]
 fn gelu_tanh_slope<T: Float>(x: T) -> T {
-    let (half, one, t) = (c::<T>(0.5), c::<T>(1.0), bent(x).tanh());
-    let bent_slope = c::<T>(0.7978845608028654) * (one + c::<T>(0.134145) * x * x);
-    half * (one + t) + half * x * (one - t * t) * bent_slope
+    let share = logistic(bent(x));
+    let bent_slope = c::<T>(1.5957691216057308) * (c::<T>(1.0) + c::<T>(0.134145) * x * x);
+    share + x * share * (c::<T>(1.0) - share) * bent_slope
 }
 
 #[inline(always)]
