@@ -5,9 +5,10 @@ pub(crate) mod cuda;
 
 use crate::device::{Backend, Cost, Device, Output, kernels};
 use crate::dtype::Float;
+use crate::ops::dims::place_of;
 use crate::ops::numel32;
 use crate::ops::sum::ChannelGeometry;
-use crate::{Error, Result, Shape, Tensor};
+use crate::{Result, Shape, Tensor};
 
 kernels! {
     /// What softmax asks of a device: rows are the `channels` elements of each `(outer, inner)`.
@@ -48,16 +49,10 @@ fn backward_cost<T>(geometry: &ChannelGeometry, accumulate: bool) -> Cost {
 /// counts as one dimension of size 1.
 ///
 /// # Errors
-/// [`Error::Shape`] in the name of `op` when there is no such dimension.
+/// [`Error::Shape`](crate::Error::Shape) in the name of `op` when there is no such dimension.
 pub(crate) fn around_dim(op: &'static str, shape: &Shape, dim: isize) -> Result<ChannelGeometry> {
     let dims = if shape.rank() == 0 { &[1] } else { shape.dims() };
-    let place = if dim < 0 { dims.len().checked_add_signed(dim) } else { Some(dim as usize) };
-    let Some(place) = place.filter(|&place| place < dims.len()) else {
-        let rank = dims.len();
-        let message =
-            format!("{shape} has no dimension {dim}: it must be from -{rank} to {}", rank - 1);
-        return Err(Error::shape(op, message));
-    };
+    let place = place_of(op, dim, dims.len(), shape)?;
     numel32(op, shape)?;
     let outer = numel32(op, &Shape::from(&dims[..place]))?;
     let channels = numel32(op, &Shape::from([dims[place]]))?;
@@ -80,7 +75,7 @@ impl<T: Float> Tensor<T> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Shape`] when there is no such dimension.
+    /// [`Error::Shape`](crate::Error::Shape) when there is no such dimension.
     pub fn softmax(&self, dim: isize) -> Result<Self> {
         softmax("softmax", self, dim, false)
     }
@@ -98,7 +93,7 @@ impl<T: Float> Tensor<T> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Shape`] when there is no such dimension.
+    /// [`Error::Shape`](crate::Error::Shape) when there is no such dimension.
     pub fn log_softmax(&self, dim: isize) -> Result<Self> {
         softmax("log_softmax", self, dim, true)
     }
