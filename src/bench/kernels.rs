@@ -281,8 +281,8 @@ fn adam(device: &Device) -> Result<Case> {
     // Second moments are squares.
     v.set(&vec![1e-3; PARAMETERS])?;
     let group: AdamGroup = AdamOptions::adam(1e-3).into();
-    let groups: [f64; 7] = bytemuck::cast(group);
-    let groups = Tensor::from_slice(device, &groups, [groups.len()])?;
+    let groups: &[f64] = bytemuck::cast_slice(std::slice::from_ref(&group));
+    let groups = Tensor::from_slice(device, groups, [groups.len()])?;
     let tiles: Vec<UpdateTile> = UpdateTile::of::<f32>(0..PARAMETERS as u32, 0, 0).collect();
     let count = tiles.len();
     let tiles = Tensor::from_slice(device, bytemuck::cast_slice(&tiles), [4 * count])?;

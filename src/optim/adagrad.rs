@@ -18,7 +18,7 @@ pub struct AdagradOptions {
     pub initial_accumulator_value: f64,
     /// Added to the square root of the sum of squares.
     pub eps: f64,
-    /// Whether to go against the gradients, up instead of down.
+    /// Whether to go up, along the gradients, instead of down.
     pub maximize: bool,
 }
 

@@ -20,7 +20,7 @@ pub struct AdamOptions {
     pub decoupled_weight_decay: bool,
     /// Whether the largest second moment so far divides.
     pub amsgrad: bool,
-    /// Whether to go against the gradients, up instead of down.
+    /// Whether to go up, along the gradients, instead of down.
     pub maximize: bool,
 }
 

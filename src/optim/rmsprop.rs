@@ -20,7 +20,7 @@ pub struct RmspropOptions {
     pub momentum: f64,
     /// Whether the variance of the gradients divides, not their mean square.
     pub centered: bool,
-    /// Whether to go against the gradients, up instead of down.
+    /// Whether to go up, along the gradients, instead of down.
     pub maximize: bool,
 }
 

@@ -18,7 +18,7 @@ pub struct SgdOptions {
     pub weight_decay: f64,
     /// Whether to look ahead along the velocity.
     pub nesterov: bool,
-    /// Whether to go against the gradients, up instead of down.
+    /// Whether to go up, along the gradients, instead of down.
     pub maximize: bool,
 }
 

@@ -23,7 +23,7 @@ pub(crate) struct AdagradGroup {
     pub initial_accumulator_value: f64,
     /// Added to the square root of the sum of squares.
     pub eps: f64,
-    /// 1: against the gradients; 0: along them.
+    /// 1: up, along the gradients; 0: down.
     pub maximize: f64,
 }
 

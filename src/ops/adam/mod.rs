@@ -27,7 +27,7 @@ pub(crate) struct AdamGroup {
     pub decoupled: f64,
     /// 1: the largest second moment so far divides; 0: the present one.
     pub amsgrad: f64,
-    /// 1: against the gradients; 0: along them.
+    /// 1: up, along the gradients; 0: down.
     pub maximize: f64,
 }
 

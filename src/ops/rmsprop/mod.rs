@@ -25,7 +25,7 @@ pub(crate) struct RmspropGroup {
     pub momentum: f64,
     /// 1: the variance of the gradients divides; 0: their mean square.
     pub centered: f64,
-    /// 1: against the gradients; 0: along them.
+    /// 1: up, along the gradients; 0: down.
     pub maximize: f64,
 }
 

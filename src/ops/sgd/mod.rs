@@ -20,7 +20,7 @@ pub(crate) struct SgdGroup {
     pub weight_decay: f64,
     /// 1: look ahead along the velocity; 0: not.
     pub nesterov: f64,
-    /// 1: against the gradients; 0: along them.
+    /// 1: up, along the gradients; 0: down.
     pub maximize: f64,
 }
 
