@@ -299,7 +299,11 @@ fn commands_name_what_exists() {
             for (i, word) in words.iter().enumerate() {
                 match (*word, words.get(i + 1)) {
                     ("--test", Some(name)) => exists(format!("tests/{name}/main.rs")),
-                    ("--example", Some(name)) => exists(format!("examples/{name}.rs")),
+                    ("--example", Some(name)) => {
+                        let own = format!("examples/{name}/main.rs");
+                        let is_folder = Path::new(ROOT).join(&own).exists();
+                        exists(if is_folder { own } else { format!("examples/{name}.rs") });
+                    }
                     (script, _) if script.starts_with("scripts/") => exists(script.to_owned()),
                     _ => continue,
                 }
