@@ -13,6 +13,7 @@ use signet::optim::{Sgd, SgdOptions};
 use signet::rng::Philox;
 use signet::train::{FitOptions, TrainStep, fit};
 use signet::{Device, Result, Tensor, no_grad};
+use std::f64::consts::TAU;
 use std::path::Path;
 
 const CLASSES: usize = 10;
@@ -41,7 +42,7 @@ fn waves(seed: u64, count: usize) -> Dataset {
     for image in 0..count {
         let mut random = Philox::new(seed).sequence(0, image as u64);
         let class = image % CLASSES;
-        let (angle, phase) = (class as f64 * 0.63, random.range(0.0, 6.28));
+        let (angle, phase) = (class as f64 * 0.63, random.range(0.0, TAU));
         for channel in 0..3 {
             for at in 0..32 * 32 {
                 let (x, y) = ((at % 32) as f64, (at / 32) as f64);
