@@ -116,7 +116,7 @@ impl<T: Float> Sequential<T> {
     /// many of them are right, `[1]`: the last layer and the loss may be one op.
     ///
     /// # Errors
-    /// As [`Module::forward`] and [`cross_entropy`].
+    /// As [`Forward::forward`] and [`cross_entropy`].
     pub fn cross_entropy(
         &self,
         input: &Tensor<T>,
