@@ -83,7 +83,7 @@ pub trait Module<T: Float = f32> {
     ///
     /// ```
     /// # fn main() -> signet::Result<()> {
-    /// use signet::nn::{Init, Linear, Module};
+    /// use signet::nn::{Forward, Init, Linear, Module};
     /// use signet::{Device, Tensor};
     /// let device = Device::cpu()?;
     /// let stem = Linear::new(2, 2).build(&Init::<f32>::new(&device, 0)?)?;

@@ -25,7 +25,7 @@ use crate::{Error, Result, Shape, Tensor};
 /// # fn main() -> signet::Result<()> {
 /// use signet::ops::conv2d::Padding;
 /// # use signet::{Device, Tensor, layers};
-/// # use signet::nn::{Conv2d, Module, Sequential};
+/// # use signet::nn::{Conv2d, Forward, Sequential};
 /// # let device = Device::cpu()?;
 /// let depthwise = Conv2d::new(32, 32, 3).padding(Padding::Same).groups(32).bias(false);
 /// let layers = layers![depthwise, Conv2d::new(32, 64, 1)];

@@ -5,7 +5,7 @@ use crate::ops::Size2;
 /// ```
 /// # fn main() -> signet::Result<()> {
 /// use signet::{Device, Tensor, layers};
-/// use signet::nn::{AvgPool2d, Module, Sequential};
+/// use signet::nn::{AvgPool2d, Forward, Sequential};
 ///
 /// let device = Device::cpu()?;
 /// let model = Sequential::<f32>::new(&device, 0, layers![AvgPool2d::new(3).stride(2).padding(1)])?;
@@ -74,7 +74,7 @@ impl AvgPool2d {
 /// ```
 /// # fn main() -> signet::Result<()> {
 /// use signet::{Device, Tensor, layers};
-/// use signet::nn::{AdaptiveAvgPool2d, Flatten, Linear, Module, Sequential};
+/// use signet::nn::{AdaptiveAvgPool2d, Flatten, Linear, Forward, Sequential};
 ///
 /// // The end of a network for images of any size: each channel's mean.
 /// let device = Device::cpu()?;
