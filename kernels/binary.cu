@@ -3,8 +3,6 @@
 
 #include "common.cuh"
 
-#define MAX_DIMS 8u
-
 // How the elements of up to three operands meet: src/ops/binary/geometry.rs.
 struct Broadcast {
   unsigned n;                    // elements of the result
@@ -18,14 +16,20 @@ struct Broadcast {
 // The places of each operand's element for element i of the result. A division for each dimension to
 // start, none for the elements behind it in a row.
 struct Walk {
-  unsigned at[3], inside;
+  unsigned at[3], inside, size, steps[3];
 
-  __device__ Walk(const Broadcast &g, unsigned i) { find(g, i); }
+  __device__ Walk(const Broadcast &g, unsigned i) : size(innermost(g.sizes, g.rank)) {
+#pragma unroll
+    for (unsigned k = 0; k < 3; ++k) steps[k] = innermost(g.strides[k], g.rank);
+    find(g, i);
+  }
 
   __device__ void find(const Broadcast &g, unsigned i) {
     at[0] = at[1] = at[2] = 0;
-    inside = i % g.sizes[g.rank - 1];
-    for (unsigned d = g.rank; d-- > 0;) {
+    inside = i % size;
+#pragma unroll
+    for (unsigned d = MAX_DIMS; d-- > 0;) {
+      if (d >= g.rank) continue;
       const unsigned along = i % g.sizes[d];
       i /= g.sizes[d];
 #pragma unroll
@@ -35,9 +39,9 @@ struct Walk {
 
   // Moves on to element i, the next.
   __device__ void next(const Broadcast &g, unsigned i) {
-    if (++inside == g.sizes[g.rank - 1]) return find(g, i);
+    if (++inside == size) return find(g, i);
 #pragma unroll
-    for (unsigned k = 0; k < 3; ++k) at[k] += g.strides[k][g.rank - 1];
+    for (unsigned k = 0; k < 3; ++k) at[k] += steps[k];
   }
 };
 

@@ -91,6 +91,22 @@ __device__ inline void put(T *slot, T value, int accumulate) {
 }
 
 // ---------------------------------------------------------------------------------------------
+// Geometries of any number of dimensions, outermost first. An index that only the run knows would put
+// such an array into local memory: loops over it are unrolled, over all it has room for.
+
+#define MAX_DIMS 8u
+
+// of[rank - 1], which is that of the innermost dimension.
+template <class X> __device__ inline X innermost(const X (&of)[MAX_DIMS], unsigned rank) {
+  X found = of[0];
+#pragma unroll
+  for (unsigned d = 1; d < MAX_DIMS; ++d) {
+    if (d < rank) found = of[d];
+  }
+  return found;
+}
+
+// ---------------------------------------------------------------------------------------------
 // A tensor seen as [outer, channels, inner]: src/ops/sum/mod.rs.
 
 struct ChannelGeometry {

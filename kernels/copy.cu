@@ -2,15 +2,13 @@
 
 #include "common.cuh"
 
-#define MOST_DIMS 8u
-
 // src/ops/copy/geometry.rs.
 struct CopyGeometry {
   unsigned rank;
   unsigned from, to; // where index 0 comes from and goes
-  unsigned sizes[MOST_DIMS];
-  int from_strides[MOST_DIMS];
-  unsigned to_strides[MOST_DIMS];
+  unsigned sizes[MAX_DIMS];
+  int from_strides[MAX_DIMS];
+  unsigned to_strides[MAX_DIMS];
 };
 
 // to[at i] = from[at i] for every index i of sizes [rank], the innermost dimension last.
@@ -22,7 +20,7 @@ extern "C" __global__ void copy_strided(CopyGeometry g, unsigned rows,
                                         const T *__restrict__ from, // read at `from_strides`
                                         T *__restrict__ to,         // written at `to_strides`
                                         int accumulate) {
-  const unsigned inner = g.sizes[g.rank - 1];
+  const unsigned inner = innermost(g.sizes, g.rank);
   const unsigned packs = (inner + WIDTH - 1) / WIDTH;
   const unsigned thread = blockIdx.x * blockDim.x + threadIdx.x;
   unsigned row = thread / packs;
@@ -31,17 +29,16 @@ extern "C" __global__ void copy_strided(CopyGeometry g, unsigned rows,
   from += g.from;
   to += g.to;
 #pragma unroll
-  for (unsigned outward = 1; outward < MOST_DIMS; ++outward) {
-    if (outward < g.rank) {
-      const unsigned d = g.rank - 1 - outward;
+  for (unsigned d = MAX_DIMS - 1; d-- > 0;) {
+    if (d + 1 < g.rank) {
       const int index = (int)(row % g.sizes[d]);
       row /= g.sizes[d];
       from += index * g.from_strides[d];
       to += index * (int)g.to_strides[d];
     }
   }
-  const int from_stride = g.from_strides[g.rank - 1];
-  const unsigned to_stride = g.to_strides[g.rank - 1];
+  const int from_stride = innermost(g.from_strides, g.rank);
+  const unsigned to_stride = innermost(g.to_strides, g.rank);
   Pack pack;
   if (from_stride == 1) {
     pack = load_pack(from, i, inner);
