@@ -217,8 +217,9 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   sum_up<Sum>(g, plan, parameter, x, c, partials, counters, y, accumulate);
 }
 
-// y = the norm with p = parameter.
-extern "C" __global__ void __launch_bounds__(THREADS)
+// y = the norm with p = parameter. Left alone, the compiler squeezes the registers of its powers until more
+// blocks fit, and spills.
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
     reduce_norm(ReduceGeometry g, ReducePlan plan, T parameter,
                 const T *__restrict__ x, // [k1, r1, k2, r2]
                 const T *__restrict__ c, // null
