@@ -236,7 +236,7 @@ fn what_does_not_fit_is_an_error(on: TestDevice) {
     let t = |shape: &[usize]| tensor(&device, shape);
     let classes = |shape: &[usize]| Tensor::<i32>::zeros(&device, shape).unwrap();
     refused(t(&[3, 4]).softmax(2), "dimension 2 of [3, 4]: dim must be from -2 to 1");
-    refused(t(&[3, 4]).log_softmax(-3), "no dimension -3");
+    refused(t(&[3, 4]).log_softmax(-3), "dimension -3 of [3, 4]");
     refused(t(&[]).softmax(1), "must be from -1 to 0");
 
     refused(t(&[2, 3, 4]).matmul(&t(&[3, 3])), "4 columns meet 3 rows");

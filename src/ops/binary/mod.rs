@@ -231,6 +231,10 @@ impl<T: Float> Tensor<T> {
         Ok(output.with_grad_fn(inputs, move |[a_node, b_node], gradient, gradients| {
             let grad_y = gradient.read();
             for (by, node) in [(Operand::B, b_node), (Operand::A, a_node)] {
+                // What nobody needs may have changed since.
+                if node.is_none() {
+                    continue;
+                }
                 let own = if by == Operand::A { &saved.0 } else { &saved.1 }.shape();
                 let needs = needs[by as usize];
                 let (a, b) = (saved.0.read_if(needs[0])?, saved.1.read_if(needs[1])?);
@@ -276,9 +280,6 @@ fn to_operand<T: Float>(
     gradients: &mut Gradients<'_, T>,
     write: impl FnOnce(Output<'_, Device, T>) -> Result<()>,
 ) -> Result<()> {
-    if node.is_none() {
-        return Ok(());
-    }
     if own == shape {
         return gradients.output(node, own.numel())?.map_or(Ok(()), write);
     }

@@ -45,6 +45,9 @@ impl Tensor<u8> {
         Ok(output.with_grad_fn([Some(a), Some(b)], move |nodes, gradient, gradients| {
             let grad_y = gradient.read();
             for (by, node) in [Operand::A, Operand::B].into_iter().zip(nodes) {
+                if node.is_none() {
+                    continue;
+                }
                 let own = &shapes[by as usize];
                 let mask = mask.read()?;
                 to_operand(&device, gradient.shape(), own, node, gradients, |grad| {
