@@ -25,14 +25,7 @@ pub fn sample() -> Vec<Case> {
     cases.extend(blocks());
     cases.extend(hidden_layers());
     cases.extend(last_layers(&[1, 3, 33], &[1, 7]));
-    cases.extend(batched_products());
-    cases.extend(softmaxes());
-    cases.extend(row_norms());
-    cases.extend(class_losses());
-    cases.extend(elementwise_losses());
-    cases.extend(copies::cases());
-    cases.extend(reductions::cases());
-    cases.extend(indexing::cases());
+    cases.extend(families());
     cases
 }
 
@@ -56,15 +49,23 @@ pub fn grid() -> Vec<Case> {
     cases.extend(block_grid());
     cases.extend(hidden_layers());
     cases.extend(last_layers(&BATCHES, &[1, 2, 24, 65]));
-    cases.extend(batched_products());
-    cases.extend(softmaxes());
-    cases.extend(row_norms());
-    cases.extend(class_losses());
-    cases.extend(elementwise_losses());
-    cases.extend(copies::cases());
-    cases.extend(reductions::cases());
-    cases.extend(indexing::cases());
+    cases.extend(families());
     cases
+}
+
+/// Those of which the sample is all there is.
+fn families() -> Vec<Case> {
+    [
+        batched_products(),
+        softmaxes(),
+        row_norms(),
+        class_losses(),
+        elementwise_losses(),
+        copies::cases(),
+        reductions::cases(),
+        indexing::cases(),
+    ]
+    .concat()
 }
 
 fn case(op: Op, inputs: impl Into<Vec<(Vec<usize>, Fill)>>) -> Case {
