@@ -4,7 +4,10 @@
 //! All of it lies in device memory: one launch updates a whole model, and a step that was captured as
 //! a graph finds the learning rate and the steps there.
 
-use crate::device::{Backend, each_field_on};
+use crate::Result;
+use crate::device::cuda::{CudaView, CudaViewMut, THREADS};
+use crate::device::{Backend, Cost, Cuda, each_field_on};
+use crate::dtype::Float;
 use std::ops::Range;
 
 /// Elements of a parameter that one block of a GPU, or one task of the CPU, updates.
@@ -61,6 +64,35 @@ pub(crate) struct Update<'a, M: Backend> {
 }
 
 each_field_on!(Update<'a> { tiles, groups, steps, parameters, count, elements });
+
+impl Update<'_, Cuda> {
+    /// Launches the kernel `name` of the file of that name, a block for each tile. After what all updates
+    /// begin with, it takes its `moments`, of which some may be missing.
+    pub(super) fn launch<T: Float, const N: usize>(
+        self,
+        device: &Cuda,
+        name: &'static str,
+        cost: Cost,
+        parameters: CudaViewMut<'_, T>,
+        gradients: CudaView<'_, T>,
+        moments: [Option<CudaViewMut<'_, T>>; N],
+    ) -> Result<()> {
+        let Self { tiles, groups, steps, parameters: of, count, .. } = self;
+        let kernel = device
+            .kernel::<T>(name, name)?
+            .cost(cost)
+            .input(tiles)
+            .input(groups)
+            .output(steps)
+            .value(of.start)
+            .value(of.end)
+            .counters(1)
+            .output(parameters)
+            .input(gradients);
+        let kernel = moments.into_iter().fold(kernel, |kernel, it| kernel.optional_output(it));
+        kernel.launch([count as u32, 1, 1], [THREADS, 1, 1])
+    }
+}
 
 /// Going through tiles on the CPU.
 pub(super) mod on_cpu {

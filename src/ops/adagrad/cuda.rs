@@ -1,7 +1,7 @@
 use super::AdagradKernels;
 use crate::Result;
 use crate::device::Cuda;
-use crate::device::cuda::{CudaView, CudaViewMut, THREADS};
+use crate::device::cuda::{CudaView, CudaViewMut};
 use crate::dtype::Float;
 use crate::ops::Update;
 
@@ -13,18 +13,7 @@ impl<T: Float> AdagradKernels<T> for Cuda {
         gradients: CudaView<'_, T>,
         sums: CudaViewMut<'_, T>,
     ) -> Result<()> {
-        let Update { tiles, groups, steps, parameters: of, count, elements } = update;
-        self.kernel::<T>("adagrad", "adagrad")?
-            .cost(super::cost::<T>(elements))
-            .input(tiles)
-            .input(groups)
-            .output(steps)
-            .value(of.start)
-            .value(of.end)
-            .counters(1)
-            .output(parameters)
-            .input(gradients)
-            .output(sums)
-            .launch([count as u32, 1, 1], [THREADS, 1, 1])
+        let cost = super::cost::<T>(update.elements);
+        update.launch(self, "adagrad", cost, parameters, gradients, [Some(sums)])
     }
 }

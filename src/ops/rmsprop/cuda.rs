@@ -1,7 +1,7 @@
 use super::RmspropKernels;
 use crate::Result;
 use crate::device::Cuda;
-use crate::device::cuda::{CudaView, CudaViewMut, THREADS};
+use crate::device::cuda::{CudaView, CudaViewMut};
 use crate::dtype::Float;
 use crate::ops::Update;
 
@@ -15,21 +15,15 @@ impl<T: Float> RmspropKernels<T> for Cuda {
         grad_avg: Option<CudaViewMut<'_, T>>,
         velocity: Option<CudaViewMut<'_, T>>,
     ) -> Result<()> {
-        let Update { tiles, groups, steps, parameters: of, count, elements } = update;
         let more = u64::from(grad_avg.is_some()) + u64::from(velocity.is_some());
-        self.kernel::<T>("rmsprop", "rmsprop")?
-            .cost(super::cost::<T>(elements, more))
-            .input(tiles)
-            .input(groups)
-            .output(steps)
-            .value(of.start)
-            .value(of.end)
-            .counters(1)
-            .output(parameters)
-            .input(gradients)
-            .output(square_avg)
-            .optional_output(grad_avg)
-            .optional_output(velocity)
-            .launch([count as u32, 1, 1], [THREADS, 1, 1])
+        let cost = super::cost::<T>(update.elements, more);
+        update.launch(
+            self,
+            "rmsprop",
+            cost,
+            parameters,
+            gradients,
+            [Some(square_avg), grad_avg, velocity],
+        )
     }
 }

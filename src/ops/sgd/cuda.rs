@@ -1,7 +1,7 @@
 use super::SgdKernels;
 use crate::Result;
 use crate::device::Cuda;
-use crate::device::cuda::{CudaView, CudaViewMut, THREADS};
+use crate::device::cuda::{CudaView, CudaViewMut};
 use crate::dtype::Float;
 use crate::ops::Update;
 
@@ -13,18 +13,7 @@ impl<T: Float> SgdKernels<T> for Cuda {
         gradients: CudaView<'_, T>,
         velocity: Option<CudaViewMut<'_, T>>,
     ) -> Result<()> {
-        let Update { tiles, groups, steps, parameters: of, count, elements } = update;
-        self.kernel::<T>("sgd", "sgd")?
-            .cost(super::cost::<T>(elements, velocity.is_some()))
-            .input(tiles)
-            .input(groups)
-            .output(steps)
-            .value(of.start)
-            .value(of.end)
-            .counters(1)
-            .output(parameters)
-            .input(gradients)
-            .optional_output(velocity)
-            .launch([count as u32, 1, 1], [THREADS, 1, 1])
+        let cost = super::cost::<T>(update.elements, velocity.is_some());
+        update.launch(self, "sgd", cost, parameters, gradients, [velocity])
     }
 }
