@@ -113,6 +113,47 @@ impl Layout {
         channel[images * self.pixels()..self.plane].fill(T::zero());
     }
 
+    /// Lays `images [images, channels, H, W]` out as a group.
+    #[inline(always)]
+    pub(crate) fn load<T: Float>(&self, group: &mut [T], channels: usize, images: &[T]) {
+        let pixels = self.pixels();
+        let count = images.len() / (channels * pixels);
+        for c in 0..channels {
+            self.fill(
+                group,
+                c,
+                count,
+                #[inline(always)]
+                |image, run| {
+                    let plane = image * channels + c;
+                    run[..pixels].copy_from_slice(&images[plane * pixels..][..pixels]);
+                },
+            );
+        }
+    }
+
+    /// Writes the planes of a group's channels, without margins, as `output [images, channels, H, W]`.
+    pub(crate) fn store<T: Float>(
+        &self,
+        planes: &[T],
+        channels: usize,
+        output: &mut [T],
+        accumulate: bool,
+    ) {
+        let pixels = self.pixels();
+        for (image, output) in output.chunks_exact_mut(channels * pixels).enumerate() {
+            let planes = planes.chunks_exact(self.plane);
+            for (target, plane) in output.chunks_exact_mut(pixels).zip(planes) {
+                let run = &plane[self.run(image)];
+                if accumulate {
+                    target.iter_mut().zip(run).for_each(|(target, &x)| *target += x);
+                } else {
+                    target.copy_from_slice(run);
+                }
+            }
+        }
+    }
+
     /// Which taps see a pixel, and do not look over an edge: `[TAPS, plane]`.
     pub(crate) fn fill_masks<T: Float + Lanes>(&self, masks: &mut [T]) {
         let Self { height, width, .. } = *self;

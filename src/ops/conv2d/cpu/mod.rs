@@ -156,13 +156,19 @@ impl<T: Float> Conv2dKernels<T> for Cpu {
                     Ok::<_, Error>(())
                 },
             )?;
-            view.par_iter_mut().with_min_len(BLOCK).enumerate().for_each(|(i, grad_weight)| {
-                let total = partials.iter().skip(i).step_by(weights).fold(T::zero(), |a, &b| a + b);
-                put(grad_weight, total, accumulate);
-            });
+            add_up(&partials, weights, Output { view, accumulate });
             Ok(())
         })
     }
+}
+
+/// The gradient of the weight, the sum of its `partials` of so many `weights` in their order.
+fn add_up<T: Float>(partials: &[T], weights: usize, grad_weight: Output<'_, Cpu, T>) {
+    let Output { view, accumulate } = grad_weight;
+    view.par_iter_mut().with_min_len(BLOCK).enumerate().for_each(|(i, grad_weight)| {
+        let total = partials.iter().skip(i).step_by(weights).fold(T::zero(), |a, &b| a + b);
+        put(grad_weight, total, accumulate);
+    });
 }
 
 /// Elements of the matrices of one group of channels of an image; `input` and `output` are at least 1,

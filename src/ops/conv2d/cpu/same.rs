@@ -1,9 +1,10 @@
 //! Filters of 3x3 that keep the size, in the layout of `layout.rs`: groups of images that stay in a core's
 //! cache. A thread takes whole groups, and where there are few, some of the output's channels.
 
+use super::add_up;
 use super::layout::{Layout, TAPS};
 use crate::Result;
-use crate::device::cpu::{BLOCK, Correlate, ImplicitGemm, PackedRows, put};
+use crate::device::cpu::{Correlate, ImplicitGemm, PackedRows};
 use crate::device::{Backend, Cpu, Output};
 use crate::dtype::Float;
 use crate::ops::conv2d::Conv2dGeometry;
@@ -55,7 +56,7 @@ pub(super) fn convolve<T: Float>(
         let mut group = device.alloc(layout.group(channels))?;
         simd.vectorize(
             #[inline(always)]
-            || fill(&layout, channels, images, input, &mut group),
+            || layout.load(&mut group, channels, input),
         );
         let product = |planes: &mut [T]| {
             let rows = planes.par_chunks_mut(rows_of_part * plane).zip(&packed).enumerate();
@@ -77,16 +78,7 @@ pub(super) fn convolve<T: Float>(
         }
         let mut planes = device.alloc(rows * plane)?;
         product(&mut planes);
-        for (image, output) in output.chunks_exact_mut(rows * pixels).enumerate() {
-            for (target, plane) in output.chunks_exact_mut(pixels).zip(planes.chunks_exact(plane)) {
-                let run = &plane[layout.run(image)];
-                if accumulate {
-                    target.iter_mut().zip(run).for_each(|(target, &x)| *target += x);
-                } else {
-                    target.copy_from_slice(run);
-                }
-            }
-        }
+        layout.store(&planes, rows, output, accumulate);
         Ok(())
     })
 }
@@ -123,8 +115,8 @@ pub(super) fn correlate<T: Float>(
             simd.vectorize(
                 #[inline(always)]
                 || {
-                    fill(&layout, channels, images, input, &mut input_group);
-                    fill(&layout, rows, images, gradient, &mut gradient_group);
+                    layout.load(&mut input_group, channels, input);
+                    layout.load(&mut gradient_group, rows, gradient);
                 },
             );
             simd.run(Correlate {
@@ -144,28 +136,6 @@ pub(super) fn correlate<T: Float>(
         }
         Ok(())
     })?;
-    let Output { view, accumulate } = grad_weight;
-    view.par_iter_mut().with_min_len(BLOCK / 8).enumerate().for_each(|(i, gradient)| {
-        let total = sums.iter().skip(i).step_by(elements).fold(T::zero(), |a, &b| a + b);
-        put(gradient, total, accumulate);
-    });
+    add_up(&sums, elements, grad_weight);
     Ok(())
-}
-
-/// Lays `images [images, channels, H, W]` out as a group.
-#[inline(always)]
-fn fill<T: Float>(layout: &Layout, channels: usize, count: usize, images: &[T], group: &mut [T]) {
-    let pixels = layout.pixels();
-    for c in 0..channels {
-        layout.fill(
-            group,
-            c,
-            count,
-            #[inline(always)]
-            |image, run| {
-                let plane = image * channels + c;
-                run[..pixels].copy_from_slice(&images[plane * pixels..][..pixels]);
-            },
-        );
-    }
 }

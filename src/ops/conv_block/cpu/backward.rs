@@ -243,18 +243,7 @@ fn convolution<T: Float>(
                 stride: layout.plane,
                 columns,
             });
-            for (image, grad_input) in grad_input.chunks_exact_mut(in_channels * pixels).enumerate()
-            {
-                let planes = planes.chunks_exact(layout.plane);
-                for (target, plane) in grad_input.chunks_exact_mut(pixels).zip(planes) {
-                    let run = &plane[layout.run(image)];
-                    if accumulate {
-                        target.iter_mut().zip(run).for_each(|(target, &x)| *target += x);
-                    } else {
-                        target.copy_from_slice(run);
-                    }
-                }
-            }
+            layout.store(&planes, in_channels, grad_input, accumulate);
             Ok(())
         };
         // One chunk per group, empty where nothing is wanted.

@@ -121,19 +121,9 @@ fn convolve<T: Float>(
                 simd.vectorize(
                     #[inline(always)]
                     || {
-                        for c in 0..in_channels {
-                            layout.fill(
-                                input,
-                                c,
-                                images.len(),
-                                #[inline(always)]
-                                |image, run| {
-                                    let plane = (images.start + image) * in_channels + c;
-                                    run[..pixels]
-                                        .copy_from_slice(&inputs.input[plane * pixels..][..pixels]);
-                                },
-                            );
-                        }
+                        let first = images.start * in_channels * pixels;
+                        let images = &inputs.input[first..][..images.len() * in_channels * pixels];
+                        layout.load(input, in_channels, images);
                     },
                 );
                 simd.run(ImplicitGemm {
