@@ -10,10 +10,10 @@ use super::super::{ConvBlockGeometry, ConvBlockInputs, Normaliser};
 use super::FastSaved;
 use super::pool::{self, Activation, Maxima, SLACK};
 use crate::Result;
-use crate::device::cpu::{CpuBuffer, ImplicitGemm, LaneSums, PackedRows};
+use crate::device::cpu::{CpuBuffer, ImplicitGemm, PackedRows};
 use crate::device::{Backend, Cpu};
 use crate::dtype::Float;
-use crate::ops::batch_norm2d::{self, BatchNorm2dKernels};
+use crate::ops::batch_norm2d::{self, BatchNorm2dKernels, Moments};
 use crate::ops::conv2d::{Layout, TAPS};
 use crate::ops::dropout::DropoutView;
 use crate::ops::max_pool2d::MaxPool2dGeometry;
@@ -140,7 +140,9 @@ fn convolve<T: Float>(
                     || {
                         let planes = convolved.chunks_exact(layout.plane);
                         for (plane, moments) in planes.zip(moments.chunks_exact_mut(2)) {
-                            moments.copy_from_slice(&moments_of(layout, images.len(), plane));
+                            let runs = (0..images.len()).map(|image| &plane[layout.run(image)]);
+                            let Moments { mean, squares, .. } = Moments::of(runs);
+                            moments.copy_from_slice(&[mean, squares]);
                         }
                     },
                 );
@@ -167,56 +169,18 @@ fn convolve<T: Float>(
     Ok(keep.then_some((kept, masks)))
 }
 
-/// The mean of a channel's pixels in a group, and the sum of squares around it: two passes, for the
-/// difference of E[x^2] and mean^2 cancels for a mean far from 0.
-#[inline(always)]
-fn moments_of<T: Float>(layout: &Layout, images: usize, plane: &[T]) -> [f64; 2] {
-    let mut sum = LaneSums::default();
-    for image in 0..images {
-        let run = &plane[layout.run(image)];
-        sum.add(
-            run,
-            run,
-            #[inline(always)]
-            |x, _| x,
-        );
-    }
-    let mean = sum.total() / (images * layout.pixels()) as f64;
-    let around = T::of(mean);
-    let mut squares = LaneSums::default();
-    for image in 0..images {
-        let run = &plane[layout.run(image)];
-        squares.add(
-            run,
-            run,
-            #[inline(always)]
-            |x, _| (x - around) * (x - around),
-        );
-    }
-    // Around the rounded mean: move to the mean itself.
-    let off = mean - around.as_f64();
-    [mean, squares.total() - off * off * (images * layout.pixels()) as f64]
-}
-
-/// The mean and the biased variance of each channel from those of the groups, in their order: Chan,
-/// Golub, LeVeque, "Algorithms for Computing the Sample Variance", 1983.
+/// The mean and the biased variance of each channel from those of the groups, in their order.
 fn merge<T: Float>(layout: &Layout, moments: &[f64], mean: &mut [T], var: &mut [T]) {
     let channels = mean.len();
-    let mut merged = vec![[0.0; 2]; channels];
-    let mut count = 0.0;
+    let mut merged = vec![Moments::default(); channels];
     for (group, moments) in moments.chunks_exact(2 * channels).enumerate() {
-        let more = (layout.images_of(group).len() * layout.pixels()) as f64;
-        let all = count + more;
-        let (share, both) = (more / all, count * more / all);
-        for ([center, squares], moments) in merged.iter_mut().zip(moments.chunks_exact(2)) {
-            let apart = moments[0] - *center;
-            *squares += moments[1] + apart * apart * both;
-            *center += apart * share;
+        let count = (layout.images_of(group).len() * layout.pixels()) as f64;
+        for (merged, moments) in merged.iter_mut().zip(moments.chunks_exact(2)) {
+            *merged = merged.with(Moments { count, mean: moments[0], squares: moments[1] });
         }
-        count = all;
     }
-    for ((mean, var), [center, squares]) in mean.iter_mut().zip(var).zip(merged) {
-        (*mean, *var) = (T::of(center), T::of(squares / count));
+    for ((mean, var), merged) in mean.iter_mut().zip(var).zip(merged) {
+        (*mean, *var) = (T::of(merged.mean), T::of(merged.squares / merged.count));
     }
 }
 
