@@ -473,17 +473,23 @@ fn serve_here(
 #[test]
 fn more_requests_than_fit_the_queue_are_told_to_come_again() {
     let (release, held) = mpsc::channel::<()>();
+    let (begin, begun) = mpsc::channel();
     let (address, stop, ended) = serve_here(move |_| {
+        _ = begin.send(());
         _ = held.recv();
         Ok(vec![0.25, 0.75])
     });
     let file = photo_file("exact_rgb_28x28");
     let (sender, answers) = mpsc::channel::<Answer>();
-    let extra = 7;
-    for _ in 0..QUEUE + 1 + extra {
+    let post = || {
         let (sender, file) = (sender.clone(), file.clone());
         std::thread::spawn(move || sender.send(ask(address, "POST", "/predict", &[], &file)));
-    }
+    };
+    // One is computed before the queue fills: until it is taken out, it has a place there.
+    post();
+    begun.recv_timeout(SLACK).expect("the first is computed");
+    let extra = 7;
+    (0..QUEUE + extra).for_each(|_| post());
     for _ in 0..extra {
         let answer = answers.recv_timeout(SLACK).expect("the queue is longer than it says");
         answer.check_error(503, "too many requests");
