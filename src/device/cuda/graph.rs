@@ -212,8 +212,9 @@ impl Cuda {
         self.0.capture.lock().clone()
     }
 
-    /// An error while a graph is captured.
+    /// An error while this thread captures a graph; waits until no other does.
     pub(super) fn refuse_while_capturing(&self, what: &str) -> Result<()> {
+        let _turn = self.turn();
         match &*self.0.capture.lock() {
             None => Ok(()),
             Some(_) => Err(self.error(format!("{what} cannot be part of a CUDA graph"))),

@@ -55,7 +55,8 @@ impl<E> Drop for CudaBuffer<E> {
     fn drop(&mut self) {
         match (&self.graph, self.device.capturing()) {
             (Some(graph), _) => graph.give(self.block),
-            // The graph being captured may use it, so nobody else may before that is gone.
+            // The graph being captured may use it, so nobody else may before that is gone. Another
+            // thread's does not, and keeps it a while; to wait for that could be to wait for ever.
             (None, Some(graph)) => graph.own(self.block),
             (None, None) => self.device.pool().give(self.block),
         }
@@ -134,6 +135,8 @@ impl Cuda {
 
     /// A block of at least `bytes` bytes: of the graph being captured, the pool or the driver.
     fn take(&self, bytes: usize) -> Result<(Block, Option<Arc<GraphMemory>>)> {
+        // Before asking for a graph: another thread's has nothing to do with this memory.
+        let _turn = self.bind()?;
         let graph = self.capturing();
         if let Some(block) = graph.as_ref().and_then(|graph| graph.reuse(block_size(bytes))) {
             return Ok((block, graph));
@@ -144,7 +147,6 @@ impl Cuda {
             // the context is current.
             unsafe { driver::cuMemAlloc_v2(&mut address, size) }.map(|()| address)
         };
-        let _turn = self.bind()?;
         let mut taken = self.pool().take(bytes, allocate);
         let full = Err(DriverError::CUDA_ERROR_OUT_OF_MEMORY);
         if taken == full && graph.is_none() {
