@@ -331,6 +331,8 @@ impl Phase {
         let first = [0, 1].map(|axis| Look::axis(conv, axis, tap[axis]).0);
         let size =
             [0, 1].map(|axis| conv.size(axis).saturating_sub(first[axis]).div_ceil(step[axis]));
+        // Without columns it has no rows either.
+        let size = if size.contains(&0) { [0, 0] } else { size };
         Self { first, step, size }
     }
 
