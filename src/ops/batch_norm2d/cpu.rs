@@ -117,19 +117,62 @@ impl<T: Float> BatchNorm2dKernels<T> for Cpu {
     ) -> Result<()> {
         let (channels, inner) = (geometry.channels as usize, geometry.inner as usize);
         let count = T::of(f64::from(geometry.outer) * f64::from(geometry.inner));
-        // Per channel: sum of grad_output, and of grad_output * xhat.
-        let mut sums = self.alloc::<T>(2 * channels)?;
         let wanted = [gradients.input.is_some(), gradients.residual.is_some()];
         let cost = backward_sums_cost::<T>(geometry, output.is_some())
             + backward_input_cost::<T>(geometry, output.is_some(), wanted);
         let simd = self.simd();
+        // Per channel: sum of grad_output, and of grad_output * xhat.
+        let mut sums = self.alloc::<T>(2 * channels)?;
         self.kernel("batch_norm2d_backward", cost, || {
-            sums.par_chunks_mut(2).enumerate().for_each(|(c, sums)| {
+            let grad_inputs = planes_of(gradients.input, geometry);
+            let grad_residuals = planes_of(gradients.residual, geometry);
+            let targets = grad_inputs.into_par_iter().zip(grad_residuals);
+            // A channel at a time: what the sums have read is near when the gradients read it again.
+            targets.zip(sums.par_chunks_mut(2)).enumerate().for_each(|(c, (targets, sums))| {
+                let (mean, invstd) = (mean[c], invstd[c]);
                 let [sum, dot] = simd.vectorize(
                     #[inline(always)]
-                    || gradient_sums(geometry, c, input, mean[c], output, grad_output),
+                    || gradient_sums(geometry, c, input, mean, output, grad_output),
                 );
-                (sums[0], sums[1]) = (T::of(sum), T::of(dot) * invstd[c]);
+                (sums[0], sums[1]) = (T::of(sum), T::of(dot) * invstd);
+                let scale = invstd * weight.map_or(T::one(), |w| w[c]);
+                let (from_mean, from_var) = if batch_statistics {
+                    (sums[0] / count, sums[1] / count * invstd)
+                } else {
+                    (T::zero(), T::zero())
+                };
+                let (grad_inputs, grad_residuals) = targets;
+                let targets = grad_inputs.into_iter().zip(grad_residuals).enumerate();
+                for (image, (mut grad_input, mut grad_residual)) in targets {
+                    let start = (image * channels + c) * inner;
+                    let mut scratch = [T::zero(); PIECE];
+                    simd.vectorize(
+                        #[inline(always)]
+                        || {
+                            for at in pieces(inner) {
+                                let here = start + at.start..start + at.end;
+                                let output = output.map(|output| &output[here.clone()]);
+                                let gradient =
+                                    passed(output, &grad_output[here.clone()], &mut scratch);
+                                if let Some((target, accumulate)) = &mut grad_residual {
+                                    let target = &mut target[at.clone()];
+                                    for (dr, &dy) in target.iter_mut().zip(gradient) {
+                                        put(dr, dy, *accumulate);
+                                    }
+                                }
+                                if let Some((target, accumulate)) = &mut grad_input {
+                                    let target = &mut target[at];
+                                    let of_input = input[here].iter().zip(gradient);
+                                    for (dx, (&x, &dy)) in target.iter_mut().zip(of_input) {
+                                        let value =
+                                            scale * (dy - from_mean - (x - mean) * from_var);
+                                        put(dx, value, *accumulate);
+                                    }
+                                }
+                            }
+                        },
+                    );
+                }
             });
             for (which, output) in [(0, gradients.bias), (1, gradients.weight)] {
                 let Some(Output { view, accumulate }) = output else { continue };
@@ -137,46 +180,6 @@ impl<T: Float> BatchNorm2dKernels<T> for Cpu {
                     put(gradient, sums[which], accumulate);
                 }
             }
-            let planes = geometry.outer as usize * channels;
-            let grad_inputs = planes_of(gradients.input, inner, planes);
-            let grad_residuals = planes_of(gradients.residual, inner, planes);
-            let targets = grad_inputs.into_par_iter().zip(grad_residuals).with_min_len(16);
-            targets.enumerate().for_each(|(plane, (mut grad_input, mut grad_residual))| {
-                let c = plane % channels;
-                let (mean, invstd) = (mean[c], invstd[c]);
-                let scale = invstd * weight.map_or(T::one(), |w| w[c]);
-                let (from_mean, from_var) = if batch_statistics {
-                    (sums[2 * c] / count, sums[2 * c + 1] / count * invstd)
-                } else {
-                    (T::zero(), T::zero())
-                };
-                let start = plane * inner;
-                let mut scratch = [T::zero(); PIECE];
-                simd.vectorize(
-                    #[inline(always)]
-                    || {
-                        for at in pieces(inner) {
-                            let here = start + at.start..start + at.end;
-                            let output = output.map(|output| &output[here.clone()]);
-                            let gradient = passed(output, &grad_output[here.clone()], &mut scratch);
-                            if let Some((target, accumulate)) = &mut grad_residual {
-                                let target = &mut target[at.clone()];
-                                for (dr, &dy) in target.iter_mut().zip(gradient) {
-                                    put(dr, dy, *accumulate);
-                                }
-                            }
-                            if let Some((target, accumulate)) = &mut grad_input {
-                                let target = &mut target[at];
-                                let of_input = input[here].iter().zip(gradient);
-                                for (dx, (&x, &dy)) in target.iter_mut().zip(of_input) {
-                                    let value = scale * (dy - from_mean - (x - mean) * from_var);
-                                    put(dx, value, *accumulate);
-                                }
-                            }
-                        }
-                    },
-                );
-            });
         });
         Ok(())
     }
@@ -250,16 +253,25 @@ fn passed<'a, T: Float>(
     passed
 }
 
-/// The planes of a gradient and whether to add to them; as many `None`s without one.
+/// Of each channel the planes of a gradient and whether to add to them; as many `None`s without one.
 fn planes_of<'a, T: Float>(
     gradient: Option<Output<'a, Cpu, T>>,
-    inner: usize,
-    planes: usize,
-) -> Vec<Option<(&'a mut [T], bool)>> {
-    let Some(Output { view, accumulate }) = gradient else {
-        return (0..planes).map(|_| None).collect();
+    geometry: &ChannelGeometry,
+) -> Vec<Vec<Option<(&'a mut [T], bool)>>> {
+    let (images, channels) = (geometry.outer as usize, geometry.channels as usize);
+    let (view, accumulate) = match gradient {
+        Some(Output { view, accumulate }) => (Some(view), accumulate),
+        None => (None, false),
     };
-    view.chunks_mut(inner.max(1)).map(|plane| Some((plane, accumulate))).collect()
+    let mut planes = view.map(|view| view.chunks_mut((geometry.inner as usize).max(1)));
+    let mut of_channels: Vec<_> = (0..channels).map(|_| Vec::with_capacity(images)).collect();
+    for _ in 0..images {
+        for of_channel in &mut of_channels {
+            let plane = planes.as_mut().and_then(Iterator::next);
+            of_channel.push(plane.map(|plane| (plane, accumulate)));
+        }
+    }
+    of_channels
 }
 
 /// Where the pieces of a plane lie.
