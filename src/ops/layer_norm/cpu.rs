@@ -102,6 +102,12 @@ struct Row<'a, T> {
 }
 
 impl<T: Float> Row<'_, T> {
+    /// The gradient of one element, of which mean and variance take their shares.
+    #[inline(always)]
+    fn element(&self, w: T, x: T, grad: T, [from_mean, from_var]: [T; 2]) -> T {
+        self.invstd * (w * grad - from_mean - (x - self.mean) * from_var)
+    }
+
     #[inline(always)]
     fn backward(&self, grad_x: &mut [T], accumulate: bool) {
         let &Self { x, mean, invstd, weight, grad_y, inner } = self;
@@ -142,14 +148,13 @@ impl<T: Float> Row<'_, T> {
             }
         }
         let count = x.len() as f64;
-        let from_mean = T::of(sum.total() / count);
-        let from_var = T::of(dot.total() / count) * invstd * invstd;
+        let shares = [T::of(sum.total() / count), T::of(dot.total() / count) * invstd * invstd];
         if inner == 1
             && let Some(weight) = weight
         {
             let elements = weight.iter().zip(x.iter().zip(grad_y));
             for (to, (&w, (&x, &grad))) in grad_x.iter_mut().zip(elements) {
-                put(to, invstd * (w * grad - from_mean - (x - mean) * from_var), accumulate);
+                put(to, self.element(w, x, grad, shares), accumulate);
             }
             return;
         }
@@ -157,7 +162,7 @@ impl<T: Float> Row<'_, T> {
         for (grad_x, (c, (x, grad))) in grad_x.chunks_mut(inner).zip(runs) {
             let w = weight.map_or(T::one(), |weight| weight[c]);
             for (to, (&x, &grad)) in grad_x.iter_mut().zip(x.iter().zip(grad)) {
-                put(to, invstd * (w * grad - from_mean - (x - mean) * from_var), accumulate);
+                put(to, self.element(w, x, grad, shares), accumulate);
             }
         }
     }
