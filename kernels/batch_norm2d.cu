@@ -103,26 +103,32 @@ extern "C" __global__ void batch_norm2d_invstd(unsigned channels, T eps,
   if (channel < channels) invstd[channel] = inverse_std(var[channel], eps);
 }
 
-// output = (input - mean) * invstd * weight + bias.
+// output = (input - mean) * invstd * weight + bias + residual, and 0 where that is below, with `relu`.
 //
-// A thread owns WIDTH neighbouring elements, mostly of one channel. Moves 2 N * C * H * W elements, 3 FLOP each.
-extern "C" __global__ void batch_norm2d_normalize(ChannelGeometry g,
-                                                  const T *__restrict__ input,  // [N, C, H, W]
-                                                  const T *__restrict__ mean,   // [C]
-                                                  const T *__restrict__ invstd, // [C]
-                                                  const T *__restrict__ weight, // [C] or null
-                                                  const T *__restrict__ bias,   // [C] or null
-                                                  T *__restrict__ output) {     // [N, C, H, W]
+// A thread owns WIDTH neighbouring elements, mostly of one channel. Moves 2 N * C * H * W elements, 3
+// with a residual, 3 FLOP each.
+extern "C" __global__ void
+    batch_norm2d_normalize(ChannelGeometry g, int relu,
+                           const T *__restrict__ input,    // [N, C, H, W]
+                           const T *__restrict__ mean,     // [C]
+                           const T *__restrict__ invstd,   // [C]
+                           const T *__restrict__ weight,   // [C] or null
+                           const T *__restrict__ bias,     // [C] or null
+                           const T *__restrict__ residual, // [N, C, H, W] or null
+                           T *__restrict__ output) {       // [N, C, H, W]
   const unsigned i = first_of_pack();
   const unsigned n = g.outer * g.channels * g.inner;
   if (i >= n) return;
-  Pack pack = load_pack(input, i, n);
+  Pack pack = load_pack(input, i, n), more;
+  if (residual) more = load_pack(residual, i, n);
   ChannelOf at(g, i);
   Normalisation channel(mean, invstd, weight, at.channel);
   T shift = bias ? bias[at.channel] : T(0);
 #pragma unroll
   for (unsigned j = 0; j < WIDTH; ++j) {
     pack.v[j] = (pack.v[j] - channel.mean) * channel.scale + shift;
+    if (residual) pack.v[j] += more.v[j];
+    if (relu && pack.v[j] <= 0) pack.v[j] = 0;
     if (at.next(g)) {
       channel = Normalisation(mean, invstd, weight, at.channel);
       shift = bias ? bias[at.channel] : T(0);
@@ -132,14 +138,16 @@ extern "C" __global__ void batch_norm2d_normalize(ChannelGeometry g,
 }
 
 // With xhat = (input - mean) * invstd: grad_bias = sum of grad_output, grad_weight = sum of
-// grad_output * xhat, and both as `sums` for batch_norm2d_backward_input.
+// grad_output * xhat, and both as `sums` for batch_norm2d_backward_input. Where output is given it was
+// rectified: grad_output counts as 0 where output <= 0.
 //
-// Reads input and grad_output once, 4 FLOP an element.
+// Reads input, grad_output and output once, 4 FLOP an element.
 extern "C" __global__ void __launch_bounds__(THREADS)
     batch_norm2d_backward_sums(ChannelGeometry g, unsigned chunks, unsigned tiles,
                                const T *__restrict__ input,       // [N, C, H, W]
                                const T *__restrict__ mean,        // [C]
                                const T *__restrict__ invstd,      // [C]
+                               const T *__restrict__ output,      // [N, C, H, W] or null
                                const T *__restrict__ grad_output, // [N, C, H, W]
                                Sums *partials,                    // [C, chunks]
                                unsigned *counters,                // [C]
@@ -161,8 +169,9 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     for (unsigned item = 0; item < REDUCE_ITEMS; ++item) {
       if (tile + item * THREADS < end) {
         const unsigned i = walk.index(g, channel);
-        gradient += grad_output[i];
-        product += grad_output[i] * (input[i] - around);
+        const T dy = output && output[i] <= 0 ? T(0) : grad_output[i];
+        gradient += dy;
+        product += dy * (input[i] - around);
       }
       walk.step(g);
     }
@@ -177,26 +186,39 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 }
 
 // grad_input = weight * invstd * (grad_output - grad_bias / M - xhat * grad_weight / M); without
-// the last two terms when the statistics were not the batch's.
+// the last two terms when the statistics were not the batch's. grad_residual = grad_output. Where output
+// is given, grad_output counts as 0 where output <= 0.
 //
-// A thread owns WIDTH neighbouring elements, mostly of one channel. Moves 3 N * C * H * W elements,
-// 4 to accumulate.
+// A thread owns WIDTH neighbouring elements, mostly of one channel. Moves 3 N * C * H * W elements, one
+// more each for output, for grad_residual and to accumulate.
 extern "C" __global__ void batch_norm2d_backward_input(
     ChannelGeometry g, int batch_statistics,
     const T *__restrict__ input,       // [N, C, H, W]
     const T *__restrict__ mean,        // [C]
     const T *__restrict__ invstd,      // [C]
     const T *__restrict__ weight,      // [C] or null
+    const T *__restrict__ output,      // [N, C, H, W] or null
     const T *__restrict__ grad_output, // [N, C, H, W]
     const T *__restrict__ sums,        // [C, 2]; not read unless batch_statistics
-    T *__restrict__ grad_input,        // [N, C, H, W]
-    int accumulate) {
+    T *__restrict__ grad_input,        // [N, C, H, W] or null
+    int accumulate,
+    T *__restrict__ grad_residual,     // [N, C, H, W] or null
+    int accumulate_residual) {
   const unsigned i = first_of_pack();
   const unsigned n = g.outer * g.channels * g.inner;
   if (i >= n) return;
+  Pack gradient = load_pack(grad_output, i, n);
+  if (output) {
+    const Pack y = load_pack(output, i, n);
+#pragma unroll
+    for (unsigned j = 0; j < WIDTH; ++j) {
+      if (y.v[j] <= 0) gradient.v[j] = 0;
+    }
+  }
+  if (grad_residual) store_pack(grad_residual, i, n, gradient, accumulate_residual);
+  if (!grad_input) return;
   const T count = (T)(g.outer * g.inner);
   const Pack x = load_pack(input, i, n);
-  Pack gradient = load_pack(grad_output, i, n);
   // What the mean and the variance pass on, the latter by (input - mean).
   T from_mean = 0, from_var = 0;
   auto load_sums = [&](unsigned channel) {

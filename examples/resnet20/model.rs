@@ -41,10 +41,10 @@ impl<T: Float> BasicBlock<T> {
 // ANCHOR: forward
 impl<T: Float> Forward<T> for BasicBlock<T> {
     fn forward(&self, x: &Tensor<T>) -> Result<Tensor<T>> {
-        let y = self.bn1.forward(&self.conv1.forward(x)?)?.relu()?;
-        let y = self.bn2.forward(&self.conv2.forward(&y)?)?;
+        let y = self.bn1.forward_relu(&self.conv1.forward(x)?)?;
         let shortcut = self.downsample.as_ref().map(|downsample| downsample.forward(x));
-        y.add(&shortcut.transpose()?.unwrap_or_else(|| x.clone()))?.relu()
+        let shortcut = shortcut.transpose()?.unwrap_or_else(|| x.clone());
+        self.bn2.forward_add_relu(&self.conv2.forward(&y)?, &shortcut)
     }
 }
 // ANCHOR_END: forward
@@ -83,7 +83,7 @@ impl<T: Float> ResNet<T> {
 impl<T: Float> Forward<T> for ResNet<T> {
     /// `[N, 3, H, W]` becomes `[N, classes]`.
     fn forward(&self, x: &Tensor<T>) -> Result<Tensor<T>> {
-        let x = self.bn1.forward(&self.conv1.forward(x)?)?.relu()?;
+        let x = self.bn1.forward_relu(&self.conv1.forward(x)?)?;
         let x = self.layer3.forward(&self.layer2.forward(&self.layer1.forward(&x)?)?)?;
         self.fc.forward(&x.mean_dim(&[2, 3], false)?)
     }

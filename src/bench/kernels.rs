@@ -149,7 +149,8 @@ fn around_convolution(conv: Conv, batch: usize) -> Vec<Plan> {
             let (weight, bias, m, s) = (weight.read(), bias.read(), mean.read(), invstd.read());
             let affine = Affine { weight: Some(weight.view()), bias: Some(bias.view()) };
             let mut y = y.write();
-            d.batch_norm2d_normalize(&geometry, x.view(), m.view(), s.view(), affine, y.view_mut())
+            let (x, m, s, y) = (x.view(), m.view(), s.view(), y.view_mut());
+            d.batch_norm2d_normalize(&geometry, x, m, s, affine, None, false, y)
         })
     };
     let normalise_backward = move |device: &Device| {
@@ -163,11 +164,12 @@ fn around_convolution(conv: Conv, batch: usize) -> Vec<Plan> {
                 input: Some(Output { view: dx.view_mut(), accumulate: false }),
                 weight: Some(Output { view: dw.view_mut(), accumulate: false }),
                 bias: Some(Output { view: db.view_mut(), accumulate: false }),
+                residual: None,
             };
             let (x, dy) = (x.read(), dy.read());
             let (mean, invstd, weight) = (mean.read(), invstd.read(), weight.read());
-            let [m, s, w] = [mean.view(), invstd.view(), weight.view()];
-            d.batch_norm2d_backward(&geometry, true, x.view(), m, s, Some(w), dy.view(), gradients)
+            let [x, m, s, w] = [x.view(), mean.view(), invstd.view(), weight.view()];
+            d.batch_norm2d_backward(&geometry, true, x, m, s, Some(w), None, dy.view(), gradients)
         })
     };
     let relu = move |device: &Device| {

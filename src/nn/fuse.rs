@@ -18,6 +18,8 @@ pub(super) enum Fused<'a, T: Float> {
         dropout: Option<&'a DropoutModule>,
         pool: &'a MaxPool2d,
     },
+    /// Batch normalisation and rectifier.
+    BatchNormReLU(&'a BatchNorm2dModule<T>),
     /// Fully connected layer, dropout perhaps, and rectifier.
     LinearReLU { linear: &'a LinearModule<T>, dropout: Option<&'a DropoutModule> },
     /// A layer by itself.
@@ -32,6 +34,10 @@ impl<'a, T: Float> Fused<'a, T> {
         let fused = || {
             if let Some(linear) = as_a::<T, LinearModule<T>>(layer) {
                 return linear_relu_of(linear, rest);
+            }
+            if let Some(norm) = as_a::<T, BatchNorm2dModule<T>>(layer) {
+                as_a::<T, ReLU>(rest.first()?)?;
+                return Some((Self::BatchNormReLU(norm), 2));
             }
             conv_block_of(as_a::<T, Conv2dModule<T>>(layer)?, rest)
         };
@@ -57,6 +63,7 @@ impl<'a, T: Float> Fused<'a, T> {
                 norm.count_batch();
                 Ok(output)
             }
+            Self::BatchNormReLU(norm) => norm.forward_relu(input),
             Self::LinearReLU { linear, dropout } => {
                 let mask = mask(dropout)?;
                 linear_relu(input, &linear.weight, linear.bias.as_ref(), mask.as_ref())

@@ -924,9 +924,12 @@ fn batch_norm2d<T: Float>(bench: &Bench<'_>, results: &mut Results) {
         let mut of_var = bench.before::<T>(c, false);
         bench.device.batch_norm2d_invstd(eps, var.view(), of_var.view_mut()).unwrap();
         results.close(format!("{what}: invstd of var"), bench.values(&of_var));
-        for with in 0..4 {
+        let residual = bench.normal::<T>(g.numel(), 9, 0.0);
+        for with in 0..8 {
             let weight = (with & 1 == 1).then(|| w.view());
             let bias = (with & 2 == 2).then(|| b.view());
+            // Each of the two alone, both and neither, though not with each of the above.
+            let (added, relu) = (with & 4 == 4, [0, 3, 5, 6].contains(&with));
             let mut y = bench.before::<T>(g.numel(), false);
             let affine = Affine { weight, bias };
             bench
@@ -937,21 +940,29 @@ fn batch_norm2d<T: Float>(bench: &Bench<'_>, results: &mut Results) {
                     mean.view(),
                     invstd.view(),
                     affine,
+                    added.then(|| residual.view()),
+                    relu,
                     y.view_mut(),
                 )
                 .unwrap();
             results.close(format!("{what}: output, {with}"), bench.values(&y));
         }
-        for with in 0..8 {
+        // An output that let half of the gradient through, with zeros in it.
+        let y: Vec<T> = normal(g.numel(), 10).into_iter().map(|y| T::of(y.max(0.0))).collect();
+        let y = bench.field(&y);
+        for with in 0..16 {
             let (accumulate, affine, batch) = (with & 1 == 1, with & 2 == 2, with & 4 == 4);
+            let rectified = with & 8 == 8;
             let mut dx = bench.before::<T>(g.numel(), accumulate);
+            let mut dr = bench.before::<T>(g.numel(), !accumulate);
             let (mut dw, mut db) =
                 (bench.before::<T>(c, accumulate), bench.before::<T>(c, !accumulate));
             let gradients = BatchNorm2dGradients {
                 // Each must work without the others.
-                input: (with != 3).then(|| dx.output(accumulate)),
+                input: (with % 8 != 3).then(|| dx.output(accumulate)),
                 weight: (with != 5).then(|| dw.output(accumulate)),
                 bias: (with != 6).then(|| db.output(!accumulate)),
+                residual: (with % 5 != 0).then(|| dr.output(!accumulate)),
             };
             bench
                 .device
@@ -962,6 +973,7 @@ fn batch_norm2d<T: Float>(bench: &Bench<'_>, results: &mut Results) {
                     mean.view(),
                     invstd.view(),
                     affine.then(|| w.view()),
+                    rectified.then(|| y.view()),
                     dy.view(),
                     gradients,
                 )
@@ -969,6 +981,7 @@ fn batch_norm2d<T: Float>(bench: &Bench<'_>, results: &mut Results) {
             results.close(format!("{what}: grad_input, {with}"), bench.values(&dx));
             results.close(format!("{what}: grad_weight, {with}"), bench.values(&dw));
             results.close(format!("{what}: grad_bias, {with}"), bench.values(&db));
+            results.close(format!("{what}: grad_residual, {with}"), bench.values(&dr));
         }
     }
 }

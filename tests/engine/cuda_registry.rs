@@ -12,7 +12,7 @@ use common::host::Fill;
 use common::orders::{alone, in_every_order};
 use common::registry::cases::{grid, sample};
 use common::registry::pass::{Pass, upstream};
-use common::registry::{Case, Op};
+use common::registry::{Case, Op, Then};
 use signet::device::Precision;
 use signet::dtype::Float;
 use signet::nn::MaxPool2d;
@@ -166,7 +166,13 @@ fn shared_sums() -> Vec<(Case, &'static [usize])> {
         // Sums of columns: what is added to every row.
         (plain(Op::Binary("add".into()), &[&[5000, 70], &[70]]), &[1]),
         // The statistics and the sums of the backward pass.
-        (plain(Op::BatchNorm2dTrain { eps: 1e-5 }, &[&[33, 5, 28, 28], &[5], &[5]]), &[1, 2]),
+        (
+            plain(
+                Op::BatchNorm2d { eps: 1e-5, running: None, then: Then::Relu },
+                &[&[33, 5, 28, 28], &[5], &[5]],
+            ),
+            &[1, 2],
+        ),
         (
             plain(Op::CrossEntropy { target: targets, options: Default::default() }, &[&[300, 7]]),
             &[],

@@ -9,6 +9,7 @@
 //! | `archives.rs` | data in archives, and under other names |
 //! | `cpu_simd.rs` | the vector kernels against plain ones |
 //! | `cuda_registry.rs`, `cuda_precision.rs`, `cuda_network.rs` | the CUDA ops and networks, in every order of threads and under checks (single kernels: `src/ops/cuda_tests.rs`) |
+//! | `fused.rs` | ops of several layers against the layers |
 //! | `threads.rs` | threads that share a device |
 //! | `devices.rs` | tensors on several devices, and gradients of the wrong size |
 //! | `empty.rs` | tensors without elements, absurd shapes, numbers outside their range |
@@ -34,6 +35,7 @@ mod fixtures;
 mod fixtures_elementwise;
 mod fixtures_network;
 mod fixtures_products;
+mod fused;
 mod gradcheck;
 mod network;
 mod optim;

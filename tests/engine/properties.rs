@@ -6,7 +6,7 @@ use crate::on_every_device;
 use common::compare::{Tolerance, compare};
 use common::device::TestDevice;
 use common::host::{Fill, HostTensor, values};
-use common::registry::Op;
+use common::registry::{Op, Then};
 use proptest::array::uniform2;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -430,7 +430,8 @@ fn gradients_of_random_geometries_agree_with_differences(on: TestDevice) {
         let c = input.shape[1];
         let affine = [1, 2].map(|stream| Fill::Normal(1.0).draw(&[c], 9, stream));
         let [weight, bias] = affine;
-        check(&Op::BatchNorm2dTrain { eps: 1e-3 }, &[input, weight, bias])
+        let op = Op::BatchNorm2d { eps: 1e-3, running: None, then: Then::Nothing };
+        check(&op, &[input, weight, bias])
     });
 }
 
@@ -458,11 +459,12 @@ fn any_op() -> impl Strategy<Value = Op> {
         });
     let adaptive = uniform2(proptest::option::of(0..4usize))
         .prop_map(|size| Op::AdaptiveAvgPool2d(AdaptiveAvgPool2d { output_size: size }));
-    let eval = vec(0.5..2.0f64, 0..4).prop_map(|var| Op::BatchNorm2dEval {
+    let eval = vec(0.5..2.0f64, 0..4).prop_map(|var| Op::BatchNorm2d {
         eps: 1e-5,
-        mean: vec![0.0; var.len()],
-        var,
+        running: Some([vec![0.0; var.len()], var]),
+        then: Then::Nothing,
     });
+    let batch = Op::BatchNorm2d { eps: 1e-5, running: None, then: Then::AddRelu };
     let loss = vec(-2..4i32, 0..4).prop_map(|target| Op::CrossEntropy {
         target,
         options: CrossEntropyOptions { ignore_index: -1, ..CrossEntropyOptions::default() },
@@ -481,7 +483,7 @@ fn any_op() -> impl Strategy<Value = Op> {
         (0..5usize).prop_map(Op::Flatten),
         convolution,
         pool,
-        Just(Op::BatchNorm2dTrain { eps: 1e-5 }),
+        Just(batch),
         eval,
         loss,
         Just(Op::Dropout(DropoutGeometry::new(0.5, 1, 3).unwrap(), 2)),

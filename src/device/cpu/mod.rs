@@ -22,7 +22,7 @@ pub(crate) use parallel::{BLOCK, LaneSums, lane_sum, put};
 pub use profile::KernelTime;
 pub use simd::SimdLevel;
 pub(crate) use simd::{
-    BLOCK_COLUMNS, Correlate, ImplicitGemm, Lanes, PackedRows, Patches, PhiloxFactors, Simd, lanes,
+    BLOCK_COLUMNS, Correlate, ImplicitGemm, PackedRows, Patches, PhiloxFactors, Simd, lanes,
 };
 
 use super::any::elsewhere;

@@ -86,10 +86,21 @@ impl<T: Float> LaneSums<T> {
         }
     }
 
-    /// The sum of all lanes, taken in `f64` and in a fixed order.
+    /// The sum of all lanes, taken in `f64` and in a fixed order: halves on halves.
     #[inline(always)]
     pub(crate) fn total(&self) -> f64 {
-        self.far.iter().zip(&self.near).map(|(far, near)| far + near.as_f64()).sum()
+        let mut lanes = self.far;
+        for lane in 0..LANES {
+            lanes[lane] += self.near[lane].as_f64();
+        }
+        let mut half = LANES / 2;
+        while half > 0 {
+            for lane in 0..half {
+                lanes[lane] += lanes[lane + half];
+            }
+            half /= 2;
+        }
+        lanes[0]
     }
 }
 

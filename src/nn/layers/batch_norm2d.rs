@@ -1,7 +1,9 @@
 use crate::device::Backend;
 use crate::dtype::Float;
 use crate::nn::{Context, Forward, Init, Module, State};
-use crate::ops::batch_norm2d::{Statistics, Tracked, batch_norm2d, check_eps};
+use crate::ops::batch_norm2d::{
+    Statistics, Tracked, batch_norm2d, batch_norm2d_add_relu, batch_norm2d_relu, check_eps,
+};
 use crate::ops::index32;
 use crate::{Error, Result, Shape, Tensor};
 use std::sync::Arc;
@@ -163,6 +165,29 @@ impl<T: Float> BatchNorm2dModule<T> {
             }
             (_, None) => Statistics::Batch { running: None },
         })
+    }
+
+    /// `forward(input).relu()` in one pass. A [`Sequential`](crate::nn::Sequential) does so by itself.
+    ///
+    /// # Errors
+    /// As [`Forward::forward`].
+    pub fn forward_relu(&self, input: &Tensor<T>) -> Result<Tensor<T>> {
+        let (weight, bias) = (self.weight.as_ref(), self.bias.as_ref());
+        let output = batch_norm2d_relu(input, weight, bias, self.statistics()?, self.eps)?;
+        self.count_batch();
+        Ok(output)
+    }
+
+    /// `forward(input).add(residual).relu()` in one pass: the end of a residual block.
+    ///
+    /// # Errors
+    /// As [`Forward::forward`], and [`Error::Shape`] for a residual that is not of the input's shape.
+    pub fn forward_add_relu(&self, input: &Tensor<T>, residual: &Tensor<T>) -> Result<Tensor<T>> {
+        let (weight, bias) = (self.weight.as_ref(), self.bias.as_ref());
+        let statistics = self.statistics()?;
+        let output = batch_norm2d_add_relu(input, weight, bias, statistics, self.eps, residual)?;
+        self.count_batch();
+        Ok(output)
     }
 
     /// Counts a batch that the running statistics saw.

@@ -1,13 +1,18 @@
+use super::moments::Moments;
 use super::{
     Affine, BatchNorm2dGradients, BatchNorm2dKernels, Running, backward_input_cost,
     backward_sums_cost, normalize_cost, statistics_cost,
 };
 use crate::Result;
-use crate::device::cpu::{lane_sum, put};
+use crate::device::cpu::{LaneSums, put};
 use crate::device::{Backend, Cpu, Output};
 use crate::dtype::Float;
 use crate::ops::sum::ChannelGeometry;
 use rayon::prelude::*;
+use std::ops::Range;
+
+/// Elements that a thread works on at a time: they stay in the first cache.
+const PIECE: usize = 1024;
 
 impl<T: Float> BatchNorm2dKernels<T> for Cpu {
     fn batch_norm2d_statistics(
@@ -20,18 +25,15 @@ impl<T: Float> BatchNorm2dKernels<T> for Cpu {
         running: Option<Running<'_, Self, T>>,
     ) -> Result<()> {
         let count = f64::from(geometry.outer) * f64::from(geometry.inner);
+        let simd = self.simd();
         self.kernel("batch_norm2d_statistics", statistics_cost::<T>(geometry), || {
             // `invstd` carries the variance until the running statistics have seen it.
             mean.par_iter_mut().zip(&mut *invstd).enumerate().for_each(|(c, (mean, var))| {
-                let sum: f64 = planes(geometry, input, c).map(|x| lane_sum(x, x, |x, _| x)).sum();
-                *mean = T::of(sum / count);
-                let m = *mean;
-                // Around the mean: the difference of E[x^2] and mean^2 cancels for a mean far
-                // from 0.
-                let squares: f64 = planes(geometry, input, c)
-                    .map(|x| lane_sum(x, x, |x, _| (x - m) * (x - m)))
-                    .sum();
-                *var = T::of(squares / count);
+                let moments = simd.vectorize(
+                    #[inline(always)]
+                    || moments(geometry, input, c),
+                );
+                (*mean, *var) = (T::of(moments.mean), T::of(moments.squares / count));
             });
             if let Some(running) = running {
                 track(running, mean, invstd, count);
@@ -55,21 +57,49 @@ impl<T: Float> BatchNorm2dKernels<T> for Cpu {
         mean: &[T],
         invstd: &[T],
         affine: Affine<'_, Self, T>,
+        residual: Option<&[T]>,
+        relu: bool,
         output: &mut [T],
     ) -> Result<()> {
         let (channels, inner) = (geometry.channels as usize, geometry.inner as usize);
         let Affine { weight, bias } = affine;
-        self.kernel("batch_norm2d_normalize", normalize_cost::<T>(geometry), || {
-            let planes = output.par_chunks_mut(inner.max(1)).zip(input.par_chunks(inner.max(1)));
-            planes.with_min_len(16).enumerate().for_each(|(plane, (output, input))| {
-                let c = plane % channels;
-                let (mean, scale) = (mean[c], invstd[c] * weight.map_or(T::one(), |w| w[c]));
-                let shift = bias.map_or(T::zero(), |b| b[c]);
-                for (y, &x) in output.iter_mut().zip(input) {
-                    *y = (x - mean) * scale + shift;
-                }
-            });
-        });
+        let simd = self.simd();
+        self.kernel(
+            "batch_norm2d_normalize",
+            normalize_cost::<T>(geometry, residual.is_some()),
+            || {
+                let planes = output.par_chunks_mut(inner.max(1)).with_min_len(16).enumerate();
+                planes.for_each(|(plane, output)| {
+                    let c = plane % channels;
+                    let (mean, scale) = (mean[c], invstd[c] * weight.map_or(T::one(), |w| w[c]));
+                    let shift = bias.map_or(T::zero(), |b| b[c]);
+                    let of_plane = plane * inner..(plane + 1) * inner;
+                    let residual = residual.map(|residual| &residual[of_plane.clone()]);
+                    let input = &input[of_plane];
+                    simd.vectorize(
+                        #[inline(always)]
+                        || {
+                            for at in pieces(inner) {
+                                let output = &mut output[at.clone()];
+                                for (y, &x) in output.iter_mut().zip(&input[at.clone()]) {
+                                    *y = (x - mean) * scale + shift;
+                                }
+                                if let Some(residual) = residual {
+                                    for (y, &more) in output.iter_mut().zip(&residual[at]) {
+                                        *y += more;
+                                    }
+                                }
+                                if relu {
+                                    for y in output {
+                                        *y = if *y <= T::zero() { T::zero() } else { *y };
+                                    }
+                                }
+                            }
+                        },
+                    );
+                });
+            },
+        );
         Ok(())
     }
 
@@ -81,25 +111,68 @@ impl<T: Float> BatchNorm2dKernels<T> for Cpu {
         mean: &[T],
         invstd: &[T],
         weight: Option<&[T]>,
+        output: Option<&[T]>,
         grad_output: &[T],
         gradients: BatchNorm2dGradients<'_, Self, T>,
     ) -> Result<()> {
         let (channels, inner) = (geometry.channels as usize, geometry.inner as usize);
         let count = T::of(f64::from(geometry.outer) * f64::from(geometry.inner));
+        let wanted = [gradients.input.is_some(), gradients.residual.is_some()];
+        let cost = backward_sums_cost::<T>(geometry, output.is_some())
+            + backward_input_cost::<T>(geometry, output.is_some(), wanted);
+        let simd = self.simd();
         // Per channel: sum of grad_output, and of grad_output * xhat.
         let mut sums = self.alloc::<T>(2 * channels)?;
-        let mut cost = backward_sums_cost::<T>(geometry);
-        if gradients.input.is_some() {
-            cost = cost + backward_input_cost::<T>(geometry);
-        }
         self.kernel("batch_norm2d_backward", cost, || {
-            sums.par_chunks_mut(2).enumerate().for_each(|(c, sums)| {
+            let grad_inputs = planes_of(gradients.input, geometry);
+            let grad_residuals = planes_of(gradients.residual, geometry);
+            let targets = grad_inputs.into_par_iter().zip(grad_residuals);
+            // A channel at a time: what the sums have read is near when the gradients read it again.
+            targets.zip(sums.par_chunks_mut(2)).enumerate().for_each(|(c, (targets, sums))| {
                 let (mean, invstd) = (mean[c], invstd[c]);
-                let pairs = || planes(geometry, input, c).zip(planes(geometry, grad_output, c));
-                let sum: f64 = pairs().map(|(_, dy)| lane_sum(dy, dy, |dy, _| dy)).sum();
-                let dot: f64 =
-                    pairs().map(|(x, dy)| lane_sum(x, dy, |x, dy| (x - mean) * dy)).sum();
+                let [sum, dot] = simd.vectorize(
+                    #[inline(always)]
+                    || gradient_sums(geometry, c, input, mean, output, grad_output),
+                );
                 (sums[0], sums[1]) = (T::of(sum), T::of(dot) * invstd);
+                let scale = invstd * weight.map_or(T::one(), |w| w[c]);
+                let (from_mean, from_var) = if batch_statistics {
+                    (sums[0] / count, sums[1] / count * invstd)
+                } else {
+                    (T::zero(), T::zero())
+                };
+                let (grad_inputs, grad_residuals) = targets;
+                let targets = grad_inputs.into_iter().zip(grad_residuals).enumerate();
+                for (image, (mut grad_input, mut grad_residual)) in targets {
+                    let start = (image * channels + c) * inner;
+                    let mut scratch = [T::zero(); PIECE];
+                    simd.vectorize(
+                        #[inline(always)]
+                        || {
+                            for at in pieces(inner) {
+                                let here = start + at.start..start + at.end;
+                                let output = output.map(|output| &output[here.clone()]);
+                                let gradient =
+                                    passed(output, &grad_output[here.clone()], &mut scratch);
+                                if let Some((target, accumulate)) = &mut grad_residual {
+                                    let target = &mut target[at.clone()];
+                                    for (dr, &dy) in target.iter_mut().zip(gradient) {
+                                        put(dr, dy, *accumulate);
+                                    }
+                                }
+                                if let Some((target, accumulate)) = &mut grad_input {
+                                    let target = &mut target[at];
+                                    let of_input = input[here].iter().zip(gradient);
+                                    for (dx, (&x, &dy)) in target.iter_mut().zip(of_input) {
+                                        let value =
+                                            scale * (dy - from_mean - (x - mean) * from_var);
+                                        put(dx, value, *accumulate);
+                                    }
+                                }
+                            }
+                        },
+                    );
+                }
             });
             for (which, output) in [(0, gradients.bias), (1, gradients.weight)] {
                 let Some(Output { view, accumulate }) = output else { continue };
@@ -107,29 +180,103 @@ impl<T: Float> BatchNorm2dKernels<T> for Cpu {
                     put(gradient, sums[which], accumulate);
                 }
             }
-            let Some(Output { view, accumulate }) = gradients.input else { return };
-            view.par_chunks_mut(inner.max(1))
-                .zip(input.par_chunks(inner.max(1)))
-                .zip(grad_output.par_chunks(inner.max(1)))
-                .with_min_len(16)
-                .enumerate()
-                .for_each(|(plane, ((grad_input, input), grad_output))| {
-                    let c = plane % channels;
-                    let (mean, invstd) = (mean[c], invstd[c]);
-                    let scale = invstd * weight.map_or(T::one(), |w| w[c]);
-                    let (from_mean, from_var) = if batch_statistics {
-                        (sums[2 * c] / count, sums[2 * c + 1] / count * invstd)
-                    } else {
-                        (T::zero(), T::zero())
-                    };
-                    for ((dx, &x), &dy) in grad_input.iter_mut().zip(input).zip(grad_output) {
-                        let value = scale * (dy - from_mean - (x - mean) * from_var);
-                        put(dx, value, accumulate);
-                    }
-                });
         });
         Ok(())
     }
+}
+
+/// The mean and spread of one channel.
+#[inline(always)]
+fn moments<T: Float>(geometry: &ChannelGeometry, x: &[T], channel: usize) -> Moments {
+    let (images, inner) = (geometry.outer as usize, geometry.inner as usize);
+    // Of small planes several at a time, of large ones a part.
+    let at_once = (PIECE / inner).max(1);
+    let mut all = Moments::default();
+    for first in (0..images).step_by(at_once) {
+        for at in pieces(inner) {
+            let images = first..images.min(first + at_once);
+            let runs = images.map(|image| &plane_of(geometry, x, image, channel)[at.clone()]);
+            all = all.with(Moments::of(runs));
+        }
+    }
+    all
+}
+
+/// The sums of `grad_output` and of `grad_output (input - mean)` of one channel.
+#[inline(always)]
+fn gradient_sums<T: Float>(
+    geometry: &ChannelGeometry,
+    channel: usize,
+    input: &[T],
+    mean: T,
+    output: Option<&[T]>,
+    grad_output: &[T],
+) -> [f64; 2] {
+    let (mut sum, mut dot) = (LaneSums::default(), LaneSums::default());
+    let mut scratch = [T::zero(); PIECE];
+    for image in 0..geometry.outer as usize {
+        let x = plane_of(geometry, input, image, channel);
+        let y = output.map(|output| plane_of(geometry, output, image, channel));
+        let dy = plane_of(geometry, grad_output, image, channel);
+        for at in pieces(geometry.inner as usize) {
+            let y = y.map(|y| &y[at.clone()]);
+            let gradient = passed(y, &dy[at.clone()], &mut scratch);
+            sum.add(
+                gradient,
+                gradient,
+                #[inline(always)]
+                |dy, _| dy,
+            );
+            dot.add(
+                &x[at],
+                gradient,
+                #[inline(always)]
+                |x, dy| (x - mean) * dy,
+            );
+        }
+    }
+    [sum.total(), dot.total()]
+}
+
+/// Of a gradient what the rectifier lets through: nothing where its `output` is 0. All without an output.
+#[inline(always)]
+fn passed<'a, T: Float>(
+    output: Option<&[T]>,
+    gradient: &'a [T],
+    scratch: &'a mut [T; PIECE],
+) -> &'a [T] {
+    let Some(output) = output else { return gradient };
+    let passed = &mut scratch[..gradient.len()];
+    for (passed, (&y, &dy)) in passed.iter_mut().zip(output.iter().zip(gradient)) {
+        *passed = if y <= T::zero() { T::zero() } else { dy };
+    }
+    passed
+}
+
+/// Of each channel the planes of a gradient and whether to add to them; as many `None`s without one.
+fn planes_of<'a, T: Float>(
+    gradient: Option<Output<'a, Cpu, T>>,
+    geometry: &ChannelGeometry,
+) -> Vec<Vec<Option<(&'a mut [T], bool)>>> {
+    let (images, channels) = (geometry.outer as usize, geometry.channels as usize);
+    let (view, accumulate) = match gradient {
+        Some(Output { view, accumulate }) => (Some(view), accumulate),
+        None => (None, false),
+    };
+    let mut planes = view.map(|view| view.chunks_mut((geometry.inner as usize).max(1)));
+    let mut of_channels: Vec<_> = (0..channels).map(|_| Vec::with_capacity(images)).collect();
+    for _ in 0..images {
+        for of_channel in &mut of_channels {
+            let plane = planes.as_mut().and_then(Iterator::next);
+            of_channel.push(plane.map(|plane| (plane, accumulate)));
+        }
+    }
+    of_channels
+}
+
+/// Where the pieces of a plane lie.
+fn pieces(inner: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..inner).step_by(PIECE).map(move |start| start..inner.min(start + PIECE))
 }
 
 /// Moves running statistics towards a batch's mean and biased variance over `count` values.
@@ -144,8 +291,9 @@ pub(crate) fn track<T: Float>(running: Running<'_, Cpu, T>, mean: &[T], var: &[T
     }
 }
 
-/// The planes of one channel, image by image.
-fn planes<'a, T>(g: &ChannelGeometry, x: &'a [T], channel: usize) -> impl Iterator<Item = &'a [T]> {
+/// One channel of one image.
+#[inline(always)]
+fn plane_of<'a, T>(g: &ChannelGeometry, x: &'a [T], image: usize, channel: usize) -> &'a [T] {
     let (channels, inner) = (g.channels as usize, g.inner as usize);
-    (0..g.outer as usize).map(move |image| &x[(image * channels + channel) * inner..][..inner])
+    &x[(image * channels + channel) * inner..][..inner]
 }

@@ -66,16 +66,20 @@ impl<T: Float> BatchNorm2dKernels<T> for Cuda {
         mean: CudaView<'_, T>,
         invstd: CudaView<'_, T>,
         affine: Affine<'_, Self, T>,
+        residual: Option<CudaView<'_, T>>,
+        relu: bool,
         output: CudaViewMut<'_, T>,
     ) -> Result<()> {
         self.kernel::<T>(FILE, "batch_norm2d_normalize")?
-            .cost(normalize_cost::<T>(geometry))
+            .cost(normalize_cost::<T>(geometry, residual.is_some()))
             .value(*geometry)
+            .value(i32::from(relu))
             .input(input)
             .input(mean)
             .input(invstd)
             .optional(affine.weight)
             .optional(affine.bias)
+            .optional(residual)
             .output(output)
             .launch(pack_grid::<T>(geometry.numel()), [THREADS, 1, 1])
     }
@@ -88,6 +92,7 @@ impl<T: Float> BatchNorm2dKernels<T> for Cuda {
         mean: CudaView<'_, T>,
         invstd: CudaView<'_, T>,
         weight: Option<CudaView<'_, T>>,
+        output: Option<CudaView<'_, T>>,
         grad_output: CudaView<'_, T>,
         gradients: BatchNorm2dGradients<'_, Self, T>,
     ) -> Result<()> {
@@ -96,13 +101,17 @@ impl<T: Float> BatchNorm2dKernels<T> for Cuda {
         let mut partials = self.alloc::<f64>(chunks.partials(geometry.channels, 2))?;
         let mut sums = self.alloc::<T>(2 * geometry.channels as usize)?;
         self.kernel::<T>(FILE, "batch_norm2d_backward_sums")?
-            .cost(backward_sums_cost::<T>(&geometry) + chunks.cost(geometry.channels, 2))
+            .cost(
+                backward_sums_cost::<T>(&geometry, output.is_some())
+                    + chunks.cost(geometry.channels, 2),
+            )
             .value(geometry)
             .value(chunks.count)
             .value(chunks.units)
             .input(input)
             .input(mean)
             .input(invstd)
+            .optional(output)
             .input(grad_output)
             .output(Self::view_mut(&mut partials))
             .counters(chunks.counters())
@@ -110,18 +119,24 @@ impl<T: Float> BatchNorm2dKernels<T> for Cuda {
             .optional_gradient(gradients.weight)
             .optional_gradient(gradients.bias)
             .launch(chunks.grid(), [THREADS, 1, 1])?;
-        let Some(grad_input) = gradients.input else { return Ok(()) };
+        let (grad_input, grad_residual) = (gradients.input, gradients.residual);
+        if grad_input.is_none() && grad_residual.is_none() {
+            return Ok(());
+        }
+        let wanted = [grad_input.is_some(), grad_residual.is_some()];
         self.kernel::<T>(FILE, "batch_norm2d_backward_input")?
-            .cost(backward_input_cost::<T>(&geometry))
+            .cost(backward_input_cost::<T>(&geometry, output.is_some(), wanted))
             .value(geometry)
             .value(i32::from(batch_statistics))
             .input(input)
             .input(mean)
             .input(invstd)
             .optional(weight)
+            .optional(output)
             .input(grad_output)
             .input(Self::view(&sums))
-            .gradient(grad_input)
+            .optional_gradient(grad_input)
+            .optional_gradient(grad_residual)
             .launch(pack_grid::<T>(geometry.numel()), [THREADS, 1, 1])
     }
 }

@@ -1,12 +1,15 @@
-//! Batch normalisation over `[N, C, H, W]`, per channel.
+//! Batch normalisation over `[N, C, H, W]`, per channel, and with it what follows in most networks: a
+//! residual to add and the rectifier, which then need no pass of their own.
 //!
 //! Ioffe and Szegedy, "Batch Normalization", 2015. As in PyTorch, a batch is normalised with its
 //! biased variance, and the unbiased one is tracked.
 
 mod cpu;
 mod cuda;
+mod moments;
 
 pub(crate) use cpu::track;
+pub(crate) use moments::Moments;
 
 use crate::device::{Backend, Cost, Device, Output, each_field_on, kernels};
 use crate::dtype::Float;
@@ -14,7 +17,7 @@ use crate::ops::numel32;
 use crate::ops::sum::ChannelGeometry;
 use crate::{Error, Result, Shape, Tensor};
 
-/// The two gradients of the affine part and that of the input; `None` is not computed.
+/// The gradients of the affine part, of the input and of the residual; `None` is not computed.
 pub(crate) struct BatchNorm2dGradients<'a, M: Backend, T: Float> {
     /// `[N, C, H, W]`.
     pub input: Option<Output<'a, M, T>>,
@@ -22,9 +25,11 @@ pub(crate) struct BatchNorm2dGradients<'a, M: Backend, T: Float> {
     pub weight: Option<Output<'a, M, T>>,
     /// `[C]`.
     pub bias: Option<Output<'a, M, T>>,
+    /// `[N, C, H, W]`.
+    pub residual: Option<Output<'a, M, T>>,
 }
 
-each_field_on!(BatchNorm2dGradients<'a, T: Float> { input, weight, bias });
+each_field_on!(BatchNorm2dGradients<'a, T: Float> { input, weight, bias, residual });
 
 /// The learned scale and shift, `[C]` each; a missing scale is 1, a missing shift 0.
 pub(crate) struct Affine<'a, M: Backend, T: Float> {
@@ -72,7 +77,8 @@ kernels! {
             invstd: Self::ViewMut<'_, T>,
         ) -> Result<()>;
 
-        /// `output = (input - mean) * invstd * weight + bias`.
+        /// `output = (input - mean) * invstd * weight + bias + residual`, and of this, with `relu`, what
+        /// is not below 0.
         fn batch_norm2d_normalize(
             &self,
             geometry: &ChannelGeometry,
@@ -80,10 +86,13 @@ kernels! {
             mean: Self::View<'_, T>,
             invstd: Self::View<'_, T>,
             affine: Affine<'_, Self, T>,
+            residual: Option<Self::View<'_, T>>,
+            relu: bool,
             output: Self::ViewMut<'_, T>,
         ) -> Result<()>;
 
-        /// The gradients. With `xhat = (input - mean) * invstd`:
+        /// The gradients. Where the `output` is given, it was rectified: `grad_output` counts as 0
+        /// where `output <= 0`. With `xhat = (input - mean) * invstd`: `grad_residual = grad_output`,
         /// `grad_bias = sum(grad_output)`, `grad_weight = sum(grad_output * xhat)`, and
         /// `grad_input = weight * invstd * (grad_output - grad_bias / M - xhat * grad_weight / M)` over
         /// the `M = N * H * W` elements of a channel; when the statistics were not the batch's
@@ -96,6 +105,7 @@ kernels! {
             mean: Self::View<'_, T>,
             invstd: Self::View<'_, T>,
             weight: Option<Self::View<'_, T>>,
+            output: Option<Self::View<'_, T>>,
             grad_output: Self::View<'_, T>,
             gradients: BatchNorm2dGradients<'_, Self, T>,
         ) -> Result<()>;
@@ -107,19 +117,26 @@ pub(crate) fn statistics_cost<T>(geometry: &ChannelGeometry) -> Cost {
     Cost::elementwise::<T>(geometry.numel(), 1, 4)
 }
 
-/// Of normalising: reads and writes each element, 3 FLOP each.
-pub(crate) fn normalize_cost<T>(geometry: &ChannelGeometry) -> Cost {
-    Cost::elementwise::<T>(geometry.numel(), 2, 3)
+/// Of normalising: reads and writes each element, 3 FLOP each, and adds the residual where there is one.
+pub(crate) fn normalize_cost<T>(geometry: &ChannelGeometry, residual: bool) -> Cost {
+    let residual = u64::from(residual);
+    Cost::elementwise::<T>(geometry.numel(), 2 + residual, 3 + residual)
 }
 
-/// Of the sums that the gradients need: reads input and gradient, 4 FLOP an element.
-pub(crate) fn backward_sums_cost<T>(geometry: &ChannelGeometry) -> Cost {
-    Cost::elementwise::<T>(geometry.numel(), 2, 4)
+/// Of the sums that the gradients need: reads input, gradient and a rectified output, 4 FLOP an element.
+pub(crate) fn backward_sums_cost<T>(geometry: &ChannelGeometry, rectified: bool) -> Cost {
+    Cost::elementwise::<T>(geometry.numel(), 2 + u64::from(rectified), 4)
 }
 
-/// Of the input's gradient from these sums: reads input and gradient, writes, 5 FLOP an element.
-pub(crate) fn backward_input_cost<T>(geometry: &ChannelGeometry) -> Cost {
-    Cost::elementwise::<T>(geometry.numel(), 3, 5)
+/// Of the gradients of input and residual from these sums, as far as they are wanted: reads the gradient and
+/// a rectified output; for the input's gradient the input too, 5 FLOP an element; writes.
+pub(crate) fn backward_input_cost<T>(
+    geometry: &ChannelGeometry,
+    rectified: bool,
+    [input, residual]: [bool; 2],
+) -> Cost {
+    let [input, residual, rectified] = [input, residual, rectified].map(u64::from);
+    Cost::elementwise::<T>(geometry.numel(), 1 + rectified + 2 * input + residual, 5 * input)
 }
 
 /// Which statistics normalise, and what becomes of the running ones.
@@ -171,7 +188,88 @@ pub fn batch_norm2d<T: Float>(
     statistics: Statistics<'_, T>,
     eps: f64,
 ) -> Result<Tensor<T>> {
-    const OP: &str = "batch_norm2d";
+    normalise(input, weight, bias, statistics, eps, None, false)
+}
+
+/// `batch_norm2d(..).relu()` in one pass.
+///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::{Device, Tensor};
+/// use signet::ops::batch_norm2d::{Statistics, batch_norm2d_relu};
+///
+/// let device = Device::cpu()?;
+/// let x = Tensor::from_slice(&device, &[1.0_f32, 2.0, 3.0, 4.0], [1, 1, 2, 2])?;
+/// let batch = Statistics::Batch { running: None };
+/// let y = batch_norm2d_relu(&x, None, None, batch, 1e-5)?.to_vec()?;
+/// assert_eq!(y[..2], [0.0, 0.0]);
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// As [`batch_norm2d`].
+pub fn batch_norm2d_relu<T: Float>(
+    input: &Tensor<T>,
+    weight: Option<&Tensor<T>>,
+    bias: Option<&Tensor<T>>,
+    statistics: Statistics<'_, T>,
+    eps: f64,
+) -> Result<Tensor<T>> {
+    normalise(input, weight, bias, statistics, eps, None, true)
+}
+
+/// `batch_norm2d(..).add(residual).relu()` in one pass, the end of a residual block; `residual` is of the
+/// input's shape.
+///
+/// ```
+/// # fn main() -> signet::Result<()> {
+/// use signet::{Device, Tensor};
+/// use signet::ops::batch_norm2d::{Statistics, batch_norm2d_add_relu};
+///
+/// let device = Device::cpu()?;
+/// let x = Tensor::from_slice(&device, &[1.0_f32, 2.0, 3.0, 4.0], [1, 1, 2, 2])?;
+/// let residual = Tensor::from_slice(&device, &[9.0, 0.0, 0.0, -9.0], [1, 1, 2, 2])?;
+/// let batch = Statistics::Batch { running: None };
+/// let y = batch_norm2d_add_relu(&x, None, None, batch, 1e-5, &residual)?.to_vec()?;
+/// // The first was -1.34 and is 9 - 1.34, the last was 1.34 and is below 0.
+/// assert!(y[0] > 7.0 && y[3] == 0.0);
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// As [`batch_norm2d`], and [`Error::Shape`] for a residual of another shape.
+pub fn batch_norm2d_add_relu<T: Float>(
+    input: &Tensor<T>,
+    weight: Option<&Tensor<T>>,
+    bias: Option<&Tensor<T>>,
+    statistics: Statistics<'_, T>,
+    eps: f64,
+    residual: &Tensor<T>,
+) -> Result<Tensor<T>> {
+    if residual.dims() != input.dims() {
+        let message =
+            format!("residual {} to be added to input {}", residual.shape(), input.shape());
+        return Err(Error::shape(OP, message));
+    }
+    // One kernel cannot write both gradients of one tensor.
+    if residual.shares_buffer(input) {
+        return batch_norm2d(input, weight, bias, statistics, eps)?.add(residual)?.relu();
+    }
+    normalise(input, weight, bias, statistics, eps, Some(residual), true)
+}
+
+const OP: &str = "batch_norm2d";
+
+/// All of them: `relu(normalised + residual)`, as far as it is asked for.
+fn normalise<T: Float>(
+    input: &Tensor<T>,
+    weight: Option<&Tensor<T>>,
+    bias: Option<&Tensor<T>>,
+    statistics: Statistics<'_, T>,
+    eps: f64,
+    residual: Option<&Tensor<T>>,
+    relu: bool,
+) -> Result<Tensor<T>> {
     check_eps(eps)?;
     let geometry = geometry(input.shape())?;
     let channels = geometry.channels as usize;
@@ -193,9 +291,9 @@ pub fn batch_norm2d<T: Float>(
     if batch_statistics {
         check_count(OP, &geometry, input.shape())?;
     }
-    check_apart(OP, &statistics, [Some(input), weight, bias])?;
+    check_apart(OP, &statistics, [Some(input), weight, bias, residual])?;
     if geometry.numel() == 0 {
-        return of_nothing(input, weight, bias);
+        return of_nothing(input, weight, bias, residual);
     }
     let device = input.device().clone();
     let eps = T::of(eps);
@@ -230,25 +328,36 @@ pub fn batch_norm2d<T: Float>(
     };
     let mut y = device.alloc(input.numel())?;
     {
-        let (weight, bias) = (weight.map(Tensor::read), bias.map(Tensor::read));
+        let [weight, bias, residual] = [weight, bias, residual].map(|x| x.map(Tensor::read));
         let affine = Affine {
             weight: weight.as_ref().map(|weight| weight.view()),
             bias: bias.as_ref().map(|bias| bias.view()),
         };
-        let (input, mean, invstd) = (input.read(), mean.read(), Device::view(&invstd));
-        let y = Device::view_mut(&mut y);
-        device.batch_norm2d_normalize(&geometry, input.view(), mean.view(), invstd, affine, y)?;
+        let (input, mean) = (input.read(), mean.read());
+        device.batch_norm2d_normalize(
+            &geometry,
+            input.view(),
+            mean.view(),
+            Device::view(&invstd),
+            affine,
+            residual.as_ref().map(|residual| residual.view()),
+            relu,
+            Device::view_mut(&mut y),
+        )?;
     }
     let output = Tensor::from_buffer(&device, y, input.shape().clone());
     let (x, mean) = (input.save(OP, "input"), mean.save(OP, "mean"));
     let w = weight.map(|weight| weight.save(OP, "weight"));
-    Ok(output.with_grad_fn([Some(input), weight, bias], move |nodes, gradient, gradients| {
-        let [x_node, w_node, b_node] = nodes;
-        let [input, weight, bias] =
-            gradients.outputs([(x_node, x.numel()), (w_node, channels), (b_node, channels)])?;
+    let y = relu.then(|| output.save(OP, "output"));
+    let inputs = [Some(input), weight, bias, residual];
+    Ok(output.with_grad_fn(inputs, move |[x_node, w_node, b_node, r_node], gradient, gradients| {
+        let numel = x.numel();
+        let nodes = [(x_node, numel), (w_node, channels), (b_node, channels), (r_node, numel)];
+        let [input, weight, bias, residual] = gradients.outputs(nodes)?;
         // What the formulas of `BatchNorm2dKernels::batch_norm2d_backward` read.
         let xhat = weight.is_some() || input.is_some() && batch_statistics;
         let w = w.as_ref().map(|w| w.read_if(input.is_some())).transpose()?;
+        let y = y.as_ref().map(|y| y.read()).transpose()?;
         device.batch_norm2d_backward(
             &geometry,
             batch_statistics,
@@ -256,8 +365,9 @@ pub fn batch_norm2d<T: Float>(
             mean.read_if(xhat)?.view(),
             Device::view(&invstd),
             w.as_ref().map(|w| w.view()),
+            y.as_ref().map(|y| y.view()),
             gradient.read().view(),
-            BatchNorm2dGradients { input, weight, bias },
+            BatchNorm2dGradients { input, weight, bias, residual },
         )
     }))
 }
@@ -267,18 +377,20 @@ fn of_nothing<T: Float>(
     input: &Tensor<T>,
     weight: Option<&Tensor<T>>,
     bias: Option<&Tensor<T>>,
+    residual: Option<&Tensor<T>>,
 ) -> Result<Tensor<T>> {
     let output = Tensor::zeros(input.device(), input.shape().clone())?;
-    let channels = [weight, bias].map(|tensor| tensor.map_or(0, Tensor::numel));
+    let inputs = [weight, bias, Some(input), residual];
+    let sizes = inputs.map(|tensor| tensor.map_or(0, Tensor::numel));
     let device = input.device().clone();
-    Ok(output.with_grad_fn([Some(input), weight, bias], move |[x, w, b], gradient, gradients| {
-        for (node, len) in [(w, channels[0]), (b, channels[1])] {
+    Ok(output.with_grad_fn(inputs, move |nodes, _, gradients| {
+        for (node, len) in nodes.into_iter().zip(sizes) {
             let Some(Output { view, accumulate: false }) = gradients.output(node, len)? else {
                 continue;
             };
             device.zero(view)?;
         }
-        gradients.pass(x, gradient)
+        Ok(())
     }))
 }
 

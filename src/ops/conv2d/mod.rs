@@ -4,7 +4,7 @@ mod cpu;
 pub(crate) mod cuda;
 mod options;
 
-pub(crate) use cpu::{Layout, TAPS};
+pub(crate) use cpu::{Frame, Layout, Phase, Sight};
 pub use options::{Conv2dOptions, Padding};
 
 use crate::device::{Backend, Cost, Device, Output, kernels};
@@ -168,12 +168,19 @@ impl Conv2dGeometry {
         self.groups > 1 && self.in_channels.max(self.out_channels) < NARROW
     }
 
-    /// Whether a patch is one pixel, and each is its own output's: the patches are the image itself.
-    pub(crate) fn is_pointwise(&self) -> bool {
-        self.kernel_size == [1, 1]
-            && self.stride == [1, 1]
-            && self.padding == [0, 0]
-            && [self.out_height, self.out_width] == [self.height, self.width]
+    /// Rows of the input, or, for axis 1, columns.
+    pub(crate) fn size(&self, axis: usize) -> usize {
+        [self.height, self.width][axis] as usize
+    }
+
+    /// Rows of the output, or, for axis 1, columns.
+    pub(crate) fn out_size(&self, axis: usize) -> usize {
+        [self.out_height, self.out_width][axis] as usize
+    }
+
+    /// Taps of one channel of a filter.
+    pub(crate) fn filter_taps(&self) -> usize {
+        self.kernel_size.iter().map(|&size| size as usize).product()
     }
 
     /// `[N, O, OH, OW]`.

@@ -1,9 +1,8 @@
 use super::{SoftmaxKernels, backward_cost, forward_cost};
 use crate::Result;
-use crate::device::cpu::{BLOCK, lane_sum, put};
+use crate::device::cpu::{BLOCK, LaneSums, lane_sum, put};
 use crate::device::{Backend, Cpu, Output};
 use crate::dtype::Float;
-use crate::ops::cross_entropy::sum_of_exponentials;
 use crate::ops::sum::ChannelGeometry;
 use rayon::prelude::*;
 
@@ -91,22 +90,23 @@ impl<T: Float> SoftmaxKernels<T> for Cpu {
         if y.is_empty() {
             return Ok(());
         }
-        let term = |y: T, grad: T| if log { grad } else { y * grad };
-        let value =
-            |y: T, grad: T, sum: T| if log { grad - y.exp() * sum } else { y * (grad - sum) };
         if inner == 1 {
             self.kernel("softmax_backward", cost, || {
                 let rows = view.par_chunks_mut(classes).zip(y.par_chunks(classes));
                 let rows = rows.zip(grad_y.par_chunks(classes));
+                let simd = self.simd();
                 rows.with_min_len(rows_per_task(classes)).for_each(|((grad_x, y), grad_y)| {
-                    let sum = T::of(lane_sum(y, grad_y, term));
-                    for ((grad_x, &y), &grad) in grad_x.iter_mut().zip(y).zip(grad_y) {
-                        put(grad_x, value(y, grad, sum), accumulate);
-                    }
+                    simd.vectorize(
+                        #[inline(always)]
+                        || row_backward(log, y, grad_y, grad_x, accumulate),
+                    );
                 });
             });
             return Ok(());
         }
+        let term = |y: T, grad: T| if log { grad } else { y * grad };
+        let value =
+            |y: T, grad: T, sum: T| if log { grad - y.exp() * sum } else { y * (grad - sum) };
         let mut sums = self.alloc::<T>(geometry.outer as usize * inner)?;
         self.kernel("softmax_backward", cost, || {
             sums.par_chunks_mut(inner).enumerate().for_each(|(outer, sums)| {
@@ -150,12 +150,47 @@ const LANES: usize = 16;
 fn row<T: Float>(log: bool, x: &[T], y: &mut [T]) {
     let max = largest(x);
     y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - max).exp_in_vectors());
-    let sum = sum_of_exponentials(y.iter().copied());
+    let sum = T::of(lane_sum(
+        y,
+        y,
+        #[inline(always)]
+        |y, _| y,
+    ));
     if log {
         let log_sum = sum.ln();
         y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - max) - log_sum);
     } else {
         y.iter_mut().for_each(|y| *y = *y / sum);
+    }
+}
+
+/// The gradient of one row of neighbours.
+#[inline(always)]
+fn row_backward<T: Float>(log: bool, y: &[T], grad_y: &[T], grad_x: &mut [T], accumulate: bool) {
+    let mut sum = LaneSums::default();
+    // One loop each: a choice within it would keep it from vectors.
+    if log {
+        sum.add(
+            grad_y,
+            grad_y,
+            #[inline(always)]
+            |grad, _| grad,
+        );
+        let sum = T::of(sum.total());
+        for (grad_x, (&y, &grad)) in grad_x.iter_mut().zip(y.iter().zip(grad_y)) {
+            put(grad_x, grad - y.exp_in_vectors() * sum, accumulate);
+        }
+        return;
+    }
+    sum.add(
+        y,
+        grad_y,
+        #[inline(always)]
+        |y, grad| y * grad,
+    );
+    let sum = T::of(sum.total());
+    for (grad_x, (&y, &grad)) in grad_x.iter_mut().zip(y.iter().zip(grad_y)) {
+        put(grad_x, y * (grad - sum), accumulate);
     }
 }
 

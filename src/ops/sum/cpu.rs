@@ -23,18 +23,29 @@ impl<T: Float> SumKernels<T> for Cpu {
                 return;
             }
             if inner == 1 {
-                // Rows are contiguous across channels: add whole rows rather than walk columns.
-                const COLUMNS: usize = 128;
-                view.par_chunks_mut(COLUMNS).enumerate().for_each(|(block, sums)| {
-                    let mut totals = [0.0; COLUMNS];
-                    for row in x.chunks_exact(channels) {
-                        let row = &row[block * COLUMNS..][..sums.len()];
-                        totals.iter_mut().zip(row).for_each(|(total, x)| *total += x.as_f64());
-                    }
-                    for (sum, total) in sums.iter_mut().zip(totals) {
-                        put(sum, scale * T::of(total), accumulate);
-                    }
+                // Rows are contiguous across channels: add whole rows rather than walk columns, some
+                // rows a task.
+                let rows = RUN.div_ceil(channels);
+                let pieces = (geometry.outer as usize).div_ceil(rows);
+                let mut partials = vec![0.0; pieces * channels];
+                let simd = self.simd();
+                let tasks = partials.par_chunks_mut(channels).zip(x.par_chunks(rows * channels));
+                tasks.for_each(|(totals, rows)| {
+                    simd.vectorize(
+                        #[inline(always)]
+                        || {
+                            for row in rows.chunks_exact(channels) {
+                                for (total, x) in totals.iter_mut().zip(row) {
+                                    *total += x.as_f64();
+                                }
+                            }
+                        },
+                    );
                 });
+                for (c, sum) in view.iter_mut().enumerate() {
+                    let total: f64 = partials.iter().skip(c).step_by(channels).sum();
+                    put(sum, scale * T::of(total), accumulate);
+                }
                 return;
             }
             if inner > RUN {

@@ -1,7 +1,7 @@
 //! The cases: batches of 1, 3 and 33, height and width that differ, odd sizes, channels that are
 //! no multiple of any tile, rows left over by a stride.
 
-use super::{Case, ElementwiseLoss, Op, copies, indexing, reductions};
+use super::{Case, ElementwiseLoss, Op, Then, copies, indexing, reductions};
 use crate::common::host::Fill;
 use signet::nn::{AdaptiveAvgPool2d, AvgPool2d, MaxPool2d};
 use signet::ops::conv_block::ConvBlockOptions;
@@ -148,14 +148,19 @@ fn batch_norms(inputs: &[[usize; 4]]) -> Vec<Case> {
     for shape in inputs {
         let c = shape[1];
         let (mean, var) = (0..c).map(|c| (0.1 * c as f64, 0.5 + 0.25 * c as f64)).unzip();
-        let eval = Op::BatchNorm2dEval { eps: 1e-5, mean, var };
-        for op in [Op::BatchNorm2dTrain { eps: 1e-3 }, eval] {
-            if matches!(op, Op::BatchNorm2dTrain { .. }) && shape[0] * shape[2] * shape[3] == 1 {
+        for running in [None, Some([mean, var])] {
+            if running.is_none() && shape[0] * shape[2] * shape[3] == 1 {
                 continue; // One value has no variance.
             }
+            let eps = if running.is_none() { 1e-3 } else { 1e-5 };
             let x = (shape.to_vec(), Fill::Normal(2.0));
-            cases.push(case(op.clone(), [x.clone()]));
-            cases.push(case(op, [x, normal(&[c]), normal(&[c])]));
+            for then in [Then::Nothing, Then::Relu, Then::AddRelu] {
+                let op = Op::BatchNorm2d { eps, running: running.clone(), then };
+                let mut inputs = vec![x.clone()];
+                inputs.extend((then == Then::AddRelu).then(|| normal(shape)));
+                cases.push(case(op.clone(), inputs.clone()));
+                cases.push(case(op, [inputs, vec![normal(&[c]), normal(&[c])]].concat()));
+            }
         }
     }
     cases

@@ -19,7 +19,9 @@ use reductions::Reduce;
 use signet::dtype::Float;
 use signet::nn::{AdaptiveAvgPool2d, AvgPool2d, MaxPool2d};
 use signet::ops::avg_pool2d::{adaptive_avg_pool2d, avg_pool2d};
-use signet::ops::batch_norm2d::{Statistics, batch_norm2d};
+use signet::ops::batch_norm2d::{
+    Statistics, batch_norm2d, batch_norm2d_add_relu, batch_norm2d_relu,
+};
 use signet::ops::conv_block::{ConvBlockOptions, ConvBlockParameters, conv_block};
 use signet::ops::conv2d::{Conv2dOptions, conv2d};
 use signet::ops::cross_entropy::{
@@ -70,13 +72,11 @@ pub enum Op {
     MaxPool2d(MaxPool2d),
     AvgPool2d(AvgPool2d),
     AdaptiveAvgPool2d(AdaptiveAvgPool2d),
-    BatchNorm2dTrain {
+    /// With running mean and variance, or the batch's.
+    BatchNorm2d {
         eps: f64,
-    },
-    BatchNorm2dEval {
-        eps: f64,
-        mean: Vec<f64>,
-        var: Vec<f64>,
+        running: Option<[Vec<f64>; 2]>,
+        then: Then,
     },
     CrossEntropy {
         target: Vec<i32>,
@@ -125,6 +125,15 @@ pub enum Op {
     Pick(Pick, (Vec<i32>, Vec<usize>)),
 }
 
+/// What follows a normalisation in the same op; a residual to add is the second input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Then {
+    Nothing,
+    Relu,
+    AddRelu,
+}
+
 /// A loss of single elements.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)]
@@ -151,7 +160,7 @@ impl Op {
             Self::Conv2d(_) => "conv2d",
             Self::MaxPool2d(_) => "max_pool2d",
             Self::AvgPool2d(_) | Self::AdaptiveAvgPool2d(_) => "avg_pool2d",
-            Self::BatchNorm2dTrain { .. } | Self::BatchNorm2dEval { .. } => "batch_norm2d",
+            Self::BatchNorm2d { .. } => "batch_norm2d",
             Self::CrossEntropy { .. } => "cross_entropy",
             Self::Dropout(..) => "dropout",
             Self::ConvBlock { .. } => "conv_block",
@@ -189,14 +198,24 @@ impl Op {
             Self::MaxPool2d(pool) => Ok(max_pool2d(x, pool)?.0),
             Self::AvgPool2d(pool) => avg_pool2d(x, pool),
             Self::AdaptiveAvgPool2d(pool) => adaptive_avg_pool2d(x, pool),
-            Self::BatchNorm2dTrain { eps } => {
-                let statistics = Statistics::Batch { running: None };
-                batch_norm2d(x, inputs.get(1), inputs.get(2), statistics, *eps)
-            }
-            Self::BatchNorm2dEval { eps, mean, var } => {
-                let (mean, var) = (vector(x.device(), mean)?, vector(x.device(), var)?);
-                let statistics = Statistics::Running(&mean, &var);
-                batch_norm2d(x, inputs.get(1), inputs.get(2), statistics, *eps)
+            Self::BatchNorm2d { eps, running, then } => {
+                let running = running.as_ref().map(|[mean, var]| -> Result<_> {
+                    Ok((vector(x.device(), mean)?, vector(x.device(), var)?))
+                });
+                let running = running.transpose()?;
+                let statistics = match &running {
+                    Some((mean, var)) => Statistics::Running(mean, var),
+                    None => Statistics::Batch { running: None },
+                };
+                let affine = &inputs[1 + usize::from(*then == Then::AddRelu)..];
+                let (weight, bias) = (affine.first(), affine.get(1));
+                match then {
+                    Then::Nothing => batch_norm2d(x, weight, bias, statistics, *eps),
+                    Then::Relu => batch_norm2d_relu(x, weight, bias, statistics, *eps),
+                    Then::AddRelu => {
+                        batch_norm2d_add_relu(x, weight, bias, statistics, *eps, &inputs[1])
+                    }
+                }
             }
             Self::CrossEntropy { target, options } => {
                 let target = Tensor::from_slice(x.device(), target, [target.len()])?;

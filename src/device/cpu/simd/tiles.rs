@@ -43,7 +43,7 @@ const fn correlate_rows(registers: usize) -> usize {
     if registers >= 32 { 9 } else { 4 }
 }
 
-/// Rows and columns of a filter of [`Correlate`], which looks through the taps of a column at a time.
+/// Rows on the right that [`Correlate`] takes at a time.
 const SIDE: usize = 3;
 
 /// `rows` in as few blocks of at most `most` as will do, as equal as can be: 50 are 12, 13, 12, 13.
@@ -94,17 +94,17 @@ pub(crate) struct PackedRows<T: Float> {
 }
 
 impl<T: Float> PackedRows<T> {
-    /// Packs filters into `values`, which has room for all: `filter(row, channel)` are the taps, from
-    /// the last to the first with `turned`.
+    /// Packs filters into `values`, which has room for all: of the taps `filter(row, channel)` those of
+    /// `order`, in that order.
     pub(crate) fn new<'a>(
         simd: super::Simd,
         mut values: CpuBuffer<T>,
-        [rows, channels, taps]: [usize; 3],
-        turned: bool,
+        [rows, channels]: [usize; 2],
+        order: &[usize],
         filter: impl Fn(usize, usize) -> &'a [T] + Sync,
     ) -> Self {
         let most = simd.run(MostRows);
-        let depth = channels * taps;
+        let depth = channels * order.len();
         let mut rest = &mut values[..];
         let blocks: Vec<_> = row_blocks(rows, most)
             .map(|block| (rest.split_off_mut(..block.len() * depth).unwrap_or_default(), block))
@@ -113,10 +113,9 @@ impl<T: Float> PackedRows<T> {
             // Channel by channel: what is written lies then side by side, for each tap.
             for channel in 0..channels {
                 for (i, row) in block.clone().enumerate() {
-                    let filter = &filter(row, channel)[..taps];
-                    for (tap, &weight) in filter.iter().enumerate() {
-                        let tap = if turned { taps - 1 - tap } else { tap };
-                        target[(tap * channels + channel) * block.len() + i] = weight;
+                    let filter = filter(row, channel);
+                    for (at, &tap) in order.iter().enumerate() {
+                        target[(at * channels + channel) * block.len() + i] = filter[tap];
                     }
                 }
             }
@@ -163,20 +162,24 @@ impl<T: Float> WithSimd for ImplicitGemm<'_, T> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { weights, bias, patches, output, stride, columns } = self;
         assert!(weights.depth == patches.depth(), "{} weights a row", weights.depth);
-        // All rows of one tile of columns before the next: its pixels stay in the first cache, the
-        // weights stream past.
-        for column in (0..columns).step_by(VECTORS * lanes::<S, T>()) {
-            for rows in row_blocks(weights.rows, weights.most) {
-                let packed = &weights.values[rows.start * weights.depth..rows.end * weights.depth];
-                let bias = bias.map(|bias| &bias[rows.clone()]);
-                let output = &mut output[rows.start * stride + column..];
-                with_rows!(
-                    rows.len(),
-                    gemm_rows(S::REGISTER_COUNT),
-                    gemm_tile(simd, packed, bias, &patches, column, output, stride),
-                    [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]
-                );
-            }
+        let width = VECTORS * lanes::<S, T>();
+        // Few weights stream past each tile of columns, whose pixels stay in the first cache. Where they
+        // are more than the pixels, all of these stream past each block of rows.
+        let weights_stay = weights.values.len() > patches.pixels.len();
+        let (blocks, tiles) = (weights.rows.div_ceil(weights.most), columns / width);
+        for i in 0..blocks * tiles {
+            let (block, tile) =
+                if weights_stay { (i / tiles, i % tiles) } else { (i % blocks, i / blocks) };
+            let rows = weights.rows * block / blocks..weights.rows * (block + 1) / blocks;
+            let packed = &weights.values[rows.start * weights.depth..rows.end * weights.depth];
+            let bias = bias.map(|bias| &bias[rows.clone()]);
+            let output = &mut output[rows.start * stride + tile * width..];
+            with_rows!(
+                rows.len(),
+                gemm_rows(S::REGISTER_COUNT),
+                gemm_tile(simd, packed, bias, &patches, tile * width, output, stride),
+                [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]
+            );
         }
     }
 }
@@ -225,53 +228,55 @@ fn gemm_tile<S: Simd, T: Lanes + Float, const ROWS: usize>(
     }
 }
 
-/// `put(row, channel, column, sums)` with `sums[k]` the sum over the `columns` first `p` of
-/// `left[row][p] * patches[3 k + column][channel][p]`: the correlation of each row on the left with
-/// each channel on the right, through the taps of a 3x3 filter, of one of its columns at a time.
+/// `put(row, first, sums)` with `sums[k]` the sum over the `columns` first `p` of
+/// `left[row][p] * patches[tap][channel][p]`, where `first + k` is `channel * taps + tap`: the correlation of
+/// each row on the left with each channel on the right, seen through each tap.
 ///
 /// Lanes are pixels: 9 rows times 3 taps of sums stay in registers over all of them and are summed
 /// across lanes once, at the end.
-pub(crate) struct Correlate<'a, T: Float, F: FnMut(usize, usize, usize, [T; SIDE])> {
+pub(crate) struct Correlate<'a, T: Float, F: FnMut(usize, usize, &[T])> {
     /// Row `r` begins at `r * stride`.
     pub(crate) left: &'a [T],
     /// Of the left rows.
     pub(crate) stride: usize,
     /// How many left rows.
     pub(crate) rows: usize,
-    /// The right-hand rows, of nine taps.
+    /// The right-hand rows.
     pub(crate) patches: Patches<'a, T>,
     /// How many elements of each row; a multiple of [`BLOCK_COLUMNS`].
     pub(crate) columns: usize,
-    /// Takes left row, channel, the filter's column, and the sums of its three rows.
+    /// Takes the left row, the first right-hand row, and the sums from there on.
     pub(crate) put: F,
 }
 
-impl<T: Float, F: FnMut(usize, usize, usize, [T; SIDE])> WithSimd for Correlate<'_, T, F> {
+impl<T: Float, F: FnMut(usize, usize, &[T])> WithSimd for Correlate<'_, T, F> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { left, stride, rows, patches, columns, mut put } = self;
-        let Patches { pixels, plane, channels, offsets, masks } = patches;
-        let most = correlate_rows(S::REGISTER_COUNT);
+        let Patches { pixels, plane, offsets, masks, .. } = patches;
+        let (most, depth) = (correlate_rows(S::REGISTER_COUNT), patches.depth());
         // The left rows of a block and the masks stay in the first cache while all channels pass.
         for rows in row_blocks(rows, most) {
             let left = &left[rows.start * stride..];
-            for column in 0..offsets.len() / SIDE {
+            for first in (0..depth).step_by(SIDE) {
+                // The last may be left over: it is taken once more, and not put.
+                let seen: [_; SIDE] = from_fn(|k| (first + k).min(depth - 1));
                 let masks: [_; SIDE] =
-                    from_fn(|k| &masks[(SIDE * k + column) * plane..][..columns]);
-                for channel in 0..channels {
-                    let right: [_; SIDE] = from_fn(|k| {
-                        &pixels[offsets[SIDE * k + column] + channel * plane..][..columns]
-                    });
-                    let put = |row, sums| put(rows.start + row, channel, column, sums);
-                    with_rows!(
-                        rows.len(),
-                        most,
-                        correlate_tile(simd, left, stride, right, masks, put),
-                        [1, 2, 3, 4, 5, 6, 7, 8, 9]
-                    );
-                }
+                    from_fn(|k| &masks[seen[k] % offsets.len() * plane..][..columns]);
+                let right: [_; SIDE] = from_fn(|k| {
+                    let (channel, tap) = (seen[k] / offsets.len(), seen[k] % offsets.len());
+                    &pixels[offsets[tap] + channel * plane..][..columns]
+                });
+                let wanted = SIDE.min(depth - first);
+                let put = |row, sums: [T; SIDE]| put(rows.start + row, first, &sums[..wanted]);
+                with_rows!(
+                    rows.len(),
+                    most,
+                    correlate_tile(simd, left, stride, right, masks, put),
+                    [1, 2, 3, 4, 5, 6, 7, 8, 9]
+                );
             }
         }
     }
@@ -375,14 +380,12 @@ mod tests {
         let case = Case::new(channels, offsets, columns);
         let bias = bias.then(|| numbers::<T>(rows, 3));
         let stride = columns + 5;
-        let weight = |row, channel, tap: usize| {
-            let tap = if turned { taps - 1 - tap } else { tap };
-            weights[(row * channels + channel) * taps + tap]
-        };
+        let order: Vec<_> = if turned { (0..taps).rev().collect() } else { (0..taps).collect() };
+        let weight =
+            |row, channel, at: usize| weights[(row * channels + channel) * taps + order[at]];
         everywhere(|simd| {
             let values = Cpu::new(Some(1)).unwrap().alloc(weights.len()).unwrap();
-            let sizes = [rows, channels, taps];
-            let packed = PackedRows::new(simd, values, sizes, turned, |row, channel| {
+            let packed = PackedRows::new(simd, values, [rows, channels], &order, |row, channel| {
                 &weights[(row * channels + channel) * taps..][..taps]
             });
             let mut output = vec![T::of(-99.0); rows * stride];
@@ -415,25 +418,26 @@ mod tests {
         let stride = columns + 7;
         let left = numbers::<T>(rows * stride, 1);
         let case = Case::<T>::new(channels, offsets, columns);
+        let taps = offsets.len();
         everywhere(|simd| {
-            let mut all = vec![None; rows * channels * 3];
+            let mut all = vec![None; rows * channels * taps];
             simd.run(Correlate {
                 left: &left,
                 stride,
                 rows,
                 patches: case.patches(),
                 columns,
-                put: |row: usize, channel: usize, column: usize, sums: [T; 3]| {
-                    assert_eq!(all[(row * channels + channel) * 3 + column].replace(sums), None);
+                put: |row: usize, first: usize, sums: &[T]| {
+                    for (k, &sum) in sums.iter().enumerate() {
+                        assert_eq!(all[row * channels * taps + first + k].replace(sum), None);
+                    }
                 },
             });
-            for (i, sums) in all.into_iter().enumerate() {
-                let (row, channel, column) = (i / 3 / channels, i / 3 % channels, i % 3);
-                let expected = [0, 1, 2].map(|k| {
-                    let right = |p| case.at(3 * k + column, channel, p);
-                    (0..columns).map(|p| left[row * stride + p] * right(p)).sum::<T>()
-                });
-                assert_eq!(sums, Some(expected), "{}: row {row}", simd.level());
+            for (i, sum) in all.into_iter().enumerate() {
+                let (row, channel, tap) = (i / taps / channels, i / taps % channels, i % taps);
+                let product = |p| left[row * stride + p] * case.at(tap, channel, p);
+                let expected = (0..columns).map(product).sum::<T>();
+                assert_eq!(sum, Some(expected), "{}: row {row}", simd.level());
             }
         });
     }
@@ -454,7 +458,7 @@ mod tests {
         #[test]
         fn correlation_tiles(
             sizes in [1usize..40, 1..5, 1..4],
-            offsets in prop::collection::vec(0usize..100, 9),
+            offsets in prop::collection::vec(0usize..100, 1..10),
         ) {
             correlation_is_its_definition::<f32>(sizes, &offsets);
             correlation_is_its_definition::<f64>(sizes, &offsets);

@@ -17,21 +17,28 @@
 //!            0  0  0  0    1  1  1  1    1  1  1  1    0  0  0  0   ..
 //! ```
 //!
-//! So no pixel is copied more than once, and nothing is computed but what an image has.
+//! So no pixel is copied more than once. A stride of 2 makes four images of one, by rows and columns that
+//! are even or odd: its *phases*. Each tap looks at one of them, and there with a stride of 1:
+//!
+//! ```text
+//!   a0 a1 a2 a3        a0 a2     a1 a3     a4 a6     a5 a7
+//!   a4 a5 a6 a7   ──►  a8 aa     a9 ab
+//!   a8 a9 aa ab
+//! ```
 
-use crate::device::cpu::{BLOCK_COLUMNS, Lanes, Patches};
+use crate::Result;
+use crate::device::cpu::{BLOCK_COLUMNS, CpuBuffer, Patches, put};
+use crate::device::{Backend, Cpu};
 use crate::dtype::Float;
 use crate::ops::conv2d::Conv2dGeometry;
 use std::ops::Range;
 
-/// Pixels that a group should have about: its channels then fill a part of the second cache.
-const PIXELS: usize = 896;
+/// Positions that a group should have about: its channels then fill a part of the second cache.
+const POSITIONS: usize = 896;
 /// The most images in a group: the batch must give work to several threads.
 const MOST_IMAGES: usize = 8;
 /// Elements of a cache line.
 const LINE: usize = 16;
-/// Taps of a filter.
-pub(crate) const TAPS: usize = 9;
 
 /// The sizes of the layout. Lengths are in elements.
 #[derive(Debug, Clone, Copy)]
@@ -40,24 +47,64 @@ pub(crate) struct Layout {
     pub(crate) batch: usize,
     /// Images of a group; the last may have fewer.
     pub(crate) images: usize,
-    height: usize,
-    width: usize,
+    /// Rows of an image, the most that a phase of the input or the output has.
+    rows: usize,
+    /// From one row to the next.
+    pitch: usize,
     /// The positions of one channel, of all images of a group: a multiple of [`BLOCK_COLUMNS`].
     pub(crate) plane: usize,
     /// Before position 0 and behind the last: a tap may look there. Whole cache lines.
     margin: usize,
-    /// Position 0 of channel 0 seen through each tap, row by row.
-    offsets: [usize; TAPS],
+}
+
+/// From one plane of so many positions to the next: an odd number of blocks, for planes a power of two apart
+/// would push each other out of the cache.
+fn spread(positions: usize) -> usize {
+    (positions.div_ceil(BLOCK_COLUMNS) | 1) * BLOCK_COLUMNS
 }
 
 impl Layout {
     pub(crate) fn new(conv: &Conv2dGeometry) -> Self {
-        let [batch, height, width] = [conv.batch, conv.height, conv.width].map(|x| x as usize);
-        let images = (PIXELS / (height * width)).clamp(1, MOST_IMAGES).min(batch.max(1));
-        let plane = (images * height * width).next_multiple_of(BLOCK_COLUMNS);
-        let margin = (width + 1).next_multiple_of(LINE);
-        let offsets = std::array::from_fn(|tap| margin + tap / 3 * width + tap % 3 - (width + 1));
-        Self { batch, images, height, width, plane, margin, offsets }
+        let batch = conv.batch as usize;
+        let [rows, pitch] = [0, 1].map(|axis| {
+            let [size, out, stride] =
+                [conv.size(axis), conv.out_size(axis), conv.stride[axis] as usize];
+            size.div_ceil(stride).max(out)
+        });
+        let reach = [0, 1].map(|axis| {
+            let shifts = (0..conv.kernel_size[axis]).map(|tap| Look::axis(conv, axis, tap).1);
+            shifts.map(isize::unsigned_abs).max().unwrap_or(0)
+        });
+        let images = (POSITIONS / (rows * pitch)).clamp(1, MOST_IMAGES).min(batch.max(1));
+        let plane = spread(images * rows * pitch);
+        let margin = (reach[0] * pitch + reach[1]).next_multiple_of(LINE);
+        Self { batch, images, rows, pitch, plane, margin }
+    }
+
+    /// One image a group, if its positions fill vectors: its planes may then lie as images do, and need no
+    /// copy.
+    pub(crate) fn of_single_images(self) -> Self {
+        if !self.positions().is_multiple_of(BLOCK_COLUMNS) {
+            return self;
+        }
+        let plane = match self.margin {
+            0 => self.positions(),
+            _ => spread(self.positions()),
+        };
+        Self { images: 1, plane, ..self }
+    }
+
+    /// Whether a group of planes of this size is an image.
+    pub(crate) fn is_image(&self, size: [usize; 2]) -> bool {
+        self.margin == 0
+            && self.images == 1
+            && self.is_whole(&Phase::all(size))
+            && self.plane == self.positions()
+    }
+
+    /// Whether a phase is a whole image and fills its positions.
+    fn is_whole(&self, phase: &Phase) -> bool {
+        phase.is_all() && phase.size == [self.rows, self.pitch]
     }
 
     /// Groups of the batch.
@@ -65,9 +112,9 @@ impl Layout {
         self.batch.div_ceil(self.images)
     }
 
-    /// Pixels of an image.
-    pub(crate) fn pixels(&self) -> usize {
-        self.height * self.width
+    /// Positions of an image.
+    pub(crate) fn positions(&self) -> usize {
+        self.rows * self.pitch
     }
 
     /// The images of a group.
@@ -75,113 +122,279 @@ impl Layout {
         group * self.images..((group + 1) * self.images).min(self.batch)
     }
 
-    /// Positions to compute for so many images.
-    pub(crate) fn columns(&self, images: usize) -> usize {
-        (images * self.pixels()).next_multiple_of(BLOCK_COLUMNS)
+    /// Positions to compute for so many images, at least one, of which so many rows are wanted.
+    pub(crate) fn columns(&self, images: usize, rows: usize) -> usize {
+        ((images - 1) * self.positions() + rows * self.pitch).next_multiple_of(BLOCK_COLUMNS)
     }
 
-    /// The positions of the pixels of image `image` of a group.
+    /// The positions of image `image` of a group.
     pub(crate) fn run(&self, image: usize) -> Range<usize> {
-        image * self.pixels()..(image + 1) * self.pixels()
+        image * self.positions()..(image + 1) * self.positions()
     }
 
-    /// Elements of a group of `channels` channels, `[channels, plane]` with margins.
-    pub(crate) fn group(&self, channels: usize) -> usize {
-        self.margin + channels * self.plane + self.margin
+    /// Elements of a group of `planes` planes, `[planes, plane]` with margins.
+    pub(crate) fn group(&self, planes: usize) -> usize {
+        self.margin + planes * self.plane + self.margin
     }
 
-    /// Position 0 of channel 0 of a group.
+    /// Position 0 of the first plane of a group.
     pub(crate) fn first(&self) -> usize {
         self.margin
     }
 
-    /// Fills a channel: `write` gets where to write an image's pixels, and may write over their end
+    /// Fills a plane: `write` gets where to write an image's pixels, and may write over their end
     /// by a few elements of the next.
     #[inline(always)]
     pub(crate) fn fill<T: Float>(
         &self,
         group: &mut [T],
-        channel: usize,
+        plane: usize,
         images: usize,
         mut write: impl FnMut(usize, &mut [T]),
     ) {
-        let channel = &mut group[self.margin + channel * self.plane..];
+        let plane = &mut group[self.margin + plane * self.plane..];
         for image in 0..images {
-            write(image, &mut channel[self.run(image).start..]);
+            write(image, &mut plane[self.run(image).start..]);
         }
         // What is no pixel must be a number, for it is multiplied by 0.
-        channel[images * self.pixels()..self.plane].fill(T::zero());
+        plane[images * self.positions()..self.plane].fill(T::zero());
     }
 
-    /// Lays `images [images, channels, H, W]` out as a group.
+    /// Lays a phase of `channels` of `images` out as the planes of a group from `plane` on.
     #[inline(always)]
-    pub(crate) fn load<T: Float>(&self, group: &mut [T], channels: usize, images: &[T]) {
-        let pixels = self.pixels();
-        let count = images.len() / (channels * pixels);
-        for c in 0..channels {
+    pub(crate) fn load<T: Float>(
+        &self,
+        group: &mut [T],
+        plane: usize,
+        (images, frame): (&[T], Frame),
+        channels: Range<usize>,
+        phase: &Phase,
+    ) {
+        let whole = self.is_whole(phase);
+        for (c, channel) in channels.enumerate() {
             self.fill(
                 group,
-                c,
-                count,
+                plane + c,
+                frame.count(images),
                 #[inline(always)]
                 |image, run| {
-                    let plane = image * channels + c;
-                    run[..pixels].copy_from_slice(&images[plane * pixels..][..pixels]);
+                    let source = &images[frame.plane(image, channel)];
+                    let run = &mut run[..self.positions()];
+                    if whole {
+                        return run.copy_from_slice(source);
+                    }
+                    run[phase.size[0] * self.pitch..].fill(T::zero());
+                    let rows = run.chunks_exact_mut(self.pitch).take(phase.size[0]).enumerate();
+                    for (row, target) in rows {
+                        let source = &source[phase.row(row, frame.size[1])..];
+                        let (target, beyond) = target.split_at_mut(phase.size[1]);
+                        beyond.fill(T::zero());
+                        if phase.step[1] == 1 {
+                            target.copy_from_slice(&source[..target.len()]);
+                        } else {
+                            let source = source.iter().step_by(phase.step[1]);
+                            for (target, &x) in target.iter_mut().zip(source) {
+                                *target = x;
+                            }
+                        }
+                    }
                 },
             );
         }
     }
 
-    /// Writes the planes of a group's channels, without margins, as `output [images, channels, H, W]`.
+    /// Writes planes of a group, without margins, as a phase of the channels of `images` from `channel` on.
     pub(crate) fn store<T: Float>(
         &self,
         planes: &[T],
-        channels: usize,
-        output: &mut [T],
+        (images, frame): (&mut [T], Frame),
+        channel: usize,
+        phase: &Phase,
         accumulate: bool,
     ) {
-        let pixels = self.pixels();
-        for (image, output) in output.chunks_exact_mut(channels * pixels).enumerate() {
-            let planes = planes.chunks_exact(self.plane);
-            for (target, plane) in output.chunks_exact_mut(pixels).zip(planes) {
-                let run = &plane[self.run(image)];
-                if accumulate {
-                    target.iter_mut().zip(run).for_each(|(target, &x)| *target += x);
-                } else {
-                    target.copy_from_slice(run);
+        let whole = self.is_whole(phase) && !accumulate;
+        for (c, plane) in planes.chunks_exact(self.plane).enumerate() {
+            for image in 0..frame.count(images) {
+                let target = &mut images[frame.plane(image, channel + c)];
+                if whole {
+                    target.copy_from_slice(&plane[self.run(image)]);
+                    continue;
+                }
+                let rows = plane[self.run(image)].chunks_exact(self.pitch).take(phase.size[0]);
+                for (row, source) in rows.enumerate() {
+                    let target = &mut target[phase.row(row, frame.size[1])..];
+                    let source = &source[..phase.size[1]];
+                    if phase.step[1] == 1 && !accumulate {
+                        target[..source.len()].copy_from_slice(source);
+                        continue;
+                    }
+                    let target = target.iter_mut().step_by(phase.step[1]).zip(source);
+                    target.for_each(|(target, &x)| put(target, x, accumulate));
                 }
             }
         }
     }
 
-    /// Which taps see a pixel, and do not look over an edge: `[TAPS, plane]`.
-    pub(crate) fn fill_masks<T: Float + Lanes>(&self, masks: &mut [T]) {
-        let Self { height, width, .. } = *self;
-        masks.fill(T::zero());
-        for (tap, mask) in masks.chunks_exact_mut(self.plane).enumerate() {
-            // Of the rows and columns of an image, those whose neighbour exists.
-            let inside = |shift: usize, size: usize| match shift {
-                0 => 1..size,
-                1 => 0..size,
-                _ => 0..size - 1,
-            };
-            let columns = inside(tap % 3, width);
-            for image in 0..self.images {
-                for row in inside(tap / 3, height) {
-                    let row = (image * height + row) * width;
-                    mask[row + columns.start..row + columns.end].fill(T::ALL);
-                }
-            }
-        }
+    /// What the taps of a convolution's filter see of its input from the pixels of its output, and the phases
+    /// of the input that they look at.
+    pub(crate) fn sight_of_input<T: Float>(
+        &self,
+        device: &Cpu,
+        conv: &Conv2dGeometry,
+    ) -> Result<(Vec<Phase>, Sight<T>)> {
+        let (phases, looks) = Look::of_taps(conv);
+        let target = [0, 1].map(|axis| conv.out_size(axis));
+        let sizes: Vec<_> = phases.iter().map(|phase| phase.size).collect();
+        let sight = self.sight(device, &looks, target, &sizes, conv.in_channels as usize)?;
+        Ok((phases, sight))
     }
 
-    /// A group as the taps of a 3x3 filter see it.
-    pub(crate) fn patches<'a, T>(
-        &'a self,
-        group: &'a [T],
+    /// What the taps of a filter see, each by its look, from the pixels of a plane of `target` size:
+    /// planes of `sources` sizes, of so many channels each.
+    pub(crate) fn sight<T: Float>(
+        &self,
+        device: &Cpu,
+        looks: &[Look],
+        target: [usize; 2],
+        sources: &[[usize; 2]],
         channels: usize,
-        masks: &'a [T],
-    ) -> Patches<'a, T> {
-        Patches { pixels: group, plane: self.plane, channels, offsets: &self.offsets, masks }
+    ) -> Result<Sight<T>> {
+        let mut masks = device.alloc(looks.len() * self.plane)?;
+        masks.fill(T::zero());
+        for (look, mask) in looks.iter().zip(masks.chunks_exact_mut(self.plane)) {
+            // Of rows and columns those from which the look stays inside.
+            let [rows, columns] = [0, 1].map(|axis| {
+                let bound = |at: usize| at.saturating_add_signed(-look.shift[axis]);
+                bound(0)..bound(sources[look.source][axis]).min(target[axis])
+            });
+            for image in 0..self.images {
+                for row in rows.clone() {
+                    let row = (image * self.rows + row) * self.pitch;
+                    if let Some(seen) = mask.get_mut(row + columns.start..row + columns.end) {
+                        seen.fill(T::ALL);
+                    }
+                }
+            }
+        }
+        let offset = |look: &Look| {
+            let first = self.margin + look.source * channels * self.plane;
+            // Within the margin.
+            (first as isize + look.shift[0] * self.pitch as isize + look.shift[1]) as usize
+        };
+        Ok(Sight { offsets: looks.iter().map(offset).collect(), masks, plane: self.plane })
+    }
+}
+
+/// What images `[images, channels, H, W]` have alike.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Frame {
+    pub(crate) channels: usize,
+    /// Height and width.
+    pub(crate) size: [usize; 2],
+}
+
+impl Frame {
+    /// Elements of a plane.
+    pub(crate) fn pixels(&self) -> usize {
+        self.size[0] * self.size[1]
+    }
+
+    /// How many images there are.
+    pub(crate) fn count<T>(&self, images: &[T]) -> usize {
+        images.len() / (self.channels * self.pixels())
+    }
+
+    /// Where a channel of an image lies.
+    fn plane(&self, image: usize, channel: usize) -> Range<usize> {
+        let start = (image * self.channels + channel) * self.pixels();
+        start..start + self.pixels()
+    }
+}
+
+/// The pixels of an image that lie at `first + step i` of both axes; how many they are is its size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Phase {
+    pub(crate) first: [usize; 2],
+    pub(crate) step: [usize; 2],
+    pub(crate) size: [usize; 2],
+}
+
+impl Phase {
+    /// Of all pixels of an image of this size.
+    pub(crate) fn all(size: [usize; 2]) -> Self {
+        Self { first: [0, 0], step: [1, 1], size }
+    }
+
+    /// The phase of a convolution's input that the tap at `[row, column]` looks at.
+    pub(crate) fn of_tap(conv: &Conv2dGeometry, tap: [u32; 2]) -> Self {
+        let step = conv.stride.map(|stride| stride as usize);
+        let first = [0, 1].map(|axis| Look::axis(conv, axis, tap[axis]).0);
+        let size =
+            [0, 1].map(|axis| conv.size(axis).saturating_sub(first[axis]).div_ceil(step[axis]));
+        // Without columns it has no rows either.
+        let size = if size.contains(&0) { [0, 0] } else { size };
+        Self { first, step, size }
+    }
+
+    /// Whether no pixel lies between.
+    pub(crate) fn is_all(&self) -> bool {
+        self.first == [0, 0] && self.step == [1, 1]
+    }
+
+    /// Where its row begins in an image of this width.
+    fn row(&self, row: usize, width: usize) -> usize {
+        (self.first[0] + row * self.step[0]) * width + self.first[1]
+    }
+}
+
+/// Where a tap looks: from position `(y, x)` to `(y, x) + shift` of a plane of its source.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Look {
+    /// Which of the phases that were loaded.
+    pub(crate) source: usize,
+    pub(crate) shift: [isize; 2],
+}
+
+impl Look {
+    /// Where each tap of a filter looks, and the phases of the input that are looked at.
+    pub(crate) fn of_taps(conv: &Conv2dGeometry) -> (Vec<Phase>, Vec<Self>) {
+        let [rows, columns] = conv.kernel_size;
+        let mut phases = Vec::new();
+        let taps = (0..rows).flat_map(|y| (0..columns).map(move |x| [y, x]));
+        let looks = taps.map(|tap| {
+            let phase = Phase::of_tap(conv, tap);
+            let source = phases.iter().position(|known| *known == phase).unwrap_or_else(|| {
+                phases.push(phase);
+                phases.len() - 1
+            });
+            Self { source, shift: [0, 1].map(|axis| Self::axis(conv, axis, tap[axis]).1) }
+        });
+        let looks = looks.collect();
+        (phases, looks)
+    }
+
+    /// Along one axis, the first pixel of the phase that the tap looks at, and its shift there: output `o`
+    /// sees input `o stride + tap dilation - padding`, which is `first + (o + shift) stride`.
+    pub(crate) fn axis(conv: &Conv2dGeometry, axis: usize, tap: u32) -> (usize, isize) {
+        let [tap, stride] = [tap, conv.stride[axis]].map(i64::from);
+        let at = tap * i64::from(conv.dilation[axis]) - i64::from(conv.padding[axis]);
+        (at.rem_euclid(stride) as usize, at.div_euclid(stride) as isize)
+    }
+}
+
+/// The [`Patches`] of any group: see [`Layout::sight`].
+pub(crate) struct Sight<T: Float> {
+    /// Position 0 of channel 0 seen through each tap.
+    offsets: Vec<usize>,
+    /// `[taps, plane]`.
+    masks: CpuBuffer<T>,
+    plane: usize,
+}
+
+impl<T: Float> Sight<T> {
+    /// Of `channels` channels of each source.
+    pub(crate) fn patches<'a>(&'a self, group: &'a [T], channels: usize) -> Patches<'a, T> {
+        let Self { offsets, masks, plane } = self;
+        Patches { pixels: group, plane: *plane, channels, offsets, masks }
     }
 }

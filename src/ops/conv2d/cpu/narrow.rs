@@ -1,10 +1,10 @@
 //! Groups of few channels, depthwise convolutions above all: whole rows of pixels, one tap at a time.
 
-use super::Tap;
 use crate::device::cpu::{LaneSums, put};
 use crate::dtype::Float;
 use crate::ops::conv2d::Conv2dGeometry;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Sizes, as indices.
 #[derive(Clone, Copy)]
@@ -43,6 +43,27 @@ impl Sizes {
     fn seen_by<'a, T>(&self, input: &'a [T], image: usize, filter: usize, c: usize) -> &'a [T] {
         let channel = filter / self.filters * self.channels + c;
         &input[(image * self.all_channels + channel) * self.input..][..self.input]
+    }
+}
+
+/// Where a filter tap meets the input along one axis.
+struct Tap {
+    /// Output positions whose input position is not in the padding.
+    out: Range<usize>,
+    /// The input position of the first of them.
+    first: usize,
+}
+
+impl Tap {
+    fn new(g: &Conv2dGeometry, axis: usize, tap: usize) -> Self {
+        let size = [g.height, g.width][axis] as usize;
+        let out_size = [g.out_height, g.out_width][axis] as usize;
+        let (stride, padding) = (g.stride[axis] as usize, g.padding[axis] as usize);
+        let offset = tap * g.dilation[axis] as usize;
+        // Input position of output o: o * stride + offset - padding, inside 0..size.
+        let start = padding.saturating_sub(offset).div_ceil(stride).min(out_size);
+        let end = (size + padding).saturating_sub(offset).div_ceil(stride).clamp(start, out_size);
+        Self { out: start..end, first: (start * stride + offset).saturating_sub(padding) }
     }
 }
 

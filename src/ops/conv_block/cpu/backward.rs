@@ -14,14 +14,14 @@
 //! gradient at a pixel is `a g - a sum(g) / M - a invstd^2 (x - mean) sum(g (x - mean)) / M`.
 
 use super::super::{ConvBlockGeometry, ConvBlockGradients, ConvBlockInputs};
-use super::FastSaved;
 use super::forward::scales;
 use super::pool::{self, Coefficients, Upstream, through};
+use super::{FastSaved, TAPS};
 use crate::Result;
 use crate::device::cpu::{BLOCK, Correlate, ImplicitGemm, LaneSums, PackedRows, put};
 use crate::device::{Backend, Cost, Cpu, Output};
 use crate::dtype::Float;
-use crate::ops::conv2d::{Layout, TAPS};
+use crate::ops::conv2d::{Frame, Layout, Phase};
 use crate::ops::max_pool2d::MaxPool2dGeometry;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
@@ -52,7 +52,7 @@ pub(super) fn backward<T: Float>(
     };
     let sums = sums(device, geometry, &layout, &unpooled, &saved.mean)?;
 
-    let count = layout.batch as f64 * layout.pixels() as f64;
+    let count = layout.batch as f64 * layout.positions() as f64;
     let scale = scales(&saved.invstd, inputs.affine.weight);
     let coefficients: Vec<_> = (0..channels)
         .map(|c| {
@@ -177,7 +177,7 @@ fn convolution<T: Float>(
     grad_weight: Option<Output<'_, Cpu, T>>,
 ) -> Result<()> {
     let (out_channels, in_channels) = (unpooled.channels, geometry.conv.in_channels as usize);
-    let pixels = layout.pixels();
+    let size = [0, 1].map(|axis| geometry.conv.size(axis));
     let input_size = layout.group(in_channels);
     let input_wanted = grad_input.is_some();
     let elements = out_channels * in_channels * TAPS;
@@ -193,8 +193,11 @@ fn convolution<T: Float>(
         let weight = inputs.weight;
         // From output channels to input channels, the filters turned by half a turn.
         let flipped = input_wanted.then(|| {
-            let sizes = [in_channels, out_channels, TAPS];
-            PackedRows::new(simd, flipped, sizes, true, |c, o| {
+            let (sizes, order) = (
+                [in_channels, out_channels],
+                std::array::from_fn::<_, TAPS, _>(|at| TAPS - 1 - at),
+            );
+            PackedRows::new(simd, flipped, sizes, &order, |c, o| {
                 &weight[(o * in_channels + c) * TAPS..][..TAPS]
             })
         });
@@ -204,7 +207,7 @@ fn convolution<T: Float>(
                      part: &mut [T]|
          -> Result<()> {
             let images = layout.images_of(group);
-            let columns = layout.columns(images.len());
+            let columns = layout.columns(images.len(), size[0]);
             let mut gradient = device.alloc(layout.group(out_channels))?;
             let mut scratch = device.alloc(pool::scratch(&geometry.pool))?;
             let convolved = &saved.convolved[group * out_channels * layout.plane..];
@@ -224,12 +227,11 @@ fn convolution<T: Float>(
                     left: &gradient[layout.first()..],
                     stride: layout.plane,
                     rows: out_channels,
-                    patches: layout.patches(input, in_channels, &saved.masks),
+                    patches: saved.sight.patches(input, in_channels),
                     columns,
-                    put: |o, c, column, sums: [T; 3]| {
-                        // `column` of the filter; `sums`: its rows.
-                        let at = (o * in_channels + c) * TAPS + column;
-                        (part[at], part[at + 3], part[at + 6]) = (sums[0], sums[1], sums[2]);
+                    put: |o, first, sums: &[T]| {
+                        let at = o * in_channels * TAPS + first;
+                        part[at..at + sums.len()].copy_from_slice(sums);
                     },
                 });
             }
@@ -238,16 +240,17 @@ fn convolution<T: Float>(
             simd.run(ImplicitGemm {
                 weights: flipped,
                 bias: None,
-                patches: layout.patches(&gradient, out_channels, &saved.masks),
+                patches: saved.sight.patches(&gradient, out_channels),
                 output: &mut planes,
                 stride: layout.plane,
                 columns,
             });
-            layout.store(&planes, in_channels, grad_input, accumulate);
+            let target = (grad_input, Frame { channels: in_channels, size });
+            layout.store(&planes, target, 0, &Phase::all(size), accumulate);
             Ok(())
         };
         // One chunk per group, empty where nothing is wanted.
-        let per_group = layout.images * in_channels * pixels;
+        let per_group = layout.images * in_channels * layout.positions();
         let (accumulate, mut grad_inputs) = match grad_input {
             Some(Output { view, accumulate }) => (accumulate, Some(view.chunks_mut(per_group))),
             None => (false, None),

@@ -7,14 +7,14 @@
 //! ```
 
 use super::super::{ConvBlockGeometry, ConvBlockInputs, Normaliser};
-use super::FastSaved;
 use super::pool::{self, Activation, Maxima, SLACK};
+use super::{FastSaved, TAPS};
 use crate::Result;
-use crate::device::cpu::{CpuBuffer, ImplicitGemm, LaneSums, PackedRows};
+use crate::device::cpu::{CpuBuffer, ImplicitGemm, PackedRows};
 use crate::device::{Backend, Cpu};
 use crate::dtype::Float;
-use crate::ops::batch_norm2d::{self, BatchNorm2dKernels};
-use crate::ops::conv2d::{Layout, TAPS};
+use crate::ops::batch_norm2d::{self, BatchNorm2dKernels, Moments};
+use crate::ops::conv2d::{Frame, Layout, Phase, Sight};
 use crate::ops::dropout::DropoutView;
 use crate::ops::max_pool2d::MaxPool2dGeometry;
 use pulp::{Simd, WithSimd};
@@ -43,7 +43,7 @@ pub(super) fn forward<T: Float>(
     match normaliser {
         Normaliser::Batch(running) => {
             merge(&layout, &moments, &mut mean, &mut invstd);
-            let count = layout.batch as f64 * layout.pixels() as f64;
+            let count = layout.batch as f64 * layout.positions() as f64;
             if let Some(running) = running {
                 batch_norm2d::track(running, &mean, &invstd, count);
             }
@@ -70,9 +70,9 @@ pub(super) fn forward<T: Float>(
         &mut argmax,
         &mut peaks,
     )?;
-    Ok(kept.map(|(input, masks)| FastSaved {
+    Ok(kept.map(|(input, sight)| FastSaved {
         input,
-        masks,
+        sight,
         convolved,
         mean,
         invstd,
@@ -89,7 +89,7 @@ pub(super) fn scales<T: Float>(invstd: &[T], weight: Option<&[T]>) -> Vec<T> {
 }
 
 /// Pass 1: fills `convolved` `[groups, O, plane]`, and `moments` `[groups, O, 2]` with each group's
-/// mean and sum of squares around it. Returns the input in groups and the masks, if they are to be kept.
+/// mean and sum of squares around it. Returns the input in groups and what taps see, if they are to be kept.
 #[allow(clippy::type_complexity)]
 fn convolve<T: Float>(
     device: &Cpu,
@@ -99,22 +99,23 @@ fn convolve<T: Float>(
     convolved: &mut [T],
     moments: Option<&mut [f64]>,
     keep: bool,
-) -> Result<Option<(CpuBuffer<T>, CpuBuffer<T>)>> {
+) -> Result<Option<(CpuBuffer<T>, Sight<T>)>> {
     let (out_channels, in_channels) =
         (geometry.conv.out_channels as usize, geometry.conv.in_channels as usize);
-    let pixels = layout.pixels();
+    let pixels = layout.positions();
     let group_size = layout.group(in_channels);
     let simd = device.simd();
     let mut kept = device.alloc(if keep { layout.groups() * group_size } else { 0 })?;
     let weights = device.alloc(out_channels * in_channels * TAPS)?;
-    let mut masks = device.alloc(TAPS * layout.plane)?;
+    let (_, sight) = layout.sight_of_input(device, &geometry.conv)?;
+    let size = [0, 1].map(|axis| geometry.conv.size(axis));
     device.kernel("conv_block_convolve", geometry.conv.cost::<T>(), || -> Result<()> {
         let weight = inputs.weight;
-        let sizes = [out_channels, in_channels, TAPS];
-        let weights = PackedRows::new(simd, weights, sizes, false, |o, c| {
+        let (sizes, order) =
+            ([out_channels, in_channels], std::array::from_fn::<_, TAPS, _>(|tap| tap));
+        let weights = PackedRows::new(simd, weights, sizes, &order, |o, c| {
             &weight[(o * in_channels + c) * TAPS..][..TAPS]
         });
-        layout.fill_masks(&mut masks);
         let one_group =
             |group: usize, input: &mut [T], convolved: &mut [T], moments: Option<&mut [f64]>| {
                 let images = layout.images_of(group);
@@ -123,16 +124,17 @@ fn convolve<T: Float>(
                     || {
                         let first = images.start * in_channels * pixels;
                         let images = &inputs.input[first..][..images.len() * in_channels * pixels];
-                        layout.load(input, in_channels, images);
+                        let images = (images, Frame { channels: in_channels, size });
+                        layout.load(input, 0, images, 0..in_channels, &Phase::all(size));
                     },
                 );
                 simd.run(ImplicitGemm {
                     weights: &weights,
                     bias: inputs.bias,
-                    patches: layout.patches(input, in_channels, &masks),
+                    patches: sight.patches(input, in_channels),
                     output: convolved,
                     stride: layout.plane,
-                    columns: layout.columns(images.len()),
+                    columns: layout.columns(images.len(), size[0]),
                 });
                 let Some(moments) = moments else { return };
                 simd.vectorize(
@@ -140,7 +142,9 @@ fn convolve<T: Float>(
                     || {
                         let planes = convolved.chunks_exact(layout.plane);
                         for (plane, moments) in planes.zip(moments.chunks_exact_mut(2)) {
-                            moments.copy_from_slice(&moments_of(layout, images.len(), plane));
+                            let runs = (0..images.len()).map(|image| &plane[layout.run(image)]);
+                            let Moments { mean, squares, .. } = Moments::of(runs);
+                            moments.copy_from_slice(&[mean, squares]);
                         }
                     },
                 );
@@ -164,59 +168,21 @@ fn convolve<T: Float>(
             Ok(())
         })
     })?;
-    Ok(keep.then_some((kept, masks)))
+    Ok(keep.then_some((kept, sight)))
 }
 
-/// The mean of a channel's pixels in a group, and the sum of squares around it: two passes, for the
-/// difference of E[x^2] and mean^2 cancels for a mean far from 0.
-#[inline(always)]
-fn moments_of<T: Float>(layout: &Layout, images: usize, plane: &[T]) -> [f64; 2] {
-    let mut sum = LaneSums::default();
-    for image in 0..images {
-        let run = &plane[layout.run(image)];
-        sum.add(
-            run,
-            run,
-            #[inline(always)]
-            |x, _| x,
-        );
-    }
-    let mean = sum.total() / (images * layout.pixels()) as f64;
-    let around = T::of(mean);
-    let mut squares = LaneSums::default();
-    for image in 0..images {
-        let run = &plane[layout.run(image)];
-        squares.add(
-            run,
-            run,
-            #[inline(always)]
-            |x, _| (x - around) * (x - around),
-        );
-    }
-    // Around the rounded mean: move to the mean itself.
-    let off = mean - around.as_f64();
-    [mean, squares.total() - off * off * (images * layout.pixels()) as f64]
-}
-
-/// The mean and the biased variance of each channel from those of the groups, in their order: Chan,
-/// Golub, LeVeque, "Algorithms for Computing the Sample Variance", 1983.
+/// The mean and the biased variance of each channel from those of the groups, in their order.
 fn merge<T: Float>(layout: &Layout, moments: &[f64], mean: &mut [T], var: &mut [T]) {
     let channels = mean.len();
-    let mut merged = vec![[0.0; 2]; channels];
-    let mut count = 0.0;
+    let mut merged = vec![Moments::default(); channels];
     for (group, moments) in moments.chunks_exact(2 * channels).enumerate() {
-        let more = (layout.images_of(group).len() * layout.pixels()) as f64;
-        let all = count + more;
-        let (share, both) = (more / all, count * more / all);
-        for ([center, squares], moments) in merged.iter_mut().zip(moments.chunks_exact(2)) {
-            let apart = moments[0] - *center;
-            *squares += moments[1] + apart * apart * both;
-            *center += apart * share;
+        let count = (layout.images_of(group).len() * layout.positions()) as f64;
+        for (merged, moments) in merged.iter_mut().zip(moments.chunks_exact(2)) {
+            *merged = merged.with(Moments { count, mean: moments[0], squares: moments[1] });
         }
-        count = all;
     }
-    for ((mean, var), [center, squares]) in mean.iter_mut().zip(var).zip(merged) {
-        (*mean, *var) = (T::of(center), T::of(squares / count));
+    for ((mean, var), merged) in mean.iter_mut().zip(var).zip(merged) {
+        (*mean, *var) = (T::of(merged.mean), T::of(merged.squares / merged.count));
     }
 }
 
@@ -241,7 +207,7 @@ fn activate<T: Float>(
     peaks: &mut [T],
 ) -> Result<()> {
     let channels = geometry.conv.out_channels as usize;
-    let pixels = layout.pixels();
+    let pixels = layout.positions();
     let windows = (geometry.pool.out_height * geometry.pool.out_width) as usize;
     let keep = !argmax.is_empty();
     let simd = device.simd();

@@ -21,6 +21,7 @@ use crate::Result;
 use crate::device::cpu::CpuBuffer;
 use crate::device::{Backend, Cpu};
 use crate::dtype::Float;
+use crate::ops::conv2d::Sight;
 use crate::ops::dropout::DropoutView;
 
 /// What a backward pass needs.
@@ -35,8 +36,8 @@ pub enum Saved<T: Float> {
 pub struct FastSaved<T: Float> {
     /// The input in groups: see `conv2d/cpu/layout.rs`.
     input: CpuBuffer<T>,
-    /// Which taps see a pixel: see `conv2d/cpu/layout.rs`.
-    masks: CpuBuffer<T>,
+    /// What the taps see: see `conv2d/cpu/layout.rs`.
+    sight: Sight<T>,
     /// The convolution's output: see `conv2d/cpu/layout.rs`.
     convolved: CpuBuffer<T>,
     /// `[O]`.
@@ -50,6 +51,9 @@ pub struct FastSaved<T: Float> {
     /// The convolution's output there, `[N, O, PH, PW]`.
     peaks: CpuBuffer<T>,
 }
+
+/// Taps of a filter.
+const TAPS: usize = 9;
 
 /// Whether the fast kernels can compute it.
 fn is_fast(geometry: &ConvBlockGeometry) -> bool {

@@ -10,7 +10,6 @@ use crate::ops::conv2d::Conv2dKernels;
 use crate::ops::dropout::{DropoutKernels, DropoutView};
 use crate::ops::max_pool2d::MaxPool2dKernels;
 use crate::ops::sum::SumKernels;
-use crate::ops::unary::{Unary, UnaryKernels};
 
 /// What the plain kernels' backward pass needs.
 pub struct Saved<T: Float> {
@@ -60,22 +59,23 @@ pub(super) fn forward<T: Float>(
             device.batch_norm2d_invstd(eps, var, &mut invstd)?;
         }
     }
-    let mut normalised = device.alloc::<T>(numel)?;
+    let mut rectified = device.alloc::<T>(numel)?;
     device.batch_norm2d_normalize(
         &channels,
         &convolved,
         &mean,
         &invstd,
         affine,
-        &mut normalised,
+        None,
+        true,
+        &mut rectified,
     )?;
-    let mut rectified = device.alloc::<T>(numel)?;
-    device.unary_forward(Unary::relu, [T::zero(); 2], &normalised, &mut rectified)?;
+    let mut dropped = device.alloc::<T>(if drop.is_some() { numel } else { 0 })?;
     if let Some(DropoutView { geometry, step }) = &drop {
-        let kept = Output { view: &mut *normalised, accumulate: false };
+        let kept = Output { view: &mut *dropped, accumulate: false };
         device.dropout(geometry, *step, &rectified, kept)?;
     }
-    let pooled = if drop.is_some() { &normalised } else { &rectified };
+    let pooled = if drop.is_some() { &dropped } else { &rectified };
     let mut argmax = device.alloc(geometry.windows() as usize)?;
     device.max_pool2d_forward(&geometry.pool, pooled, output, &mut argmax)?;
     Ok(Saved { convolved, mean, invstd, batch_statistics, rectified, argmax })
@@ -102,8 +102,6 @@ pub(super) fn backward<T: Float>(
         device.dropout(&geometry, step, &a, kept)?;
         std::mem::swap(&mut a, &mut b);
     }
-    let rectifier = Output { view: &mut *b, accumulate: false };
-    device.unary_backward(Unary::relu, [T::zero(); 2], &rectified, &a, rectifier)?;
     let ConvBlockGradients { input, weight, bias, mut scale, mut shift } = gradients;
     device.batch_norm2d_backward(
         &channels,
@@ -112,14 +110,16 @@ pub(super) fn backward<T: Float>(
         &mean,
         &invstd,
         inputs.affine.weight,
-        &b,
+        Some(&rectified),
+        &a,
         BatchNorm2dGradients {
-            input: Some(Output { view: &mut *a, accumulate: false }),
+            input: Some(Output { view: &mut *b, accumulate: false }),
             weight: scale.as_mut().map(Output::reborrow),
             bias: shift.as_mut().map(Output::reborrow),
+            residual: None,
         },
     )?;
-    let gradient = &a;
+    let gradient = &b;
     if let Some(input) = input {
         device.conv2d_backward_input(&geometry.conv, gradient, inputs.weight, input)?;
     }
