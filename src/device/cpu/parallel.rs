@@ -90,8 +90,8 @@ impl<T: Float> LaneSums<T> {
     #[inline(always)]
     pub(crate) fn total(&self) -> f64 {
         let mut lanes = self.far;
-        for lane in 0..LANES {
-            lanes[lane] += self.near[lane].as_f64();
+        for (lane, near) in lanes.iter_mut().zip(&self.near) {
+            *lane += near.as_f64();
         }
         let mut half = LANES / 2;
         while half > 0 {

@@ -253,11 +253,14 @@ fn passed<'a, T: Float>(
     passed
 }
 
-/// Of each channel the planes of a gradient and whether to add to them; as many `None`s without one.
+/// A plane of a gradient and whether to add to it, if it is wanted.
+type Target<'a, T> = Option<(&'a mut [T], bool)>;
+
+/// Of each channel the planes of a gradient; as many `None`s without one.
 fn planes_of<'a, T: Float>(
     gradient: Option<Output<'a, Cpu, T>>,
     geometry: &ChannelGeometry,
-) -> Vec<Vec<Option<(&'a mut [T], bool)>>> {
+) -> Vec<Vec<Target<'a, T>>> {
     let (images, channels) = (geometry.outer as usize, geometry.channels as usize);
     let (view, accumulate) = match gradient {
         Some(Output { view, accumulate }) => (Some(view), accumulate),
