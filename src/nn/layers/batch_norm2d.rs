@@ -172,10 +172,9 @@ impl<T: Float> BatchNorm2dModule<T> {
     /// # Errors
     /// As [`Forward::forward`].
     pub fn forward_relu(&self, input: &Tensor<T>) -> Result<Tensor<T>> {
-        let (weight, bias) = (self.weight.as_ref(), self.bias.as_ref());
-        let output = batch_norm2d_relu(input, weight, bias, self.statistics()?, self.eps)?;
-        self.count_batch();
-        Ok(output)
+        self.normalise(|weight, bias, statistics| {
+            batch_norm2d_relu(input, weight, bias, statistics, self.eps)
+        })
     }
 
     /// `forward(input).add(residual).relu()` in one pass: the end of a residual block.
@@ -183,9 +182,17 @@ impl<T: Float> BatchNorm2dModule<T> {
     /// # Errors
     /// As [`Forward::forward`], and [`Error::Shape`] for a residual that is not of the input's shape.
     pub fn forward_add_relu(&self, input: &Tensor<T>, residual: &Tensor<T>) -> Result<Tensor<T>> {
-        let (weight, bias) = (self.weight.as_ref(), self.bias.as_ref());
-        let statistics = self.statistics()?;
-        let output = batch_norm2d_add_relu(input, weight, bias, statistics, self.eps, residual)?;
+        self.normalise(|weight, bias, statistics| {
+            batch_norm2d_add_relu(input, weight, bias, statistics, self.eps, residual)
+        })
+    }
+
+    /// What `op` makes of scale, shift and statistics; the batch is counted.
+    fn normalise(
+        &self,
+        op: impl FnOnce(Option<&Tensor<T>>, Option<&Tensor<T>>, Statistics<'_, T>) -> Result<Tensor<T>>,
+    ) -> Result<Tensor<T>> {
+        let output = op(self.weight.as_ref(), self.bias.as_ref(), self.statistics()?)?;
         self.count_batch();
         Ok(output)
     }
@@ -216,9 +223,8 @@ impl<T: Float> Module<T> for BatchNorm2dModule<T> {
 
 impl<T: Float> Forward<T> for BatchNorm2dModule<T> {
     fn forward(&self, input: &Tensor<T>) -> Result<Tensor<T>> {
-        let (weight, bias) = (self.weight.as_ref(), self.bias.as_ref());
-        let output = batch_norm2d(input, weight, bias, self.statistics()?, self.eps)?;
-        self.count_batch();
-        Ok(output)
+        self.normalise(|weight, bias, statistics| {
+            batch_norm2d(input, weight, bias, statistics, self.eps)
+        })
     }
 }
