@@ -118,8 +118,10 @@ impl<T: Float> BatchNorm2dKernels<T> for Cpu {
         let (channels, inner) = (geometry.channels as usize, geometry.inner as usize);
         let count = T::of(f64::from(geometry.outer) * f64::from(geometry.inner));
         let wanted = [gradients.input.is_some(), gradients.residual.is_some()];
-        let cost = backward_sums_cost::<T>(geometry, output.is_some())
-            + backward_input_cost::<T>(geometry, output.is_some(), wanted);
+        let mut cost = backward_sums_cost::<T>(geometry, output.is_some());
+        if wanted.contains(&true) {
+            cost = cost + backward_input_cost::<T>(geometry, output.is_some(), wanted);
+        }
         let simd = self.simd();
         // Per channel: sum of grad_output, and of grad_output * xhat.
         let mut sums = self.alloc::<T>(2 * channels)?;
@@ -135,6 +137,9 @@ impl<T: Float> BatchNorm2dKernels<T> for Cpu {
                     || gradient_sums(geometry, c, input, mean, output, grad_output),
                 );
                 (sums[0], sums[1]) = (T::of(sum), T::of(dot) * invstd);
+                if !wanted.contains(&true) {
+                    return;
+                }
                 let scale = invstd * weight.map_or(T::one(), |w| w[c]);
                 let (from_mean, from_var) = if batch_statistics {
                     (sums[0] / count, sums[1] / count * invstd)
