@@ -76,10 +76,23 @@ impl<T: Float> Plan<T> {
         Ok(Self { layout, source, target, phases, passes, rows, channels, gaps })
     }
 
+    /// Whether images are planes as they are.
+    fn in_place(&self) -> bool {
+        self.phases.len() == 1 && self.layout.is_image(self.source.size)
+    }
+
+    /// Elements that [`Plan::load`] needs.
+    fn group(&self) -> usize {
+        match self.in_place() {
+            true => 0,
+            false => self.layout.group(self.phases.len() * self.channels),
+        }
+    }
+
     /// One group of channels of some images as planes: themselves, or laid out in `group`.
     fn load<'a>(&self, device: &Cpu, group: &'a mut [T], images: &'a [T], of: usize) -> &'a [T] {
         let channels = of * self.channels..(of + 1) * self.channels;
-        if self.phases.len() == 1 && self.layout.is_image(self.source.size) {
+        if self.in_place() {
             let pixels = self.source.pixels();
             return &images[channels.start * pixels..channels.end * pixels];
         }
@@ -156,6 +169,7 @@ fn convolve<'w, T: Float>(
     let simd = device.simd();
     let parts = if layout.groups() < FEW_GROUPS { PARTS_OF_FEW.min(rows) } else { 1 };
     let rows_of_part = rows.div_ceil(parts);
+    let parts = rows.div_ceil(rows_of_part);
     let groups = plan.target.channels / rows;
     // Of each group, pass and part.
     let mut packed = Vec::new();
@@ -175,7 +189,6 @@ fn convolve<'w, T: Float>(
             }
         }
     }
-    let parts = packed.len() / (groups * plan.passes.len()).max(1);
 
     let Output { view: target, accumulate } = target;
     let targets =
@@ -183,8 +196,7 @@ fn convolve<'w, T: Float>(
     let sources = source.par_chunks(layout.images * plan.source.channels * plan.source.pixels());
     targets.zip(sources).try_for_each(|(target, source)| {
         let images = plan.source.count(source);
-        let mut group = device.alloc(layout.group(plan.phases.len() * channels))?;
-        let mut planes = device.alloc(rows * layout.plane)?;
+        let mut group = device.alloc(plan.group())?;
         if plan.gaps && !accumulate {
             target.fill(T::zero());
         }
@@ -212,6 +224,7 @@ fn convolve<'w, T: Float>(
                 if images == 1 && columns == pixels && pass.phase.is_all() && !accumulate {
                     product(&mut target[of * rows * pixels..][..rows * pixels], pixels);
                 } else {
+                    let mut planes = device.alloc(rows * layout.plane)?;
                     product(&mut planes, layout.plane);
                     let target = (&mut *target, plan.target);
                     layout.store(&planes, target, of * rows, &pass.phase, accumulate);
@@ -248,7 +261,7 @@ pub(super) fn backward_weight<T: Float>(
     let runs = sums.par_chunks_mut(elements).zip(inputs.zip(gradients));
     runs.try_for_each(|(sums, (input, gradient))| -> Result<()> {
         sums.fill(T::zero());
-        let mut input_group = device.alloc(layout.group(plan.phases.len() * channels))?;
+        let mut input_group = device.alloc(plan.group())?;
         let mut gradient_group = device.alloc(layout.group(rows))?;
         for (input, gradient) in input.chunks(of_source).zip(gradient.chunks(of_target)) {
             for (of, sums) in sums.chunks_exact_mut(rows * of_filter).enumerate().take(groups) {

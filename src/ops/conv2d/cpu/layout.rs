@@ -262,17 +262,12 @@ impl Layout {
         let mut masks = device.alloc(looks.len() * self.plane)?;
         masks.fill(T::zero());
         for (look, mask) in looks.iter().zip(masks.chunks_exact_mut(self.plane)) {
-            // Of rows and columns those from which the look stays inside.
-            let [rows, columns] = [0, 1].map(|axis| {
-                let bound = |at: usize| at.saturating_add_signed(-look.shift[axis]);
-                bound(0)..bound(sources[look.source][axis]).min(target[axis])
-            });
+            let [rows, columns] = [0, 1]
+                .map(|axis| seen_from(look.shift[axis], sources[look.source][axis], target[axis]));
             for image in 0..self.images {
                 for row in rows.clone() {
                     let row = (image * self.rows + row) * self.pitch;
-                    if let Some(seen) = mask.get_mut(row + columns.start..row + columns.end) {
-                        seen.fill(T::ALL);
-                    }
+                    mask[row + columns.start..row + columns.end].fill(T::ALL);
                 }
             }
         }
@@ -329,11 +324,15 @@ impl Phase {
     pub(crate) fn of_tap(conv: &Conv2dGeometry, tap: [u32; 2]) -> Self {
         let step = conv.stride.map(|stride| stride as usize);
         let first = [0, 1].map(|axis| Look::axis(conv, axis, tap[axis]).0);
-        let size =
-            [0, 1].map(|axis| conv.size(axis).saturating_sub(first[axis]).div_ceil(step[axis]));
+        let size = [0, 1].map(|axis| Self::size_along(conv, axis, first[axis]));
         // Without columns it has no rows either.
         let size = if size.contains(&0) { [0, 0] } else { size };
         Self { first, step, size }
+    }
+
+    /// Pixels along one axis of the phase that begins with `first` there.
+    pub(crate) fn size_along(conv: &Conv2dGeometry, axis: usize, first: usize) -> usize {
+        conv.size(axis).saturating_sub(first).div_ceil(conv.stride[axis] as usize)
     }
 
     /// Whether no pixel lies between.
@@ -380,6 +379,12 @@ impl Look {
         let at = tap * i64::from(conv.dilation[axis]) - i64::from(conv.padding[axis]);
         (at.rem_euclid(stride) as usize, at.div_euclid(stride) as isize)
     }
+}
+
+/// Of `target` positions along an axis those from which a look so far stays within `source` positions.
+pub(crate) fn seen_from(shift: isize, source: usize, target: usize) -> Range<usize> {
+    let bound = |at: usize| at.saturating_add_signed(-shift).min(target);
+    bound(0)..bound(source)
 }
 
 /// The [`Patches`] of any group: see [`Layout::sight`].

@@ -1,5 +1,6 @@
 //! Groups of few channels, depthwise convolutions above all: whole rows of pixels, one tap at a time.
 
+use super::layout::{Look, Phase, seen_from};
 use crate::device::cpu::{LaneSums, put};
 use crate::dtype::Float;
 use crate::ops::conv2d::Conv2dGeometry;
@@ -33,7 +34,7 @@ impl Sizes {
             filters,
             all_channels: groups * channels,
             all_filters: groups * filters,
-            taps: g.kernel_size.iter().map(|&size| size as usize).product(),
+            taps: g.filter_taps(),
             input: (height * width).max(1),
             output: (out_height * out_width).max(1),
         }
@@ -55,15 +56,11 @@ struct Tap {
 }
 
 impl Tap {
-    fn new(g: &Conv2dGeometry, axis: usize, tap: usize) -> Self {
-        let size = [g.height, g.width][axis] as usize;
-        let out_size = [g.out_height, g.out_width][axis] as usize;
-        let (stride, padding) = (g.stride[axis] as usize, g.padding[axis] as usize);
-        let offset = tap * g.dilation[axis] as usize;
-        // Input position of output o: o * stride + offset - padding, inside 0..size.
-        let start = padding.saturating_sub(offset).div_ceil(stride).min(out_size);
-        let end = (size + padding).saturating_sub(offset).div_ceil(stride).clamp(start, out_size);
-        Self { out: start..end, first: (start * stride + offset).saturating_sub(padding) }
+    fn new(g: &Conv2dGeometry, axis: usize, tap: u32) -> Self {
+        let (first, shift) = Look::axis(g, axis, tap);
+        let out = seen_from(shift, Phase::size_along(g, axis, first), g.out_size(axis));
+        let first = first + out.start.saturating_add_signed(shift) * g.stride[axis] as usize;
+        Self { out, first }
     }
 }
 
@@ -79,7 +76,7 @@ struct Run {
 
 /// Calls `run` for each row of each tap of a plane, without what lies in the padding.
 fn for_each_run(g: &Conv2dGeometry, mut run: impl FnMut(Run)) {
-    let [rows, columns] = g.kernel_size.map(|size| size as usize);
+    let [rows, columns] = g.kernel_size;
     let (width, out_width) = (g.width as usize, g.out_width as usize);
     for ky in 0..rows {
         let y = Tap::new(g, 0, ky);
@@ -90,7 +87,7 @@ fn for_each_run(g: &Conv2dGeometry, mut run: impl FnMut(Run)) {
             }
             for (i, row) in y.out.clone().enumerate() {
                 run(Run {
-                    tap: ky * columns + kx,
+                    tap: (ky * columns + kx) as usize,
                     output: row * out_width + x.out.start,
                     len: x.out.len(),
                     input: (y.first + i * g.stride[0] as usize) * width + x.first,
