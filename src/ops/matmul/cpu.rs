@@ -7,6 +7,9 @@ use rayon::prelude::*;
 
 /// Multiplications that one task must have to be worth a hand-over to another thread.
 const WORK_PER_TASK: usize = 1 << 21;
+/// Rows or columns that one task must have: each rearranges for itself all that it reads of the other
+/// matrix, which costs as much as some tens of them; twice of that if that matrix is a transpose.
+const SIDE_PER_TASK: usize = 128;
 /// The most tasks that one product is split into.
 const MAX_TASKS: usize = 16;
 /// Columns of a task are a multiple of this: a cache line of them.
@@ -40,7 +43,8 @@ impl<T: Float> MatmulKernels<T> for Cpu {
             let accumulate = accumulate || bias.is_some();
             // Tasks are split by the shape alone, and a sum never is: same bits on any number of
             // threads. The longer side is split, so that a task reads little that another reads too.
-            let tasks = (m * n * k / WORK_PER_TASK).clamp(1, MAX_TASKS);
+            let side = SIDE_PER_TASK << geometry.transpose_b;
+            let tasks = (m * n * k / WORK_PER_TASK).min(m.max(n) / side).clamp(1, MAX_TASKS);
             let tasks = 1 << tasks.ilog2();
             if n > m {
                 let width = n.div_ceil(tasks).next_multiple_of(COLUMNS);

@@ -1,18 +1,24 @@
 use super::{Unary, UnaryKernels};
 use crate::Result;
-use crate::device::cpu::{BLOCK, put};
+use crate::device::cpu::{BLOCK, Simd, put};
 use crate::device::{Cpu, Output};
 use crate::dtype::Float;
 use rayon::prelude::*;
 
 /// `y = f(x)`.
-fn map<T: Float>(x: &[T], y: &mut [T], f: impl Fn(T) -> T + Sync) {
+fn map<T: Float>(simd: Simd, x: &[T], y: &mut [T], f: impl Fn(T) -> T + Sync) {
     let chunks = y.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK));
-    chunks.for_each(|(y, x)| y.iter_mut().zip(x).for_each(|(y, &x)| *y = f(x)));
+    chunks.for_each(|(y, x)| {
+        simd.vectorize(
+            #[inline(always)]
+            || y.iter_mut().zip(x).for_each(|(y, &x)| *y = f(x)),
+        );
+    });
 }
 
 /// `grad_x = f(saved, grad_y)`.
 fn map_backward<T: Float>(
+    simd: Simd,
     saved: &[T],
     grad_y: &[T],
     Output { view, accumulate }: Output<'_, Cpu, T>,
@@ -20,8 +26,13 @@ fn map_backward<T: Float>(
 ) {
     let known = saved.par_chunks(BLOCK).zip(grad_y.par_chunks(BLOCK));
     view.par_chunks_mut(BLOCK).zip(known).for_each(|(grad_x, (saved, grad_y))| {
-        let all = grad_x.iter_mut().zip(saved).zip(grad_y);
-        all.for_each(|((grad_x, &s), &dy)| put(grad_x, f(s, dy), accumulate));
+        simd.vectorize(
+            #[inline(always)]
+            || {
+                let all = grad_x.iter_mut().zip(saved).zip(grad_y);
+                all.for_each(|((grad_x, &s), &dy)| put(grad_x, f(s, dy), accumulate));
+            },
+        );
     });
 }
 
@@ -40,7 +51,7 @@ macro_rules! table {
             ) -> Result<()> {
                 self.kernel(function.kernels()[0], function.forward_cost::<T>(x.len()), || {
                     match function {
-                        $(Unary::$name => map(x, y, |$x| $value),)*
+                        $(Unary::$name => map(self.simd(), x, y, |$x| $value),)*
                     }
                 });
                 Ok(())
@@ -57,7 +68,9 @@ macro_rules! table {
             ) -> Result<()> {
                 self.kernel(function.kernels()[1], function.backward_cost::<T>(grad_y.len()), || {
                     match function {
-                        $(Unary::$name => map_backward(saved, grad_y, grad_x, |$s, $dy| $gradient),)*
+                        $(Unary::$name => {
+                            map_backward(self.simd(), saved, grad_y, grad_x, |$s, $dy| $gradient)
+                        })*
                     }
                 });
                 Ok(())
