@@ -23,6 +23,7 @@ pub use profile::KernelTime;
 pub use simd::SimdLevel;
 pub(crate) use simd::{
     BLOCK_COLUMNS, Correlate, ImplicitGemm, PackedRows, Patches, PhiloxFactors, Simd, lanes,
+    winograd,
 };
 
 use super::any::elsewhere;

@@ -8,10 +8,12 @@
 //! |---|---|
 //! | `philox.rs` | random words in vectors |
 //! | `tiles.rs` | the two inner loops of convolution |
+//! | `winograd.rs` | the steps of a 3x3 convolution with fewer products |
 #![forbid(unsafe_code)]
 
 mod philox;
 mod tiles;
+pub(crate) mod winograd;
 
 pub(crate) use crate::dtype::{Lanes, lanes};
 pub(crate) use philox::PhiloxFactors;

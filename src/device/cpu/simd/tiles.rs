@@ -34,7 +34,7 @@ const VECTORS: usize = 2;
 
 /// Rows of a tile of [`ImplicitGemm`]: the sums, two vectors of pixels and a broadcast weight fill
 /// the registers.
-const fn gemm_rows(registers: usize) -> usize {
+pub(super) const fn gemm_rows(registers: usize) -> usize {
     if registers >= 32 { 13 } else { 6 }
 }
 
@@ -47,7 +47,7 @@ const fn correlate_rows(registers: usize) -> usize {
 const SIDE: usize = 3;
 
 /// `rows` in as few blocks of at most `most` as will do, as equal as can be: 50 are 12, 13, 12, 13.
-fn row_blocks(rows: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
+pub(super) fn row_blocks(rows: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
     let blocks = rows.div_ceil(most);
     (0..blocks).map(move |block| rows * block / blocks..rows * (block + 1) / blocks)
 }
@@ -61,6 +61,7 @@ macro_rules! with_rows {
         }
     };
 }
+pub(super) use with_rows;
 
 /// The pixels of several channels as the taps of a filter see them: at position `p` of channel `c`,
 /// tap `t` sees `pixels[offsets[t] + c * plane + p]`, or 0 where its mask is 0.

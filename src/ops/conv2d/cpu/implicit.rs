@@ -47,7 +47,7 @@ struct Pass<T: Float> {
 impl<T: Float> Plan<T> {
     /// The output from the input.
     fn forward(device: &Cpu, geometry: &Conv2dGeometry, layout: Layout) -> Result<Self> {
-        let [source, target] = frames(geometry);
+        let [source, target] = Frame::of(geometry);
         let [rows, channels] = [geometry.out_channels, geometry.in_channels].map(|n| n as usize);
         let (phases, sight) = layout.sight_of_input(device, geometry)?;
         let taps = (0..geometry.filter_taps()).collect();
@@ -58,7 +58,7 @@ impl<T: Float> Plan<T> {
     /// The input's gradient from the output's.
     fn backward(device: &Cpu, geometry: &Conv2dGeometry) -> Result<Self> {
         let layout = Layout::new(geometry).of_single_images();
-        let [target, source] = frames(geometry);
+        let [target, source] = Frame::of(geometry);
         let [channels, rows] = [geometry.out_channels, geometry.in_channels].map(|n| n as usize);
         let (phases, looks) = Look::of_taps(geometry);
         let seen = phases.iter().map(|phase| phase.size[0] * phase.size[1]).sum::<usize>();
@@ -107,17 +107,6 @@ impl<T: Float> Plan<T> {
         );
         group
     }
-}
-
-/// What input and output are made of.
-fn frames(geometry: &Conv2dGeometry) -> [Frame; 2] {
-    let groups = geometry.groups as usize;
-    let [input, output] = [geometry.in_channels, geometry.out_channels].map(|n| n as usize);
-    let size = |of: fn(&Conv2dGeometry, usize) -> usize| [0, 1].map(|axis| of(geometry, axis));
-    [
-        Frame { channels: groups * input, size: size(Conv2dGeometry::size) },
-        Frame { channels: groups * output, size: size(Conv2dGeometry::out_size) },
-    ]
 }
 
 /// The output.

@@ -289,6 +289,16 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
+    /// Of input and output of a convolution.
+    pub(crate) fn of(conv: &Conv2dGeometry) -> [Self; 2] {
+        let groups = conv.groups as usize;
+        let [input, output] = [conv.in_channels, conv.out_channels].map(|n| n as usize);
+        [
+            Self { channels: groups * input, size: [0, 1].map(|axis| conv.size(axis)) },
+            Self { channels: groups * output, size: [0, 1].map(|axis| conv.out_size(axis)) },
+        ]
+    }
+
     /// Elements of a plane.
     pub(crate) fn pixels(&self) -> usize {
         self.size[0] * self.size[1]
@@ -300,7 +310,7 @@ impl Frame {
     }
 
     /// Where a channel of an image lies.
-    fn plane(&self, image: usize, channel: usize) -> Range<usize> {
+    pub(crate) fn plane(&self, image: usize, channel: usize) -> Range<usize> {
         let start = (image * self.channels + channel) * self.pixels();
         start..start + self.pixels()
     }

@@ -6,10 +6,12 @@
 //! | `implicit.rs` | the products, forward and backward |
 //! | `layout.rs` | where the pixels lie for them: a filter tap is an offset |
 //! | `narrow.rs` | loops for groups of few channels |
+//! | `winograd.rs` | 3x3 of many channels, with fewer products |
 
 mod implicit;
 mod layout;
 mod narrow;
+mod winograd;
 
 pub(crate) use layout::{Frame, Layout, Phase, Sight};
 
@@ -34,6 +36,9 @@ impl<T: Float> Conv2dKernels<T> for Cpu {
                 narrow::forward(geometry, input, weight, bias, output);
                 return Ok(());
             }
+            if winograd::suits(geometry) {
+                return winograd::forward(self, geometry, input, weight, bias, output);
+            }
             implicit::forward(self, geometry, input, weight, bias, output)
         })
     }
@@ -51,6 +56,9 @@ impl<T: Float> Conv2dKernels<T> for Cpu {
                 narrow::backward_input(geometry, grad_output, weight, view, accumulate);
                 return Ok(());
             }
+            if winograd::suits(geometry) {
+                return winograd::backward_input(self, geometry, grad_output, weight, grad_input);
+            }
             implicit::backward_input(self, geometry, grad_output, weight, grad_input)
         })
     }
@@ -67,6 +75,9 @@ impl<T: Float> Conv2dKernels<T> for Cpu {
                 let Output { view, accumulate } = grad_weight;
                 narrow::backward_weight(geometry, input, grad_output, view, accumulate);
                 return Ok(());
+            }
+            if winograd::suits(geometry) {
+                return winograd::backward_weight(self, geometry, input, grad_output, grad_weight);
             }
             implicit::backward_weight(self, geometry, input, grad_output, grad_weight)
         })
