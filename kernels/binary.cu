@@ -153,6 +153,11 @@ BINARY(mul, a * b)
 SLOPES(mul, dy * b, dy * a)
 BINARY(div, a / b)
 SLOPES(div, dy / b, -dy * (a / b) / b)
+// Where the exponent is 0, so is the gradient by the base, of NaN and infinity too. At a base of 0, whose
+// logarithm is infinite, a power of 0 stays 0 for larger exponents.
+BINARY(pow_tensor, pow(a, b))
+SLOPES(pow_tensor, b == 0 ? T(0) : dy * (b * pow(a, b - 1)),
+       a == 0 && b >= 0 ? T(0) : dy * (pow(a, b) * log(a)))
 // Equal ones share the gradient.
 BINARY(maximum, larger(a, b))
 SLOPES(maximum, a < b ? T(0) : a == b ? dy / 2 : dy, a > b ? T(0) : a == b ? dy / 2 : dy)

@@ -16,6 +16,7 @@ use signet::ops::elementwise_loss::{
     binary_cross_entropy_with_logits, huber_loss, l1_loss, mse_loss, smooth_l1_loss,
 };
 use signet::ops::embedding::embedding;
+use signet::ops::index::PadMode;
 use signet::ops::layer_norm::{group_norm, layer_norm};
 use signet::ops::nll_loss::nll_loss;
 use signet::optim::{
@@ -79,7 +80,7 @@ fn tensors() -> Result<()> {
     let y = x.detach();
     assert_eq!((x.shape(), x.dims()), (y.shape(), &shape[..]));
     assert_eq!(x.device().name(), "cpu");
-    for result in [x.add(&y)?, x.sub(&y)?, x.mul(&y)?, x.div(&y)?, x.matmul(&y)?, x.softmax(1)?, x.log_softmax(-1)?, x.maximum(&y)?, x.minimum(&y)?] {
+    for result in [x.add(&y)?, x.sub(&y)?, x.mul(&y)?, x.div(&y)?, x.matmul(&y)?, x.softmax(1)?, x.log_softmax(-1)?, x.maximum(&y)?, x.minimum(&y)?, x.pow_tensor(&y)?] {
         assert_eq!(result.dims(), shape);
     }
     let masks = [x.eq(&y)?, x.ne(&y)?, x.lt(&y)?, x.le(&y)?, x.gt(&y)?, x.ge(&y)?];
@@ -89,6 +90,7 @@ fn tensors() -> Result<()> {
         x.add_scalar(2.0)?, x.mul_scalar(2.0)?, x.pow(2.0)?, x.clamp(Some(-1.0), None)?,
         x.neg()?, x.abs()?, x.square()?, x.reciprocal()?, x.sqrt()?, x.rsqrt()?,
         x.exp()?, x.expm1()?, x.log()?, x.log1p()?, x.sin()?, x.cos()?, x.tanh()?, x.erf()?,
+        x.floor()?, x.ceil()?, x.round()?, x.trunc()?,
         x.relu()?, x.sigmoid()?, x.logsigmoid()?, x.silu()?,
         x.leaky_relu(0.01)?, x.elu(1.0)?, x.softplus(1.0, 20.0)?,
         x.gelu(Approximate::None)?, x.gelu(Approximate::Tanh)?,
@@ -118,6 +120,8 @@ fn tensors() -> Result<()> {
             (x.narrow(1, 0, 2)?, &[2, 2, 4]), (Tensor::cat(&[&x, &x], 1)?, &[2, 6, 4]),
             (Tensor::stack(&[&x, &x], 0)?, &[2, 2, 3, 4]), (y.expand(&[5, -1, -1])?, &[5, 3, 4]),
             (y.broadcast_to(shape)?, &[7, 3, 4]), (x.pad(&[1, 1, 0, 2], 0.0)?, &[2, 5, 6]),
+            (x.pad_mode(&[1, 1, 0, 2], PadMode::Reflect)?, &[2, 5, 6]),
+            (x.pad_mode(&[1, 1], PadMode::Replicate)?, &[2, 3, 6]), (x.pad_mode(&[1, 1], PadMode::Circular)?, &[2, 3, 6]),
         ] {
             assert_eq!(result.dims(), sizes);
         }

@@ -15,6 +15,7 @@ use common::registry::reductions::Reduce;
 use signet::dtype::Float;
 use signet::nn::{Embedding, Init, Module};
 use signet::ops::embedding::embedding;
+use signet::ops::index::PadMode;
 use signet::{Cpu, Device, Error, Result, Tensor};
 
 on_every_device! {
@@ -41,7 +42,16 @@ fn copy_of(case: &FixtureCase) -> Op {
         "flip" => Copies::Flip(integers(&args[0])),
         "narrow" => Copies::Narrow(number(0), number(1), size(2)),
         "select" => Copies::Select(number(0), number(1)),
-        "pad" => Copies::Pad(integers(&args[0]), args[2].as_f64().expect("a number")),
+        "pad" => {
+            let padding = integers(&args[0]);
+            match args[1].as_str().expect("a mode") {
+                "constant" => Copies::Pad(padding, args[2].as_f64().expect("a number")),
+                "reflect" => Copies::PadMode(padding, PadMode::Reflect),
+                "replicate" => Copies::PadMode(padding, PadMode::Replicate),
+                "circular" => Copies::PadMode(padding, PadMode::Circular),
+                other => panic!("{}: {other}", case.name),
+            }
+        }
         "cat" => Copies::Cat(number(0)),
         "stack" => Copies::Stack(number(0)),
         "expand" => return Op::Expand(integers(&args[0])),
@@ -152,6 +162,14 @@ fn what_does_not_fit_is_an_error(on: TestDevice) {
         x.pad(&[0; 6], 0.0),
         x.pad(&[-2, -2], 0.0),
         x.pad(&[huge, huge], 0.0),
+        x.pad_mode(&[1], PadMode::Replicate),
+        x.pad_mode(&[0; 6], PadMode::Replicate),
+        x.pad_mode(&[3, 0], PadMode::Reflect),
+        x.pad_mode(&[0, 4], PadMode::Circular),
+        x.pad_mode(&[-2, -2], PadMode::Circular),
+        x.pad_mode(&[huge, huge], PadMode::Replicate),
+        x.pad_mode(&[huge, 0], PadMode::Replicate),
+        nothing.pad_mode(&[1, 0], PadMode::Replicate),
         x.squeeze(2),
         x.unsqueeze(4),
         x.reshape([-1, -1]),

@@ -228,6 +228,8 @@ impl Backend for Cuda {
         let bytes = bytes.ok_or_else(|| {
             device_error(self.ordinal(), format!("{len} elements are more than fit in memory"))
         })?;
+        // Until it is filled: a graph that another thread captures in between would take the fill along.
+        let _turn = self.turn();
         let (block, graph) = self.take(bytes)?;
         let buffer = CudaBuffer { block, len, device: self.clone(), graph, element: PhantomData };
         if bytes > 0 && fills_fresh_memory() {

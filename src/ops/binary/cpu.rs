@@ -235,6 +235,7 @@ table! { a b dy:
         sub: a - b;
         mul: a * b, dy * b, dy * a;
         div: a / b, dy / b, -dy * (a / b) / b;
+        pow_tensor: a.powf(b), power_by_base(dy, a, b), power_by_exponent(dy, a, b);
         maximum: larger(a, b), share(dy, a, b), share(dy, b, a);
         minimum: smaller(a, b), share(dy, b, a), share(dy, a, b);
     }
@@ -246,6 +247,16 @@ table! { a b dy:
         gt: a > b;
         ge: a >= b;
     }
+}
+
+/// Where the exponent is 0, so is the gradient, of NaN and infinity too.
+fn power_by_base<T: Float>(dy: T, a: T, b: T) -> T {
+    if b == T::zero() { T::zero() } else { dy * (b * a.powf(b - T::one())) }
+}
+
+/// At a base of 0, whose logarithm is infinite, a power of 0 stays 0 for larger exponents.
+fn power_by_exponent<T: Float>(dy: T, a: T, b: T) -> T {
+    if a == T::zero() && b >= T::zero() { T::zero() } else { dy * (a.powf(b) * a.ln()) }
 }
 
 /// NaN with anything is NaN.

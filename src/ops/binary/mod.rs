@@ -117,6 +117,8 @@ table! {
     mul: Slopes::Need([[false, true], [true, false]]), "[2.0, 4.0, 12.0, 16.0]";
     /// `self / other`.
     div: Slopes::Need([[false, true], [true, true]]), "[0.5, 1.0, 0.75, 1.0]";
+    /// `self` to the power of `other`, both tensors; for one exponent of all there is [`Tensor::pow`].
+    pow_tensor: Slopes::Need([[true, true], [true, true]]), "[1.0, 4.0, 81.0, 256.0]";
     /// The larger of both; NaN where one is. Equal ones share the gradient.
     maximum: Slopes::Need([[true, true], [true, true]]), "[2.0, 2.0, 4.0, 4.0]";
     /// The smaller of both; NaN where one is. Equal ones share the gradient.

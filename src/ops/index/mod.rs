@@ -3,12 +3,16 @@
 //! | file | what is made of it |
 //! |---|---|
 //! | `select.rs` | [`Tensor::gather`] and [`Tensor::index_select`] |
+//! | `pad.rs` | [`Tensor::pad_mode`] |
 //!
 //! The op [`embedding`](crate::ops::embedding) is another.
 
 mod cpu;
 mod cuda;
+mod pad;
 mod select;
+
+pub use pad::PadMode;
 
 use crate::device::{Backend, Cost, Device, Output, kernels};
 use crate::dtype::{Float, Plain};

@@ -94,6 +94,10 @@ table! { x s dy a b:
     pow: x.powf(a), if a == c(0.0) { c(0.0) } else { dy * a * s.powf(a - c(1.0)) };
     sin: x.sin(), dy * s.cos();
     cos: x.cos(), -dy * s.sin();
+    floor: x.floor(), c(0.0);
+    ceil: x.ceil(), c(0.0);
+    round: nearest(x), c(0.0);
+    trunc: x.trunc(), c(0.0);
     erf: x.erf(), dy * c(std::f64::consts::FRAC_2_SQRT_PI) * (-s * s).exp_in_vectors();
     add_scalar: x + a, dy;
     mul_scalar: x * a, dy * a;
@@ -116,6 +120,13 @@ table! { x s dy a b:
 #[inline(always)]
 fn c<T: Float>(value: f64) -> T {
     T::of(value)
+}
+
+/// The nearest whole number, of two that are as near the even one.
+#[inline(always)]
+fn nearest<T: Float>(x: T) -> T {
+    let halfway = (x - x.trunc()).abs() == c(0.5);
+    if halfway { c::<T>(2.0) * (c::<T>(0.5) * x).round() } else { x.round() }
 }
 
 /// x between bounds, of which one that is NaN is none.

@@ -134,6 +134,14 @@ table! {
         sin: Input, [1, 2], "0.4794255";
         /// The cosine, of radians.
         cos: Input, [1, 3], "0.8775826";
+        /// The largest whole number up to x. The gradient is 0, as that of the next three.
+        floor: Nothing, [1, 0], "0.0";
+        /// The smallest whole number from x on.
+        ceil: Nothing, [1, 0], "1.0";
+        /// The nearest whole number, of two that are as near the even one.
+        round: Nothing, [1, 0], "0.0";
+        /// x without what is behind the point.
+        trunc: Nothing, [1, 0], "0.0";
         /// The error function, `2 / sqrt(pi)` times the integral of `e^(-t^2)` from 0 to x.
         erf: Input, [1, 5], "0.5204999";
         /// `max(x, 0)`; NaN stays NaN.

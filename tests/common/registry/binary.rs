@@ -6,11 +6,12 @@ use signet::dtype::Float;
 use signet::{Result, Tensor};
 
 /// Every function, and a fill of both operands clear of what has no derivative.
-const ALL: [(&str, [Fill; 2]); 6] = [
+const ALL: [(&str, [Fill; 2]); 7] = [
     ("add", [Fill::Normal(1.0); 2]),
     ("sub", [Fill::Normal(1.0); 2]),
     ("mul", [Fill::Normal(1.0); 2]),
     ("div", [Fill::Normal(1.0), Fill::OffZero]),
+    ("pow_tensor", [Fill::Positive, Fill::Normal(1.0)]),
     ("maximum", [Fill::Normal(1.0); 2]),
     ("minimum", [Fill::Normal(1.0); 2]),
 ];
@@ -22,6 +23,7 @@ pub fn run<T: Float>(name: &str, a: &Tensor<T>, b: &Tensor<T>) -> Result<Tensor<
         "sub" => a.sub(b),
         "mul" => a.mul(b),
         "div" => a.div(b),
+        "pow_tensor" => a.pow_tensor(b),
         "maximum" => a.maximum(b),
         "minimum" => a.minimum(b),
         _ => panic!("no function {name}"),

@@ -4,6 +4,7 @@ use super::Case;
 use super::Op;
 use crate::common::host::Fill;
 use signet::dtype::Float;
+use signet::ops::index::PadMode;
 use signet::{Result, Tensor};
 
 /// An op that copies.
@@ -22,6 +23,7 @@ pub enum Copies {
     Cat(isize),
     Stack(isize),
     Pad(Vec<isize>, f64),
+    PadMode(Vec<isize>, PadMode),
 }
 
 impl Copies {
@@ -43,6 +45,7 @@ impl Copies {
             Self::Cat(dim) => Tensor::cat(&all, *dim),
             Self::Stack(dim) => Tensor::stack(&all, *dim),
             Self::Pad(padding, value) => x.pad(padding, T::of(*value)),
+            Self::PadMode(padding, mode) => x.pad_mode(padding, *mode),
         }
     }
 }
@@ -69,6 +72,9 @@ pub fn cases() -> Vec<Case> {
         (&[3, 5, 4], Copies::Pad(vec![1, 2], 0.0)),
         (&[3, 5, 4], Copies::Pad(vec![2, -1, -2, 1], -1.5)),
         (&[3, 5], Copies::Pad(vec![0, 0, -1, -1], 3.0)),
+        (&[2, 4, 5], Copies::PadMode(vec![4, 1, 0, 3], PadMode::Reflect)),
+        (&[2, 4, 5], Copies::PadMode(vec![7, -1, 1, 2], PadMode::Replicate)),
+        (&[2, 4, 5], Copies::PadMode(vec![5, 2, -1, 4], PadMode::Circular)),
     ];
     let single = |(shape, op): (&[usize], Copies)| (vec![shape.to_vec()], op);
     let several = vec![

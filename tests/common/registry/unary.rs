@@ -41,6 +41,10 @@ functions! { x a b:
     reciprocal: x.reciprocal(), OffZero;
     sin: x.sin(), Normal;
     cos: x.cos(), Normal;
+    floor: x.floor(), Normal;
+    ceil: x.ceil(), Normal;
+    round: x.round(), Normal;
+    trunc: x.trunc(), Normal;
     erf: x.erf(), Normal;
     relu: x.relu(), OffZero;
     sigmoid: x.sigmoid(), Normal;
