@@ -36,7 +36,7 @@ fn time<I: Inputs>(mut step: TrainStep<'_, I>, batch: &I, steps: usize) -> Resul
 }
 
 fn resnet20(device: &Device, batch: usize, steps: usize) -> Result<f64> {
-    let model = Model::new(device, 0, |init| ResNet::new(init, 10))?;
+    let model = Model::new(device, 0, |init| ResNet::new(init, 3, 10))?;
     let options = SgdOptions { momentum: 0.9, weight_decay: 1e-4, ..SgdOptions::new(0.1) };
     let sgd = Sgd::new(model.arena(), options)?;
     let step = TrainStep::new(&*model, model.context(), sgd, |(x, y): &(Tensor, Tensor<i32>)| {
@@ -50,7 +50,7 @@ fn resnet20(device: &Device, batch: usize, steps: usize) -> Result<f64> {
 
 fn gpt(device: &Device, batch: usize, steps: usize) -> Result<f64> {
     let sizes = Sizes { vocabulary: 65, context: 128, width: 128, heads: 4, layers: 4 };
-    let model = Model::new(device, 0, |init| Gpt::new(init, sizes))?;
+    let model = Model::new(device, 0, |init| Gpt::new(init, &sizes))?;
     let adam = Adam::new(model.arena(), AdamOptions::adamw(1e-3))?;
     let loss = |(x, y): &(Tensor<i32>, Tensor<i32>)| {
         let logits = model.forward(x)?.reshape([batch * 128, 65])?;

@@ -98,7 +98,7 @@ fn agree<M: Module<f64>, X: signet::train::Inputs>(
 
 fn resnet20_agrees_with_pytorch(on: TestDevice) {
     let device = on.open();
-    let model = Model::new(&device, 0, |init| ResNet::new(init, 10)).unwrap();
+    let model = Model::new(&device, 0, |init| ResNet::new(init, 3, 10)).unwrap();
     let options = SgdOptions { momentum: 0.9, weight_decay: 1e-4, ..SgdOptions::new(0.01) };
     let sgd = Sgd::new(model.arena(), options).unwrap();
     let batch = |step: u64| {
@@ -114,7 +114,7 @@ fn resnet20_agrees_with_pytorch(on: TestDevice) {
 fn a_small_gpt_agrees_with_pytorch(on: TestDevice) {
     let device = on.open();
     let sizes = Sizes { vocabulary: 11, context: 8, width: 16, heads: 2, layers: 2 };
-    let model = Model::new(&device, 0, |init| Gpt::new(init, sizes)).unwrap();
+    let model = Model::new(&device, 0, |init| Gpt::new(init, &sizes)).unwrap();
     let adam = Adam::new(model.arena(), AdamOptions::adamw(1e-3)).unwrap();
     let tensor = |device: &Device, values: Vec<i32>, shape: &[usize]| {
         Tensor::from_slice(device, &values, shape).unwrap()
