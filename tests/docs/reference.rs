@@ -339,6 +339,7 @@ fn steps_of_any_model() -> Result<()> {
     step.clip_grad_norm(model.arena(), 1.0);
     step.average(&mut ema);
     let first = step.run(&batch)?.item()?;
+    assert!(!step.plan(&batch)?.is_empty());
     let batches = |_| Ok((0..4).map(|_| Ok(batch.clone())));
     let (mut least, watch) = (1.0, |_: &FitEpoch| true);
     let validate = || { least /= 2.0; Ok(least) };
