@@ -15,6 +15,7 @@
 //! | `empty.rs` | tensors without elements, absurd shapes, numbers outside their range |
 //! | `sums.rs` | sums of many numbers, and whatever rests on them |
 //! | `tensor_ops.rs` | copies, reductions over dimensions and picking by index |
+//! | `examples.rs`, `plans.rs` | the examples' networks against PyTorch's, and what a step launches |
 //! | `compare.rs` | the comparison itself |
 
 #[path = "../common/mod.rs"]
@@ -39,6 +40,7 @@ mod fused;
 mod gradcheck;
 mod network;
 mod optim;
+mod plans;
 mod properties;
 mod steps;
 mod sums;
