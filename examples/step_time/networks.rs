@@ -5,9 +5,9 @@
 #[path = "../mlp.rs"]
 mod mlp;
 #[path = "../resnet20/model.rs"]
-mod resnet;
+pub mod resnet;
 #[path = "../gpt/model.rs"]
-mod small_gpt;
+pub mod small_gpt;
 
 use resnet::ResNet;
 use signet::device::KernelRun;

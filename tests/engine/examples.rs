@@ -2,24 +2,19 @@
 //! each is one graph.
 
 use crate::common;
+use crate::networks::resnet::ResNet;
+use crate::networks::small_gpt::{Gpt, Sizes};
 use crate::on_every_device;
 
 use common::compare::{Tolerance, assert_close};
 use common::device::TestDevice;
 use common::fixture::Fixture;
-use gpt::{Gpt, Sizes};
-use resnet20::ResNet;
 use signet::dtype::Float;
 use signet::nn::{Forward, Model, Module, State};
 use signet::ops::cross_entropy::cross_entropy;
 use signet::optim::{Adam, AdamOptions, Optimizer, Sgd, SgdOptions};
 use signet::train::TrainStep;
 use signet::{Device, Result, Tensor};
-
-#[path = "../../examples/gpt/model.rs"]
-mod gpt;
-#[path = "../../examples/resnet20/model.rs"]
-mod resnet20;
 
 on_every_device! {
     resnet20_agrees_with_pytorch,
@@ -113,7 +108,7 @@ fn agree<T: Float, M: Module<T>, X: signet::train::Inputs>(
         let loss = step.run(&batch(number as u64)).unwrap().item().unwrap().as_f64();
         let close = if number == 0 { limits.loss } else { limits.losses };
         let close = Tolerance::relative(close);
-        assert_close(&format!("loss {number}"), &[loss], &[expected_loss], close);
+        assert_close(format!("loss {number}"), &[loss], &[expected_loss], close);
         if number == 0 {
             let gradients = model.parameters().into_iter().map(|p| p.grad().unwrap().unwrap());
             assert_close("gradients", &sums(gradients), &expected("gradients"), limits.gradients);

@@ -21,6 +21,12 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+/// Those of the examples.
+// Where there is no stand-in, nobody asks for their plans.
+#[cfg_attr(not(all(target_os = "linux", target_arch = "x86_64")), allow(dead_code))]
+#[path = "../../examples/step_time/networks.rs"]
+mod networks;
+
 mod archives;
 mod backward;
 mod compare;

@@ -1,11 +1,12 @@
 //! What a training step launches: [`TrainStep::plan`], and the table in `docs/networks.md`.
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 use crate::common;
+use crate::networks::{Plan, gpt, mlp, resnet20};
 use crate::on_every_device;
 
 use common::device::TestDevice;
 use common::root::root;
-use networks::{Plan, gpt, mlp, resnet20};
 use signet::device::KernelRun;
 use signet::nn::{Conv2d, Dropout, Flatten, Forward, Linear, Module, ReLU, Sequential};
 use signet::ops::cross_entropy::cross_entropy;
@@ -15,9 +16,6 @@ use signet::{Device, Error, Tensor, layers};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
-
-#[path = "../../examples/step_time/networks.rs"]
-mod networks;
 
 on_every_device! {
     a_plan_is_what_a_graph_is_made_of,
@@ -101,7 +99,6 @@ fn table(plans: &[Vec<KernelRun>]) -> String {
 }
 
 /// `UPDATE_PLANS=1` writes the table anew.
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #[needs::test_on_cusim]
 fn the_plans_in_the_docs_are_current() {
     let device = TestDevice::Cuda.open();
