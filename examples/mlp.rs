@@ -4,20 +4,16 @@
 //! cargo run --release --example mlp
 //! ```
 use signet::data::{DataLoader, synthetic};
-use signet::nn::{Dropout, Flatten, Forward, Linear, Module, ReLU, Sequential};
+use signet::nn::{Dropout, Flatten, Forward, Layer, Linear, Module, ReLU, Sequential};
 use signet::ops::cross_entropy::cross_entropy;
 use signet::optim::{Adam, AdamOptions};
 use signet::train::{FitOptions, TrainStep, evaluate, fit};
 use signet::{Device, Result, Tensor, layers};
 
-fn main() -> Result<()> {
-    let device = Device::auto()?;
-    let data = synthetic(0, 8192, 1024);
-    let classes = data.train.classes.len();
-    let train = DataLoader::new(&device, &data.train, 64, Some(0))?;
-    let valid = DataLoader::new(&device, &data.valid, 64, None)?;
-    // ANCHOR: model
-    let layers = layers![
+// ANCHOR: model
+/// From images `[N, 1, 28, 28]` to `[N, classes]`.
+pub fn mlp(classes: usize) -> Vec<Layer> {
+    layers![
         Flatten,
         Linear::new(28 * 28, 512),
         ReLU,
@@ -25,10 +21,20 @@ fn main() -> Result<()> {
         Linear::new(512, 512),
         ReLU,
         Linear::new(512, classes),
-    ];
-    let model = Sequential::new(&device, 0, layers)?;
+    ]
+}
+// ANCHOR_END: model
+
+fn main() -> Result<()> {
+    let device = Device::auto()?;
+    let data = synthetic(0, 8192, 1024);
+    let classes = data.train.classes.len();
+    let train = DataLoader::new(&device, &data.train, 64, Some(0))?;
+    let valid = DataLoader::new(&device, &data.valid, 64, None)?;
+    // ANCHOR: build
+    let model = Sequential::new(&device, 0, mlp(classes))?;
     println!("{}", model.summary([64, 1, 28, 28])?);
-    // ANCHOR_END: model
+    // ANCHOR_END: build
 
     // ANCHOR: train
     let adam = Adam::new(model.arena(), AdamOptions::adam(1e-3))?;
@@ -36,7 +42,7 @@ fn main() -> Result<()> {
         Ok(cross_entropy(&model.forward(x)?, y, &Default::default())?.0)
     };
     let mut step = TrainStep::new(&model, model.context(), adam, loss)?;
-    let measure = || evaluate(&model, &valid, classes).map(|found| found.measured);
+    let measure = || evaluate(&model, model.context(), &valid, classes).map(|found| found.measured);
     // The sum of the mean losses of all batches, as the course's notebook prints it.
     let validate = || Ok(measure()?.loss / valid.batches() as f64);
     let options = FitOptions::new(20).patience(3);

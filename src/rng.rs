@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 use crate::dtype::Float;
+use crate::{Error, Result};
 
 /// Streams of the engine's own consumers; layers take `0, 1, 2, …` in the order they are built.
 pub mod stream {
@@ -156,6 +157,38 @@ impl Sequence {
             }
         }
     }
+
+    /// An index of `weights`, each as likely as its weight, as `torch.multinomial(weights, 1)` draws one. They
+    /// need not sum to 1: those of logits are their [`softmax`](crate::Tensor::softmax).
+    ///
+    /// ```
+    /// # fn main() -> signet::Result<()> {
+    /// use signet::rng::Philox;
+    /// let mut random = Philox::new(0).sequence(0, 0);
+    /// assert_eq!(random.multinomial(&[0.0, 0.5, 0.0])?, 1);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a weight that is negative or not finite, and when none is above 0.
+    pub fn multinomial<T: Float>(&mut self, weights: &[T]) -> Result<usize> {
+        let possible = |&weight: &f64| weight >= 0.0 && weight.is_finite();
+        let weights: Vec<f64> = weights.iter().map(|weight| weight.as_f64()).collect();
+        if let Some(weight) = weights.iter().find(|weight| !possible(weight)) {
+            let message = format!("must be finite and not negative, one is {weight}");
+            return Err(Error::argument("weights", message));
+        }
+        // Where rounding leaves something over all of them, it is the last one's that is possible at all.
+        let Some(last) = weights.iter().rposition(|&weight| weight > 0.0) else {
+            return Err(Error::argument("weights", "one must be above 0"));
+        };
+        let mut left = self.range(0.0, weights.iter().sum());
+        let drawn = weights.iter().position(|weight| {
+            left -= weight;
+            left < 0.0
+        });
+        Ok(drawn.unwrap_or(last))
+    }
 }
 
 #[cfg(test)]
@@ -211,5 +244,29 @@ mod tests {
         assert!((mean - 0.5).abs() < 0.005, "{mean}");
         assert!(normal.abs() < 0.015, "{normal}");
         assert!((square - 1.0).abs() < 0.02, "{square}");
+    }
+
+    #[test]
+    fn multinomial_draws_by_weight() {
+        let mut random = Philox::new(1).sequence(0, 0);
+        let weights = [0.0f32, 6.0, 0.0, 3.0, 1.0, 0.0];
+        let mut counts = [0.0; 6];
+        for _ in 0..100_000 {
+            counts[random.multinomial(&weights).unwrap()] += 1e-5;
+        }
+        for (count, weight) in counts.iter().zip(weights) {
+            // Five standard deviations at most.
+            let share = f64::from(weight) / 10.0;
+            assert!((count - share).abs() <= 0.008 * share.sqrt(), "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn weights_that_are_none_are_refused() {
+        let mut random = Philox::new(1).sequence(0, 0);
+        for weights in [&[][..], &[0.0, 0.0], &[1.0, -1.0], &[f64::NAN], &[1.0, f64::INFINITY]] {
+            let refused = random.multinomial(weights);
+            assert!(matches!(refused, Err(Error::Argument { name: "weights", .. })), "{refused:?}");
+        }
     }
 }

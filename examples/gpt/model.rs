@@ -1,16 +1,9 @@
-//! A small GPT (Radford et al. 2019): blocks of causal attention and two linear layers, each behind a layer
-//! normalisation.
+//! A small GPT (Radford et al. 2019).
 
-use signet::dtype::Float;
-use signet::nn::{
-    Embedding, EmbeddingModule, Forward, Init, LayerNorm, LayerNormModule, Linear, LinearModule,
-    Module,
-};
-use signet::ops::unary::Approximate;
-use signet::{Result, Tensor};
+use signet::nn::{self, Forward, Init, Module};
+use signet::{Result, Tensor, dtype::Float};
 
 /// The sizes of a [`Gpt`].
-#[derive(Debug, Clone, Copy)]
 pub struct Sizes {
     pub vocabulary: usize,
     pub context: usize,
@@ -19,28 +12,28 @@ pub struct Sizes {
     pub layers: usize,
 }
 
+/// Causal attention, and then two linear layers, each behind a layer normalisation and beside a shortcut.
 #[derive(Module)]
 pub struct Block<T: Float = f32> {
-    ln_1: LayerNormModule<T>,
-    c_attn: LinearModule<T>,
-    attn_proj: LinearModule<T>,
-    ln_2: LayerNormModule<T>,
-    c_fc: LinearModule<T>,
-    mlp_proj: LinearModule<T>,
+    ln_1: nn::LayerNormModule<T>,
+    c_attn: nn::LinearModule<T>,
+    attn_proj: nn::LinearModule<T>,
+    ln_2: nn::LayerNormModule<T>,
+    c_fc: nn::LinearModule<T>,
+    mlp_proj: nn::LinearModule<T>,
     #[module(skip)]
     heads: usize,
 }
 
 impl<T: Float> Block<T> {
-    fn new(init: &Init<T>, Sizes { width, heads, .. }: Sizes) -> Result<Self> {
-        let linear = |from, to| Linear::new(from, to).build(init);
+    fn new(init: &Init<T>, &Sizes { width, heads, .. }: &Sizes) -> Result<Self> {
         Ok(Self {
-            ln_1: LayerNorm::new([width]).build(init)?,
-            c_attn: linear(width, 3 * width)?,
-            attn_proj: linear(width, width)?,
-            ln_2: LayerNorm::new([width]).build(init)?,
-            c_fc: linear(width, 4 * width)?,
-            mlp_proj: linear(4 * width, width)?,
+            ln_1: nn::LayerNorm::new([width]).build(init)?,
+            c_attn: nn::Linear::new(width, 3 * width).build(init)?,
+            attn_proj: nn::Linear::new(width, width).build(init)?,
+            ln_2: nn::LayerNorm::new([width]).build(init)?,
+            c_fc: nn::Linear::new(width, 4 * width).build(init)?,
+            mlp_proj: nn::Linear::new(4 * width, width).build(init)?,
             heads,
         })
     }
@@ -48,9 +41,7 @@ impl<T: Float> Block<T> {
     // ANCHOR: attention
     /// Each place of `x [B, T, width]` looks at those before it: `mask [T, T]` is -inf for the others.
     fn attention(&self, x: &Tensor<T>, mask: &Tensor<T>) -> Result<Tensor<T>> {
-        let &[batch, length, width] = x.dims() else {
-            unreachable!("an input has three dimensions")
-        };
+        let [batch, length, width] = x.shape().expect("attention", "[B, T, width]")?;
         let depth = width / self.heads;
         let qkv = self.c_attn.forward(x)?.reshape([batch, length, 3, self.heads, depth])?;
         let qkv = qkv.permute(&[2, 0, 3, 1, 4])?;
@@ -63,47 +54,38 @@ impl<T: Float> Block<T> {
 
     fn forward(&self, x: &Tensor<T>, mask: &Tensor<T>) -> Result<Tensor<T>> {
         let x = x.add(&self.attention(&self.ln_1.forward(x)?, mask)?)?;
-        let hidden = self.c_fc.forward(&self.ln_2.forward(&x)?)?.gelu(Approximate::Tanh)?;
+        let hidden = self.c_fc.forward(&self.ln_2.forward(&x)?)?.gelu(nn::Approximate::Tanh)?;
         x.add(&self.mlp_proj.forward(&hidden)?)
     }
 }
 
 #[derive(Module)]
 pub struct Gpt<T: Float = f32> {
-    wte: EmbeddingModule<T>,
-    wpe: EmbeddingModule<T>,
+    wte: nn::EmbeddingModule<T>,
+    wpe: nn::EmbeddingModule<T>,
     h: Vec<Block<T>>,
-    ln_f: LayerNormModule<T>,
-    lm_head: LinearModule<T>,
+    ln_f: nn::LayerNormModule<T>,
+    lm_head: nn::LinearModule<T>,
     #[module(skip)]
     mask: Tensor<T>,
-    #[module(skip)]
-    places: Tensor<i32>,
 }
 
 impl<T: Float> Gpt<T> {
-    pub fn new(init: &Init<T>, sizes: Sizes) -> Result<Self> {
-        let Sizes { vocabulary, context, width, layers, .. } = sizes;
-        let unseen = |i: usize| if i % context > i / context { -f64::INFINITY } else { 0.0 };
-        let mask: Vec<T> = (0..context * context).map(|i| T::of(unseen(i))).collect();
-        let places: Vec<i32> = (0..context as i32).collect();
+    pub fn new(init: &Init<T>, sizes: &Sizes) -> Result<Self> {
         Ok(Self {
-            wte: Embedding::new(vocabulary, width).build(init)?,
-            wpe: Embedding::new(context, width).build(init)?,
-            h: (0..layers).map(|_| Block::new(init, sizes)).collect::<Result<_>>()?,
-            ln_f: LayerNorm::new([width]).build(init)?,
-            lm_head: Linear::new(width, vocabulary).bias(false).build(init)?,
-            mask: Tensor::from_slice(init.device(), &mask, [context, context])?,
-            places: Tensor::from_slice(init.device(), &places, [context])?,
+            wte: nn::Embedding::new(sizes.vocabulary, sizes.width).build(init)?,
+            wpe: nn::Embedding::new(sizes.context, sizes.width).build(init)?,
+            h: (0..sizes.layers).map(|_| Block::new(init, sizes)).collect::<Result<_>>()?,
+            ln_f: nn::LayerNorm::new([sizes.width]).build(init)?,
+            lm_head: nn::Linear::new(sizes.width, sizes.vocabulary).bias(false).build(init)?,
+            mask: nn::generate_square_subsequent_mask(init.device(), sizes.context)?,
         })
     }
 
     /// For the tokens `ids [B, T]`, what comes next at each place: `[B, T, vocabulary]`. T is the context.
     pub fn forward(&self, ids: &Tensor<i32>) -> Result<Tensor<T>> {
-        let mut x = self.wte.forward(ids)?.add(&self.wpe.forward(&self.places)?)?;
-        for block in &self.h {
-            x = block.forward(&x, &self.mask)?;
-        }
+        let x = self.wte.forward(ids)?.add(&self.wpe.weight)?;
+        let x = self.h.iter().try_fold(x, |x, block| block.forward(&x, &self.mask))?;
         self.lm_head.forward(&self.ln_f.forward(&x)?)
     }
 }

@@ -136,7 +136,7 @@ impl TrainedModel {
         device.install(|| {
             let model = self.build(device)?;
             let loader = DataLoader::new(device, data, batch_size, None)?;
-            let evaluation = evaluate(&model, &loader, data.classes.len())?;
+            let evaluation = evaluate(&model, model.context(), &loader, data.classes.len())?;
             let Some(image) = evaluation.losses.iter().position(|loss| !loss.is_finite()) else {
                 return Ok(evaluation);
             };

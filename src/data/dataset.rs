@@ -160,6 +160,11 @@ pub enum Source {
         /// The files of the images to measure on, in their order, as paths below it.
         valid: Vec<PathBuf>,
     },
+    /// CIFAR-10, from its binary files in a folder.
+    Cifar10 {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The built-in synthetic hands.
     Synthetic {
         /// The seed they were drawn from.
@@ -178,7 +183,7 @@ impl Source {
     pub fn validation_files(&self) -> &[PathBuf] {
         match self {
             Self::Images { valid, .. } => valid,
-            Self::Folder { .. } | Self::Synthetic { .. } => &[],
+            Self::Folder { .. } | Self::Cifar10 { .. } | Self::Synthetic { .. } => &[],
         }
     }
 
@@ -193,6 +198,7 @@ impl fmt::Display for Source {
         match self {
             Self::Folder { path, .. } => write!(f, "Sign Language MNIST ({})", words::path(path)),
             Self::Images { path, .. } => write!(f, "images ({})", words::path(path)),
+            Self::Cifar10 { path } => write!(f, "CIFAR-10 ({})", words::path(path)),
             Self::Synthetic { seed } => write!(f, "synthetic hands (seed {seed})"),
         }
     }

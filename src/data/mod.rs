@@ -7,6 +7,7 @@
 //! | `text/` | the text of a file, unpacked, whatever its encoding and line ends |
 //! | `labels.rs` | the two numberings of the letters that are in use |
 //! | `folder.rs` | a folder or a zip archive with both files to a [`Split`] |
+//! | `cifar10.rs` | the binary files of CIFAR-10 to a [`Split`] |
 //! | `synthetic/` | the built-in set: hand shapes as capsules, and the pose of each letter |
 //! | `loader.rs` | [`DataLoader`]: batches on a device |
 //!
@@ -14,6 +15,7 @@
 //! memory, and turning bytes into floats costs nothing beside the first convolution.
 #![forbid(unsafe_code)]
 
+mod cifar10;
 mod csv;
 mod dataset;
 mod folder;
@@ -23,6 +25,7 @@ mod synthetic;
 mod text;
 
 pub use crate::error::DataError;
+pub use cifar10::read_cifar10;
 pub use csv::{Table, parse_csv, read_csv};
 pub use dataset::{Dataset, Source, Split, are_letters, letters};
 pub use folder::{FolderFiles, read_folder};

@@ -12,6 +12,7 @@
 //! | `layers/` | one file a layer, and one for all activations |
 //! | `model.rs` | [`Model`]: a network of one's own with its parameters, mode, seed and step |
 //! | `sequential.rs` | [`Sequential`] |
+//! | `mask.rs` | what attention must not see |
 //! | `fuse.rs` | runs of layers that one op computes |
 //! | `anomaly.rs` | where numbers cease to be finite |
 //! | `state_dict.rs` | values by PyTorch's keys |
@@ -27,6 +28,7 @@ mod forward;
 mod fuse;
 mod init;
 mod layers;
+mod mask;
 mod model;
 mod module;
 mod places;
@@ -43,6 +45,7 @@ pub use context::Context;
 pub use forward::{AnyModule, Forward};
 pub use init::Init;
 pub use layers::*;
+pub use mask::generate_square_subsequent_mask;
 pub use model::Model;
 pub use module::{Module, State};
 pub(crate) use places::Place;

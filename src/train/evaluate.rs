@@ -3,7 +3,7 @@ use super::repeated::{Graphs, Repeated};
 use crate::data::DataLoader;
 use crate::device::Device;
 use crate::dtype::Float;
-use crate::nn::{Forward, Sequential};
+use crate::nn::{Context, Forward};
 use crate::ops::cross_entropy_rows::cross_entropy_rows;
 use crate::{Error, Result, Tensor, no_grad};
 
@@ -23,18 +23,20 @@ pub struct Evaluation {
     pub losses: Vec<f64>,
 }
 
-/// Runs `model` in evaluation mode over the images of `loader`, and puts it back into its mode.
+/// Runs `model` in evaluation mode over the images of `loader`, and puts it back into its mode, which its
+/// layers know by `context`.
 ///
 /// # Errors
 /// [`Error::Shape`] when the images do not fit the model or it has fewer outputs than there are
 /// `classes`; [`Error::Device`] when the device fails.
 pub fn evaluate<T: Float>(
-    model: &Sequential<T>,
+    model: &impl Forward<T>,
+    context: &Context,
     loader: &DataLoader<T>,
     classes: usize,
 ) -> Result<Evaluation> {
-    let device = model.arena().device();
-    Validation::new(device, loader.clone(), classes)?.run(model, &mut Graphs::default())
+    let mut validation = Validation::new(&context.device(), loader.clone(), classes)?;
+    validation.run(model, context, &mut Graphs::default())
 }
 
 /// What [`evaluate`] does, as often as asked and as one graph.
@@ -68,20 +70,25 @@ impl<T: Float> Validation<T> {
         })
     }
 
-    pub(super) fn run(&mut self, model: &Sequential<T>, graphs: &mut Graphs) -> Result<Evaluation> {
-        let training = model.context().training();
-        model.eval();
+    pub(super) fn run(
+        &mut self,
+        model: &impl Forward<T>,
+        context: &Context,
+        graphs: &mut Graphs,
+    ) -> Result<Evaluation> {
+        let training = context.training();
+        context.train(false);
         let result = self.pass(model, graphs);
-        model.context().train(training);
+        context.train(training);
         result?;
         self.results()
     }
 
     /// Leaves the loss and the class of every image on the device.
-    pub(super) fn pass(&mut self, model: &Sequential<T>, graphs: &mut Graphs) -> Result<()> {
+    pub(super) fn pass(&mut self, model: &impl Forward<T>, graphs: &mut Graphs) -> Result<()> {
         let Self { loader, order, losses, predicted, classes, pass, watch, .. } = self;
         let (rows, classes) = (loader.rows(), *classes);
-        pass.run(model.arena().device(), model, graphs, || {
+        pass.run(order.device(), model, graphs, || {
             for start in (0..rows).step_by(ROWS) {
                 let count = ROWS.min(rows - start);
                 let (images, targets) = loader.gather(&order.rows(start, count))?;

@@ -2,7 +2,7 @@
 
 use super::repeated::{Graphs, Repeated};
 use crate::autograd::Arena;
-use crate::device::{Backend, Device, Output};
+use crate::device::{Backend, Device, KernelRun, Output};
 use crate::dtype::{Element, Float};
 use crate::nn::{Context, Module};
 use crate::ops::binary::BinaryKernels;
@@ -140,9 +140,9 @@ impl<'a, I: Inputs, T: Float> TrainStep<'a, I, T> {
     /// Those of the loss, of its gradients, which want a scalar, and of the optimizer.
     pub fn run(&mut self, inputs: &I) -> Result<Tensor<T>> {
         let device = self.context.device();
-        let (batches, done) = self.accumulate;
-        let (first, last) = (done == 0, done + 1 == batches);
-        let step = match self.steps.entry((inputs.shapes(), first, last)) {
+        let kind = self.kind(inputs);
+        let (first, last) = (kind.1, kind.2);
+        let step = match self.steps.entry(kind) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => {
                 let loss = Tensor::zeros(&device, Shape::default())?;
@@ -176,9 +176,60 @@ impl<'a, I: Inputs, T: Float> TrainStep<'a, I, T> {
         })?;
         // A graph that runs again calls nothing on the host.
         self.context.follow(number, self.number.clone());
-        self.accumulate.1 = (done + 1) % batches;
+        let (batches, done) = &mut self.accumulate;
+        *done = (*done + 1) % *batches;
         self.losses += 1;
         Ok(result.clone())
+    }
+
+    /// Makes a step on `inputs` as [`TrainStep::run`] does, kernel by kernel even where such steps are a graph, and
+    /// returns the kernels in order: on a GPU those of the graph, with the grid of each. What they cost is what
+    /// each declares. A trace that the caller has on the device ends.
+    ///
+    /// ```
+    /// # fn main() -> signet::Result<()> {
+    /// use signet::nn::{Forward, Linear, Sequential};
+    /// use signet::ops::elementwise_loss::mse_loss;
+    /// use signet::ops::cross_entropy::Reduction;
+    /// use signet::optim::{Sgd, SgdOptions};
+    /// use signet::train::TrainStep;
+    /// use signet::{Device, Tensor, layers};
+    ///
+    /// let device = Device::auto()?;
+    /// let model = Sequential::new(&device, 0, layers![Linear::new(2, 1)])?;
+    /// let sgd = Sgd::new(model.arena(), SgdOptions::new(0.1))?;
+    /// let mut step = TrainStep::new(&model, model.context(), sgd, |(x, y): &(Tensor, Tensor)| {
+    ///     mse_loss(&model.forward(x)?, y, Reduction::Mean)
+    /// })?;
+    /// let batch = (Tensor::zeros(&device, [4, 2])?, Tensor::zeros(&device, [4, 1])?);
+    /// for kernel in step.plan(&batch)? {
+    ///     println!("{:24} {:6} FLOP, {:6} bytes", kernel.name, kernel.cost.flops, kernel.cost.bytes);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`TrainStep::run`].
+    pub fn plan(&mut self, inputs: &I) -> Result<Vec<KernelRun>> {
+        let device = self.context.device();
+        let enabled = std::mem::replace(&mut self.graphs.enabled, false);
+        let known = self.kind(inputs);
+        // What was captured would be replayed, and a replay launches no kernel.
+        let captured = self.steps.remove(&known);
+        device.start_trace();
+        let done = self.run(inputs);
+        let kernels = device.take_trace();
+        self.graphs.enabled = enabled;
+        if let Some(captured) = captured {
+            self.steps.insert(known, captured);
+        }
+        done.map(|_| kernels)
+    }
+
+    /// What a step on `inputs` would be.
+    fn kind(&self, inputs: &I) -> Kind {
+        let (batches, done) = self.accumulate;
+        (inputs.shapes(), done == 0, done + 1 == batches)
     }
 
     /// The mean of the losses since it was last asked for; NaN without any. Waits for the device.

@@ -257,7 +257,7 @@ impl Trainer {
 
         let start = Instant::now();
         let after = format_args!("the validation of epoch {epoch}");
-        let valid = self.validation.run(&self.model, &mut self.graphs);
+        let valid = self.validation.run(&self.model, self.model.context(), &mut self.graphs);
         let valid = valid.map_err(|error| at(error, after))?.measured;
         if !valid.loss.is_finite() {
             return Err(at(Error::NonFinite(format!("the loss is {}", valid.loss)), after));

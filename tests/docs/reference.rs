@@ -1,11 +1,11 @@
 //! Every call that `docs/reference.md` names, as it is printed there: compiled here, and run.
 
-use signet::data::{DataLoader, synthetic};
+use signet::data::{DataLoader, read_cifar10, synthetic};
 use signet::nn::{
     AdaptiveAvgPool2d, Approximate, AvgPool2d, BatchNorm2d, Conv2d, Conv2dModule, Dropout, ELU,
     Embedding, Flatten, Forward, GELU, GroupNorm, Hardsigmoid, Hardswish, Hardtanh, Init,
     LayerNorm, LeakyReLU, Linear, LogSigmoid, LogSoftmax, MaxPool2d, Model, Module, ReLU, ReLU6,
-    Sequential, SiLU, Sigmoid, Softmax, Softplus, Tanh,
+    Sequential, SiLU, Sigmoid, Softmax, Softplus, Tanh, generate_square_subsequent_mask,
 };
 use signet::ops::augment::{AugmentOptions, augment};
 use signet::ops::conv2d::Padding;
@@ -23,7 +23,8 @@ use signet::optim::{
     Adagrad, AdagradOptions, Adam, AdamOptions, Ema, Optimizer, PlateauOptions, ReduceLROnPlateau,
     Rmsprop, RmspropOptions, Schedule, Sgd, SgdOptions, clip_grad_norm_, clip_grad_value_,
 };
-use signet::train::{FitEpoch, FitOptions, TrainStep, fit};
+use signet::rng::{Philox, Sequence};
+use signet::train::{FitEpoch, FitOptions, TrainStep, evaluate, fit};
 use signet::{
     Cpu, Device, GradcheckOptions, Gradients, NodeId, Result, Tensor, checkpoint, gradcheck,
     layers, modules, no_grad,
@@ -131,6 +132,9 @@ fn tensors() -> Result<()> {
         assert_eq!([x.gather(1, &index)?.numel(), x.index_select(0, &ids)?.numel()], [1, 12]);
         assert_eq!(embedding(&weight, &ids, None)?.dims(), [1, 4]);
     }
+    let (seed, stream, step, weights) = (0, 0, 0, [0.0_f32, 2.0]);
+    let mut random: Sequence = Philox::new(seed).sequence(stream, step);
+    assert_eq!(random.multinomial(&weights)?, 1);
     let x = x.sum()?;
     assert_eq!(x.item()?, 10.0);
     assert_eq!(x.to_vec()?, [10.0]);
@@ -201,6 +205,9 @@ fn layers_losses_and_optimizers() -> Result<()> {
         AvgPool2d::new(3).stride(2).padding(1), AdaptiveAvgPool2d::new(1),
     ];
     let _ = Embedding::new(1000, 64).padding_idx(0);
+    let n = 3;
+    let mask: Tensor = generate_square_subsequent_mask(&device, n)?;
+    assert_eq!(mask.dims(), [n, n]);
     let (a, b) = (Flatten, Linear::new(784, 24));
     let model: Sequential = Sequential::new(&device, seed, layers![a, b])?;
     {
@@ -243,7 +250,13 @@ fn layers_losses_and_optimizers() -> Result<()> {
     model.load_state_dict(&d)?;
     let _ = (checkpoint::save, checkpoint::load);
 
+    let folder = "no such folder";
+    assert!(read_cifar10(folder).is_err());
     let data = synthetic(0, 40, 8).train;
+    {
+        let (loader, classes) = (DataLoader::new(&device, &data, 32, None)?, 24);
+        assert_eq!(evaluate(&model, model.context(), &loader, classes)?.losses.len(), 40);
+    }
     let loader = DataLoader::new(&device, &data, 32, Some(seed))?;
     let (x, y) = loader.epoch(0, 0)?.next().expect("it has a batch")?;
     let (options, step) = (AugmentOptions::course(), Tensor::from_slice(&device, &[0], [1])?);
@@ -330,6 +343,7 @@ fn steps_of_any_model() -> Result<()> {
     step.clip_grad_norm(model.arena(), 1.0);
     step.average(&mut ema);
     let first = step.run(&batch)?.item()?;
+    assert!(!step.plan(&batch)?.is_empty());
     let batches = |_| Ok((0..4).map(|_| Ok(batch.clone())));
     let (mut least, watch) = (1.0, |_: &FitEpoch| true);
     let validate = || { least /= 2.0; Ok(least) };

@@ -15,10 +15,17 @@
 //! | `empty.rs` | tensors without elements, absurd shapes, numbers outside their range |
 //! | `sums.rs` | sums of many numbers, and whatever rests on them |
 //! | `tensor_ops.rs` | copies, reductions over dimensions and picking by index |
+//! | `examples.rs`, `plans.rs` | the examples' networks against PyTorch's, and what a step launches |
 //! | `compare.rs` | the comparison itself |
 
 #[path = "../common/mod.rs"]
 mod common;
+
+/// Those of the examples.
+// Where there is no stand-in, nobody asks for their plans.
+#[cfg_attr(not(all(target_os = "linux", target_arch = "x86_64")), allow(dead_code))]
+#[path = "../../examples/step_time/networks.rs"]
+mod networks;
 
 mod archives;
 mod backward;
@@ -39,6 +46,7 @@ mod fused;
 mod gradcheck;
 mod network;
 mod optim;
+mod plans;
 mod properties;
 mod steps;
 mod sums;

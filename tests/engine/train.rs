@@ -272,7 +272,7 @@ fn an_evaluation_sums_the_means_of_its_batches(on: TestDevice) {
         let data = synthetic(5, 1, 300).valid;
         let model = Sequential::<T>::new(device, 3, narrow([0.2, 0.3])).unwrap();
         let loader = DataLoader::new(device, &data, 32, None).unwrap();
-        let evaluation = evaluate(&model, &loader, 24).unwrap();
+        let evaluation = evaluate(&model, model.context(), &loader, 24).unwrap();
         assert!(model.context().training(), "its mode is not that of before");
         model.eval();
         let (mut loss, mut hits) = (0.0, 0);
@@ -303,6 +303,6 @@ fn too_few_outputs_are_refused(on: TestDevice) {
     let device = on.open();
     let model = Sequential::<f32>::new(&device, 0, asl(3)).unwrap();
     let loader = DataLoader::new(&device, &synthetic(5, 1, 30).valid, 32, None).unwrap();
-    let refused = evaluate(&model, &loader, 24);
+    let refused = evaluate(&model, model.context(), &loader, 24);
     assert!(matches!(&refused, Err(Error::Shape { op: "evaluate", .. })), "{refused:?}");
 }

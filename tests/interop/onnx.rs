@@ -7,12 +7,12 @@ use common::models::{Batch, Training, named_state};
 use common::root::{python, root};
 use prost::Message;
 use signet::nn::{
-    AdaptiveAvgPool2d, Approximate, AvgPool2d, BatchNorm2d, Conv2d, ELU, Flatten, Forward, GELU,
-    GroupNorm, Hardsigmoid, Hardswish, Hardtanh, Layer, LayerNorm, LeakyReLU, Linear, LogSigmoid,
-    LogSoftmax, MaxPool2d, Module, ReLU, ReLU6, Sequential, SiLU, Sigmoid, Softmax, Softplus, Tanh,
-    asl,
+    AdaptiveAvgPool2d, Approximate, AvgPool2d, BatchNorm2d, Conv2d, ELU, Embedding, Flatten,
+    Forward, GELU, GroupNorm, Hardsigmoid, Hardswish, Hardtanh, Init, Layer, LayerNorm, LeakyReLU,
+    Linear, LogSigmoid, LogSoftmax, MaxPool2d, Module, ReLU, ReLU6, Sequential, SiLU, Sigmoid,
+    Softmax, Softplus, StateDict, Tanh, Value, Values, asl,
 };
-use signet::onnx::{export, fold_batch_norms, proto};
+use signet::onnx::{export, export_ids, fold_batch_norms, proto};
 use signet::ops::conv2d::Padding;
 use signet::{Cpu, Device, Tensor, layers};
 
@@ -267,15 +267,26 @@ fn agrees(
     images: &Tensor,
 ) {
     let logits = model.forward(images).unwrap();
+    agrees_on(folder, what, file, "images", floats(images), &logits);
+}
+
+fn floats(tensor: &Tensor) -> Value {
+    Value { shape: tensor.shape().clone(), values: Values::F32(tensor.to_vec().unwrap()) }
+}
+
+/// Runs `file` on `input`, which it calls `name`, and compares with `logits`.
+fn agrees_on(
+    folder: &tempfile::TempDir,
+    what: &str,
+    file: &[u8],
+    name: &str,
+    input: Value,
+    logits: &Tensor,
+) {
     let [examples, onnx] =
         ["examples.safetensors", "model.onnx"].map(|name| folder.path().join(name));
-    let example = |tensor: &Tensor| signet::nn::Value {
-        shape: tensor.shape().clone(),
-        values: signet::nn::Values::F32(tensor.to_vec().unwrap()),
-    };
-    let pairs = [("images", images), ("logits", &logits)];
-    let dict =
-        pairs.into_iter().map(|(name, tensor)| (name.to_string(), example(tensor))).collect();
+    let pairs = [(name.to_string(), input), ("logits".to_string(), floats(logits))];
+    let dict = pairs.into_iter().collect();
     signet::checkpoint::save(&examples, &dict, None).unwrap();
     std::fs::write(&onnx, file).unwrap();
     let script = root().join("docs/interop/check_onnx.py");
@@ -354,4 +365,69 @@ fn onnxruntime_normalises_the_same() {
         let device = Device::from(Cpu::new(Some(1)).unwrap());
         agrees(&folder, what, &file, &model, &images.on(&device));
     }
+}
+
+/// Ids of 7 words, 4 at a time, through a table, a norm of each row and a linear layer to 5 classes.
+struct Words {
+    embedding: Embedding,
+    head: Vec<Layer>,
+    dict: StateDict,
+    /// `[9, 4]`.
+    ids: Tensor<i32>,
+    /// `[9, 5]`.
+    logits: Tensor,
+}
+
+fn words() -> Words {
+    let device = Device::from(Cpu::new(Some(1)).unwrap());
+    let init = Init::new(&device, 4).unwrap();
+    let embedding = Embedding::new(7, 6).padding_idx(2);
+    let table = embedding.build(&init).unwrap();
+    let head = layers![LayerNorm::new([6]), Flatten, Linear::new(24, 5)];
+    let layers = head.iter().map(|layer| layer.build(&init).unwrap()).collect();
+    let model = Sequential::of(&init, layers);
+    // Every id, the last one and that of padding too.
+    let ids: Vec<i32> = (0..36).map(|i| i * 5 % 7).collect();
+    assert!((0..7).all(|id| ids.contains(&id)));
+    let ids = Tensor::from_slice(&device, &ids, [9, 4]).unwrap();
+    let logits = model.forward(&table.forward(&ids).unwrap()).unwrap();
+    let state = [("words", table.state_dict().unwrap()), ("head", model.state_dict().unwrap())];
+    let state = state.iter().flat_map(|(part, dict)| {
+        dict.iter().map(move |(key, value)| (format!("{part}.{key}"), value.clone()))
+    });
+    Words { embedding, head, dict: state.collect(), ids, logits }
+}
+
+#[test]
+fn an_embedding_becomes_rows_by_their_ids() {
+    let Words { embedding, head, dict, .. } = words();
+    fn export(embedding: &Embedding, head: &[Layer], dict: &StateDict) -> signet::Result<Vec<u8>> {
+        export_ids(("words", embedding), ("head", head), dict, 4, &names(5))
+    }
+    let graph = graph_of(&export(&embedding, &head, &dict).unwrap());
+    let ops: Vec<_> = graph.node.iter().map(|node| node.op_type.as_str()).collect();
+    assert_eq!(ops, ["Gather", "LayerNormalization", "Flatten", "Gemm"]);
+    assert_eq!(graph.node[0].input, ["words.weight", "ids"]);
+    assert_eq!(graph.node[1].input[0], graph.node[0].output[0]);
+    let info = graph.input[0].r#type.as_ref().unwrap().tensor_type.as_ref().unwrap();
+    assert_eq!((&*graph.input[0].name, info.elem_type), ("ids", proto::INT64));
+    assert_eq!(info.shape.as_ref().unwrap().dim.len(), 2);
+
+    let refused = |embedding: &Embedding, dict: &StateDict, says: &str| {
+        let error = export(embedding, &head, dict).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    };
+    refused(&Embedding::new(8, 6), &dict, "words.weight is [7, 6], expected [8, 6]");
+    let rest = dict.iter().filter(|(key, _)| key.starts_with("head."));
+    let rest = rest.map(|(key, value)| (key.to_owned(), value.clone())).collect();
+    refused(&embedding, &rest, "Embedding needs words.weight, which is missing");
+}
+
+#[needs::test(onnxruntime)]
+fn onnxruntime_takes_the_same_rows() {
+    let Words { embedding, head, dict, ids, logits } = words();
+    let file = export_ids(("words", &embedding), ("head", &head), &dict, 4, &names(5)).unwrap();
+    let values = ids.to_vec().unwrap().into_iter().map(i64::from).collect();
+    let input = Value { shape: ids.shape().clone(), values: Values::I64(values) };
+    agrees_on(&tempfile::tempdir().unwrap(), "ids", &file, "ids", input, &logits);
 }

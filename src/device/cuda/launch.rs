@@ -183,7 +183,13 @@ impl<'a> Launch<'a> {
         }
         let _turn = self.device.turn();
         self.check_arguments()?;
-        if grid.contains(&0) || self.device.rehearses() {
+        if grid.contains(&0) {
+            return Ok(());
+        }
+        let shape = LaunchShape { grid, block, dynamic_shared: self.shared };
+        let run = KernelRun { name: self.function.name, launch: Some(shape), cost: self.cost };
+        if self.device.rehearses() {
+            self.device.note(run);
             return Ok(());
         }
         let what = || {
@@ -203,12 +209,7 @@ impl<'a> Launch<'a> {
             *parameter = words.wrapping_add(word).cast();
         }
         let function = &self.function;
-        let shape = LaunchShape { grid, block, dynamic_shared: self.shared };
-        self.device.note(|| KernelRun {
-            name: function.name,
-            launch: Some(shape),
-            cost: self.cost,
-        });
+        self.device.note(run);
         let written = &self.written[..self.written_count];
         self.device.measure(function, shape, written, || {
             // SAFETY: the function's module stays loaded as long as the device. Every entry of

@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 pub(super) struct Trace(Mutex<Option<Vec<KernelRun>>>);
 
 impl Cuda {
-    /// Starts to record every launch. A replayed CUDA graph is no launch of its kernels: a trace
-    /// shows them when they are captured.
+    /// Starts to record every launch, those of a [rehearsal](Cuda::rehearse) too. A replayed CUDA graph is no
+    /// launch of its kernels: a trace shows them when they are captured.
     pub fn start_trace(&self) {
         *self.trace_cell().0.lock() = Some(Vec::new());
     }
@@ -22,9 +22,9 @@ impl Cuda {
     }
 
     /// Notes a launch while a trace is on.
-    pub(super) fn note(&self, run: impl FnOnce() -> KernelRun) {
+    pub(super) fn note(&self, run: KernelRun) {
         if let Some(runs) = self.trace_cell().0.lock().as_mut() {
-            runs.push(run());
+            runs.push(run);
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use super::nodes::{Nodes, float, int, ints};
 use super::{proto, unsupported};
-use crate::nn::{Approximate, AvgPool2d, BatchNorm2d, Conv2d, GroupNorm, Layer, LayerNorm};
+use crate::nn::{
+    Approximate, AvgPool2d, BatchNorm2d, Conv2d, Embedding, GroupNorm, Layer, LayerNorm,
+};
 use crate::{Result, Shape};
 
 /// The operator set that the nodes of `layer` need: those of ONNX 1.8, which every runtime knows,
@@ -64,6 +66,13 @@ pub(super) fn push(layer: &Layer, input: &Shape, nodes: &mut Nodes<'_>) -> Resul
         Layer::Sequential(_) => return Err(unsupported("a Sequential's layers go one by one")),
         Layer::Softmax(softmax) => nodes.push("Softmax", [], [axis(softmax.dim, input)]),
     }
+    Ok(())
+}
+
+/// Adds the node of an embedding, which is no [`Layer`], for ids. A row for padding is one like any other here.
+pub(super) fn embedding(embedding: &Embedding, nodes: &mut Nodes<'_>) -> Result<()> {
+    let table = nodes.table("weight", [embedding.num_embeddings, embedding.embedding_dim])?;
+    nodes.gather(table);
     Ok(())
 }
 

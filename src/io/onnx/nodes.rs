@@ -88,6 +88,20 @@ impl<'a> Nodes<'a> {
         value.ok_or_else(|| unsupported(format!("{layer} needs {place}.{name}, which is missing")))
     }
 
+    /// [`Nodes::required`], a matrix of these sizes.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) when it is not there or has other sizes.
+    pub fn table(&mut self, name: &str, sizes: [usize; 2]) -> Result<String> {
+        let key = self.required(name)?;
+        match self.dict.get(&key).map(|value| &value.shape) {
+            Some(shape) if *shape.dims() != sizes => {
+                Err(unsupported(format!("{key} is {shape}, expected {sizes:?}")))
+            }
+            _ => Ok(key),
+        }
+    }
+
     /// The transpose of a matrix of the current layer.
     ///
     /// # Errors
@@ -174,6 +188,15 @@ impl<'a> Nodes<'a> {
             op_type: op_type.into(),
             attribute: attribute.into(),
         });
+    }
+
+    /// Adds a node that takes the rows of `table` whose numbers are the last one's output.
+    pub fn gather(&mut self, table: String) {
+        self.push("Gather", [table], [int("axis", 0)]);
+        // Alone among nodes, it reads what it is given second.
+        if let Some(node) = self.nodes.last_mut() {
+            node.input.reverse();
+        }
     }
 
     /// Adds nodes without attributes, one behind the other.

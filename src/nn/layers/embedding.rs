@@ -6,7 +6,7 @@ use crate::{Error, Result, Tensor};
 /// `torch.nn.Embedding`: a row of numbers for each id, from N(0, 1).
 ///
 /// It maps ids, a `Tensor<i32>`, so it stands in a [`Module`] of one's own and in no
-/// [`Sequential`](crate::nn::Sequential).
+/// [`Sequential`](crate::nn::Sequential). [`onnx::export_ids`](crate::onnx::export_ids) writes it before one.
 ///
 /// ```
 /// # fn main() -> signet::Result<()> {

@@ -74,7 +74,7 @@ pub fn cases() -> Vec<Case> {
         (&[3, 5], Copies::Pad(vec![0, 0, -1, -1], 3.0)),
         (&[2, 4, 5], Copies::PadMode(vec![4, 1, 0, 3], PadMode::Reflect)),
         (&[2, 4, 5], Copies::PadMode(vec![7, -1, 1, 2], PadMode::Replicate)),
-        (&[2, 4, 5], Copies::PadMode(vec![5, 2, -1, 4], PadMode::Circular)),
+        (&[2, 4, 5], Copies::PadMode(vec![5, 2, -1, 3], PadMode::Circular)),
     ];
     let single = |(shape, op): (&[usize], Copies)| (vec![shape.to_vec()], op);
     let several = vec![
