@@ -134,6 +134,21 @@ fn every_link_leads_somewhere() {
     assert!(count > 100, "only {count} links were found");
 }
 
+/// As the chapter on networks says.
+#[test]
+fn the_networks_are_short() {
+    let example = |files: &[&str]| -> usize {
+        files.iter().map(|file| read(format!("examples/{file}")).lines().count()).sum()
+    };
+    for files in [
+        &["mlp.rs"][..],
+        &["resnet20/main.rs", "resnet20/model.rs"],
+        &["gpt/main.rs", "gpt/model.rs"],
+    ] {
+        assert!(example(files) < 150, "{files:?}: {} lines", example(files));
+    }
+}
+
 #[test]
 fn headings_are_named_as_they_are_linked() {
     let text =
