@@ -35,6 +35,9 @@ const TILES: usize = 64;
 const PITCH: usize = TILES + 1;
 /// The most tiles of a unit of several rows.
 const UNIT: usize = 256;
+/// Units of whole images below which images are cut, and into how many strips at most.
+const FEW_UNITS: usize = 8;
+const STRIPS: usize = 16;
 /// Tiles of the batch below which transformed filters cost more than they save.
 const LEAST_TILES: usize = 96;
 /// Channels of a group below which the transforms cost more than they save.
@@ -124,9 +127,14 @@ impl Plan {
     ) -> Self {
         let batch = geometry.batch as usize;
         let [rows, columns] = target.size.map(|size| size.div_ceil(2));
-        let (images, rows) = match rows * columns {
-            tiles if tiles <= UNIT => ((TILES / tiles).max(1), rows),
-            _ => (1, (UNIT / columns).max(1)),
+        let tiles = rows * columns;
+        let images = (TILES / tiles).max(1);
+        let (images, rows) = if tiles <= UNIT && batch.div_ceil(images) >= FEW_UNITS {
+            (images, rows)
+        } else {
+            // A chunk, or more where the strips would be many, but not more than stays in the cache.
+            let strip = (TILES / columns).max(rows.div_ceil(STRIPS)).min(UNIT / columns);
+            (1, strip.clamp(1, rows))
         };
         Self { source, target, padding, channels, batch, images, rows }
     }
