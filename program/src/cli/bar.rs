@@ -13,6 +13,9 @@ use signet::train::{EpochMetrics, Progress};
 /// Columns below which a bar and its words are short.
 const NARROW: usize = 56;
 
+/// Columns from which on a bar is long.
+const WIDE: usize = 100;
+
 /// A bar on stderr, gone when the epoch is done. Where [`bar_target`] says so, it draws nothing.
 pub struct EpochBar {
     quiet: bool,
@@ -174,20 +177,31 @@ fn live_line(progress: &Progress, left: Option<Left>, width: usize) -> String {
     if loss.is_finite() {
         // All losses on the screen are means; the heading of the lines says so too.
         let mean = if width < NARROW { "" } else { "mean " };
-        cells.push((2, format!("{mean}loss {}", words::loss(loss))));
+        cells.push((3, format!("{mean}loss {}", words::loss(loss))));
     }
     if step == steps {
         cells.push((2, "validating".to_owned()));
     } else if let Some(Left { images_per_second, epoch, run }) = left {
         if let Some(speed) = images_per_second {
-            cells.push((3, format!("{} images/s", count(speed as u64))));
+            cells.push((4, format!("{} images/s", count(speed as u64))));
         }
-        cells.push((1, format!("{} left", duration(epoch))));
+        cells.push((1, format!("{} left", roughly(epoch))));
         if let Some(run) = run {
-            cells.push((4, format!("{} for all", duration(run))));
+            cells.push((2, format!("{} of the run", roughly(run))));
         }
     }
     bar_line(epoch, images, images_in_all, &cells, width)
+}
+
+/// How long an estimate is: of minutes, no seconds.
+fn roughly(seconds: f64) -> String {
+    let minutes = (seconds / 60.0).round();
+    // Rounded up to an hour, it is said as hours are.
+    if seconds >= 59.5 && minutes < 60.0 {
+        format!("{} min", minutes as u64)
+    } else {
+        duration(seconds.max(if minutes >= 60.0 { 3600.0 } else { 0.0 }))
+    }
 }
 
 /// The line of a validation under way, after a training with this mean loss.
@@ -202,22 +216,30 @@ fn validation_line(epoch: u64, loss: f64, images: usize, all: usize, width: usiz
 
 /// A bar, and behind it as many of the cells as find room.
 fn bar_line(epoch: u64, done: usize, all: usize, cells: &[(u8, String)], width: usize) -> String {
-    let places = if width < NARROW { 8 } else { 16 };
+    let places = match width {
+        ..NARROW => 8,
+        NARROW..WIDE => 12,
+        _ => 16,
+    };
     let full = places * done / all.max(1);
     let start = format!("{epoch:>5}  ");
     let bar = style("━".repeat(full)).for_stderr().cyan();
     let rest = style("─".repeat(places - full)).for_stderr().dim();
     let taken = start.len() + places + 2;
-    format!("{start}{bar}{rest}  {}", fit(cells, "  ", width.saturating_sub(taken)))
+    format!("{start}{bar}{rest}  {}", fit(cells, width.saturating_sub(taken)))
 }
 
 /// As many cells as fit into `width` columns, in their order; those of the highest rank are left out
 /// first.
-fn fit(cells: &[(u8, String)], between: &str, width: usize) -> String {
+fn fit(cells: &[(u8, String)], width: usize) -> String {
     let mut kept: Vec<&(u8, String)> = cells.iter().collect();
     loop {
         let texts: Vec<&str> = kept.iter().map(|(_, text)| text.as_str()).collect();
-        let line = texts.join(between);
+        // What is left of an epoch and of the run belongs together.
+        let mut line = texts.join("  ");
+        if let Some(at) = line.find(" left  ") {
+            line.replace_range(at..at + 7, " left, ");
+        }
         if line.chars().count() <= width || kept.is_empty() {
             return line;
         }
@@ -288,14 +310,15 @@ mod tests {
             console::strip_ansi_codes(&live_line(&PROGRESS, Some(LEFT), width)).into_owned()
         };
         assert_eq!(line(37), "    3  ━━━━────  429/858  2.1 s left");
+        assert_eq!(line(54), "    3  ━━━━────  429/858  2.1 s left, 1 min of the run");
         assert_eq!(
-            line(82),
-            "    3  ━━━━━━━━────────  429/858  mean loss 0.0532  6,400 images/s  2.1 s left"
+            line(79),
+            "    3  ━━━━━━──────  429/858  mean loss 0.0532  2.1 s left, 1 min of the run"
         );
         assert_eq!(
             line(197),
-            "    3  ━━━━━━━━────────  429/858  mean loss 0.0532  6,400 images/s  2.1 s left  \
-             1 min 11 s for all"
+            "    3  ━━━━━━━━────────  429/858  mean loss 0.0532  6,400 images/s  2.1 s left, \
+             1 min of the run"
         );
         for width in 20..200 {
             assert!(line(width).chars().count() <= width, "{width}: {}", line(width));
@@ -318,6 +341,14 @@ mod tests {
         assert_eq!(
             line(&last, Some(LEFT)),
             "    3  ━━━━━━━━━━━━━━━━  858/858  mean loss 0.0532  validating"
+        );
+    }
+
+    #[test]
+    fn an_estimate_of_minutes_has_no_seconds() {
+        assert_eq!(
+            [2.14, 59.4, 59.6, 89.0, 723.0, 3569.0, 3590.0, 11_220.0].map(roughly),
+            ["2.1 s", "59 s", "1 min", "1 min", "12 min", "59 min", "1 h 00 min", "3 h 07 min"]
         );
     }
 
