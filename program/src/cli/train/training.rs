@@ -233,14 +233,19 @@ impl Training<'_> {
             } else {
                 ""
             };
+            // Where the last epoch is the best, once is enough.
+            let last = if last.epoch == best.epoch {
+                String::new()
+            } else {
+                let mean = loss(self.means(last)[1]);
+                format!("; last: {:.4}, mean loss {mean}", last.valid_accuracy)
+            };
             say(format_args!(
-                "best: validation accuracy {:.4} in epoch {}, mean loss {}; last: {:.4}, mean loss {}{drawn}\n\
+                "best: validation accuracy {:.4} in epoch {}, mean loss {}{last}{drawn}\n\
                  best model: {}",
                 best.valid_accuracy,
                 best.epoch,
                 loss(self.means(best)[1]),
-                last.valid_accuracy,
-                loss(self.means(last)[1]),
                 words::path(&self.run.file(BEST))
             ))?;
         }
