@@ -90,7 +90,13 @@ fn table(steps: &[Step], peaks: Peaks, batch: usize, width: usize) -> String {
 }
 
 fn numbers_of(cost: Cost, seconds: f64) -> [String; 3] {
-    [count(cost.flops), count(cost.bytes), format!("{:.2}", seconds * 1e6)]
+    [count(cost.flops), count(cost.bytes), hundredths(seconds * 1e6)]
+}
+
+/// `9,958.90`: as the whole numbers beside it are written.
+fn hundredths(number: f64) -> String {
+    let all = (number * 100.0).round() as u64;
+    format!("{}.{:02}", count(all / 100), all % 100)
 }
 
 /// `256`, or `32x8` where there is more than one dimension.
@@ -105,6 +111,11 @@ mod tests {
 
     const PEAKS: Peaks =
         Peaks { bytes_per_second: 1e12, flops_per_second: 1e13, launch_seconds: 2e-6 };
+
+    #[test]
+    fn thousands_of_a_time_are_set_apart() {
+        assert_eq!([0.0, 3.456, 9958.9].map(hundredths), ["0.00", "3.46", "9,958.90"]);
+    }
 
     #[test]
     fn dimensions_of_one_are_left_out() {
