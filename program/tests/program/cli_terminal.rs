@@ -335,8 +335,7 @@ fn a_resumed_run_claims_no_speed_that_it_does_not_have() {
     let mut terminal = Terminal::start(80, train(&place, "a", &["--epochs", "1"]));
     // In the second half of the epoch.
     while terminal.read() {
-        if terminal.bars.last().is_some_and(|bars| bars[0].contains("━━━━━━━"))
-        {
+        if terminal.bars.last().is_some_and(|bars| bars[0].contains("━━━━━━━")) {
             break;
         }
     }
