@@ -56,7 +56,10 @@ pub(super) fn gallery(judged: &Judged, classes: &[String]) -> Markup {
                         b { (truth) } span.arrow { " → " } b.wrong { (guess) }
                     }
                     small { "p = " (words::probability(mistake.probability)) }
-                    @if let Some(file) = file { small { (file) } }
+                    @if let Some(file) = file {
+                        // A name breaks behind its folders, and within a word only where it must.
+                        small { @for part in file.split_inclusive('/') { (part) wbr; } }
+                    }
                 }
             }
         }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::Run;
 use super::table::scrolling;
 use super::words::count;
+use signet::train::{OptimizerKind, ScheduleKind};
 
 /// A table with a row for each setting and a column for each run. Of several runs, the settings that
 /// differ are compared, and what is the same is said once.
@@ -25,7 +26,7 @@ pub(super) fn settings(runs: &[Run]) -> Markup {
         html! {
             @for name in names {
                 tr.differs[of > 1] {
-                    th scope="row" { code { (name) } }
+                    th scope="row" { (label(name)) }
                     @for value in values(name).into_iter().take(of) {
                         td { @match value { Some(value) => (value), None => "–" } }
                     }
@@ -70,9 +71,42 @@ fn by_name(run: &Run) -> BTreeMap<String, String> {
     let mut settings = BTreeMap::new();
     // Plain structs of numbers and strings: turning them into a value cannot fail.
     if let Ok(Value::Object(record)) = serde_json::to_value(&run.record) {
-        record.iter().for_each(|(name, value)| flatten(name, value, &mut settings));
+        let used = record.iter().filter(|(name, _)| has_effect(name, run));
+        used.for_each(|(name, value)| flatten(name, value, &mut settings));
     }
     settings
+}
+
+/// Whether a setting does anything beside the others of the run.
+fn has_effect(name: &str, run: &Run) -> bool {
+    let config = &run.record.config;
+    match name {
+        "momentum" => config.optimizer == OptimizerKind::Sgd,
+        "step_size" | "gamma" => config.schedule == ScheduleKind::Step,
+        "warmup" => config.schedule == ScheduleKind::Cosine,
+        _ => true,
+    }
+}
+
+/// What people call a setting: the flag that sets it, or what it is.
+fn label(name: &str) -> Markup {
+    let words = match name {
+        "data_source" => "data, as found",
+        "data_sha256" => "SHA-256 of the data",
+        "synthetic" => "drawn images",
+        "whole_images" => "whole images",
+        "images" => "images",
+        "classes" => "classes",
+        "device" => "device",
+        "precisions.convolution" => "precision of convolutions",
+        "precisions.matmul" => "precision of matrix products",
+        "version" => "version of Signet",
+        _ => {
+            let flag = name.rsplit_once('.').map_or(name, |(_, inner)| inner).replace('_', "-");
+            return html! { code { "--" (flag) } };
+        }
+    };
+    html! { (words) }
 }
 
 fn flatten(name: &str, value: &Value, into: &mut BTreeMap<String, String>) {
@@ -83,6 +117,9 @@ fn flatten(name: &str, value: &Value, into: &mut BTreeMap<String, String>) {
         }
         // A seed is a name, and no number of anything.
         Value::Number(seed) if name == "seed" => seed.to_string(),
+        Value::Array(values) if name == "images" && values.len() == 2 => {
+            format!("{} to train on, {} to validate with", plain(&values[0]), plain(&values[1]))
+        }
         Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(", "),
         other => plain(other),
     };

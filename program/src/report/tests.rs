@@ -250,12 +250,17 @@ fn several_runs_stand_side_by_side() {
     second.record.config.seed = 2;
     let html = read(&[first, second]);
     assert_eq!(texts(&html, "h1"), ["first, second"]);
-    assert_eq!(texts(&html, ".settings .differs"), ["seed12"]);
+    assert_eq!(texts(&html, ".settings .differs"), ["--seed12"]);
     assert_eq!(texts(&html, ".settings thead th"), ["first", "second"]);
     // What is the same in both is said once.
     let same = texts(&html, "details .settings tr");
-    assert!(same.contains(&"batch_size32".to_owned()), "{same:?}");
-    assert!(!same.iter().any(|row| row.starts_with("seed")), "{same:?}");
+    assert!(same.contains(&"--batch-size32".to_owned()), "{same:?}");
+    assert!(!same.iter().any(|row| row.starts_with("--seed")), "{same:?}");
+    // With adam and a rate that stays, these do nothing.
+    for name in ["--momentum", "--step-size", "--gamma", "--warmup"] {
+        assert!(!same.iter().any(|row| row.starts_with(name)), "{same:?}");
+    }
+    assert!(!same.iter().any(|row| row.contains('_')), "no internal names: {same:?}");
     for section in [".figure", ".confusion", ".letters", "article > .gallery", ".kernels"] {
         assert_eq!(all(&html, section).len(), 2, "{section}");
     }
