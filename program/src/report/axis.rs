@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 
+use super::words::rate;
+
 /// How values lie along an axis.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Scale {
@@ -126,7 +128,9 @@ impl Axis {
             Scale::Linear => {
                 let step = self.ticks.get(1).map_or(1.0, |second| second - self.ticks[0]);
                 let decimals = (-step.log10().floor()).max(0.0) as usize;
-                format!("{tick:.decimals$}")
+                let text = format!("{tick:.decimals$}");
+                // As the values on the lines are written.
+                if decimals == 0 { text } else { text.parse().map_or(text, rate) }
             }
             Scale::Missing(_) => format!("{tick}"),
             Scale::Log if (1e-3..1e6).contains(&tick) => format!("{tick}"),
@@ -185,9 +189,12 @@ mod tests {
     #[test]
     fn linear_axes_have_round_ticks_that_enclose_their_values() {
         let axis = |ends, smallest| Axis::linear(ends, 6.0, smallest);
-        assert_eq!(labels(&axis([0.80, 1.0], 0.001)), "0.80 0.85 0.90 0.95 1.00");
-        assert_eq!(labels(&axis([0.9913, 1.0], 0.001)), "0.990 0.992 0.994 0.996 0.998 1.000");
-        assert_eq!(labels(&axis([1.0, 1.0], 0.001)), "1.000 1.001");
+        assert_eq!(labels(&axis([0.80, 1.0], 0.001)), "0.8 0.85 0.9 0.95 1");
+        assert_eq!(labels(&axis([0.9913, 1.0], 0.001)), "0.99 0.992 0.994 0.996 0.998 1");
+        assert_eq!(labels(&axis([1.0, 1.0], 0.001)), "1 1.001");
+        let rates = |most| labels(&Axis::linear([0.0, most], 5.0, most / 1e3));
+        assert_eq!(rates(1e-3), "0 0.0002 0.0004 0.0006 0.0008 0.001");
+        assert_eq!(rates(1e-4), "0 2e-5 4e-5 6e-5 8e-5 0.0001");
         assert_eq!(labels(&axis([0.0, 19.0], 1.0)), "0 5 10 15 20");
         assert_eq!(labels(&axis([0.0, 199.0], 1.0)), "0 50 100 150 200");
         assert_eq!(labels(&axis([0.0, 0.0], 1.0)), "0 1");

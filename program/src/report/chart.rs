@@ -49,6 +49,8 @@ pub(super) struct Chart<'a> {
     pub lines: Vec<Line>,
     /// What is to be read at each x, for whoever points at it.
     pub readings: Vec<(f64, String)>,
+    /// Whether the marked points are the best of what is drawn, and not only of the best epoch.
+    pub marked_is_best: bool,
     /// A value as people write it.
     pub words: fn(f64) -> String,
 }
@@ -236,6 +238,7 @@ mod tests {
             y: Axis::log([0.1, 100.0]),
             lines: vec![Line { part: Part::Valid, run: 2, points, marked }],
             readings: Vec::new(),
+            marked_is_best: false,
             words: |value| format!("{value}"),
         };
         chart.svg().unwrap().into_string()
@@ -285,6 +288,7 @@ mod tests {
             y: Axis::log([0.1, 100.0]),
             lines: vec![Line { part: Part::Valid, run: 0, points, marked: None }],
             readings: [0.0, 1.0, 3.0].map(|x| (x, format!("epoch {x} <b>"))).into(),
+            marked_is_best: false,
             words: |value| format!("{value}"),
         };
         let svg = chart.svg().unwrap().into_string();

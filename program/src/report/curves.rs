@@ -54,7 +54,7 @@ pub(super) fn curves(runs: &[Run]) -> Result<Markup> {
         words: rate,
     };
     Ok(html! {
-        (legend(runs))
+        (legend(runs, per_batch))
         div.charts {
             (losses.draw(runs)?)
             (accuracies.draw(runs)?)
@@ -80,7 +80,20 @@ fn losses(run: &Run, epoch: &EpochMetrics, per_batch: bool) -> [f64; 2] {
     [epoch.train_loss / train, epoch.valid_loss / valid]
 }
 
-fn legend(runs: &[Run]) -> Markup {
+/// Of the runs before `run`, one whose curves are the same in all epochs that both have: of two such
+/// lines, only one can be seen.
+fn hidden<'a>(before: &'a [Run], run: &Run, per_batch: bool) -> Option<&'a Run> {
+    let drawn = |run: &Run, epoch: &EpochMetrics| {
+        let [train, valid] = losses(run, epoch, per_batch);
+        [train, valid, epoch.train_accuracy, epoch.valid_accuracy].map(f64::to_bits)
+    };
+    before.iter().find(|other| {
+        let mut both = run.history.iter().zip(&other.history).peekable();
+        both.peek().is_some() && both.all(|(a, b)| drawn(run, a) == drawn(other, b))
+    })
+}
+
+fn legend(runs: &[Run], per_batch: bool) -> Markup {
     let sample = |class: &str| {
         html! {
             svg.sample viewBox="0 0 28 8" aria-hidden="true" { path class=(class) d="M0 4H28" {} }
@@ -93,7 +106,12 @@ fn legend(runs: &[Run]) -> Markup {
                 li { (sample("valid run-0")) "validation" }
             } @else {
                 @for (number, run) in runs.iter().enumerate() {
-                    li { (sample(&format!("valid run-{number}"))) (run.name) }
+                    li { (sample(&format!("valid run-{number}")))
+                        (run.name)
+                        @if let Some(other) = hidden(&runs[..number], run, per_batch) {
+                            " (its curves lie on those of " (other.name) ")"
+                        }
+                    }
                 }
                 li.soft { (sample("valid")) "validation" }
                 li.soft { (sample("train")) "training" }
@@ -160,6 +178,8 @@ impl Figure<'_> {
             x: Axis::counting(last_epoch),
             y: (self.axis)(span),
             readings: readings.collect(),
+            // The best epoch is that of the best accuracy; its loss may not be the least.
+            marked_is_best: self.id == "accuracy",
             words: self.words,
             lines,
         };

@@ -348,7 +348,8 @@ fn the_last_and_the_best_value_stand_on_the_curves() {
     };
     assert_eq!(
         of("Mean loss"),
-        ["train run-0: 0.5000", "valid run-0: 0.5000", "valid run-0: best 0.6667"]
+        ["train run-0: 0.5000", "valid run-0: 0.5000"],
+        "the best epoch has not the least loss"
     );
     assert_eq!(
         of("Accuracy"),
@@ -366,9 +367,55 @@ fn the_last_and_the_best_value_stand_on_the_curves() {
     assert_eq!(all(&read(std::slice::from_ref(&one)), "text.value").len(), 4);
     let two = read(&[one, measured("asl-2", &history).0]);
     assert_eq!(all(&two, "text.value").len(), 8);
+    // Of these, one lies on the other until they part.
+    let legend = |runs: &[Run]| texts(&read(runs), ".legend").concat();
+    assert!(!legend(&[measured("a", &epochs(4)).0, measured("b", &history).0]).contains("lie on"));
+    let shorter = [measured("a", &epochs(4)).0, measured("b", &epochs(2)).0];
+    assert!(legend(&shorter).contains("b (its curves lie on those of a)"));
     // What is no number has no place.
     let nan = EpochMetrics { valid_loss: f64::NAN, train_loss: f64::NAN, ..epoch(1) };
     assert_eq!(all(&read(&[measured("nan", &[epoch(0), nan]).0]), "text.value").len(), 2);
+}
+
+/// A run that is shorter than another ends amid the other's lines.
+#[test]
+fn values_on_a_chart_cover_no_line() {
+    let mut short = epochs(5);
+    for epoch in &mut short {
+        epoch.valid_loss *= 1.1;
+        epoch.valid_accuracy *= 0.99;
+        epoch.lr = 1e-3 / (epoch.epoch + 1) as f64;
+    }
+    let runs = [measured("long", &epochs(20)).0, measured("short", &short).0];
+    let html = read(&runs);
+    let number = |text: &str| text.parse::<f64>().unwrap();
+    let selector = |text: &str| Selector::parse(text).unwrap();
+    for chart in all(&html, "svg.chart") {
+        for value in chart.select(&selector("text.value")) {
+            let [x, y] = ["x", "y"].map(|name| number(value.attr(name).unwrap()));
+            let width = 24.0 * value.text().collect::<String>().chars().count() as f64;
+            let left = match value.attr("text-anchor") {
+                Some("end") => x - width,
+                Some("middle") => x - width / 2.0,
+                _ => x,
+            };
+            for line in chart.select(&selector("polyline:not(.grid)")) {
+                let points: Vec<[f64; 2]> = (line.attr("points").unwrap().split_whitespace())
+                    .map(|point| point.split_once(',').unwrap())
+                    .map(|(x, y)| [number(x), number(y)])
+                    .collect();
+                for pair in points.windows(2) {
+                    for step in 0..=50 {
+                        let at = |i: usize| {
+                            pair[0][i] + (pair[1][i] - pair[0][i]) * f64::from(step) / 50.0
+                        };
+                        let inside = at(0) > left && at(0) < left + width;
+                        assert!(!inside || (at(1) - y).abs() > 20.0, "{}", value.html());
+                    }
+                }
+            }
+        }
+    }
 }
 
 #[test]
