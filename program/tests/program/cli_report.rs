@@ -93,7 +93,7 @@ fn several_runs_make_one_page() {
     assert!(output.status.success(), "{}", stderr(&output));
     let html = read(&out);
     assert_eq!(texts(&html, "h1"), ["a, b"]);
-    assert_eq!(texts(&html, ".settings .differs"), ["seed12"]);
+    assert_eq!(texts(&html, ".settings .differs"), ["--seed12"]);
     assert_eq!(texts(&html, "table.confusion").len(), 2);
 
     // The same run twice: then the paths tell them apart.
