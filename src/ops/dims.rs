@@ -29,6 +29,26 @@ pub(crate) fn place_of(op: &'static str, dim: isize, count: usize, shape: &Shape
     }
 }
 
+/// The dimensions of `shape` for which `padding` has two numbers, before and behind, the LAST dimension first.
+///
+/// # Errors
+/// [`Error::Shape`] in the name of `op` for an odd number of them, or more than two a dimension.
+pub(crate) fn padded(
+    op: &'static str,
+    padding: &[isize],
+    shape: &Shape,
+) -> Result<impl Iterator<Item = (usize, [isize; 2])>> {
+    let rank = shape.rank();
+    let (sides, rest) = padding.as_chunks::<2>();
+    if !rest.is_empty() || sides.len() > rank {
+        let message = format!(
+            "{padding:?} for {shape}: expected two numbers for each of at most {rank} dimensions"
+        );
+        return Err(Error::shape(op, message));
+    }
+    Ok((0..rank).rev().zip(sides.iter().copied()))
+}
+
 /// Which of the dimensions of `shape` are among `dims`.
 ///
 /// # Errors

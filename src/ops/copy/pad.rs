@@ -3,6 +3,7 @@
 use super::{CopyGeometry, CopyKernels, Layout};
 use crate::device::{Backend, Device, Output};
 use crate::dtype::Float;
+use crate::ops::dims::padded;
 use crate::ops::numel32;
 use crate::{Error, Result, Shape, Tensor};
 
@@ -27,23 +28,15 @@ impl<T: Float> Tensor<T> {
     /// than there is.
     pub fn pad(&self, padding: &[isize], value: T) -> Result<Self> {
         const OP: &str = "pad";
-        let rank = self.dims().len();
-        if !padding.len().is_multiple_of(2) || padding.len() > 2 * rank {
-            let message = format!(
-                "{padding:?} for {}: expected two numbers for each of at most {rank} dimensions",
-                self.shape()
-            );
-            return Err(Error::shape(OP, message));
-        }
+        let sides = padded(OP, padding, self.shape())?;
         numel32(OP, self.shape())?;
-        let (mut padded, mut copied) = (self.dims().to_vec(), self.dims().to_vec());
-        let mut starts = vec![(0, 0); rank];
-        for (i, sides) in padding.as_chunks::<2>().0.iter().enumerate() {
-            let &[before, behind] = sides;
-            let (d, cut) = (rank - 1 - i, |side: isize| side.min(0).unsigned_abs());
+        let (mut sizes, mut copied) = (self.dims().to_vec(), self.dims().to_vec());
+        let mut starts = vec![(0, 0); sizes.len()];
+        for (d, [before, behind]) in sides {
+            let cut = |side: isize| side.min(0).unsigned_abs();
             let size = i128::try_from(self.dims()[d]).unwrap_or(i128::MAX);
             let new = size.saturating_add(before as i128).saturating_add(behind as i128);
-            padded[d] = usize::try_from(new).map_err(|_| {
+            sizes[d] = usize::try_from(new).map_err(|_| {
                 let message =
                     format!("{padding:?} for {}: dimension {d} would have {new}", self.shape());
                 Error::shape(OP, message)
@@ -51,7 +44,7 @@ impl<T: Float> Tensor<T> {
             starts[d] = (cut(before), before.max(0) as usize);
             copied[d] = copied[d].saturating_sub(cut(before)).saturating_sub(cut(behind));
         }
-        let shape = Shape::from(padded);
+        let shape = Shape::from(sizes);
         numel32(OP, &shape)?;
         let (mut from, mut to) = (Layout::of(self.shape()), Layout::of(&shape));
         for (d, (start, border)) in starts.into_iter().enumerate() {

@@ -2,6 +2,7 @@
 
 use super::{IndexGeometry, picked};
 use crate::dtype::Float;
+use crate::ops::dims::padded;
 use crate::{Error, Result, Shape, Tensor};
 use std::ops::Range;
 
@@ -61,17 +62,8 @@ impl<T: Float> Tensor<T> {
     /// is, and a border wider than there are elements to make it of.
     pub fn pad_mode(&self, padding: &[isize], mode: PadMode) -> Result<Self> {
         const OP: &str = "pad_mode";
-        let rank = self.dims().len();
-        if !padding.len().is_multiple_of(2) || padding.len() > 2 * rank {
-            let message = format!(
-                "{padding:?} for {}: expected two numbers for each of at most {rank} dimensions",
-                self.shape()
-            );
-            return Err(Error::shape(OP, message));
-        }
-        let mut padded = self.clone();
-        for (i, &[before, behind]) in padding.as_chunks::<2>().0.iter().enumerate() {
-            let dim = rank - 1 - i;
+        let mut output = self.clone();
+        for (dim, [before, behind]) in padded(OP, padding, self.shape())? {
             let size = self.dims()[dim] as isize;
             let kept = before.min(0).saturating_neg()..size.saturating_add(behind.min(0));
             let fits = |side: isize| side <= 0 || side <= mode.widest(size, &kept);
@@ -87,16 +79,16 @@ impl<T: Float> Tensor<T> {
             if (before, behind) == (0, 0) {
                 continue;
             }
-            let mut sizes = padded.dims().to_vec();
+            let mut sizes = output.dims().to_vec();
             sizes[dim] = count;
             let shape = Shape::from(sizes);
-            let geometry = IndexGeometry::new(OP, padded.shape(), &shape, dim, true)?;
+            let geometry = IndexGeometry::new(OP, output.shape(), &shape, dim, true)?;
             // Within the size, which kernels can index.
             let element = |at| mode.element(at as isize - before, size, &kept) as i32;
             let index: Vec<_> = (0..count).map(element).collect();
             let index = Tensor::from_slice(self.device(), &index, [count])?;
-            padded = picked(OP, geometry, &padded, &index, None, shape)?;
+            output = picked(OP, geometry, &output, &index, None, shape)?;
         }
-        Ok(padded)
+        Ok(output)
     }
 }
