@@ -187,7 +187,7 @@ fn live_line(progress: &Progress, left: Option<Left>, width: usize) -> String {
         }
         cells.push((1, format!("{} left", roughly(epoch))));
         if let Some(run) = run {
-            cells.push((2, format!("{} of the run", roughly(run))));
+            cells.push((2, format!(", {} of the run", roughly(run))));
         }
     }
     bar_line(epoch, images, images_in_all, &cells, width)
@@ -234,11 +234,12 @@ fn bar_line(epoch: u64, done: usize, all: usize, cells: &[(u8, String)], width: 
 fn fit(cells: &[(u8, String)], width: usize) -> String {
     let mut kept: Vec<&(u8, String)> = cells.iter().collect();
     loop {
-        let texts: Vec<&str> = kept.iter().map(|(_, text)| text.as_str()).collect();
-        // What is left of an epoch and of the run belongs together.
-        let mut line = texts.join("  ");
-        if let Some(at) = line.find(" left  ") {
-            line.replace_range(at..at + 7, " left, ");
+        let mut line = String::new();
+        for (_, text) in &kept {
+            // One that begins with a comma goes on with the one before.
+            let between = if line.is_empty() || text.starts_with(',') { "" } else { "  " };
+            line += between;
+            line += text;
         }
         if line.chars().count() <= width || kept.is_empty() {
             return line;
