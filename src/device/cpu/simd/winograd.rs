@@ -16,7 +16,7 @@
 //! transpose of the same: `G' [ sum over tiles of (A y A') x (B' d B) ] G`.
 //!
 //! Everything lies with [`CHANNELS`] channels side by side, which fill vectors: a plane is
-//! `[images, blocks, rows, columns, CHANNELS]`, the tiles `[16, blocks, pitch, CHANNELS]`, the filters
+//! `[images, blocks, rows, columns, CHANNELS]`, the tiles `[16, blocks, PITCH, CHANNELS]`, the filters
 //! `[blocks, 16, channels, CHANNELS]`, a block of what they make of all channels.
 
 use super::tiles::{gemm_rows, row_blocks, with_rows};
@@ -33,6 +33,13 @@ const VECTORS: usize = 2;
 
 /// Places of a transformed tile or filter.
 pub(crate) const PLACES: usize = 16;
+
+/// Tiles of a [`Chunk`].
+pub(crate) const TILES: usize = 64;
+
+/// Room for them in a row of the matrices. An odd number: places a power of two apart would push each other
+/// out of the cache.
+pub(crate) const PITCH: usize = TILES + 1;
 
 /// Tiles of 2x2 pixels of some images.
 #[derive(Debug, Clone, Copy)]
@@ -68,11 +75,8 @@ impl Grid {
 #[derive(Debug, Clone)]
 pub(crate) struct Chunk {
     pub(crate) grid: Grid,
-    /// Which.
+    /// Which, at most [`TILES`].
     pub(crate) tiles: Range<usize>,
-    /// Room for so many in a row of the matrices. An odd number: places a power of two apart would push
-    /// each other out of the cache.
-    pub(crate) pitch: usize,
 }
 
 /// `B' d` of one row or column of the image.
@@ -137,76 +141,54 @@ macro_rules! on_both_sides {
     }};
 }
 
-/// `B' d B` of tiles of a plane with a border of 2.
-pub(crate) struct ImageToTiles<'a, T> {
-    pub(crate) chunk: &'a Chunk,
-    pub(crate) blocks: usize,
-    pub(crate) plane: &'a [T],
-    pub(crate) tiles: &'a mut [T],
-}
+/// Kernels that transform squares of pixels of a plane to tiles: `transform` of `$side x $side` pixels, of
+/// which 2 x 2 are the tile's own and the others its neighbours', the last ones' in the plane's border.
+macro_rules! plane_to_tiles {
+    ($($(#[$doc:meta])* $name:ident: $transform:ident, $side:literal;)*) => {$(
+        $(#[$doc])*
+        pub(crate) struct $name<'a, T> {
+            pub(crate) chunk: &'a Chunk,
+            pub(crate) blocks: usize,
+            pub(crate) plane: &'a [T],
+            pub(crate) tiles: &'a mut [T],
+        }
 
-impl<T: Float> WithSimd for ImageToTiles<'_, T> {
-    type Output = ();
+        impl<T: Float> WithSimd for $name<'_, T> {
+            type Output = ();
 
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { chunk: Chunk { grid, tiles: range, pitch }, blocks, plane, tiles } = self;
-        let row = grid.plane(2)[1] * CHANNELS;
-        for block in 0..blocks {
-            for (i, tile) in range.clone().enumerate() {
-                let start = grid.start(tile, blocks, block, 2);
-                let pixels = &plane[start..start + 3 * row + 4 * CHANNELS];
-                for lane in (0..CHANNELS).step_by(lanes::<S, T>()) {
-                    let places = on_both_sides!(
-                        simd,
-                        of_image,
-                        4 -> 4,
-                        |y, x| T::load::<S>(pixels, y * row + x * CHANNELS + lane)
-                    );
-                    for (place, &value) in places.as_flattened().iter().enumerate() {
-                        let at = ((place * blocks + block) * pitch + i) * CHANNELS + lane;
-                        T::store::<S>(tiles, at, value);
+            #[inline(always)]
+            fn with_simd<S: Simd>(self, simd: S) {
+                const BORDER: usize = $side - 2;
+                let Self { chunk: Chunk { grid, tiles: range }, blocks, plane, tiles } = self;
+                let row = grid.plane(BORDER)[1] * CHANNELS;
+                for block in 0..blocks {
+                    for (i, tile) in range.clone().enumerate() {
+                        let start = grid.start(tile, blocks, block, BORDER);
+                        let pixels = &plane[start..start + ($side - 1) * row + $side * CHANNELS];
+                        for lane in (0..CHANNELS).step_by(lanes::<S, T>()) {
+                            let places = on_both_sides!(
+                                simd,
+                                $transform,
+                                $side -> 4,
+                                |y, x| T::load::<S>(pixels, y * row + x * CHANNELS + lane)
+                            );
+                            for (place, &value) in places.as_flattened().iter().enumerate() {
+                                let at = ((place * blocks + block) * PITCH + i) * CHANNELS + lane;
+                                T::store::<S>(tiles, at, value);
+                            }
+                        }
                     }
                 }
             }
         }
-    }
+    )*};
 }
 
-/// `A y A'` of tiles of a plane without border.
-pub(crate) struct GradientToTiles<'a, T> {
-    pub(crate) chunk: &'a Chunk,
-    pub(crate) blocks: usize,
-    pub(crate) plane: &'a [T],
-    pub(crate) tiles: &'a mut [T],
-}
-
-impl<T: Float> WithSimd for GradientToTiles<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { chunk: Chunk { grid, tiles: range, pitch }, blocks, plane, tiles } = self;
-        let row = grid.plane(0)[1] * CHANNELS;
-        for block in 0..blocks {
-            for (i, tile) in range.clone().enumerate() {
-                let start = grid.start(tile, blocks, block, 0);
-                let pixels = &plane[start..start + row + 2 * CHANNELS];
-                for lane in (0..CHANNELS).step_by(lanes::<S, T>()) {
-                    let places = on_both_sides!(
-                        simd,
-                        of_gradient,
-                        2 -> 4,
-                        |y, x| T::load::<S>(pixels, y * row + x * CHANNELS + lane)
-                    );
-                    for (place, &value) in places.as_flattened().iter().enumerate() {
-                        let at = ((place * blocks + block) * pitch + i) * CHANNELS + lane;
-                        T::store::<S>(tiles, at, value);
-                    }
-                }
-            }
-        }
-    }
+plane_to_tiles! {
+    /// `B' d B` of tiles of a plane with a border of 2.
+    ImageToTiles: of_image, 4;
+    /// `A y A'` of tiles of a plane without border.
+    GradientToTiles: of_gradient, 2;
 }
 
 /// `A' m A`, and a bias, to tiles of a plane without border.
@@ -224,7 +206,7 @@ impl<T: Float> WithSimd for TilesToOutput<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { chunk: Chunk { grid, tiles: range, pitch }, blocks, tiles, bias, plane } = self;
+        let Self { chunk: Chunk { grid, tiles: range }, blocks, tiles, bias, plane } = self;
         let row = grid.plane(0)[1] * CHANNELS;
         for block in 0..blocks {
             for (i, tile) in range.clone().enumerate() {
@@ -232,7 +214,7 @@ impl<T: Float> WithSimd for TilesToOutput<'_, T> {
                 let pixels = &mut plane[start..start + row + 2 * CHANNELS];
                 for lane in (0..CHANNELS).step_by(lanes::<S, T>()) {
                     let output = on_both_sides!(simd, to_output, 4 -> 2, |y, x| {
-                        let at = (((4 * y + x) * blocks + block) * pitch + i) * CHANNELS + lane;
+                        let at = (((4 * y + x) * blocks + block) * PITCH + i) * CHANNELS + lane;
                         T::load::<S>(tiles, at)
                     });
                     let bias = T::load::<S>(bias, block * CHANNELS + lane);
@@ -323,8 +305,8 @@ impl<T: Float> WithSimd for FilterTiles<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { chunk: Chunk { tiles: range, pitch, .. }, blocks: [from, to], .. } = self;
-        let plane = pitch * CHANNELS;
+        let Self { chunk: Chunk { tiles: range, .. }, blocks: [from, to], .. } = self;
+        let plane = PITCH * CHANNELS;
         let width = VECTORS * lanes::<S, T>();
         let most = gemm_rows(S::REGISTER_COUNT);
         for place in 0..PLACES {
@@ -401,8 +383,8 @@ impl<T: Float> WithSimd for CorrelateTiles<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { chunk: Chunk { tiles: range, pitch, .. }, blocks: [from, to], .. } = self;
-        let (plane, count) = (pitch * CHANNELS, range.len());
+        let Self { chunk: Chunk { tiles: range, .. }, blocks: [from, to], .. } = self;
+        let (plane, count) = (PITCH * CHANNELS, range.len());
         let width = VECTORS * lanes::<S, T>();
         let most = correlate_rows(S::REGISTER_COUNT);
         let columns = from * CHANNELS;

@@ -5,8 +5,8 @@
 //! With a stride the input is taken apart into its phases. Forward, each tap looks at one of them; backward,
 //! each is a convolution of the output's gradient with the taps that look at it.
 
-use super::add_up;
 use super::layout::{Frame, Layout, Look, Phase, Sight};
+use super::{add_up, filters_backward, filters_forward, partial_sums};
 use crate::Result;
 use crate::device::cpu::{Correlate, ImplicitGemm, PackedRows};
 use crate::device::{Backend, Cpu, Output};
@@ -17,8 +17,6 @@ use rayon::prelude::*;
 /// Groups below which their channels are split, and into how many parts.
 const FEW_GROUPS: usize = 8;
 const PARTS_OF_FEW: usize = 4;
-/// Partial sums of the weight's gradient: as many whatever the number of threads.
-const PARTIALS: usize = 16;
 
 /// A convolution of planes, with its sizes.
 struct Plan<T: Float> {
@@ -119,10 +117,8 @@ pub(super) fn forward<T: Float>(
     output: &mut [T],
 ) -> Result<()> {
     let plan = Plan::forward(device, geometry, Layout::new(geometry).of_single_images())?;
-    let (channels, taps) = (plan.channels, geometry.filter_taps());
-    let filter = |row: usize, c: usize| &weight[(row * channels + c) * taps..][..taps];
     let output = Output { view: output, accumulate: false };
-    convolve(device, &plan, input, filter, bias, output)
+    convolve(device, &plan, input, filters_forward(geometry, weight), bias, output)
 }
 
 /// The gradient of the input.
@@ -134,13 +130,7 @@ pub(super) fn backward_input<T: Float>(
     grad_input: Output<'_, Cpu, T>,
 ) -> Result<()> {
     let plan = Plan::backward(device, geometry)?;
-    let (inputs, taps) = (plan.rows, geometry.filter_taps());
-    let filters = plan.channels;
-    // Row `c` of group `g` is the input's channel, of which each filter of the group has a plane.
-    let filter = |row: usize, o: usize| {
-        let (group, c) = (row / inputs, row % inputs);
-        &weight[((group * filters + o) * inputs + c) * taps..][..taps]
-    };
+    let filter = filters_backward(geometry, weight);
     convolve(device, &plan, grad_output, filter, None, grad_input)
 }
 
@@ -239,8 +229,7 @@ pub(super) fn backward_weight<T: Float>(
     let [Pass { phase, sight, .. }] = &plan.passes[..] else { unreachable!("one pass forward") };
     let of_filter = channels * geometry.filter_taps();
     let (groups, elements) = (target.channels / rows, target.channels * of_filter);
-    let groups_of_partial = layout.groups().div_ceil(PARTIALS).max(1);
-    let partials = layout.groups().div_ceil(groups_of_partial);
+    let [groups_of_partial, partials] = partial_sums(layout.groups());
     let mut sums = device.alloc::<T>(partials * elements)?;
     let images = layout.images;
     let [of_source, of_target] =

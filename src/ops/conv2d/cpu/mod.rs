@@ -84,6 +84,36 @@ impl<T: Float> Conv2dKernels<T> for Cpu {
     }
 }
 
+/// Partial sums of the weight's gradient: as many whatever the number of threads.
+const PARTIALS: usize = 16;
+
+/// Of so many units, how many go to one partial sum, and how many sums that makes.
+fn partial_sums(units: usize) -> [usize; 2] {
+    let of_partial = units.div_ceil(PARTIALS).max(1);
+    [of_partial, units.div_ceil(of_partial)]
+}
+
+/// The taps `filter(o, c)` with which a channel of the output, counted over all groups, looks at one of its
+/// group's channels of the input.
+fn filters_forward<'w, T: Float>(
+    geometry: &Conv2dGeometry,
+    weight: &'w [T],
+) -> impl Fn(usize, usize) -> &'w [T] + Sync + use<'w, T> {
+    let (channels, taps) = (geometry.in_channels as usize, geometry.filter_taps());
+    move |o, c| &weight[(o * channels + c) * taps..][..taps]
+}
+
+/// The taps `filter(c, o)` with which a channel of the input, counted over all groups, is looked at by one of
+/// its group's channels of the output.
+fn filters_backward<'w, T: Float>(
+    geometry: &Conv2dGeometry,
+    weight: &'w [T],
+) -> impl Fn(usize, usize) -> &'w [T] + Sync + use<'w, T> {
+    let [inputs, outputs] = [geometry.in_channels, geometry.out_channels].map(|n| n as usize);
+    let filter = filters_forward(geometry, weight);
+    move |c, o| filter(c / inputs * outputs + o, c % inputs)
+}
+
 /// The gradient of the weight, the sum of its `partials` of so many `weights` in their order.
 fn add_up<T: Float>(partials: &[T], weights: usize, grad_weight: Output<'_, Cpu, T>) {
     let Output { view, accumulate } = grad_weight;

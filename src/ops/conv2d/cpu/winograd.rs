@@ -15,24 +15,19 @@
 //!
 //! for a pixel takes 2 additions on its way in and 4 on its way out, a weight 4, and C are summed.
 
-use super::Frame;
-use super::add_up;
+use super::{Frame, add_up, filters_backward, filters_forward, partial_sums};
 use crate::Result;
-use crate::device::cpu::put;
 use crate::device::cpu::winograd::{
     CHANNELS, Chunk, CorrelateTiles, FilterTiles, FilterToPlaces, GradientToTiles, Grid,
-    ImageToTiles, PLACES, PlacesToFilter, TilesToOutput,
+    ImageToTiles, PITCH, PLACES, PlacesToFilter, TILES, TilesToOutput,
 };
+use crate::device::cpu::{CpuBuffer, put};
 use crate::device::{Backend, Cpu, Output};
 use crate::dtype::Float;
 use crate::ops::conv2d::Conv2dGeometry;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Tiles of a chunk.
-const TILES: usize = 64;
-/// Room for them in a row: odd, as [`Chunk::pitch`] asks.
-const PITCH: usize = TILES + 1;
 /// The most tiles of a unit of several rows.
 const UNIT: usize = 256;
 /// Units of whole images below which images are cut, and into how many strips at most.
@@ -42,8 +37,6 @@ const STRIPS: usize = 16;
 const LEAST_TILES: usize = 96;
 /// Channels of a group below which the transforms cost more than they save.
 const LEAST_CHANNELS: u32 = 32;
-/// Partial sums of the weight's gradient: as many whatever the number of threads.
-const PARTIALS: usize = 16;
 /// Taps of a filter.
 const TAPS: usize = 9;
 
@@ -79,11 +72,7 @@ impl Unit {
     /// Its tiles, cut.
     fn chunks(&self) -> Vec<Chunk> {
         let tiles = self.images.len() * self.grid.tiles();
-        let chunk = |first| Chunk {
-            grid: self.grid,
-            tiles: first..(first + TILES).min(tiles),
-            pitch: PITCH,
-        };
+        let chunk = |first| Chunk { grid: self.grid, tiles: first..(first + TILES).min(tiles) };
         (0..tiles).step_by(TILES).map(chunk).collect()
     }
 }
@@ -97,6 +86,8 @@ struct Plan {
     padding: [usize; 2],
     /// Channels of one group of the convolution, of source and target.
     channels: [usize; 2],
+    /// Whether the filters are turned by half a circle.
+    turned: bool,
     batch: usize,
     /// Images of a unit.
     images: usize,
@@ -105,26 +96,17 @@ struct Plan {
 }
 
 impl Plan {
-    /// The output from the input.
-    fn forward(geometry: &Conv2dGeometry) -> Self {
-        let [source, target] = Frame::of(geometry);
-        let channels = [geometry.in_channels, geometry.out_channels].map(|n| n as usize);
-        Self::new(geometry, [source, target], channels, geometry.padding.map(|n| n as usize))
-    }
-
-    /// The input's gradient from the output's: the filters turned by half a circle.
-    fn backward(geometry: &Conv2dGeometry) -> Self {
-        let [target, source] = Frame::of(geometry);
-        let channels = [geometry.out_channels, geometry.in_channels].map(|n| n as usize);
-        Self::new(geometry, [source, target], channels, geometry.padding.map(|n| 2 - n as usize))
-    }
-
-    fn new(
-        geometry: &Conv2dGeometry,
-        [source, target]: [Frame; 2],
-        channels: [usize; 2],
-        padding: [usize; 2],
-    ) -> Self {
+    /// The output from the input; `turned`, the input's gradient from the output's.
+    fn new(geometry: &Conv2dGeometry, turned: bool) -> Self {
+        let mut frames = Frame::of(geometry);
+        let mut channels = [geometry.in_channels, geometry.out_channels].map(|n| n as usize);
+        let mut padding = geometry.padding.map(|n| n as usize);
+        if turned {
+            frames.reverse();
+            channels.reverse();
+            padding = padding.map(|n| 2 - n);
+        }
+        let [source, target] = frames;
         let batch = geometry.batch as usize;
         let [rows, columns] = target.size.map(|size| size.div_ceil(2));
         let tiles = rows * columns;
@@ -136,7 +118,7 @@ impl Plan {
             let strip = (TILES / columns).max(rows.div_ceil(STRIPS)).min(UNIT / columns);
             (1, strip.clamp(1, rows))
         };
-        Self { source, target, padding, channels, batch, images, rows }
+        Self { source, target, padding, channels, turned, batch, images, rows }
     }
 
     /// Blocks of channels of one group, of source and target.
@@ -165,22 +147,56 @@ impl Plan {
         let grid = Grid { rows: rows.len().div_ceil(2), columns: self.target.size[1].div_ceil(2) };
         Unit { images: first..(first + self.images).min(self.batch), rows, grid }
     }
+}
 
-    /// Elements of so many blocks of a unit's planes with a border.
-    fn plane(&self, blocks: usize, border: usize) -> usize {
-        let grid = Grid { rows: self.rows, columns: self.target.size[1].div_ceil(2) };
-        let [rows, columns] = grid.plane(border);
-        self.images * blocks * rows * columns * CHANNELS
+/// Where a thread works on a unit: the planes of one group of channels, and the transformed tiles of a chunk.
+struct Scratch<T: Float> {
+    source: CpuBuffer<T>,
+    target: CpuBuffer<T>,
+    source_tiles: CpuBuffer<T>,
+    target_tiles: CpuBuffer<T>,
+}
+
+impl<T: Float> Scratch<T> {
+    fn new(device: &Cpu, plan: &Plan) -> Result<Self> {
+        let [from, to] = plan.blocks();
+        let grid = Grid { rows: plan.rows, columns: plan.target.size[1].div_ceil(2) };
+        let plane = |blocks: usize, border: usize| {
+            let [rows, columns] = grid.plane(border);
+            device.alloc(plan.images * blocks * rows * columns * CHANNELS)
+        };
+        let tiles = |blocks: usize| device.alloc(PLACES * blocks * PITCH * CHANNELS);
+        Ok(Self {
+            source: plane(from, 2)?,
+            target: plane(to, 0)?,
+            source_tiles: tiles(from)?,
+            target_tiles: tiles(to)?,
+        })
     }
 
-    /// Elements of the transformed tiles of so many blocks.
-    fn tiles(blocks: usize) -> usize {
-        PLACES * blocks * PITCH * CHANNELS
+    /// Lays what a unit's tiles see of group `of` of the source side by side.
+    fn load(&mut self, device: &Cpu, plan: &Plan, images: &[T], unit: &Unit, of: usize) {
+        let (images, size) = ((images, plan.source), unit.grid.plane(2));
+        let group = (of, plan.channels[0]);
+        device.simd().vectorize(
+            #[inline(always)]
+            || lay_side_by_side(images, unit, group, plan.padding, size, &mut self.source),
+        );
+    }
+
+    /// The same of an image of the target, without what lies around the tiles.
+    fn load_target(&mut self, device: &Cpu, plan: &Plan, images: &[T], unit: &Unit, of: usize) {
+        let (images, size) = ((images, plan.target), unit.grid.plane(0));
+        let group = (of, plan.channels[1]);
+        device.simd().vectorize(
+            #[inline(always)]
+            || lay_side_by_side(images, unit, group, [0, 0], size, &mut self.target),
+        );
     }
 }
 
-/// Lays the rows of `images` that a unit's tiles see, from `first` on, with so many zeros before and what
-/// zeros are needed behind, side by side in `plane`; of group `of` of so many `channels`.
+/// Lays the channels of group `of` of so many side by side in `plane`: the rows of `images` that a unit's
+/// tiles see, with so many zeros above and left, and behind them what zeros are needed.
 #[inline(always)]
 fn lay_side_by_side<T: Float>(
     (images, frame): (&[T], Frame),
@@ -302,11 +318,9 @@ pub(super) fn forward<T: Float>(
     bias: Option<&[T]>,
     output: &mut [T],
 ) -> Result<()> {
-    let plan = Plan::forward(geometry);
-    let channels = plan.channels[0];
-    let filter = |row: usize, c: usize, tap: usize| weight[(row * channels + c) * TAPS + tap];
     let output = Output { view: output, accumulate: false };
-    convolve(device, &plan, input, filter, bias, output)
+    let filter = filters_forward(geometry, weight);
+    convolve(device, &Plan::new(geometry, false), input, filter, bias, output)
 }
 
 /// The gradient of the input.
@@ -317,23 +331,17 @@ pub(super) fn backward_input<T: Float>(
     weight: &[T],
     grad_input: Output<'_, Cpu, T>,
 ) -> Result<()> {
-    let plan = Plan::backward(geometry);
-    let [outputs, inputs] = plan.channels;
-    // Row `c` of group `g` is the input's channel, of which each filter of the group has a plane.
-    let filter = |row: usize, o: usize, tap: usize| {
-        let (group, c) = (row / inputs, row % inputs);
-        weight[((group * outputs + o) * inputs + c) * TAPS + (TAPS - 1 - tap)]
-    };
-    convolve(device, &plan, grad_output, filter, None, grad_input)
+    let filter = filters_backward(geometry, weight);
+    convolve(device, &Plan::new(geometry, true), grad_output, filter, None, grad_input)
 }
 
-/// `filter(row, channel, tap)` is of a channel of the target, counted over all groups, and one of its group's
-/// channels of the source.
-fn convolve<T: Float>(
+/// `filter(row, channel)` are the taps of a channel of the target, counted over all groups, and one of its
+/// group's channels of the source.
+fn convolve<'w, T: Float>(
     device: &Cpu,
     plan: &Plan,
     source: &[T],
-    filter: impl Fn(usize, usize, usize) -> T + Sync,
+    filter: impl Fn(usize, usize) -> &'w [T] + Sync,
     bias: Option<&[T]>,
     target: Output<'_, Cpu, T>,
 ) -> Result<()> {
@@ -347,10 +355,10 @@ fn convolve<T: Float>(
             let mut taps = [[T::zero(); CHANNELS]; TAPS];
             if channel < channels {
                 for (o, row) in (first..end).enumerate() {
-                    let row = block / to * rows + row;
-                    taps.iter_mut()
-                        .enumerate()
-                        .for_each(|(t, tap)| tap[o] = filter(row, channel, t));
+                    let filter = filter(block / to * rows + row, channel);
+                    for (t, &value) in filter.iter().enumerate() {
+                        taps[if plan.turned { TAPS - 1 - t } else { t }][o] = value;
+                    }
                 }
             }
             let places = &mut places[channel * CHANNELS..];
@@ -369,49 +377,23 @@ fn convolve<T: Float>(
     let units = by_unit(plan, target);
     units.into_par_iter().enumerate().try_for_each(|(i, mut targets)| {
         let unit = plan.unit(i);
-        let mut pixels = device.alloc(plan.plane(from, 2))?;
-        let mut plane = device.alloc(plan.plane(to, 0))?;
-        let mut tiles = device.alloc(Plan::tiles(from))?;
-        let mut output = device.alloc(Plan::tiles(to))?;
+        let mut scratch = Scratch::new(device, plan)?;
         for of in 0..groups {
-            simd.vectorize(
-                #[inline(always)]
-                || {
-                    let (images, size) = ((source, plan.source), unit.grid.plane(2));
-                    lay_side_by_side(
-                        images,
-                        &unit,
-                        (of, channels),
-                        plan.padding,
-                        size,
-                        &mut pixels,
-                    );
-                },
-            );
+            scratch.load(device, plan, source, &unit, of);
+            let Scratch { source, target, source_tiles: tiles, target_tiles: output } =
+                &mut scratch;
             let filters = &filters[of * to * of_block..];
             let bias = &biases[of * to * CHANNELS..];
             for chunk in &unit.chunks() {
-                simd.run(ImageToTiles { chunk, blocks: from, plane: &pixels, tiles: &mut tiles });
-                simd.run(FilterTiles {
-                    chunk,
-                    blocks: [from, to],
-                    tiles: &tiles,
-                    filters,
-                    output: &mut output,
-                });
-                simd.run(TilesToOutput {
-                    chunk,
-                    blocks: to,
-                    tiles: &output,
-                    bias,
-                    plane: &mut plane,
-                });
+                simd.run(ImageToTiles { chunk, blocks: from, plane: source, tiles });
+                simd.run(FilterTiles { chunk, blocks: [from, to], tiles, filters, output });
+                simd.run(TilesToOutput { chunk, blocks: to, tiles: output, bias, plane: target });
             }
             simd.vectorize(
                 #[inline(always)]
                 || {
                     let targets = (&mut targets[..], plan.target);
-                    take_apart(&plane, &unit, (of, rows), targets, accumulate);
+                    take_apart(target, &unit, (of, rows), targets, accumulate);
                 },
             );
         }
@@ -441,46 +423,29 @@ pub(super) fn backward_weight<T: Float>(
     grad_output: &[T],
     grad_weight: Output<'_, Cpu, T>,
 ) -> Result<()> {
-    let plan = Plan::forward(geometry);
+    let plan = Plan::new(geometry, false);
     let ([channels, rows], [from, to]) = (plan.channels, plan.blocks());
     let simd = device.simd();
     let elements = plan.target.channels * channels * TAPS;
     let of_place = to * from * CHANNELS * CHANNELS;
-    let units_of_partial = plan.units().div_ceil(PARTIALS).max(1);
-    let partials = plan.units().div_ceil(units_of_partial);
+    let [units_of_partial, partials] = partial_sums(plan.units());
     let mut sums = device.alloc::<T>(partials * elements)?;
     let runs = sums.par_chunks_mut(elements).enumerate();
     runs.try_for_each(|(partial, sums)| -> Result<()> {
-        let mut pixels = device.alloc(plan.plane(from, 2))?;
-        let mut plane = device.alloc(plan.plane(to, 0))?;
-        let mut tiles = device.alloc(Plan::tiles(from))?;
-        let mut gradient = device.alloc(Plan::tiles(to))?;
+        let mut scratch = Scratch::new(device, &plan)?;
         let mut places = device.alloc::<T>(PLACES * of_place)?;
         let units =
             partial * units_of_partial..((partial + 1) * units_of_partial).min(plan.units());
         for (of, sums) in sums.chunks_mut(rows * channels * TAPS).enumerate() {
             places.fill(T::zero());
             for unit in units.clone().map(|unit| plan.unit(unit)) {
-                simd.vectorize(
-                    #[inline(always)]
-                    || {
-                        let (images, size) = ((input, plan.source), unit.grid.plane(2));
-                        lay_side_by_side(
-                            images,
-                            &unit,
-                            (of, channels),
-                            plan.padding,
-                            size,
-                            &mut pixels,
-                        );
-                        let (images, size) = ((grad_output, plan.target), unit.grid.plane(0));
-                        lay_side_by_side(images, &unit, (of, rows), [0, 0], size, &mut plane);
-                    },
-                );
+                scratch.load(device, &plan, input, &unit, of);
+                scratch.load_target(device, &plan, grad_output, &unit, of);
+                let Scratch { source, target, source_tiles: tiles, target_tiles: gradient } =
+                    &mut scratch;
                 for chunk in &unit.chunks() {
-                    let (tiles, gradient) = (&mut tiles[..], &mut gradient[..]);
-                    simd.run(ImageToTiles { chunk, blocks: from, plane: &pixels, tiles });
-                    simd.run(GradientToTiles { chunk, blocks: to, plane: &plane, tiles: gradient });
+                    simd.run(ImageToTiles { chunk, blocks: from, plane: source, tiles });
+                    simd.run(GradientToTiles { chunk, blocks: to, plane: target, tiles: gradient });
                     simd.run(CorrelateTiles {
                         chunk,
                         blocks: [from, to],
