@@ -125,8 +125,8 @@ fn resnet20_agrees_with_pytorch(on: TestDevice) {
 
 /// Of the 47,000 rectified values of a step, in about one step of ten there is one so near to 0 that rounding decides
 /// whether it passes its gradient on. All gradients behind it are then off by some percent, the next loss by 2e-4, and
-/// the losses after that by more from step to step. So all is held to rounding in the first
-/// step, and six losses more to a hundredth.
+/// the losses after that by more from step to step. So all is held to rounding in the first step, and six losses more
+/// to a hundredth.
 fn resnet20_agrees_with_pytorch_in_f32(on: TestDevice) {
     resnet20::<f32>(on, &Limits { losses: 1e-2, steps: 7, ..Limits::of_f32() });
 }
@@ -150,8 +150,9 @@ fn a_small_gpt_agrees_with_pytorch(on: TestDevice) {
     gpt::<f64>(on, &Limits::of_f64());
 }
 
-/// Nothing jumps here, and what is off does not grow over its fifty steps. But the bias of a key changes no attention: its gradient is 0,
-/// and rounding in f32. Adam's first step divides a gradient by itself, so each of the 16 may move by the learning rate.
+/// Nothing jumps here, and what is off does not grow over its fifty steps. But the bias of a key changes no attention:
+/// its gradient is 0, and rounding in f32. Adam's first step divides a gradient by itself, so each of the 16 may move by
+/// the learning rate.
 fn a_small_gpt_agrees_with_pytorch_in_f32(on: TestDevice) {
     let limits = Limits::of_f32();
     let parameters = limits.parameters.plus(16.0 * LEARNING_RATE);
